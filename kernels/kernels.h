@@ -1,0 +1,84 @@
+/* The one door to a device: memory, copies, and running an op on operands that lie there. The worker sees nothing of
+ * a device but this; each device keeps the same file names in a folder of its own (cpu/, cuda/).
+ * Kernels trust what inference has checked: shapes, dtypes, dims, windows. They check what only data can tell
+ * (indices), report it as a fault, and never trap. SPDX-License-Identifier: Apache-2.0 */
+#ifndef TD_KERNELS_KERNELS_H
+#define TD_KERNELS_KERNELS_H
+
+#include "protocol/ops.h"
+#include "protocol/shape.h"
+
+/* A tensor as a kernel sees it. data points at the first element (offset included); strides count elements, are
+ * never negative, and are 0 where the input is broadcast. */
+struct td_operand {
+    void *data;    /* NULL: an optional input left out, or a parameter without gradient */
+    uint8_t dtype; /* enum td_dtype */
+    uint8_t rank;
+    int64_t shape[TD_RANK_MAX], stride[TD_RANK_MAX];
+};
+
+/* What a kernel found wrong in data. The kernel has then written nothing that the rest of the program can see: it
+ * checks all indices before it writes. */
+struct td_fault {
+    int code;         /* TD_E_OK: nothing */
+    int64_t value;    /* the index */
+    int64_t size;     /* of the dimension it does not fit */
+    int64_t position; /* which element of the index tensor, row by row */
+};
+
+/* One run of one op.
+ *  - Elementwise ops (unary, binary, compare, where, clone, to): inputs have been given the output's shape by strides
+ * of 0, and the dtype that inference computes in (where's condition: bool; to: its own); a number is an operand of
+ *    stride 0 like any other. The output has any dense strides.
+ *  - In place (fill_, add_): in[0] is the target, as out[0] is; the other input has the target's shape by strides.
+ *  - Steps: in holds the row's lists laid out flat; grads[k] is the gradient of parameter k in the parameter's shape
+ *    and dtype, contiguous, or has data NULL, and then parameter k and its states stay as they are and counts[k] too.
+ *  - All else: inputs with their own shapes. Inputs whose bit is set in the device's dense_inputs(op) are contiguous.
+ * The output never shares memory with an input that it does not write in place. */
+struct td_launch {
+    const struct td_op *op;
+    int in_count;
+    const struct td_operand *in;
+    const struct td_operand *grads; /* steps only, one for each parameter */
+    const uint16_t *list_counts;
+    struct td_operand out;  /* unused by steps */
+    const void *attrs;      /* struct td_<op>_attrs */
+    uint64_t seed, counter; /* RANDOM: the key, and the first Philox block that this request owns */
+    struct td_fault fault;  /* written by the kernel */
+};
+
+typedef void td_kernel(struct td_launch *launch);
+
+/* Philox blocks (four 32-bit words) that a RANDOM op drawing count elements of dtype consumes: part of the meaning of a
+ * program, hence the same on every device. */
+uint64_t td_random_blocks(const struct td_op *op, uint8_t dtype, int64_t count);
+
+struct td_device {
+    const char *name;      /* "cpu" */
+    char description[128]; /* "AMD EPYC, AVX-512, 2 cores" */
+    size_t memory_bytes;   /* what the device has */
+
+    /* Address space of bytes (a multiple of 2 MiB), usable at once; NULL if there is none. The pool asks rarely and
+     * for much, and never gives part of it back. */
+    void *(*reserve)(size_t bytes);
+    void (*unreserve)(void *memory, size_t bytes);
+    /* Host to device, device to host, device to device. On the CPU all three are memcpy. */
+    void (*upload)(void *to, const void *from, size_t bytes);
+    void (*download)(void *to, const void *from, size_t bytes);
+    void (*copy)(void *to, const void *from, size_t bytes);
+    void (*zero)(void *to, size_t bytes);
+
+    /* Runs an op to its end. May be called from the loop's thread and from the device's thread, one at a time. */
+    void (*run)(struct td_launch *launch);
+    /* Nanoseconds that the op will take, roughly: from bytes moved and operations done. Above 2 ms it runs on the
+     * device's thread. */
+    uint64_t (*cost)(const struct td_launch *launch);
+    /* Mask of the inputs that the op's kernel needs contiguous. */
+    uint32_t (*dense_inputs)(const struct td_op *op);
+};
+
+/* The CPU device. Picks the widest kernels that this processor runs; TENSORD_CPU=sse2|avx2|avx512 narrows it. Never
+ * fails. Static; not to be freed. */
+const struct td_device *td_device_cpu(void);
+
+#endif

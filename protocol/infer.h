@@ -1,0 +1,39 @@
+/* Inference: what an op gives, from what it is given, without looking at a byte. A pure function; the client runs it
+ * so that a mistake is found at its line and layouts are known without a round trip, and the daemon runs it again
+ * and trusts nobody. Layouts follow PyTorch's rule for each op.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef TD_PROTOCOL_INFER_H
+#define TD_PROTOCOL_INFER_H
+
+#include "protocol/error.h"
+#include "protocol/ops.h"
+#include "protocol/shape.h"
+
+struct td_inference {
+    /* given */
+    const struct td_op *op;
+    const struct td_meta *in;    /* every tensor of the call in the row's order, lists laid out flat */
+    int in_count;                /* an optional tensor left out has dtype TD_DTYPE_NONE */
+    const uint16_t *list_counts; /* elements of each list parameter, in the row's order */
+    const void *attrs;           /* struct td_<op>_attrs */
+
+    /* found */
+    uint8_t compute;    /* the dtype that promoted inputs are converted to; TD_DTYPE_NONE: nothing is converted */
+    int out_count;      /* 0 or 1 */
+    struct td_meta out; /* in place: the target as it is */
+    int shares;         /* the input whose storage the result is a window on, -1 if its storage is new */
+    struct td_failure *failure;
+};
+
+/* Fills the second half. Returns TD_E_OK, or the code of the failure, whose message begins with the op's name and
+ * gives the shapes. Checks everything that metadata can tell, so that kernels need not. */
+int td_infer(struct td_inference *inference);
+
+/* dim counted from the end if negative; -1 if it is out of range for rank. */
+int td_wrap_dim(int64_t dim, int rank);
+/* The dimensions that a reduction works on, as a mask; all if none were given. Only after inference accepted. */
+uint32_t td_reduced_dims(const struct td_dims *dims, int rank);
+/* slice's start and number of elements after Python's clamping. */
+void td_slice_bounds(int64_t size, int64_t start, int64_t end, int64_t step, int64_t *first, int64_t *count);
+
+#endif

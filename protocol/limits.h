@@ -1,0 +1,56 @@
+/* Every limit of the protocol, each with its reason. Both sides enforce them; WELCOME tells the client those
+ * that a daemon may choose lower. SPDX-License-Identifier: Apache-2.0 */
+#ifndef TD_PROTOCOL_LIMITS_H
+#define TD_PROTOCOL_LIMITS_H
+
+/* Rank. PyTorch's own indexing works to 64, real programs to 6; 8 keeps a layout in three cache lines. */
+#define TD_RANK_MAX 8
+
+/* A frame: one chunk of bulk data (1 MiB) and the requests around it. It bounds what one peer can make us buffer. */
+#define TD_CHUNK_MAX (1u << 20)
+#define TD_FRAME_MAX (TD_CHUNK_MAX + (1u << 16))
+#define TD_FRAME_HEADER 4
+
+/* The first frame of a connection: nothing of it is big, and the supervisor reads it before it knows who sends. */
+#define TD_HELLO_MAX 1024
+#define TD_HELLO_TIMEOUT_MS 5000
+
+/* The client flushes its request buffer at this size (16 KiB gains no more, every op costs 25x in rate). */
+#define TD_FLUSH_BYTES 1024
+
+/* Live handles of one session. A million tensors is a program gone wrong; four bytes of index each are spent. */
+#define TD_HANDLES_MAX (1u << 20)
+
+/* Tensors in one list argument: optimisers of big models have a few hundred parameters. */
+#define TD_LIST_MAX 1024
+/* Tensors in one request: three lists (Adam) and a counter. */
+#define TD_INPUTS_MAX (3 * TD_LIST_MAX + 8)
+#define TD_OUTPUTS_MAX 8
+#define TD_PARAMS_MAX 12
+/* Eight-byte slots of one op's attributes: strided_write has two shapes and an offset. */
+#define TD_ATTR_SLOTS 32
+
+/* Elements of one tensor: any byte count of any layout then stays below 2^60 and sums of two never overflow. */
+#define TD_ELEMENTS_MAX (INT64_C(1) << 56)
+
+/* Interned call sites ("file.c:12") of one session, and the bytes of one; programs have thousands at most. */
+#define TD_SITES_MAX 65536
+#define TD_SITE_BYTES 256
+/* Bytes of a tensor's name. */
+#define TD_NAME_BYTES 128
+/* Bytes of an error's message and of its hint: a line on a terminal or two. */
+#define TD_MESSAGE_BYTES 384
+#define TD_HINT_BYTES 192
+
+/* What a client may have sent and not yet been told of: bytes and requests. Enough to hide a round trip at the
+ * speed of a unix socket, small enough that 100 idle-then-mad clients do not fill a machine's memory. */
+#define TD_CREDIT_BYTES (8u << 20)
+#define TD_CREDIT_REQUESTS 65536u
+
+/* Nesting of msgpack containers: request, list, nothing deeper. */
+#define TD_NESTING_MAX 4
+
+/* Bytes of replies that may wait for a client that does not read, before its queue stands still. */
+#define TD_REPLY_BACKLOG (4u << 20)
+
+#endif

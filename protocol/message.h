@@ -1,0 +1,87 @@
+/* Messages: what frames carry. A frame is a big-endian u32 length and that many bytes of msgpack.
+ *
+ *   client: HELLO, once; then frames of [ack, request, request, ...] laid out one after the other, where ack is the
+ *           number of the last reply that was received and a request is three objects: flags, site, [id, ...];
+ *           or an urgent frame: nil, id, ... which overtakes the queue.
+ *   daemon: WELCOME or GOODBYE, then replies; each is an array that begins with its kind.
+ *
+ * README.md of this folder says it all in words. SPDX-License-Identifier: Apache-2.0 */
+#ifndef TD_PROTOCOL_MESSAGE_H
+#define TD_PROTOCOL_MESSAGE_H
+
+#include "protocol/error.h"
+#include "protocol/ops.h"
+#include "protocol/wire.h"
+
+/* Versions of the protocol that this build speaks. */
+#define TD_PROTOCOL_MIN 1
+#define TD_PROTOCOL_MAX 1
+#define TD_MAGIC "tensord"
+
+/* Flags of a request. Bit 2 + k: input k is released when the request has been executed (k < TD_CONSUME_MAX). */
+#define TD_FLAG_GRAD 1u          /* record for autograd */
+#define TD_FLAG_REQUIRES_GRAD 2u /* the result of a CREATE op is a leaf */
+#define TD_FLAG_CONSUME(k) (4u << (k))
+#define TD_CONSUME_MAX 29
+
+/* Urgent messages; answered at once, whatever the queue holds, and not numbered. */
+enum td_urgent { TD_URGENT_PING = 1, TD_URGENT_CANCEL = 2 };
+
+/* Kinds of messages from the daemon. */
+enum td_reply_kind {
+    TD_REPLY_WELCOME =
+        1, /* [kind, version, session, life, device, ops hash, credit bytes, credit requests, handles, lost or nil] */
+    TD_REPLY_GOODBYE = 2, /* [kind, code, message] and the connection ends */
+    TD_REPLY_DONE = 3,    /* [kind, request, executed, error or nil]: barrier, clear_error */
+    TD_REPLY_DATA = 4,   /* [kind, request, executed, error or nil, dtype, total bytes, offset, bin]: read, in chunks */
+    TD_REPLY_CREDIT = 5, /* [kind, executed, bytes taken] */
+    TD_REPLY_PONG = 6,   /* [kind, number] */
+    TD_REPLY_MAP = 7     /* [kind, request, executed, msgpack]: status, table */
+};
+/* An error in a reply: [code, request, op, site, message, hint]. */
+
+struct td_hello {
+    uint32_t version_min, version_max;
+    uint64_t ops_hash;
+    uint64_t life; /* the worker life that the client has just lost, 0 if none */
+    char program[TD_NAME_BYTES];
+};
+/* Writes HELLO into at most TD_HELLO_MAX bytes, without the frame's length; returns the bytes. */
+size_t td_hello_encode(const struct td_hello *hello, uint8_t *at);
+/* Takes apart the payload of a first frame. Returns TD_E_OK, TD_E_PROTOCOL or TD_E_VERSION. */
+int td_hello_decode(const void *data, size_t bytes, struct td_hello *hello, struct td_failure *failure);
+
+/* One input of a call: a handle or a number. */
+struct td_input {
+    uint8_t kind; /* enum td_input_kind */
+    uint32_t handle;
+    struct td_number number;
+};
+enum td_input_kind { TD_INPUT_NONE, TD_INPUT_HANDLE, TD_INPUT_NUMBER };
+
+/* A call of an op, decoded. */
+struct td_call {
+    const struct td_op *op;
+    uint32_t flags, site;
+    uint32_t out; /* the handle of the result; unused if the op has none or writes its input */
+    int in_count;
+    struct td_input in[TD_INPUTS_MAX];
+    uint16_t list_counts[TD_PARAMS_MAX];
+    int64_t attrs[TD_ATTR_SLOTS];
+};
+
+/* Whether a call of op names a new handle for its result. */
+bool td_op_names_output(const struct td_op *op);
+/* Upper bound of the bytes that td_call_encode writes for in_count inputs. */
+size_t td_call_bound(int in_count);
+/* Writes a call as a request (flags, site, array); returns the end. */
+uint8_t *td_call_encode(uint8_t *at, const struct td_op *op, uint32_t flags, uint32_t site, uint32_t out,
+                        const struct td_input *in, const uint16_t *list_counts, const void *attrs);
+/* Reads the array of a call whose flags, site, count of elements and id have been taken. Returns TD_E_OK, or
+ * TD_E_ARGUMENT for a request that is well formed but does not fit its row: all its bytes are taken then, and out
+ * and the handles in its inputs are still right as far as in_count goes. Sets reader->failed where the bytes are
+ * not msgpack. */
+int td_call_decode(struct td_reader *reader, const struct td_op *op, uint32_t elements, struct td_call *call,
+                   struct td_failure *failure);
+
+#endif
