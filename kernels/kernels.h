@@ -5,6 +5,7 @@
 #ifndef TD_KERNELS_KERNELS_H
 #define TD_KERNELS_KERNELS_H
 
+#include "protocol/error.h"
 #include "protocol/ops.h"
 #include "protocol/shape.h"
 
@@ -68,7 +69,7 @@ struct td_device {
     void (*copy)(void *to, const void *from, size_t bytes);
     void (*zero)(void *to, size_t bytes);
 
-    /* Runs an op to its end. May be called from the loop's thread and from the device's thread, one at a time. */
+    /* Runs an op to its end. Called from the loop's thread and, at the same time, from the device's. */
     void (*run)(struct td_launch *launch);
     /* Nanoseconds that the op will take, roughly: from bytes moved and operations done. Above 2 ms it runs on the
      * device's thread. */

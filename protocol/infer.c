@@ -3,6 +3,7 @@
 #include "protocol/infer.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,11 +71,19 @@ static int alias(struct td_inference *i)
 
 /* ---- creation ---- */
 
+/* The element type of an attribute, TD_DTYPE_NONE if there is none of that number. */
+static uint8_t given(int64_t dtype, uint8_t fallback)
+{
+    if (dtype == TD_DTYPE_NONE)
+        return fallback;
+    return dtype > 0 && dtype < TD_DTYPE_LIMIT ? (uint8_t)dtype : TD_DTYPE_NONE;
+}
+
 /* Attributes of the ops that give a shape begin with it. */
 static int created(struct td_inference *i, const struct td_dims *shape, int64_t dtype, uint8_t fallback)
 {
-    i->out.dtype = dtype ? (uint8_t)dtype : fallback;
-    return fresh(i, shape->count < 0 ? 0 : shape->count, shape->v);
+    i->out.dtype = given(dtype, fallback);
+    return fresh(i, shape->count, shape->v);
 }
 
 int td_shape_created(struct td_inference *i)
@@ -99,24 +108,37 @@ int td_shape_randint(struct td_inference *i)
     return created(i, &a->shape, a->dtype, TD_I64);
 }
 
+/* Elements from start up to end, -1 where step does not lead there. In i64 all three are cut to integers first, as
+ * PyTorch does, and counted exactly where doubles are not. */
+static int64_t arange_count(const struct td_arange_attrs *a, uint8_t dtype)
+{
+    double start = td_number_real(a->start), end = td_number_real(a->end), step = td_number_real(a->step);
+    if (!isfinite(start) || !isfinite(end) || isnan(step))
+        return -1;
+    if (dtype == TD_I64) {
+        __int128 from = td_number_integer(a->start), to = td_number_integer(a->end), by = td_number_integer(a->step);
+        if (by == 0 || (by > 0 ? to < from : to > from))
+            return -1;
+        __int128 count = (to - from + by - (by > 0 ? 1 : -1)) / by;
+        return count <= TD_ELEMENTS_MAX ? (int64_t)count : -1;
+    }
+    double count = step != 0 ? ceil((end - start) / step) : -1;
+    return count >= 0 && count <= (double)TD_ELEMENTS_MAX ? (int64_t)count : -1;
+}
+
 int td_shape_arange(struct td_inference *i)
 {
     const struct td_arange_attrs *a = i->attrs;
     bool integers =
         a->start.category != TD_FLOATING && a->end.category != TD_FLOATING && a->step.category != TD_FLOATING;
-    double start = td_number_real(a->start), end = td_number_real(a->end), step = td_number_real(a->step);
-    double count = (end - start) / step;
-    if (!(step != 0) || !(count >= 0) || count > (double)TD_ELEMENTS_MAX) {
-        td_fail(i->failure, TD_E_ARGUMENT, "arange: step %g does not lead from %g to %g", step, start, end);
+    i->out.dtype = given(a->dtype, integers ? TD_I64 : TD_F32);
+    int64_t count = arange_count(a, i->out.dtype);
+    if (count < 0) {
+        td_fail(i->failure, TD_E_ARGUMENT, "arange: step %g does not lead from %g to %g", td_number_real(a->step),
+                td_number_real(a->start), td_number_real(a->end));
         return td_hint(i->failure, "step is positive where end lies above start, negative where it lies below.");
     }
-    int64_t size = (int64_t)count + (count > (double)(int64_t)count);
-    if (integers && a->step.i) { /* exact where doubles are not */
-        __int128 span = (__int128)a->end.i - a->start.i, by = a->step.i;
-        size = (int64_t)((span + by - (by > 0 ? 1 : -1)) / by);
-    }
-    i->out.dtype = a->dtype ? (uint8_t)a->dtype : integers ? TD_I64 : TD_F32;
-    return fresh(i, 1, &size);
+    return fresh(i, 1, &count);
 }
 
 /* ---- views ---- */
@@ -260,14 +282,34 @@ int td_shape_slice(struct td_inference *i)
         td_fail(i->failure, TD_E_ARGUMENT, "slice: step %" PRId64 " is not positive", a->step);
         return td_hint(i->failure, "Steps go forward, as in PyTorch.");
     }
-    int64_t first, stride;
+    int64_t first, stride, skipped, offset;
     alias(i);
     td_slice_bounds(i->in[0].shape[d], a->start, a->end, a->step, &first, &i->out.shape[d]);
-    i->out.offset += first * i->in[0].stride[d];
+    /* A stride may lie beyond the storage where a dimension has one element: it is never used, and no offset is made
+     * of it, but arithmetic with it can overflow. */
+    if (!__builtin_mul_overflow(first, i->in[0].stride[d], &skipped) &&
+        !__builtin_add_overflow(i->out.offset, skipped, &offset))
+        i->out.offset = offset;
     if (__builtin_mul_overflow(i->in[0].stride[d], a->step, &stride))
-        stride = i->in[0].stride[d]; /* a step beyond the storage leaves one element: its stride is never used */
+        stride = i->in[0].stride[d];
     i->out.stride[d] = stride;
     return TD_E_OK;
+}
+
+/* Strides of x expanded to a shape that fits. What a new dimension of size 1 has for one is never used, but is
+ * PyTorch's. */
+static void expanded_strides(const struct td_meta *x, int rank, const int64_t *shape, int64_t *stride)
+{
+    int added = rank - x->rank;
+    for (int d = rank - 1; d >= 0; d--) {
+        int64_t size = d >= added ? x->shape[d - added] : 1;
+        if (size != shape[d] || x->rank == 0)
+            stride[d] = 0;
+        else if (d >= added)
+            stride[d] = x->stride[d - added];
+        else if (__builtin_mul_overflow(shape[d + 1], stride[d + 1], &stride[d]))
+            stride[d] = 0;
+    }
 }
 
 int td_shape_expand(struct td_inference *i)
@@ -284,7 +326,6 @@ int td_shape_expand(struct td_inference *i)
             wish = size;
         fits = wish >= 0 && (size == wish || size == 1);
         out.shape[d] = wish;
-        out.stride[d] = d < added || (size == 1 && wish != 1) ? 0 : x->stride[d - added];
     }
     if (!fits || td_checked_numel(rank, out.shape) < 0) {
         td_fail(i->failure, TD_E_SHAPE, "expand: shape %s cannot be expanded to %s", text(x, from),
@@ -294,7 +335,7 @@ int td_shape_expand(struct td_inference *i)
     alias(i);
     i->out.rank = (uint8_t)rank;
     memcpy(i->out.shape, out.shape, sizeof out.shape);
-    memcpy(i->out.stride, out.stride, sizeof out.stride);
+    expanded_strides(x, rank, out.shape, i->out.stride);
     return TD_E_OK;
 }
 
@@ -338,36 +379,15 @@ static int compare_dims(int count, int64_t (*strides)[TD_RANK_MAX], const int64_
     return 0;
 }
 
-/* The dense layout that follows the inputs' order of dimensions, as TensorIterator gives it. */
-static void follow_layout(struct td_inference *i)
+/* Dimensions from the innermost out, as ATen sorts them: by insertion, since not every two can be compared. */
+static void sort_dims(int count, int64_t (*strides)[TD_RANK_MAX], int rank, const int64_t *shape, int *perm)
 {
-    struct td_meta *out = &i->out;
-    int64_t strides[3][TD_RANK_MAX];
-    int count = 0, perm[TD_RANK_MAX];
-    bool all_contiguous = true, same_dense = true;
-    const struct td_meta *first = NULL;
-    for (int k = 0; k < i->in_count; k++) {
-        const struct td_meta *in = &i->in[k];
-        if (in->scalar)
-            continue;
-        all_contiguous &= td_meta_is_contiguous(in) && td_meta_same_shape(in, out);
-        first = first ? first : in;
-        same_dense &= td_meta_same_shape(in, out) && td_meta_is_dense(in) &&
-                      !memcmp(in->stride, first->stride, in->rank * sizeof *in->stride);
-        broadcast_strides(in, out->rank, out->shape, strides[count++]);
-    }
-    if (all_contiguous || !first)
-        return;
-    if (same_dense) {
-        memcpy(out->stride, first->stride, out->rank * sizeof *out->stride);
-        return;
-    }
-    for (int d = 0; d < out->rank; d++)
-        perm[d] = out->rank - 1 - d;
-    for (int d = 1; d < out->rank; d++) {
+    for (int d = 0; d < rank; d++)
+        perm[d] = rank - 1 - d;
+    for (int d = 1; d < rank; d++) {
         int moving = d;
         for (int at = d - 1; at >= 0; at--) {
-            int order = compare_dims(count, strides, out->shape, perm[at], perm[moving]);
+            int order = compare_dims(count, strides, shape, perm[at], perm[moving]);
             if (order < 0)
                 break;
             if (order > 0) {
@@ -378,15 +398,67 @@ static void follow_layout(struct td_inference *i)
             }
         }
     }
-    int64_t step = 1;
-    for (int d = 0; d < out->rank; d++) {
-        out->stride[perm[d]] = step;
-        step *= out->shape[perm[d]] > 1 ? out->shape[perm[d]] : 1;
+}
+
+/* The dense layout that follows the inputs' order of dimensions, as TensorIterator gives it. */
+static void follow_layout(struct td_inference *i)
+{
+    struct td_meta *out = &i->out;
+    int64_t strides[3][TD_RANK_MAX];
+    int perm[TD_RANK_MAX];
+    bool all_contiguous = true, same_dense = true, row_major = true;
+    for (int k = 0; k < i->in_count; k++) { /* at most three: where */
+        /* rsub is sub with its operands exchanged: the second one comes first where they are of two minds. */
+        const struct td_meta *in = &i->in[i->op->id == TD_OP_rsub ? i->in_count - 1 - k : k];
+        bool same_shape = td_meta_same_shape(in, out);
+        all_contiguous &= same_shape && td_meta_is_contiguous(in);
+        same_dense &=
+            same_shape && td_meta_is_dense(in) && !memcmp(in->stride, i->in[0].stride, in->rank * sizeof *in->stride);
+        broadcast_strides(in, out->rank, out->shape, strides[k]);
     }
+    if (all_contiguous)
+        return;
+    if (same_dense) {
+        memcpy(out->stride, i->in[0].stride, out->rank * sizeof *out->stride);
+        return;
+    }
+    sort_dims(i->in_count, strides, out->rank, out->shape, perm);
+    for (int d = 0; d < out->rank; d++)
+        row_major &= perm[d] == out->rank - 1 - d;
+    if (row_major)
+        return;
+    int64_t step = 1;
+    for (int d = 0; d < out->rank; d++) { /* a size of 0 makes strides of 0 here, unlike elsewhere */
+        out->stride[perm[d]] = step;
+        step *= out->shape[perm[d]];
+    }
+}
+
+/* A copy keeps dense strides as they are, of others the order of dimensions. */
+static int copied(struct td_inference *i)
+{
+    const struct td_meta *x = &i->in[0];
+    int perm[TD_RANK_MAX], failed = fresh(i, x->rank, x->shape);
+    if (failed)
+        return failed;
+    if (td_meta_is_dense(x)) {
+        memcpy(i->out.stride, x->stride, x->rank * sizeof *x->stride);
+        return TD_E_OK;
+    }
+    int64_t strides[1][TD_RANK_MAX], step = 1;
+    memcpy(strides[0], x->stride, sizeof strides[0]);
+    sort_dims(1, strides, x->rank, x->shape, perm);
+    for (int d = 0; d < x->rank; d++) {
+        i->out.stride[perm[d]] = step;
+        step *= x->shape[perm[d]] > 1 ? x->shape[perm[d]] : 1;
+    }
+    return TD_E_OK;
 }
 
 int td_shape_elementwise(struct td_inference *i)
 {
+    if (i->op->id == TD_OP_clone || i->op->id == TD_OP_to)
+        return copied(i);
     int64_t shape[TD_RANK_MAX];
     int rank, failed = broadcast_all(i, &rank, shape);
     if (failed || (failed = fresh(i, rank, shape)))
@@ -518,9 +590,20 @@ int td_shape_pair_loss(struct td_inference *i)
     const struct td_mse_loss_attrs *a = i->attrs;
     int64_t shape[TD_RANK_MAX];
     int rank, failed = broadcast_all(i, &rank, shape);
-    if (failed || (failed = bad_reduction(i, a->reduction)))
+    /* The broadcast shape is checked also where the result has none of it: kernels walk it. */
+    if (failed || (failed = bad_reduction(i, a->reduction)) || (failed = fresh(i, rank, shape)))
         return failed;
-    return fresh(i, a->reduction == TD_NONE ? rank : 0, shape);
+    if (a->reduction != TD_NONE)
+        return fresh(i, 0, shape);
+    /* PyTorch expands the operands before it compares their layouts. */
+    const struct td_meta *in = i->in;
+    struct td_meta seen[2] = {i->out, i->out};
+    expanded_strides(&in[0], rank, shape, seen[0].stride);
+    expanded_strides(&in[1], rank, shape, seen[1].stride);
+    i->in = seen;
+    follow_layout(i);
+    i->in = in;
+    return TD_E_OK;
 }
 
 /* ---- indexing ---- */
@@ -677,7 +760,7 @@ int td_shape_step_adam(struct td_inference *i)
 static uint8_t promoted(struct td_inference *i, uint32_t positions)
 {
     uint8_t with_dims = 0, without = 0, numbers = 0;
-    for (int k = 0; k < i->in_count; k++) {
+    for (int k = 0; k < i->in_count && k < 32; k++) {
         const struct td_meta *in = &i->in[k];
         if (!(positions >> k & 1) || in->dtype == TD_DTYPE_NONE)
             continue;
@@ -737,7 +820,8 @@ static int decide_dtypes(struct td_inference *i)
     if (i->op->gives == TD_KEEP && i->in_count) {
         i->compute = i->op->kind == TD_STEP ? TD_DTYPE_NONE : i->in[0].dtype;
         i->out.dtype = i->in[0].dtype;
-        if (positions && !td_dtype_can_cast(common, i->in[0].dtype)) {
+        /* fill_ converts as to does: PyTorch lets it put 1.5 into integers. */
+        if (positions && i->op->id != TD_OP_fill_ && !td_dtype_can_cast(common, i->in[0].dtype)) {
             td_fail(i->failure, TD_E_DTYPE, "%s: a result of %s does not go into a tensor of %s", i->op->name,
                     td_dtype_name(common), td_dtype_name(i->in[0].dtype));
             return td_hint(i->failure, "Convert the tensor with td_to first.");
@@ -764,13 +848,30 @@ static int decide_dtypes(struct td_inference *i)
 static int given_dtype(struct td_inference *i)
 {
     if (i->op->gives == TD_GIVEN && i->op->id == TD_OP_to) {
-        int64_t dtype = ((const struct td_to_attrs *)i->attrs)->dtype;
-        i->out.dtype = dtype >= 0 && dtype < TD_DTYPE_LIMIT ? (uint8_t)dtype : TD_DTYPE_NONE;
+        i->out.dtype = given(((const struct td_to_attrs *)i->attrs)->dtype, TD_DTYPE_NONE);
     }
     if (i->out.dtype == TD_DTYPE_NONE)
         return td_fail(i->failure, TD_E_DTYPE, "%s: an element type that does not exist", i->op->name);
     if (i->op->gives == TD_GIVEN && (!td_dtype_known(i->out.dtype) || !(i->op->takes & TD_MASK(i->out.dtype))))
         return td_fail(i->failure, TD_E_DTYPE, "%s: cannot give %s", i->op->name, td_dtype_name(i->out.dtype));
+    return TD_E_OK;
+}
+
+/* Shape rules walk these lists without looking at their length again. */
+static int check_lists(struct td_inference *i)
+{
+    const char *slot = i->attrs;
+    int64_t count;
+    for (const struct td_param *p = i->op->params; p->kind; slot += td_param_slots(p++->kind) * 8) {
+        if (p->kind != TD_PARAM_SHAPE && p->kind != TD_PARAM_DIMS)
+            continue;
+        memcpy(&count, slot, sizeof count);
+        if (count > TD_RANK_MAX)
+            return td_fail(i->failure, TD_E_LIMIT, "%s: %s has %" PRId64 " entries; the limit is %d", i->op->name,
+                           p->name, count, TD_RANK_MAX);
+        if (count < 0 && p->kind == TD_PARAM_SHAPE)
+            return td_fail(i->failure, TD_E_ARGUMENT, "%s: %s is not given", i->op->name, p->name);
+    }
     return TD_E_OK;
 }
 
@@ -780,7 +881,9 @@ int td_infer(struct td_inference *i)
     i->shares = -1;
     i->out = (struct td_meta){0};
     i->out_count = i->op->output != NULL;
-    int failed = decide_dtypes(i);
+    int failed = check_lists(i);
+    if (!failed)
+        failed = decide_dtypes(i);
     if (!failed)
         failed = i->op->shape(i);
     if (!failed && i->out_count)

@@ -29,6 +29,9 @@ struct td_inference {
  * gives the shapes. Checks everything that metadata can tell, so that kernels need not. */
 int td_infer(struct td_inference *inference);
 
+/* The shape rule of elementwise ops: a mark that inputs are broadcast to the result's shape. */
+td_shape_rule td_shape_elementwise;
+
 /* dim counted from the end if negative; -1 if it is out of range for rank. */
 int td_wrap_dim(int64_t dim, int rank);
 /* The dimensions that a reduction works on, as a mask; all if none were given. Only after inference accepted. */

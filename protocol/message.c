@@ -24,7 +24,9 @@ int td_hello_decode(const void *data, size_t bytes, struct td_hello *hello, stru
     const char *magic = td_read_text(&r, &length);
     if (r.failed || length != sizeof TD_MAGIC - 1 || memcmp(magic, TD_MAGIC, length))
         return td_fail(failure, TD_E_PROTOCOL, "the first frame is not a HELLO of tensord");
-    *hello = (struct td_hello){.version_min = td_read_u32(&r), .version_max = td_read_u32(&r)};
+    *hello = (struct td_hello){0};
+    hello->version_min = td_read_u32(&r);
+    hello->version_max = td_read_u32(&r);
     if (r.failed)
         return td_fail(failure, TD_E_PROTOCOL, "the HELLO has no version range");
     /* What comes after the versions may differ between them, so the versions are looked at first. */
@@ -140,6 +142,44 @@ static void misfit(struct decoding *d, const char *due)
     td_read_skip(d->reader);
 }
 
+/* Takes an object of type INT; one beyond int64_t is a misfit of this request and not of the bytes. */
+static bool take_int(struct decoding *d, int64_t *value)
+{
+    struct td_reader trial = *d->reader;
+    *value = td_read_int(&trial);
+    if (trial.failed) {
+        misfit(d, "an integer of 64 bits");
+        *value = 0;
+        return false;
+    }
+    *d->reader = trial;
+    return true;
+}
+
+/* Takes a bool, an integer or a real. */
+static bool take_number(struct decoding *d, struct td_number *number)
+{
+    int64_t integer;
+    *number = (struct td_number){0};
+    if (td_read_type(d->reader) != TD_WIRE_INT) {
+        *number = td_read_number(d->reader);
+        return !d->reader->failed;
+    }
+    if (!take_int(d, &integer))
+        return false;
+    *number = (struct td_number){.category = TD_INTEGER, .i = integer};
+    return true;
+}
+
+/* Takes an object of type INT. What cannot be a handle becomes UINT32_MAX: the lookup refuses it and names it. */
+static uint32_t take_handle(struct td_reader *reader)
+{
+    struct td_reader trial = *reader;
+    uint64_t handle = td_read_uint(&trial);
+    td_read_skip(reader);
+    return !trial.failed && handle < TD_HANDLES_MAX ? (uint32_t)handle : UINT32_MAX;
+}
+
 static void decode_input(struct decoding *d)
 {
     struct td_input *in = &d->call->in[d->call->in_count];
@@ -150,10 +190,7 @@ static void decode_input(struct decoding *d)
         return;
     }
     if (type == TD_WIRE_INT) {
-        uint64_t handle = td_read_uint(d->reader);
-        /* What is no handle stays none: the lookup refuses it and names it. */
-        *in = (struct td_input){.kind = TD_INPUT_HANDLE,
-                                .handle = handle < TD_HANDLES_MAX ? (uint32_t)handle : UINT32_MAX};
+        *in = (struct td_input){.kind = TD_INPUT_HANDLE, .handle = take_handle(d->reader)};
         d->call->in_count++;
     } else if (type == TD_WIRE_ARRAY && d->param->kind == TD_PARAM_NUM) {
         uint32_t count = td_read_array(d->reader);
@@ -165,7 +202,10 @@ static void decode_input(struct decoding *d)
                 td_read_skip(d->reader);
             return;
         }
-        *in = (struct td_input){.kind = TD_INPUT_NUMBER, .number = td_read_number(d->reader)};
+        struct td_number number;
+        if (!take_number(d, &number))
+            return;
+        *in = (struct td_input){.kind = TD_INPUT_NUMBER, .number = number};
         d->call->in_count++;
     } else if (type == TD_WIRE_NIL && d->param->kind == TD_PARAM_OPT) {
         td_read_nil(d->reader);
@@ -212,7 +252,7 @@ static void decode_dims(struct decoding *d, struct td_dims *dims)
         if (k >= TD_RANK_MAX || td_read_type(d->reader) != TD_WIRE_INT)
             misfit(d, "a list of integers");
         else
-            dims->v[k] = td_read_int(d->reader);
+            take_int(d, &dims->v[k]);
     }
     dims->count = count < TD_RANK_MAX ? count : TD_RANK_MAX;
 }
@@ -230,7 +270,9 @@ static void decode_attr(struct decoding *d, void *slot)
             misfit(d, "a number");
             return;
         }
-        real = td_read_real(d->reader);
+        if (!take_number(d, &number))
+            return;
+        real = td_number_real(number);
         memcpy(slot, &real, sizeof real);
         return;
     case TD_PARAM_NUMBER:
@@ -238,8 +280,8 @@ static void decode_attr(struct decoding *d, void *slot)
             misfit(d, "a number");
             return;
         }
-        number = td_read_number(d->reader);
-        memcpy(slot, &number, sizeof number);
+        if (take_number(d, &number))
+            memcpy(slot, &number, sizeof number);
         return;
     case TD_PARAM_SHAPE:
     case TD_PARAM_DIMS:
@@ -258,7 +300,8 @@ static void decode_attr(struct decoding *d, void *slot)
             misfit(d, "an integer");
             return;
         }
-        integer = td_read_int(d->reader);
+        if (!take_int(d, &integer))
+            return;
         if (d->param->kind == TD_PARAM_DTYPE && integer != TD_DTYPE_NONE &&
             (integer < 0 || !td_dtype_known((uint64_t)integer)))
             td_fail(d->failure, TD_E_DTYPE, "%s: element type %" PRId64 " does not exist", d->call->op->name, integer);
@@ -277,10 +320,8 @@ int td_call_decode(struct td_reader *reader, const struct td_op *op, uint32_t el
     call->in_count = 0;
     call->out = UINT32_MAX;
     td_op_defaults(op, call->attrs);
-    if (td_op_names_output(op) && elements >= due) {
-        uint64_t out = td_read_type(reader) == TD_WIRE_INT ? td_read_uint(reader) : (td_read_skip(reader), UINT32_MAX);
-        call->out = out < TD_HANDLES_MAX ? (uint32_t)out : UINT32_MAX;
-    }
+    if (td_op_names_output(op) && elements >= due)
+        call->out = take_handle(reader);
     for (d.param = op->params; d.param->kind && !reader->failed; d.param++, due++) {
         bool given = due < elements;
         /* A row can grow by keywords at its end: requests of before the growth leave them out. */

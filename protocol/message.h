@@ -78,9 +78,9 @@ size_t td_call_bound(int in_count);
 uint8_t *td_call_encode(uint8_t *at, const struct td_op *op, uint32_t flags, uint32_t site, uint32_t out,
                         const struct td_input *in, const uint16_t *list_counts, const void *attrs);
 /* Reads the array of a call whose flags, site, count of elements and id have been taken. Returns TD_E_OK, or
- * TD_E_ARGUMENT for a request that is well formed but does not fit its row: all its bytes are taken then, and out
- * and the handles in its inputs are still right as far as in_count goes. Sets reader->failed where the bytes are
- * not msgpack. */
+ * TD_E_ARGUMENT, TD_E_DTYPE or TD_E_LIMIT for a request that is well formed but does not fit its row: all its bytes
+ * are taken then, and out and the handles in its inputs are still right as far as in_count goes. What cannot be a
+ * handle is UINT32_MAX, for the caller to refuse. Sets reader->failed where the bytes are not msgpack. */
 int td_call_decode(struct td_reader *reader, const struct td_op *op, uint32_t elements, struct td_call *call,
                    struct td_failure *failure);
 

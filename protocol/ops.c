@@ -140,8 +140,10 @@ uint64_t td_ops_hash(void)
             continue;
         hash = hash_bytes(hash, &op->id, sizeof op->id);
         hash = hash_bytes(hash, op->name, strlen(op->name));
+        hash = hash_bytes(hash, &op->kind, sizeof op->kind); /* it decides whether a call names a result */
         for (const struct td_param *p = op->params; p->kind; p++) {
             hash = hash_bytes(hash, &p->kind, sizeof p->kind);
+            hash = hash_bytes(hash, &p->keyword, sizeof p->keyword);
             hash = hash_bytes(hash, &p->integer, sizeof p->integer);
             hash = hash_bytes(hash, &p->real, sizeof p->real);
         }

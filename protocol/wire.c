@@ -8,20 +8,12 @@
 static uint64_t take_be(struct td_reader *r, unsigned bytes)
 {
     uint64_t value = 0;
-    if (r->failed || td_reader_left(r) < 1 + (size_t)bytes) {
-        r->failed = true;
-        return 0;
-    }
+    if (r->failed || td_reader_left(r) < 1 + (size_t)bytes)
+        return td_reader_fail(r);
     for (unsigned i = 1; i <= bytes; i++)
         value = value << 8 | r->at[i];
     r->at += 1 + bytes;
     return value;
-}
-
-static uint64_t refuse(struct td_reader *r)
-{
-    r->failed = true;
-    return 0;
 }
 
 static uint8_t tag(const struct td_reader *r)
@@ -80,10 +72,10 @@ int64_t td_read_int(struct td_reader *r)
         return (int64_t)take_be(r, 4);
     case 0xcf: {
         uint64_t value = take_be(r, 8);
-        return value <= INT64_MAX ? (int64_t)value : (int64_t)refuse(r);
+        return value <= INT64_MAX ? (int64_t)value : (int64_t)td_reader_fail(r);
     }
     default:
-        return (int64_t)refuse(r);
+        return (int64_t)td_reader_fail(r);
     }
 }
 
@@ -92,14 +84,14 @@ uint64_t td_read_uint_slow(struct td_reader *r)
     if (tag(r) == 0xcf)
         return take_be(r, 8);
     int64_t value = td_read_int(r);
-    return value >= 0 ? (uint64_t)value : refuse(r);
+    return value >= 0 ? (uint64_t)value : td_reader_fail(r);
 }
 
 bool td_read_bool(struct td_reader *r)
 {
     uint8_t t = tag(r);
     if (t != 0xc2 && t != 0xc3)
-        return refuse(r);
+        return td_reader_fail(r);
     r->at++;
     return t == 0xc3;
 }
@@ -144,7 +136,7 @@ double td_read_real(struct td_reader *r)
 {
     struct td_number number = td_read_number(r);
     if (number.category == TD_BOOLEAN)
-        return (double)refuse(r);
+        return (double)td_reader_fail(r);
     return td_number_real(number);
 }
 
@@ -153,7 +145,7 @@ static const void *take_bytes(struct td_reader *r, uint64_t count, uint32_t *byt
 {
     *bytes = 0;
     if (r->failed || count > td_reader_left(r)) {
-        r->failed = true;
+        td_reader_fail(r);
         return NULL;
     }
     const void *data = r->at;
@@ -173,8 +165,8 @@ uint32_t td_read_array_slow(struct td_reader *r)
     else if (t == 0xdd)
         count = take_be(r, 4);
     else
-        return (uint32_t)refuse(r);
-    return count <= td_reader_left(r) ? (uint32_t)count : (uint32_t)refuse(r);
+        return (uint32_t)td_reader_fail(r);
+    return count <= td_reader_left(r) ? (uint32_t)count : (uint32_t)td_reader_fail(r);
 }
 
 const char *td_read_text(struct td_reader *r, uint32_t *bytes)
@@ -186,14 +178,14 @@ const char *td_read_text(struct td_reader *r, uint32_t *bytes)
     else if (t >= 0xd9 && t <= 0xdb)
         count = take_be(r, 1u << (t - 0xd9));
     else
-        refuse(r);
+        td_reader_fail(r);
     return take_bytes(r, count, bytes);
 }
 
 const void *td_read_bin(struct td_reader *r, uint32_t *bytes)
 {
     uint8_t t = tag(r);
-    uint64_t count = t >= 0xc4 && t <= 0xc6 ? take_be(r, 1u << (t - 0xc4)) : refuse(r);
+    uint64_t count = t >= 0xc4 && t <= 0xc6 ? take_be(r, 1u << (t - 0xc4)) : td_reader_fail(r);
     return take_bytes(r, count, bytes);
 }
 
@@ -233,13 +225,13 @@ void td_read_skip(struct td_reader *r)
             bool map = td_read_type(r) == TD_WIRE_MAP;
             uint64_t count = t < 0xa0 ? (take_be(r, 0), t & 0x0fu) : take_be(r, t & 1 ? 4 : 2);
             if (level == TD_NESTING_MAX || count > td_reader_left(r))
-                refuse(r);
+                td_reader_fail(r);
             else
                 left[++level] = map ? 2 * count : count;
             break;
         }
         case TD_WIRE_NONE:
-            refuse(r);
+            td_reader_fail(r);
         }
     }
 }

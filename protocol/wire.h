@@ -37,6 +37,13 @@ static inline struct td_reader td_reader_of(const void *data, size_t bytes)
 {
     return (struct td_reader){.at = data, .end = (const uint8_t *)data + bytes};
 }
+/* A failed reader stands at its end, so that the short ways below need no second test. Returns 0. */
+static inline uint32_t td_reader_fail(struct td_reader *r)
+{
+    r->failed = true;
+    r->at = r->end;
+    return 0;
+}
 static inline size_t td_reader_left(const struct td_reader *r)
 {
     return (size_t)(r->end - r->at);
@@ -56,9 +63,7 @@ static inline uint64_t td_read_uint(struct td_reader *r)
 static inline uint32_t td_read_u32(struct td_reader *r)
 {
     uint64_t value = td_read_uint(r);
-    if (value > UINT32_MAX)
-        r->failed = true;
-    return r->failed ? 0 : (uint32_t)value;
+    return value <= UINT32_MAX ? (uint32_t)value : td_reader_fail(r);
 }
 int64_t td_read_int(struct td_reader *r);
 bool td_read_bool(struct td_reader *r);

@@ -7,6 +7,8 @@
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
+/* "info"; the name of the level in the configuration. */
+const char *log_level_name(int level);
 /* role ("supervisor", "worker") is kept and must stay; lines below level are dropped. */
 void log_open(const char *role, int level);
 /* session 0: the event belongs to none. A line is one write, so that roles do not tear each other's. */

@@ -1,9 +1,52 @@
-/* A worker: owns one device and every session on it, in one process that may be lost.
+/* A worker: owns one device and every session on it, in one process that may be lost. One thread runs its loop and
+ * touches everything; a second one runs long kernels and touches only what it is handed.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_SERVER_WORKER_WORKER_H
 #define TD_SERVER_WORKER_WORKER_H
 
+#include <uv.h>
+
+#include "kernels/kernels.h"
+#include "protocol/message.h"
 #include "server/config.h"
+#include "server/handover.h"
+#include "server/worker/pool.h"
+
+struct session;
+struct node;
+struct execution;
+struct source;
+
+struct worker {
+    uv_loop_t loop;
+    uv_poll_t channel;        /* to the supervisor */
+    int channel_descriptor;
+    uv_check_t check;         /* runs sessions after each turn of input and output */
+    uv_idle_t idle;           /* keeps the loop turning while there is work */
+    const struct td_device *device;
+    struct pool pool;
+    struct session *sessions; /* all of them */
+    struct session *run_head, *run_tail; /* those with work to do, in the order of their turns */
+    struct node *dead;        /* nodes of graphs that nobody needs, waiting to be freed in pieces */
+    struct execution *spare_executions;
+    uint64_t life;            /* which one of the supervisor's workers this is */
+    uint64_t started_ns;      /* by uv_hrtime */
+    bool stopping;
+    struct td_call call;      /* scratch of the decoder: a call is decoded and done before the next */
+    struct source *sources;   /* the same for its inputs, TD_INPUTS_MAX of them */
+
+    /* the device's thread */
+    uv_thread_t thread;
+    bool thread_started;
+    uv_mutex_t mutex;         /* over the two queues and thread_ends */
+    uv_cond_t wake;
+    uv_async_t done;
+    struct execution *queued, *finished;
+    bool thread_ends;
+};
+
+/* A session has ended: lets a worker that is stopping end. */
+void worker_settle(struct worker *worker);
 
 /* Serves the clients that come through channel until it ends; then returns the exit status. */
 int worker_main(const struct config *config, int channel);

@@ -1,0 +1,10 @@
+/* The matrix product of floats; private to kernels/cpu, compiled once. SPDX-License-Identifier: Apache-2.0 */
+#ifndef TD_KERNELS_CPU_BLAS_H
+#define TD_KERNELS_CPU_BLAS_H
+
+#include "kernels/kernels.h"
+
+/* out = a b in f32 or f64; out is contiguous, and no size is 0. */
+void td_cpu_multiply(const struct td_operand *a, const struct td_operand *b, const struct td_operand *out);
+
+#endif

@@ -1,0 +1,138 @@
+/* clone, to and fill_: copies between any two layouts and dtypes. A copy that turns its dimensions goes by blocks of
+ * whole cache lines on both sides. SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "kernels/cpu/iterate.h"
+#include "kernels/scalar.h"
+
+/* ---- conversion ---- */
+
+TD_UNARY_INNER(convert_i64_bool, int64_t, uint8_t, x != 0)
+TD_UNARY_INNER(convert_f32_bool, float, uint8_t, x != 0)
+TD_UNARY_INNER(convert_f64_bool, double, uint8_t, x != 0)
+TD_UNARY_INNER(convert_bool_i64, uint8_t, int64_t, x != 0)
+TD_UNARY_INNER(convert_f32_i64, float, int64_t, td_i64_of_f64(x))
+TD_UNARY_INNER(convert_f64_i64, double, int64_t, td_i64_of_f64(x))
+TD_UNARY_INNER(convert_bool_f32, uint8_t, float, x != 0)
+TD_UNARY_INNER(convert_i64_f32, int64_t, float, (float)x)
+TD_UNARY_INNER(convert_f64_f32, double, float, (float)x)
+TD_UNARY_INNER(convert_bool_f64, uint8_t, double, x != 0)
+TD_UNARY_INNER(convert_i64_f64, int64_t, double, (double)x)
+TD_UNARY_INNER(convert_f32_f64, float, double, x)
+
+static td_inner *const convert[TD_DTYPE_LIMIT][TD_DTYPE_LIMIT] = {
+    [TD_BOOL] = {[TD_I64] = convert_i64_bool, [TD_F32] = convert_f32_bool, [TD_F64] = convert_f64_bool},
+    [TD_I64] = {[TD_BOOL] = convert_bool_i64, [TD_F32] = convert_f32_i64, [TD_F64] = convert_f64_i64},
+    [TD_F32] = {[TD_BOOL] = convert_bool_f32, [TD_I64] = convert_i64_f32, [TD_F64] = convert_f64_f32},
+    [TD_F64] = {[TD_BOOL] = convert_bool_f64, [TD_I64] = convert_i64_f64, [TD_F32] = convert_f32_f64},
+};
+
+/* ---- the same dtype: bytes are moved ---- */
+
+/* By the bytes of an element. A run of one repeated element is what fill_ and expanded tensors bring. */
+#define MOVE(name, type)                                                          \
+    static void name(int64_t count, void *const *at, const int64_t *stride)       \
+    {                                                                             \
+        type *y = at[0];                                                          \
+        const type *x = at[1];                                                    \
+        int64_t sy = stride[0], sx = stride[1];                                   \
+        if (sy == 1 && sx == 1) {                                                 \
+            memcpy(y, x, (size_t)count * sizeof *y);                              \
+        } else if (sy == 1 && sx == 0) {                                          \
+            type element = *x;                                                    \
+            for (int64_t i = 0; i < count; i++)                                   \
+                y[i] = element;                                                   \
+        } else {                                                                  \
+            for (int64_t i = 0; i < count; i++)                                   \
+                y[i * sy] = x[i * sx];                                            \
+        }                                                                         \
+    }
+MOVE(move_1, uint8_t)
+MOVE(move_4, uint32_t)
+MOVE(move_8, uint64_t)
+
+/* ---- turning ---- */
+
+/* y (columns, rows) = x (rows, columns) turned, both dense along their last dimension: a block of one cache line
+ * square is read by whole lines into a buffer and leaves it by whole lines, so that power-of-two strides, which put
+ * all lines of a column in one set of L1, cost nothing. */
+#define TURN(name, type, edge)                                                                          \
+    static void name(const type *x, int64_t x_stride, type *y, int64_t y_stride, int64_t rows, int64_t columns) \
+    {                                                                                                   \
+        type block[edge][edge];                                                                         \
+        for (int64_t r0 = 0; r0 < rows; r0 += edge) {                                                   \
+            int64_t height = rows - r0 < edge ? rows - r0 : edge;                                       \
+            for (int64_t c0 = 0; c0 < columns; c0 += edge) {                                            \
+                int64_t width = columns - c0 < edge ? columns - c0 : edge;                              \
+                const type *from = x + r0 * x_stride + c0;                                              \
+                type *to = y + c0 * y_stride + r0;                                                      \
+                if (width == edge && height == edge) {                                                  \
+                    for (int r = 0; r < edge; r++)                                                      \
+                        for (int c = 0; c < edge; c++)                                                  \
+                            block[c][r] = from[r * x_stride + c];                                       \
+                    for (int c = 0; c < edge; c++)                                                      \
+                        memcpy(to + c * y_stride, block[c], sizeof block[c]);                           \
+                    continue;                                                                           \
+                }                                                                                       \
+                for (int64_t c = 0; c < width; c++)                                                     \
+                    for (int64_t r = 0; r < height; r++)                                                \
+                        to[c * y_stride + r] = from[r * x_stride + c];                                  \
+            }                                                                                           \
+        }                                                                                               \
+    }
+TURN(turn_1, uint8_t, 64)
+TURN(turn_4, uint32_t, 16)
+TURN(turn_8, uint64_t, 8)
+
+static void plane_turned(const struct td_loop *loop, char *const *at, const void *data)
+{
+    (void)data;
+    int last = loop->rank - 1;
+    int64_t rows = loop->shape[last], columns = loop->shape[last - 1];
+    int64_t x_stride = loop->stride[1][last], y_stride = loop->stride[0][last - 1];
+    if (loop->size[0] == 1)
+        turn_1((const uint8_t *)at[1], x_stride, (uint8_t *)at[0], y_stride, rows, columns);
+    else if (loop->size[0] == 4)
+        turn_4((const uint32_t *)(const void *)at[1], x_stride, (uint32_t *)(void *)at[0], y_stride, rows, columns);
+    else
+        turn_8((const uint64_t *)(const void *)at[1], x_stride, (uint64_t *)(void *)at[0], y_stride, rows, columns);
+}
+
+/* The target is dense along the run and the source along the dimension beside it. */
+static bool is_turned(const struct td_loop *loop)
+{
+    int last = loop->rank - 1;
+    return loop->rank > 1 && loop->size[0] == loop->size[1] && loop->stride[0][last] == 1 &&
+           loop->stride[1][last - 1] == 1 && loop->stride[1][last] > 1;
+}
+
+void TD_CPU(copy_operand)(const struct td_operand *target, const struct td_operand *source)
+{
+    const struct td_operand *operand[] = {target, source};
+    size_t size = td_dtype_size(target->dtype);
+    td_inner *move = size == 1 ? move_1 : size == 4 ? move_4 : move_8;
+    struct td_loop loop;
+    if (target->dtype != source->dtype)
+        TD_CPU(iterate)(convert[target->dtype][source->dtype], 2, operand);
+    else if (TD_CPU(loop_init)(&loop, 2, operand) && is_turned(&loop))
+        TD_CPU(loop_planes)(&loop, plane_turned, NULL);
+    else
+        TD_CPU(iterate)(move, 2, operand);
+}
+
+/* ---- ops ---- */
+
+void TD_CPU(clone)(struct td_launch *launch)
+{
+    TD_CPU(copy_operand)(&launch->out, &launch->in[0]);
+}
+
+void TD_CPU(to)(struct td_launch *launch)
+{
+    TD_CPU(copy_operand)(&launch->out, &launch->in[0]);
+}
+
+void TD_CPU(fill_)(struct td_launch *launch)
+{
+    TD_CPU(copy_operand)(&launch->out, &launch->in[1]);
+}

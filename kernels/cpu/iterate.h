@@ -1,0 +1,109 @@
+/* The driver of elementwise work: puts the dimensions of target and sources into an order that suits memory, merges
+ * those that lie densely inside each other, and gives the innermost run to a tight loop.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef TD_KERNELS_CPU_ITERATE_H
+#define TD_KERNELS_CPU_ITERATE_H
+
+#include "kernels/cpu/internal.h"
+
+/* A target and up to three sources (where). */
+#define TD_OPERANDS_MAX 4
+
+/* One run: at[k] is operand k's first element, stride[k] its step in elements; at[0] is the target. */
+typedef void td_inner(int64_t count, void *const *at, const int64_t *stride);
+
+struct td_loop {
+    int operands, rank; /* rank is 1 or more */
+    int64_t shape[TD_RANK_MAX];
+    int64_t stride[TD_OPERANDS_MAX][TD_RANK_MAX]; /* in elements; the last dimension is the innermost */
+    int64_t size[TD_OPERANDS_MAX];                /* bytes of an element */
+    char *data[TD_OPERANDS_MAX];
+};
+
+/* The two innermost dimensions at once; data is the caller's. */
+typedef void td_plane(const struct td_loop *loop, char *const *at, const void *data);
+
+/* False if there is nothing to do. All operands have the target's shape. */
+bool TD_CPU(loop_init)(struct td_loop *loop, int operands, const struct td_operand *const *operand);
+/* Calls plane at each position of the dimensions outside the last two. */
+void TD_CPU(loop_planes)(const struct td_loop *loop, td_plane *plane, const void *data);
+/* Both with inner as the loop. */
+void TD_CPU(iterate)(td_inner *inner, int operands, const struct td_operand *const *operand);
+/* The same over a launch's output and inputs. */
+void TD_CPU(iterate_launch)(td_inner *inner, const struct td_launch *launch);
+
+/* Moves index to the next position of shape, row by row, and offset[k] with it by strides in elements; false after
+ * the last one. */
+static inline bool td_step_index(int rank, const int64_t *shape, int64_t *index, int operands, int64_t *offset,
+                                 const int64_t *const *stride)
+{
+    for (int d = rank - 1; d >= 0; d--) {
+        if (++index[d] < shape[d]) {
+            for (int k = 0; k < operands; k++)
+                offset[k] += stride[k][d];
+            return true;
+        }
+        for (int k = 0; k < operands; k++)
+            offset[k] -= stride[k][d] * (shape[d] - 1);
+        index[d] = 0;
+    }
+    return false;
+}
+
+/* A td_inner of one source: y = expression in x. */
+#define TD_UNARY_INNER(name, source, target, expression)                          \
+    static void name(int64_t count, void *const *at, const int64_t *stride)       \
+    {                                                                             \
+        target *y = at[0];                                                        \
+        const source *px = at[1];                                                 \
+        int64_t sy = stride[0], sx = stride[1];                                   \
+        if (sy == 1 && sx == 1) {                                                 \
+            TD_INDEPENDENT                                                        \
+            for (int64_t i = 0; i < count; i++) {                                 \
+                source x = px[i];                                                 \
+                y[i] = expression;                                                \
+            }                                                                     \
+            return;                                                               \
+        }                                                                         \
+        for (int64_t i = 0; i < count; i++) {                                     \
+            source x = px[i * sx];                                                \
+            y[i * sy] = expression;                                               \
+        }                                                                         \
+    }
+
+/* A td_inner of two sources: y = expression in a and b. The runs that broadcasting brings have loops of their own. */
+#define TD_BINARY_INNER(name, source, target, expression)                         \
+    static void name(int64_t count, void *const *at, const int64_t *stride)       \
+    {                                                                             \
+        target *y = at[0];                                                        \
+        const source *pa = at[1], *pb = at[2];                                    \
+        int64_t sy = stride[0], sa = stride[1], sb = stride[2];                   \
+        if (sy == 1 && sa == 1 && sb == 1) {                                      \
+            TD_INDEPENDENT                                                        \
+            for (int64_t i = 0; i < count; i++) {                                 \
+                source a = pa[i], b = pb[i];                                      \
+                y[i] = expression;                                                \
+            }                                                                     \
+        } else if (sy == 1 && sa == 1 && sb == 0) {                               \
+            source b = *pb;                                                       \
+            TD_INDEPENDENT                                                        \
+            for (int64_t i = 0; i < count; i++) {                                 \
+                source a = pa[i];                                                 \
+                y[i] = expression;                                                \
+            }                                                                     \
+        } else if (sy == 1 && sa == 0 && sb == 1) {                               \
+            source a = *pa;                                                       \
+            TD_INDEPENDENT                                                        \
+            for (int64_t i = 0; i < count; i++) {                                 \
+                source b = pb[i];                                                 \
+                y[i] = expression;                                                \
+            }                                                                     \
+        } else {                                                                  \
+            for (int64_t i = 0; i < count; i++) {                                 \
+                source a = pa[i * sa], b = pb[i * sb];                            \
+                y[i * sy] = expression;                                           \
+            }                                                                     \
+        }                                                                         \
+    }
+
+#endif

@@ -1,0 +1,126 @@
+/* Private to this folder: the supervisor's state and what its parts ask of each other.
+ *
+ * A client is in the greeting until its HELLO is whole, then kept among the lives' clients until the worker has said
+ * that it took it. One owner at a time: greeting_start takes a descriptor from the listener, lives_give takes the
+ * client from the greeting, and whoever has it last closes it.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef TD_SERVER_SUPERVISOR_INTERNAL_H
+#define TD_SERVER_SUPERVISOR_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "protocol/limits.h"
+#include "server/config.h"
+#include "server/handover.h"
+
+/* Clients that have not said HELLO yet; each costs a descriptor and 2 KiB. More wait in the kernel's backlog. */
+#define GREETINGS_MAX 128
+/* Clients that a worker has not taken yet: those that come while one is being restarted. */
+#define KEPT_MAX 1024
+/* Ends of workers that are remembered: a client asks for one within seconds of it. */
+#define ROSTER_LENGTH 64
+/* A worker is told to end by the end of its channel, and made to after this. */
+#define STOP_MS 2000
+
+struct supervisor;
+
+struct listener {
+    uv_poll_t poll;
+    uv_timer_t pause;
+    int descriptor; /* -1: not listening */
+    int lock;       /* held from start to end, -1 before */
+    char lock_path[TD_PATH_BYTES + 8];
+    bool resting; /* the process is out of descriptors, pause runs */
+};
+
+struct greeting {
+    uv_poll_t poll;
+    uv_timer_t timeout;
+    struct supervisor *supervisor;
+    struct greeting *next;
+    int descriptor; /* -1: given away, the handles are closing */
+    int open;       /* handles that are not closed yet */
+    uint32_t have;  /* bytes of frame that have come */
+    uint8_t frame[TD_FRAME_HEADER + TD_HELLO_MAX];
+};
+
+struct kept {
+    struct handover handover;
+    int descriptor;
+    bool sent; /* to the present worker */
+    struct kept *next;
+};
+
+struct past_life {
+    uint64_t number; /* 0: this place of the roster is empty */
+    char cause[TD_MESSAGE_BYTES];
+};
+
+struct lives {
+    uv_process_t process;
+    uv_poll_t channel_poll;
+    uv_timer_t restart, kill;
+    uint64_t number;     /* the present or the last life; 0: none yet */
+    uint64_t started_ms; /* loop time */
+    uint64_t backoff_ms;
+    int channel;                            /* -1: none */
+    bool running;                           /* the process has not been waited for yet */
+    bool closing;                           /* it has, and its handle is not closed yet */
+    bool ready;                             /* it has said READY */
+    bool was_ready;                         /* any life was */
+    char **environment;                     /* of every worker */
+    struct past_life roster[ROSTER_LENGTH]; /* life n stands at n % ROSTER_LENGTH */
+    struct kept *kept;                      /* in the order of their coming */
+    int kept_count;
+    uint64_t handovers;
+};
+
+struct supervisor {
+    const struct config *config;
+    uint64_t started_ns;
+    uv_loop_t loop;
+    uv_signal_t terminate, interrupt;
+    struct listener listener;
+    struct greeting *greetings;
+    int greeting_count;
+    struct lives lives;
+    bool stopping;
+};
+
+/* listener.c */
+int listener_open(struct supervisor *supervisor, struct td_failure *failure);
+/* Accepts, or leaves new clients in the backlog while there are too many; called whenever their number changes. */
+void listener_update(struct supervisor *supervisor);
+/* Ends listening and removes the socket; the lock stays. */
+void listener_stop(struct supervisor *supervisor);
+void listener_unlock(struct listener *listener);
+
+/* greeting.c */
+/* Takes the descriptor. */
+void greeting_start(struct supervisor *supervisor, int descriptor);
+void greetings_stop(struct supervisor *supervisor);
+/* Sends GOODBYE as far as the socket takes it at once, and closes the descriptor. */
+void goodbye(int descriptor, int code, const char *message);
+
+/* lives.c */
+/* False: no memory. */
+bool lives_init(struct supervisor *supervisor);
+void lives_deinit(struct lives *lives);
+void lives_start(struct supervisor *supervisor);
+/* Takes the descriptor of a client whose HELLO stands in handover. */
+void lives_give(struct supervisor *supervisor, const struct handover *handover, int descriptor);
+/* Ends the worker; supervisor_ended is called when it is gone. */
+void lives_stop(struct supervisor *supervisor);
+void lives_kill(struct supervisor *supervisor);
+
+/* supervisor.c */
+void supervisor_ready(struct supervisor *supervisor);
+void supervisor_ended(struct supervisor *supervisor);
+
+/* notify.c */
+/* Tells the service manager, if there is one: "READY=1". */
+void notify(const char *state);
+
+#endif

@@ -1,0 +1,362 @@
+/* The lives of the worker: started, watched, remembered, started again; and the clients on their way to it.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "server/log.h"
+#include "server/supervisor/internal.h"
+
+/* A life shorter than this, or one that never was ready, makes the next start wait; it is doubled each time. */
+#define SHORT_LIFE_MS 1000
+#define BACKOFF_MS_MIN 20
+#define BACKOFF_MS_MAX 1000
+
+#define ARGUMENTS_MAX 12
+
+static void on_channel(uv_poll_t *poll, int status, int events);
+static void on_worker_exit(uv_process_t *process, int64_t status, int signal);
+
+/* The environment of a worker: ours, and BLAS on one thread per call, since the worker splits the work itself and
+ * bits must not depend on how many threads there are. The service manager is none of its business. */
+static char **worker_environment(void)
+{
+    static const char *const ours[] = {"OPENBLAS_NUM_THREADS=", "OMP_NUM_THREADS=", "NOTIFY_SOCKET="};
+    extern char **environ;
+    size_t count = 0, used = 0;
+    while (environ[count])
+        count++;
+    char **environment = malloc((count + 3) * sizeof *environment);
+    if (!environment)
+        return NULL;
+    for (size_t i = 0; i < count; i++) {
+        bool replaced = false;
+        for (size_t k = 0; k < sizeof ours / sizeof *ours; k++)
+            replaced |= !strncmp(environ[i], ours[k], strlen(ours[k]));
+        if (!replaced)
+            environment[used++] = environ[i];
+    }
+    environment[used++] = "OPENBLAS_NUM_THREADS=1";
+    environment[used++] = "OMP_NUM_THREADS=1";
+    environment[used] = NULL;
+    return environment;
+}
+
+bool lives_init(struct supervisor *supervisor)
+{
+    struct lives *lives = &supervisor->lives;
+    lives->channel = -1;
+    lives->environment = worker_environment();
+    uv_timer_init(&supervisor->loop, &lives->restart);
+    uv_timer_init(&supervisor->loop, &lives->kill);
+    lives->restart.data = lives->kill.data = lives->channel_poll.data = lives->process.data = supervisor;
+    return lives->environment != NULL;
+}
+
+void lives_deinit(struct lives *lives)
+{
+    free(lives->environment);
+}
+
+/* ---- clients on their way ---- */
+
+/* How the life that the client has lost ended. Asked when it is sent, not when it comes: a client may be back before
+ * the kernel has told us of its worker's end. */
+static void find_cause(const struct lives *lives, struct handover *handover)
+{
+    uint64_t lost = handover->hello.life;
+    const struct past_life *past = &lives->roster[lost % ROSTER_LENGTH];
+    handover->lost[0] = 0;
+    if (!lost || lost == lives->number)
+        return;
+    if (past->number == lost)
+        snprintf(handover->lost, sizeof handover->lost, "%s", past->cause);
+    else
+        snprintf(handover->lost, sizeof handover->lost, "the worker's life %" PRIu64 " is not known any more", lost);
+}
+
+static void watch_channel(struct lives *lives, bool blocked)
+{
+    uv_poll_start(&lives->channel_poll, blocked ? UV_READABLE | UV_WRITABLE : UV_READABLE, on_channel);
+}
+
+static void drop(struct lives *lives, struct kept **place, const char *reason)
+{
+    struct kept *kept = *place;
+    *place = kept->next;
+    lives->kept_count--;
+    if (reason)
+        goodbye(kept->descriptor, TD_E_CLOSED, reason);
+    else
+        close(kept->descriptor);
+    free(kept);
+}
+
+/* Sends what the present worker has not been sent, as far as the channel takes it. A worker that is dying refuses
+ * it: then everything waits for the next. */
+static void send_kept(struct lives *lives)
+{
+    struct kept **place = &lives->kept;
+    bool blocked = false;
+    if (lives->channel < 0)
+        return;
+    while (*place && !blocked) {
+        struct kept *kept = *place;
+        kept->handover.life = lives->number;
+        if (!kept->sent) {
+            find_cause(lives, &kept->handover);
+            kept->sent = !handover_send(lives->channel, &kept->handover, kept->descriptor);
+        }
+        if (kept->sent) {
+            place = &kept->next;
+        } else if (errno == EPIPE || errno == ECONNRESET) {
+            return;
+        } else if (errno == EAGAIN) {
+            blocked = true;
+        } else {
+            log_event(LOG_ERROR, 0, "cannot hand a client over: %s", strerror(errno));
+            drop(lives, place, "the daemon cannot hand the client to its worker");
+        }
+    }
+    watch_channel(lives, blocked);
+}
+
+void lives_give(struct supervisor *supervisor, const struct handover *handover, int descriptor)
+{
+    struct lives *lives = &supervisor->lives;
+    struct kept *kept = malloc(sizeof *kept), **place = &lives->kept;
+    if (!kept) {
+        goodbye(descriptor, TD_E_INTERNAL, "the daemon has no memory left to hand a client over");
+        return;
+    }
+    *kept = (struct kept){.handover = *handover, .descriptor = descriptor};
+    kept->handover.number = ++lives->handovers;
+    while (*place)
+        place = &(*place)->next;
+    *place = kept;
+    lives->kept_count++;
+    send_kept(lives);
+    listener_update(supervisor);
+}
+
+static void drop_taken(struct supervisor *supervisor, uint64_t number)
+{
+    struct kept **place = &supervisor->lives.kept;
+    while (*place && (*place)->handover.number != number)
+        place = &(*place)->next;
+    if (*place)
+        drop(&supervisor->lives, place, NULL);
+    listener_update(supervisor);
+}
+
+/* A worker that was sent a client may have it, and says goodbye to it itself. */
+static void drop_kept(struct lives *lives)
+{
+    while (lives->kept)
+        drop(lives, &lives->kept, lives->kept->sent ? NULL : "the daemon is ending");
+}
+
+/* ---- the channel ---- */
+
+static void on_kill(uv_timer_t *timer)
+{
+    lives_kill(timer->data);
+}
+
+static void close_channel(struct lives *lives)
+{
+    if (lives->channel < 0)
+        return;
+    uv_close((uv_handle_t *)&lives->channel_poll, NULL);
+    close(lives->channel);
+    lives->channel = -1;
+}
+
+static void on_ready(struct supervisor *supervisor)
+{
+    struct lives *lives = &supervisor->lives;
+    bool first = !lives->was_ready;
+    if (lives->ready)
+        return;
+    lives->ready = lives->was_ready = true;
+    log_event(LOG_INFO, 0, "worker %" PRIu64 " (pid %d) is ready after %" PRIu64 " ms", lives->number,
+              uv_process_get_pid(&lives->process), uv_now(&supervisor->loop) - lives->started_ms);
+    if (first)
+        supervisor_ready(supervisor);
+}
+
+static void on_channel(uv_poll_t *poll, int status, int events)
+{
+    struct supervisor *supervisor = poll->data;
+    struct lives *lives = &supervisor->lives;
+    struct handover_note note;
+    int result = 1;
+    (void)status; /* an error shows itself in recv */
+    if (events & UV_WRITABLE)
+        send_kept(lives);
+    while (lives->channel >= 0 && (result = handover_note_receive(lives->channel, &note)) > 0) {
+        if (note.kind == NOTE_READY)
+            on_ready(supervisor);
+        else if (note.kind == NOTE_TAKEN)
+            drop_taken(supervisor, note.number);
+    }
+    if (result < 0 && errno == EAGAIN)
+        return;
+    /* It ends, or should: without a channel it is of no use. */
+    uv_poll_stop(poll);
+    if (lives->running)
+        uv_timer_start(&lives->kill, on_kill, STOP_MS, 0);
+}
+
+/* ---- start and end ---- */
+
+static int spawn(struct supervisor *supervisor, int worker_end)
+{
+    const struct config *config = supervisor->config;
+    char parent[32], listen[TD_PATH_BYTES + 8], memory[32];
+    char *arguments[ARGUMENTS_MAX] = {
+        "tensord: worker", parent, "--device",    (char *)config->device,
+        "--listen",        listen, "--log-level", (char *)log_level_name(config->log_level)};
+    snprintf(parent, sizeof parent, "--worker=%d", (int)getpid());
+    snprintf(listen, sizeof listen, "unix:%s", config->listen.path);
+    snprintf(memory, sizeof memory, "%zu", config->memory_bytes);
+    if (config->memory_bytes) {
+        arguments[8] = "--memory";
+        arguments[9] = memory;
+    }
+    uv_stdio_container_t stdio[HANDOVER_FD + 1] = {
+        {.flags = UV_IGNORE},
+        {.flags = UV_INHERIT_FD, .data.fd = STDOUT_FILENO},
+        {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
+        [HANDOVER_FD] = {.flags = UV_INHERIT_FD, .data.fd = worker_end},
+    };
+    uv_process_options_t options = {.file = "/proc/self/exe",
+                                    .args = arguments,
+                                    .env = supervisor->lives.environment,
+                                    .exit_cb = on_worker_exit,
+                                    .stdio = stdio,
+                                    .stdio_count = HANDOVER_FD + 1};
+    return uv_spawn(&supervisor->loop, &supervisor->lives.process, &options);
+}
+
+static void on_restart(uv_timer_t *timer)
+{
+    lives_start(timer->data);
+}
+
+static void remember(struct lives *lives, const char *cause)
+{
+    struct past_life *past = &lives->roster[lives->number % ROSTER_LENGTH];
+    past->number = lives->number;
+    snprintf(past->cause, sizeof past->cause, "%s", cause);
+    log_event(LOG_ERROR, 0, "%s", cause);
+}
+
+/* Starts the next life, after a while if lives are short. */
+static void start_again(struct supervisor *supervisor)
+{
+    struct lives *lives = &supervisor->lives;
+    bool was_short = !lives->ready || uv_now(&supervisor->loop) - lives->started_ms < SHORT_LIFE_MS;
+    uint64_t delay_ms = was_short ? lives->backoff_ms : 0;
+    uint64_t longer_ms = lives->backoff_ms ? 2 * lives->backoff_ms : BACKOFF_MS_MIN;
+    lives->backoff_ms = !was_short ? 0 : longer_ms < BACKOFF_MS_MAX ? longer_ms : BACKOFF_MS_MAX;
+    uv_timer_start(&lives->restart, on_restart, delay_ms, 0);
+}
+
+static void on_process_closed(uv_handle_t *handle)
+{
+    struct supervisor *supervisor = handle->data;
+    supervisor->lives.closing = false;
+    if (supervisor->stopping)
+        supervisor_ended(supervisor);
+    else
+        start_again(supervisor);
+}
+
+static void close_process(struct lives *lives)
+{
+    lives->running = false;
+    lives->closing = true;
+    uv_close((uv_handle_t *)&lives->process, on_process_closed);
+}
+
+void lives_start(struct supervisor *supervisor)
+{
+    struct lives *lives = &supervisor->lives;
+    int pair[2] = {-1, -1};
+    lives->number++;
+    lives->ready = false;
+    lives->started_ms = uv_now(&supervisor->loop);
+    /* Without a pair uv_spawn is called in vain, so that there is one way out of a start that failed. */
+    (void)!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair);
+    int status = spawn(supervisor, pair[1]);
+    if (pair[1] >= 0)
+        close(pair[1]);
+    if (status) {
+        char cause[TD_MESSAGE_BYTES];
+        snprintf(cause, sizeof cause, "worker %" PRIu64 " could not be started: %s", lives->number,
+                 uv_strerror(status));
+        remember(lives, cause);
+        if (pair[0] >= 0)
+            close(pair[0]);
+        close_process(lives); /* a handle whose uv_spawn failed is one that has to be closed */
+        return;
+    }
+    lives->running = true;
+    lives->channel = pair[0];
+    uv_poll_init(&supervisor->loop, &lives->channel_poll, lives->channel);
+    watch_channel(lives, false);
+    send_kept(lives);
+}
+
+static void on_worker_exit(uv_process_t *process, int64_t status, int signal)
+{
+    struct supervisor *supervisor = process->data;
+    struct lives *lives = &supervisor->lives;
+    char cause[TD_MESSAGE_BYTES];
+    int pid = uv_process_get_pid(process);
+    if (signal)
+        snprintf(cause, sizeof cause, "worker %" PRIu64 " (pid %d) was killed by signal %d (%s)", lives->number, pid,
+                 signal, strsignal(signal));
+    else
+        snprintf(cause, sizeof cause, "worker %" PRIu64 " (pid %d) exited with status %" PRId64, lives->number, pid,
+                 status);
+    if (!supervisor->stopping)
+        remember(lives, cause);
+    else
+        log_event(LOG_INFO, 0, "%s", cause);
+    /* Notes that it sent before it died still count: a client that it took is lost with it. */
+    lives->running = false;
+    if (lives->channel >= 0)
+        on_channel(&lives->channel_poll, 0, 0);
+    close_channel(lives);
+    uv_timer_stop(&lives->kill);
+    for (struct kept *kept = lives->kept; kept; kept = kept->next)
+        kept->sent = false;
+    close_process(lives);
+}
+
+void lives_stop(struct supervisor *supervisor)
+{
+    struct lives *lives = &supervisor->lives;
+    uv_timer_stop(&lives->restart);
+    drop_kept(lives);
+    close_channel(lives);
+    if (lives->running)
+        uv_timer_start(&lives->kill, on_kill, STOP_MS, 0);
+    else if (!lives->closing)
+        supervisor_ended(supervisor);
+}
+
+void lives_kill(struct supervisor *supervisor)
+{
+    struct lives *lives = &supervisor->lives;
+    if (!lives->running)
+        return;
+    log_event(LOG_WARN, 0, "worker %" PRIu64 " does not end by itself and is killed", lives->number);
+    uv_process_kill(&lives->process, SIGKILL);
+}

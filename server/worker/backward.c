@@ -1,0 +1,397 @@
+/* The backward walk. Nodes are visited by falling number: an op's number is above those of its inputs, so when a node's
+ * turn comes its gradient is complete. SPDX-License-Identifier: Apache-2.0 */
+#include "server/worker/backward.h"
+
+#include <stdlib.h>
+
+#include "server/worker/decoder.h"
+#include "server/worker/exec.h"
+#include "server/worker/gradients.h"
+
+enum phase {
+    PHASE_SEED,    /* makes the root's gradient, where none was given */
+    PHASE_NODE,    /* takes the next node and writes its rule down */
+    PHASE_RUN,     /* runs the rule's steps */
+    PHASE_DELIVER, /* hands its gradients to the inputs' nodes */
+    PHASE_COMBINE, /* adds to the gradients that leaves have already */
+    PHASE_COMMIT
+};
+
+/* A growing array of nodes, each with a reference. */
+struct node_list {
+    struct node **nodes;
+    size_t count, capacity;
+};
+
+struct walk {
+    struct iterator iterator;
+    enum phase phase;
+    bool retain, create;
+    uint32_t site;
+    struct node *root;       /* with a reference, until it is in the heap */
+    struct node_list heap;   /* nodes with a gradient pending, the highest number first */
+    struct node_list leaves; /* leaves with a gradient pending */
+    struct rule rule;
+    struct node *node;       /* whose rule is in work, with a reference */
+    int at;                  /* step, input or leaf that is next */
+    struct tensor **slot;    /* where the result of the op in work goes */
+    struct cause *cause;     /* what failed */
+};
+
+/* ---- lists ---- */
+
+static bool list_push(struct node_list *list, struct node *node)
+{
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity ? 2 * list->capacity : 64;
+        struct node **nodes = realloc(list->nodes, capacity * sizeof *nodes);
+        if (!nodes)
+            return false;
+        list->nodes = nodes;
+        list->capacity = capacity;
+    }
+    list->nodes[list->count++] = node_ref(node);
+    return true;
+}
+
+static bool heap_push(struct node_list *heap, struct node *node)
+{
+    if (!list_push(heap, node))
+        return false;
+    size_t at = heap->count - 1;
+    for (; at > 0 && heap->nodes[(at - 1) / 2]->number < node->number; at = (at - 1) / 2)
+        heap->nodes[at] = heap->nodes[(at - 1) / 2];
+    heap->nodes[at] = node;
+    return true;
+}
+
+static struct node *heap_pop(struct node_list *heap)
+{
+    struct node *top = heap->nodes[0], *last = heap->nodes[--heap->count];
+    size_t at = 0;
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child + 1 < heap->count && heap->nodes[child + 1]->number > heap->nodes[child]->number)
+            child++;
+        if (child >= heap->count || heap->nodes[child]->number <= last->number)
+            break;
+        heap->nodes[at] = heap->nodes[child];
+        at = child;
+    }
+    if (heap->count)
+        heap->nodes[at] = last;
+    return top;
+}
+
+static void list_free(struct session *session, struct node_list *list)
+{
+    for (size_t k = 0; k < list->count; k++) {
+        tensor_unref(session, list->nodes[k]->pending);
+        list->nodes[k]->pending = NULL;
+        node_unref(session, list->nodes[k]);
+    }
+    free(list->nodes);
+    *list = (struct node_list){0};
+}
+
+/* ---- ops ---- */
+
+static void fail(struct session *session, struct walk *w, const struct td_failure *failure)
+{
+    if (!w->cause)
+        w->cause = session_fail(session, "backward", w->site, failure);
+}
+
+static void no_memory(struct session *session, struct walk *w)
+{
+    struct td_failure failure = {0};
+    td_fail(&failure, TD_E_MEMORY, "backward: the daemon's host has no memory left");
+    fail(session, w, &failure);
+}
+
+static void store(struct session *session, struct tensor *result, struct cause *cause, void *data)
+{
+    struct walk *w = data;
+    if (cause || !result) {
+        if (!w->cause)
+            w->cause = cause_ref(cause);
+        tensor_unref(session, result);
+        return;
+    }
+    tensor_unref(session, *w->slot);
+    *w->slot = result;
+}
+
+/* slot's old value, if any, is let go when the result is there. */
+static void run_op(struct session *session, struct walk *w, const struct td_op *op, const void *attrs, int in_count,
+                   const struct source *in, struct tensor **slot)
+{
+    w->slot = slot;
+    exec_run(session,
+             &(struct operation){
+                 .op = op, .attrs = attrs, .in = in, .in_count = in_count, .grad = w->create, .site = w->site},
+             store, w);
+}
+
+static void run_add(struct session *session, struct walk *w, struct tensor *a, struct tensor *b, struct tensor **slot)
+{
+    run_op(session, w, td_op_of(TD_OP_add), &(struct td_add_attrs){}, 2, (struct source[]){{.tensor = a}, {.tensor = b}}, slot);
+}
+
+/* ---- phases ---- */
+
+static void run_seed(struct session *session, struct walk *w)
+{
+    const struct td_meta *out = &w->root->out;
+    struct td_full_attrs attrs = {.shape.count = out->rank, .value = {.category = TD_FLOATING, .f = 1}, .dtype = out->dtype};
+    for (int d = 0; d < out->rank; d++)
+        attrs.shape.v[d] = out->shape[d];
+    w->phase = PHASE_NODE;
+    run_op(session, w, td_op_of(TD_OP_full), &attrs, 0, NULL, &w->root->pending);
+}
+
+static void next_node(struct session *session, struct walk *w)
+{
+    struct td_failure failure = {0};
+    if (w->node)
+        node_unref(session, w->node);
+    w->node = NULL;
+    w->at = 0;
+    if (w->heap.count == 0) {
+        w->phase = PHASE_COMBINE;
+        return;
+    }
+    w->node = heap_pop(&w->heap);
+    struct tensor *g = w->node->pending;
+    w->node->pending = NULL;
+    if (w->node->released && w->node->op->keeps) {
+        tensor_unref(session, g);
+        td_fail(&failure, TD_E_GRAD, "backward: the graph through %s has been walked already, and what it kept is gone",
+                w->node->op->name);
+        td_hint(&failure, "Give .retain_graph = true to the first td_backward.");
+        fail(session, w, &failure);
+        return;
+    }
+    w->phase = PHASE_RUN;
+    if (rule_write(&w->rule, session, w->node, g, w->create))
+        fail(session, w, &w->rule.failure);
+    else if (!w->retain)
+        node_release(session, w->node);
+}
+
+static bool is_gradient(const struct rule *rule, ref value)
+{
+    for (int k = 0; k < RULE_INPUTS; k++)
+        if (rule->gradients[k] == value)
+            return true;
+    return false;
+}
+
+/* Lets go of what no later step reads. */
+static void drop_used(struct session *session, struct rule *rule, int step)
+{
+    const struct rule_step *s = &rule->steps[step];
+    for (int k = 0; k < s->in_count; k++) {
+        struct rule_value *value = &rule->values[s->in[k]];
+        if (value->last_step > step || is_gradient(rule, s->in[k]))
+            continue;
+        tensor_unref(session, value->tensor);
+        value->tensor = NULL;
+    }
+}
+
+static void run_step(struct session *session, struct walk *w)
+{
+    struct source in[RULE_INPUTS];
+    if (w->at > 0)
+        drop_used(session, &w->rule, w->at - 1);
+    if (w->at == w->rule.step_count) {
+        w->phase = PHASE_DELIVER;
+        w->at = 0;
+        return;
+    }
+    struct rule_step *s = &w->rule.steps[w->at++];
+    for (int k = 0; k < s->in_count; k++) {
+        const struct rule_value *value = &w->rule.values[s->in[k]];
+        in[k] = (struct source){.tensor = value->tensor, .is_number = value->is_number, .number = value->number};
+    }
+    run_op(session, w, s->op, s->attrs, s->in_count, in, &w->rule.values[s->out].tensor);
+}
+
+/* Hands one gradient on: the first that reaches a node waits there, further ones are added. */
+static void deliver(struct session *session, struct walk *w)
+{
+    if (w->at == w->node->in_count || w->at == RULE_INPUTS) {
+        rule_clear(&w->rule);
+        w->phase = PHASE_NODE;
+        return;
+    }
+    int k = w->at++;
+    ref value = w->rule.gradients[k];
+    struct node *to = w->node->in[k].node;
+    if (value < 0 || !to)
+        return;
+    struct tensor *gradient = w->rule.values[value].tensor;
+    if (to->pending) {
+        run_add(session, w, to->pending, gradient, &to->pending);
+        return;
+    }
+    bool leaf = node_is_leaf(to);
+    if (!(leaf ? list_push(&w->leaves, to) : heap_push(&w->heap, to))) {
+        no_memory(session, w);
+        return;
+    }
+    to->pending = tensor_ref(gradient);
+}
+
+/* Makes a leaf's new gradient out of what has come and what it had: contiguous, and nobody else's storage. */
+static void combine(struct session *session, struct walk *w)
+{
+    if ((size_t)w->at == w->leaves.count) {
+        w->phase = PHASE_COMMIT;
+        return;
+    }
+    struct node *leaf = w->leaves.nodes[w->at];
+    struct td_meta meta;
+    tensor_meta(leaf->pending, &meta);
+    if (leaf->grad && !leaf->combined) {
+        leaf->combined = true;
+        run_add(session, w, leaf->grad, leaf->pending, &leaf->pending);
+        return;
+    }
+    if (!td_meta_is_contiguous(&meta)) {
+        run_op(session, w, td_op_of(TD_OP_contiguous), &(struct td_contiguous_attrs){}, 1,
+               &(struct source){.tensor = leaf->pending}, &leaf->pending);
+        return;
+    }
+    struct storage *own = storage_fork(leaf->pending->storage);
+    struct tensor *tensor = own ? tensor_new(&meta, own) : NULL;
+    if (own)
+        storage_unref(session, own);
+    if (!tensor) {
+        no_memory(session, w);
+        return;
+    }
+    tensor->node = leaf->pending->node ? node_ref(leaf->pending->node) : NULL;
+    tensor_unref(session, leaf->pending);
+    leaf->pending = tensor;
+    leaf->combined = false;
+    w->at++;
+}
+
+static void commit(struct session *session, struct walk *w)
+{
+    for (size_t k = 0; k < w->leaves.count; k++) {
+        struct node *leaf = w->leaves.nodes[k];
+        tensor_unref(session, leaf->grad);
+        leaf->grad = leaf->pending;
+        leaf->pending = NULL;
+    }
+}
+
+/* ---- the iterator ---- */
+
+static enum step walk_next(struct session *session, struct iterator *iterator)
+{
+    struct walk *w = (struct walk *)iterator;
+    if (session->closing)
+        return STEP_DONE;
+    if (session->cancelled && !w->cause) {
+        struct td_failure failure = {0};
+        td_fail(&failure, TD_E_CANCELLED, "backward: cancelled");
+        fail(session, w, &failure);
+    }
+    if (w->cause) {
+        decoder_done(session);
+        return STEP_DONE;
+    }
+    switch (w->phase) {
+    case PHASE_SEED:
+        run_seed(session, w);
+        break;
+    case PHASE_NODE:
+        next_node(session, w);
+        break;
+    case PHASE_RUN:
+        run_step(session, w);
+        break;
+    case PHASE_DELIVER:
+        deliver(session, w);
+        break;
+    case PHASE_COMBINE:
+        combine(session, w);
+        break;
+    case PHASE_COMMIT:
+        commit(session, w);
+        decoder_done(session);
+        return STEP_DONE;
+    }
+    return STEP_MORE;
+}
+
+static void walk_drop(struct session *session, struct iterator *iterator)
+{
+    struct walk *w = (struct walk *)iterator;
+    rule_clear(&w->rule);
+    for (size_t k = 0; k < w->leaves.count; k++)
+        w->leaves.nodes[k]->combined = false;
+    list_free(session, &w->leaves);
+    list_free(session, &w->heap);
+    if (w->node)
+        node_unref(session, w->node);
+    node_unref(session, w->root);
+    cause_unref(w->cause);
+    free(w);
+}
+
+static int check_root(const struct tensor *root, const struct node *node, const struct tensor *seed, struct td_failure *failure)
+{
+    struct td_meta meta, given;
+    char shape[TD_SHAPE_TEXT], other[TD_SHAPE_TEXT];
+    tensor_meta(root, &meta);
+    if (!node) {
+        td_fail(failure, TD_E_GRAD, "the root was computed from nothing that wants a gradient");
+        return td_hint(failure, "Make leaves with .requires_grad = true, and compute outside TD_NO_GRAD.");
+    }
+    td_shape_text(meta.rank, meta.shape, shape, sizeof shape);
+    if (!seed && td_meta_numel(&meta) != 1) {
+        td_fail(failure, TD_E_GRAD, "a root of shape %s needs a gradient to begin with", shape);
+        return td_hint(failure, "Only for a root of one element it is 1. td_backward(td_sum(y)) is often meant.");
+    }
+    if (!seed)
+        return TD_E_OK;
+    tensor_meta(seed, &given);
+    if (!td_meta_same_shape(&meta, &given) || meta.dtype != given.dtype)
+        return td_fail(failure, TD_E_SHAPE, "a root of %s %s was given a gradient of %s %s", td_dtype_name(meta.dtype), shape,
+                       td_dtype_name(given.dtype), td_shape_text(given.rank, given.shape, other, sizeof other));
+    return TD_E_OK;
+}
+
+int backward_start(struct session *session, struct tensor *root, struct tensor *seed, bool retain, bool create, uint32_t site,
+                   struct td_failure *failure)
+{
+    bool failed = false;
+    struct node *node = tensor_edge(session, root, &failed);
+    struct walk *w = failed ? NULL : calloc(1, sizeof *w);
+    if (!w)
+        return td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+    if (check_root(root, node, seed, failure)) {
+        free(w);
+        return failure->code;
+    }
+    w->iterator = (struct iterator){.next = walk_next, .drop = walk_drop};
+    w->retain = retain;
+    w->create = create;
+    w->site = site;
+    w->root = node_ref(node);
+    w->phase = seed ? PHASE_NODE : PHASE_SEED;
+    session->cancelled = false;
+    if (!(node_is_leaf(node) ? list_push(&w->leaves, node) : heap_push(&w->heap, node))) {
+        walk_drop(session, &w->iterator);
+        return td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+    }
+    if (seed)
+        node->pending = tensor_ref(seed);
+    session_push(session, &w->iterator);
+    return TD_E_OK;
+}

@@ -1,0 +1,38 @@
+/* The bytes of a session: frames in, replies out. SPDX-License-Identifier: Apache-2.0 */
+#ifndef TD_SERVER_WORKER_CONNECTION_H
+#define TD_SERVER_WORKER_CONNECTION_H
+
+#include "server/worker/session.h"
+
+int connection_open(struct session *session, int descriptor);
+/* Stops reading; the pipe is closed when what has been handed to it is written. */
+void connection_close(struct session *session);
+/* Closes the pipe outright, whatever is unsent. */
+void connection_abort(struct session *session);
+/* The session rests: big empty buffers are given back. */
+void connection_rest(struct session *session);
+/* A complete frame lies at input_start: sets frame_at and frame_end around its payload. Breaks the session off where
+ * the length is no frame's. */
+bool connection_next_frame(struct session *session);
+/* The frame in work has been used up. */
+void connection_end_frame(struct session *session);
+/* Room for bytes at the end of the output; NULL without memory. connection_wrote tells how many were used. */
+uint8_t *connection_room(struct session *session, size_t bytes);
+void connection_wrote(struct session *session, size_t bytes);
+/* Bytes that the client has not taken yet. */
+static inline size_t connection_backlog(const struct session *session)
+{
+    return session->output_bytes + session->unsent_bytes;
+}
+/* Sends header and data in place, without copying data; then is called once when both are out, or failed. request is
+ * the caller's until then. */
+struct connection_write {
+    uv_write_t uv;
+    struct session *session;
+    void (*then)(struct session *session, struct connection_write *write);
+    size_t bytes;
+    uint8_t header[96];
+};
+int connection_write_in_place(struct connection_write *write, size_t header_bytes, void *data, size_t bytes);
+
+#endif

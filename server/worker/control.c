@@ -1,0 +1,339 @@
+/* Requests that are not ops. SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/worker/backward.h"
+#include "server/worker/connection.h"
+#include "server/worker/decoder.h"
+#include "server/worker/read.h"
+#include "server/worker/reply.h"
+#include "server/worker/schedule.h"
+#include "server/worker/status.h"
+#include "server/worker/tape.h"
+
+static uint32_t take_handle(struct request *request)
+{
+    if (request->elements == 0 || td_read_type(request->reader) != TD_WIRE_INT)
+        return UINT32_MAX;
+    request->elements--;
+    int64_t handle = td_read_int(request->reader);
+    return handle >= 0 && handle < TD_HANDLES_MAX ? (uint32_t)handle : UINT32_MAX;
+}
+
+/* A text of the client's for people: what could move a terminal's cursor becomes '?'. NULL if there is none, it is too
+ * long, or there is no memory. */
+static char *take_text(struct request *request, uint32_t limit)
+{
+    uint32_t bytes;
+    if (request->elements == 0 || td_read_type(request->reader) != TD_WIRE_TEXT)
+        return NULL;
+    request->elements--;
+    const char *text = td_read_text(request->reader, &bytes);
+    char *copy = text && bytes < limit ? malloc(bytes + 1) : NULL;
+    if (!copy)
+        return NULL;
+    for (uint32_t i = 0; i < bytes; i++)
+        copy[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? '?' : text[i];
+    copy[bytes] = 0;
+    return copy;
+}
+
+static void fail(struct session *session, const struct request *request, const char *name, const struct td_failure *failure)
+{
+    struct td_failure named = {0};
+    td_fail(&named, failure->code, "%s: %s", name, failure->message);
+    memcpy(named.hint, failure->hint, sizeof named.hint);
+    cause_unref(session_fail(session, name, request->site, &named));
+}
+
+/* ---- one function a request; each leaves what it does not understand for control_run to skip ---- */
+
+static void run_site(struct session *session, struct request *request, struct td_failure *failure)
+{
+    uint32_t number = take_handle(request);
+    char *text = take_text(request, TD_SITE_BYTES);
+    if (!text || number >= TD_SITES_MAX) {
+        td_fail(failure, TD_E_LIMIT, "call sites are numbers below %d with a text of less than %d bytes", TD_SITES_MAX,
+                TD_SITE_BYTES);
+        free(text);
+        return;
+    }
+    if (number >= session->site_count) {
+        uint32_t count = number < 32 ? 64 : 2 * number;
+        char **sites = realloc(session->sites, count * sizeof *sites);
+        if (!sites) {
+            free(text);
+            return; /* errors will lack their line: no reason to fail */
+        }
+        memset(sites + session->site_count, 0, (count - session->site_count) * sizeof *sites);
+        session->sites = sites;
+        session->site_count = count;
+    }
+    free(session->sites[number]);
+    session->sites[number] = text;
+}
+
+static void run_release(struct session *session, struct request *request, struct td_failure *failure)
+{
+    while (request->elements > 0 && !request->reader->failed && !failure->code)
+        session_release(session, take_handle(request), failure);
+}
+
+static void run_read(struct session *session, struct request *request, struct td_failure *failure)
+{
+    struct tensor *tensor = session_tensor(session, take_handle(request), failure);
+    uint32_t dtype = take_handle(request); /* a small number, as a handle is */
+    struct cause *cause = NULL;
+    if (!failure->code && dtype != TD_DTYPE_NONE && !td_dtype_known(dtype))
+        td_fail(failure, TD_E_DTYPE, "element type %" PRId32 " does not exist", (int32_t)dtype);
+    if (!failure->code && request->cancelled)
+        td_fail(failure, TD_E_CANCELLED, "cancelled");
+    if (failure->code) {
+        cause = session_fail(session, "read", request->site, failure);
+        reply_data_failed(session, cause);
+        cause_unref(cause);
+        failure->code = TD_E_OK; /* told already */
+        return;
+    }
+    read_start(session, tensor, (uint8_t)dtype, request->site);
+}
+
+static void run_upload(struct session *session, struct request *request, struct td_failure *failure)
+{
+    struct td_meta meta;
+    uint32_t bytes = 0, handle = take_handle(request);
+    struct tensor *tensor = session_tensor(session, handle, failure);
+    if (!tensor || request->elements < 2 || td_read_type(request->reader) != TD_WIRE_INT) {
+        td_fail(failure, TD_E_ARGUMENT, "handle, byte offset and bin are due");
+        return;
+    }
+    uint64_t offset = td_read_uint(request->reader);
+    request->elements -= 2;
+    const void *data = td_read_bin(request->reader, &bytes);
+    if (request->reader->failed || tensor->failed || request->cancelled)
+        return; /* into an error value nothing is written */
+    tensor_meta(tensor, &meta);
+    if (bytes > TD_CHUNK_MAX || !td_meta_is_contiguous(&meta) || (tensor->node && !node_is_leaf(tensor->node))) {
+        td_fail(failure, TD_E_ARGUMENT, "chunks of at most %u bytes go into a contiguous tensor that was not computed",
+                TD_CHUNK_MAX);
+        return;
+    }
+    if (offset > td_meta_bytes(&meta) || bytes > td_meta_bytes(&meta) - offset) {
+        td_fail(failure, TD_E_INDEX, "bytes %" PRIu64 " to %" PRIu64 " do not lie in a tensor of %zu", offset, offset + bytes,
+                td_meta_bytes(&meta));
+        return;
+    }
+    size_t first = (size_t)tensor->offset * td_dtype_size(tensor->dtype) + offset;
+    if (storage_write(session, tensor->storage, first, first + bytes, failure))
+        return;
+    session->worker->device->upload((char *)tensor_data(tensor) + offset, data, bytes);
+    if (tensor->dtype == TD_BOOL) /* any byte but 0 means true; kernels count on 0 and 1 */
+        for (uint8_t *at = (uint8_t *)tensor_data(tensor) + offset, *end = at + bytes; at < end; at++)
+            *at = *at != 0;
+}
+
+static void run_backward(struct session *session, struct request *request, struct td_failure *failure)
+{
+    struct tensor *root = session_tensor(session, take_handle(request), failure), *seed = NULL;
+    if (failure->code)
+        return;
+    if (request->elements > 0 && td_read_nil(request->reader))
+        request->elements--;
+    else
+        seed = session_tensor(session, take_handle(request), failure);
+    bool retain = false, create = false;
+    if (request->elements >= 2 && !failure->code) {
+        request->elements -= 2;
+        retain = td_read_bool(request->reader);
+        create = td_read_bool(request->reader);
+    } else {
+        td_fail(failure, TD_E_ARGUMENT, "root, seed or nil, retain and create are due");
+    }
+    if (!failure->code && request->cancelled)
+        td_fail(failure, TD_E_CANCELLED, "cancelled");
+    if (failure->code || request->reader->failed)
+        return;
+    struct cause *cause = root->failed ? root->failed : seed ? seed->failed : NULL;
+    if (cause)
+        return; /* the first cause stands already */
+    if (!backward_start(session, root, seed, retain || create, create, request->site, failure))
+        request->pending = true;
+}
+
+static void run_grad(struct session *session, struct request *request, struct td_failure *failure)
+{
+    uint32_t out = take_handle(request);
+    struct tensor *tensor = session_tensor(session, take_handle(request), failure);
+    struct tensor *grad = tensor && node_is_leaf(tensor->node) ? tensor->node->grad : NULL;
+    struct td_failure unbound = {0};
+    session_release(session, out, &unbound); /* the same handle may be bound again and again: it is rebound */
+    struct tensor *result = NULL;
+    if (grad) {
+        result = tensor_ref(grad);
+    } else if (tensor && tensor->failed) {
+        result = tensor_failed(tensor->failed);
+    } else {
+        if (tensor) {
+            td_fail(failure, TD_E_GRAD, tensor->node ? "the tensor%s%s has no gradient" : "the tensor%s%s wants no gradient",
+                    tensor->name ? " " : "", tensor->name ? tensor->name : "");
+            td_hint(failure, tensor->node ? "td_backward gives leaves theirs; td_zero_grad takes it away."
+                                          : "td_set_requires_grad(x, true) makes a leaf.");
+        }
+        struct td_failure named = {0};
+        td_fail(&named, failure->code, "grad: %s", failure->message);
+        memcpy(named.hint, failure->hint, sizeof named.hint);
+        struct cause *cause = session_fail(session, "grad", request->site, &named);
+        result = tensor_failed(cause);
+        cause_unref(cause);
+        failure->code = TD_E_OK;
+    }
+    session_bind(session, out, result, failure);
+}
+
+static void run_zero_grad(struct session *session, struct request *request, struct td_failure *failure)
+{
+    while (request->elements > 0 && !request->reader->failed && !failure->code) {
+        struct tensor *tensor = session_tensor(session, take_handle(request), failure);
+        if (!tensor || !node_is_leaf(tensor->node))
+            continue;
+        tensor_unref(session, tensor->node->grad);
+        tensor->node->grad = NULL;
+    }
+}
+
+static void run_requires_grad(struct session *session, struct request *request, struct td_failure *failure)
+{
+    struct tensor *tensor = session_tensor(session, take_handle(request), failure);
+    if (failure->code || request->elements == 0 || td_read_type(request->reader) != TD_WIRE_BOOL) {
+        td_fail(failure, TD_E_ARGUMENT, "handle and bool are due");
+        return;
+    }
+    bool wanted = td_read_bool(request->reader), failed = false;
+    request->elements--;
+    if (tensor->failed)
+        return;
+    struct node *node = tensor_edge(session, tensor, &failed);
+    if (node && !node_is_leaf(node)) {
+        if (!wanted)
+            td_fail(failure, TD_E_GRAD, "a computed tensor wants a gradient as its inputs do");
+        td_hint(failure, "td_detach(x) gives the same bytes without.");
+        return;
+    }
+    if (wanted && td_dtype_category(tensor->dtype) != TD_FLOATING) {
+        td_fail(failure, TD_E_GRAD, "only floating types can want a gradient, not %s", td_dtype_name(tensor->dtype));
+        return;
+    }
+    if (wanted == (node != NULL))
+        return;
+    if (node)
+        node_unref(session, node);
+    tensor->node = wanted ? node_leaf(tensor) : NULL;
+    if (wanted && !tensor->node)
+        td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+    history_mark_leaf(tensor, wanted);
+}
+
+static void run_name(struct session *session, struct request *request, struct td_failure *failure)
+{
+    struct tensor *tensor = session_tensor(session, take_handle(request), failure);
+    char *name = take_text(request, TD_NAME_BYTES);
+    if (!tensor || !name) {
+        td_fail(failure, TD_E_LIMIT, "a handle and a name of less than %d bytes are due", TD_NAME_BYTES);
+        free(name);
+        return;
+    }
+    free(tensor->name);
+    tensor->name = name;
+}
+
+static void run_seed(struct session *session, struct request *request, struct td_failure *failure)
+{
+    if (request->elements == 0 || td_read_type(request->reader) != TD_WIRE_INT) {
+        td_fail(failure, TD_E_ARGUMENT, "a number is due");
+        return;
+    }
+    request->elements--;
+    session->seed = td_read_uint(request->reader);
+    session->random_counter = 0;
+}
+
+static void answer_barrier(struct session *session, bool clear)
+{
+    reply_done(session, session->error);
+    if (!clear)
+        return;
+    cause_unref(session->error);
+    session->error = NULL;
+}
+
+void control_run(struct session *session, uint64_t id, struct request *request)
+{
+    struct td_failure failure = {0};
+    const char *name = "request";
+    switch (id) {
+#define TD_REQUEST(id, name_, NAME, ...) \
+    case TD_R_##NAME:                    \
+        name = #name_;                   \
+        break;
+#include "protocol/requests.def"
+    }
+    switch (id) {
+    case TD_R_SITE:
+        run_site(session, request, &failure);
+        break;
+    case TD_R_RELEASE:
+        run_release(session, request, &failure);
+        break;
+    case TD_R_READ:
+        run_read(session, request, &failure);
+        break;
+    case TD_R_BARRIER:
+        answer_barrier(session, false);
+        break;
+    case TD_R_CLEAR_ERROR:
+        answer_barrier(session, true);
+        break;
+    case TD_R_UPLOAD:
+        run_upload(session, request, &failure);
+        break;
+    case TD_R_BACKWARD:
+        run_backward(session, request, &failure);
+        break;
+    case TD_R_GRAD:
+        run_grad(session, request, &failure);
+        break;
+    case TD_R_ZERO_GRAD:
+        run_zero_grad(session, request, &failure);
+        break;
+    case TD_R_REQUIRES_GRAD:
+        run_requires_grad(session, request, &failure);
+        break;
+    case TD_R_NAME:
+        run_name(session, request, &failure);
+        break;
+    case TD_R_SEED:
+        run_seed(session, request, &failure);
+        break;
+    case TD_R_STATUS:
+        status_reply(session);
+        break;
+    case TD_R_TABLE:
+        table_reply(session);
+        break;
+    case TD_R_GOODBYE:
+        session_close(session);
+        return;
+    default:
+        td_fail(&failure, TD_E_UNKNOWN_OP, "there is no op and no request %" PRIu64, id);
+        td_hint(&failure, "The daemon may be older than the client: compare the versions of both.");
+    }
+    for (; request->elements > 0 && !request->reader->failed && !session->closing; request->elements--)
+        td_read_skip(request->reader);
+    if (request->reader->failed || session->closing)
+        return;
+    if (failure.code)
+        fail(session, request, name, &failure);
+    if (!request->pending)
+        decoder_done(session);
+}

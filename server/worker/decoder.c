@@ -1,0 +1,209 @@
+/* The decoder. SPDX-License-Identifier: Apache-2.0 */
+#include "server/worker/decoder.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/worker/connection.h"
+#include "server/worker/exec.h"
+#include "server/worker/reply.h"
+#include "server/worker/schedule.h"
+
+/* The client is told of what is done when this part of its credit is used up. */
+#define CREDIT_PART 8
+
+/* ---- ops ---- */
+
+/* What is to be done with the result of the op in work. */
+static void bind_result(struct session *session, struct tensor *result, struct cause *cause, void *data)
+{
+    (void)cause;
+    (void)data;
+    struct td_failure failure = {0};
+    if (session->closing || !td_op_names_output(session->call_op)) {
+        tensor_unref(session, result);
+    } else if (session_bind(session, session->call_out, result, &failure)) {
+        cause_unref(session_fail(session, session->call_op->name, session->call_site, &failure));
+    }
+    decoder_done(session);
+}
+
+/* The tensors behind a call's inputs; all handles that it consumes end here, whatever becomes of it. */
+static int resolve_inputs(struct session *session, const struct td_call *call, struct source *in, struct td_failure *failure)
+{
+    for (int k = 0; k < call->in_count; k++) {
+        in[k] = (struct source){.is_number = call->in[k].kind == TD_INPUT_NUMBER, .number = call->in[k].number};
+        if (call->in[k].kind != TD_INPUT_HANDLE)
+            continue;
+        struct td_failure missing = {0};
+        struct tensor *tensor = session_tensor(session, call->in[k].handle, &missing);
+        if (tensor)
+            in[k].tensor = tensor_ref(tensor);
+        else if (!failure->code)
+            td_hint(failure, "%s", (td_fail(failure, missing.code, "%s: %s", call->op->name, missing.message), missing.hint));
+    }
+    for (int k = 0; k < call->in_count && k < TD_CONSUME_MAX; k++) {
+        struct td_failure ignored = {0};
+        if (call->flags & TD_FLAG_CONSUME(k) && call->in[k].kind == TD_INPUT_HANDLE)
+            session_release(session, call->in[k].handle, &ignored);
+    }
+    return failure->code;
+}
+
+static void fail_call(struct session *session, const struct td_failure *failure)
+{
+    struct cause *cause = session_fail(session, session->call_op->name, session->call_site, failure);
+    bind_result(session, td_op_names_output(session->call_op) ? tensor_failed(cause) : NULL, cause, NULL);
+    cause_unref(cause);
+}
+
+static void run_call(struct session *session, const struct td_op *op, struct request *request)
+{
+    struct td_call *call = &session->worker->call;
+    struct source *in = session->worker->sources;
+    struct td_failure failure = {0};
+    call->flags = request->flags;
+    td_call_decode(request->reader, op, request->elements + 1, call, &failure);
+    if (request->reader->failed)
+        return;
+    session->call_op = op;
+    session->call_out = call->out;
+    session->call_site = request->site;
+    if (request->cancelled)
+        td_fail(&failure, TD_E_CANCELLED, "%s: cancelled", op->name);
+    resolve_inputs(session, call, in, &failure);
+    if (failure.code) {
+        fail_call(session, &failure);
+    } else {
+        exec_run(session,
+                 &(struct operation){.op = op,
+                                     .attrs = call->attrs,
+                                     .in = in,
+                                     .in_count = call->in_count,
+                                     .list_counts = call->list_counts,
+                                     .grad = request->flags & TD_FLAG_GRAD,
+                                     .requires_grad = request->flags & TD_FLAG_REQUIRES_GRAD,
+                                     .site = request->site},
+                 bind_result, NULL);
+    }
+    for (int k = 0; k < call->in_count; k++)
+        tensor_unref(session, in[k].tensor);
+}
+
+/* ---- the stream ---- */
+
+void decoder_done(struct session *session)
+{
+    session->executed = session->request;
+    uint64_t requests = session->executed - session->credited_request;
+    if (requests >= TD_CREDIT_REQUESTS / CREDIT_PART)
+        reply_credit(session);
+}
+
+/* Takes flags, site, array and id of the next request and carries it out. */
+static void run_request(struct session *session, struct td_reader *reader)
+{
+    struct request request = {.reader = reader};
+    request.flags = td_read_u32(reader);
+    request.site = td_read_u32(reader);
+    request.elements = td_read_array(reader);
+    uint64_t id = td_read_uint(reader);
+    if (reader->failed || request.elements == 0) {
+        reader->failed = true;
+        return;
+    }
+    request.elements--;
+    request.cancelled = session->cancel_left > session->frame_at;
+    session->request++;
+    const struct td_op *op = td_op_of(id);
+    if (op) {
+        run_call(session, op, &request);
+        return;
+    }
+    control_run(session, id, &request);
+}
+
+static enum step decoder_next(struct session *session, struct iterator *iterator)
+{
+    (void)iterator;
+    if (session->closing)
+        return STEP_DONE;
+    if (connection_backlog(session) > TD_REPLY_BACKLOG)
+        return STEP_WAIT;
+    if (session->frame_end == 0) {
+        if (!connection_next_frame(session))
+            return session->closing ? STEP_DONE : STEP_WAIT;
+        session->frame_starts = true;
+    }
+    uint8_t *input = session->input + session->input_start;
+    struct td_reader reader = td_reader_of(input + session->frame_at, session->frame_end - session->frame_at);
+    if (session->frame_starts) {
+        session->frame_starts = false;
+        if (td_read_type(&reader) == TD_WIRE_NIL) /* urgent: answered when it came */
+            reader.at = reader.end;
+        else
+            td_read_uint(&reader); /* the last reply that the client has; kept replies would end here */
+    }
+    if (!reader.failed && reader.at < reader.end) {
+        uint8_t *before = session->input; /* a request can end the session, but not move its bytes */
+        run_request(session, &reader);
+        input = before + session->input_start;
+    }
+    if (reader.failed && !session->closing)
+        session_goodbye(session, TD_E_PROTOCOL, "bytes that are no request");
+    if (session->closing)
+        return STEP_DONE;
+    session->frame_at = (size_t)(reader.at - input);
+    if (session->frame_at == session->frame_end) {
+        connection_end_frame(session);
+        if (session->bytes_taken - session->credited_bytes >= TD_CREDIT_BYTES / CREDIT_PART)
+            reply_credit(session);
+    }
+    return STEP_MORE;
+}
+
+static void decoder_drop(struct session *session, struct iterator *iterator)
+{
+    (void)session;
+    (void)iterator; /* part of the session */
+}
+
+void decoder_init(struct session *session)
+{
+    session->decoder = (struct iterator){.next = decoder_next, .drop = decoder_drop};
+    session_push(session, &session->decoder);
+}
+
+/* ---- urgent frames ---- */
+
+static void run_urgent(struct session *session, struct td_reader *reader, size_t at)
+{
+    td_read_nil(reader);
+    uint64_t id = td_read_uint(reader), number = td_read_uint(reader);
+    if (reader->failed) {
+        session_goodbye(session, TD_E_PROTOCOL, "an urgent frame that cannot be read");
+    } else if (id == TD_URGENT_PING) {
+        reply_pong(session, number);
+        session_flush(session);
+    } else if (id == TD_URGENT_CANCEL) {
+        session->cancel_left = at;
+        session->cancelled = true;
+    }
+}
+
+void decoder_urgent(struct session *session)
+{
+    const uint8_t *input = session->input + session->input_start;
+    size_t have = session->input_end - session->input_start;
+    while (!session->closing && session->urgent_at + TD_FRAME_HEADER < have) {
+        const uint8_t *at = input + session->urgent_at;
+        size_t length = (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
+        if (length > TD_FRAME_MAX || have - session->urgent_at < TD_FRAME_HEADER + length)
+            return;
+        session->urgent_at += TD_FRAME_HEADER + length;
+        struct td_reader reader = td_reader_of(at + TD_FRAME_HEADER, length);
+        if (length && td_read_type(&reader) == TD_WIRE_NIL)
+            run_urgent(session, &reader, session->urgent_at);
+    }
+}

@@ -1,0 +1,26 @@
+/* The decoder: takes requests out of a session's bytes and carries them out, one a step.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef TD_SERVER_WORKER_DECODER_H
+#define TD_SERVER_WORKER_DECODER_H
+
+#include "server/worker/session.h"
+
+void decoder_init(struct session *session);
+/* Looks through frames that have just come for urgent ones, and answers those. */
+void decoder_urgent(struct session *session);
+/* The request in work is done. */
+void decoder_done(struct session *session);
+
+/* A request's own header and what is left of its array, while it is carried out. */
+struct request {
+    struct td_reader *reader;
+    uint32_t flags, site;
+    uint32_t elements; /* of the array behind the id, not yet read */
+    bool cancelled;
+    bool pending; /* an iterator carries it on, and will call decoder_done */
+};
+
+/* Carries out a request that is not an op (requests.def); control.c. */
+void control_run(struct session *session, uint64_t id, struct request *request);
+
+#endif

@@ -1,0 +1,559 @@
+/* The executor. An op goes through: its inputs, inference, the rules of autograd, storage for the result (or the right to
+ * write a target), conversions, the kernel, and the tape. A failure anywhere before the kernel leaves no trace but the
+ * error value. SPDX-License-Identifier: Apache-2.0 */
+#include "server/worker/exec.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/worker/execution.h"
+#include "server/worker/schedule.h"
+
+/* Above this a kernel goes to the device's thread: waking it costs up to 0.06 ms, and nobody waits longer than this. */
+#define OFFLOAD_NS 2000000
+
+/* ---- life ---- */
+
+static struct execution *execution_new(struct session *session, const struct operation *operation, exec_then *then, void *data)
+{
+    struct worker *worker = session->worker;
+    struct execution *e = worker->spare_executions;
+    if (e)
+        worker->spare_executions = e->next;
+    else if (!(e = malloc(sizeof *e)))
+        return NULL;
+    e->session = session;
+    e->operation = *operation;
+    e->then = then;
+    e->data = data;
+    e->in = e->small_in;
+    e->metas = e->small_metas;
+    e->operands = e->small_operands;
+    e->grads = NULL;
+    e->lists = NULL;
+    e->failure.code = TD_E_OK;
+    e->recorded = e->launches = false;
+    e->out = NULL;
+    e->conversion_count = 0;
+    e->launch.fault.code = TD_E_OK;
+    if (operation->in_count > EXEC_INPUTS) {
+        size_t count = (size_t)operation->in_count;
+        size_t each = sizeof *e->in + sizeof *e->metas + sizeof *e->operands;
+        if (!(e->lists = malloc(count * each))) {
+            e->next = worker->spare_executions;
+            worker->spare_executions = e;
+            return NULL;
+        }
+        e->metas = e->lists;
+        e->operands = (struct td_operand *)(e->metas + count);
+        e->in = (struct source *)(e->operands + count);
+    }
+    memcpy(e->attrs, operation->attrs, (size_t)td_op_slots(operation->op) * 8);
+    memcpy(e->in, operation->in, (size_t)operation->in_count * sizeof *e->in);
+    if (operation->list_counts)
+        memcpy(e->list_counts, operation->list_counts, sizeof e->list_counts);
+    e->operation.attrs = e->attrs;
+    e->operation.in = e->in;
+    e->operation.list_counts = e->list_counts;
+    for (int k = 0; k < operation->in_count; k++)
+        if (e->in[k].tensor)
+            tensor_ref(e->in[k].tensor);
+    return e;
+}
+
+static void execution_free(struct execution *e)
+{
+    struct session *session = e->session;
+    for (int k = 0; k < e->operation.in_count; k++)
+        tensor_unref(session, e->in[k].tensor);
+    for (int k = 0; k < e->conversion_count; k++)
+        storage_unref(session, e->conversions[k].storage);
+    free(e->lists);
+    free(e->grads);
+    e->next = session->worker->spare_executions;
+    session->worker->spare_executions = e;
+}
+
+void exec_spares_free(struct worker *worker)
+{
+    for (struct execution *e = worker->spare_executions, *next; e; e = next) {
+        next = e->next;
+        free(e);
+    }
+    worker->spare_executions = NULL;
+}
+
+/* ---- inputs ---- */
+
+/* The first error value among the inputs. */
+static struct cause *failed_input(const struct execution *e)
+{
+    for (int k = 0; k < e->operation.in_count; k++)
+        if (e->in[k].tensor && e->in[k].tensor->failed)
+            return e->in[k].tensor->failed;
+    return NULL;
+}
+
+static void describe_inputs(struct execution *e)
+{
+    for (int k = 0; k < e->operation.in_count; k++) {
+        struct td_meta *meta = &e->metas[k];
+        if (e->in[k].tensor)
+            tensor_meta(e->in[k].tensor, meta);
+        else
+            *meta = (struct td_meta){.scalar = true,
+                                     .dtype = e->in[k].is_number ? td_dtype_of_number(e->in[k].number) : TD_DTYPE_NONE};
+    }
+}
+
+static int infer(struct execution *e)
+{
+    describe_inputs(e);
+    e->inference = (struct td_inference){.op = e->operation.op,
+                                         .in = e->metas,
+                                         .in_count = e->operation.in_count,
+                                         .list_counts = e->list_counts,
+                                         .attrs = e->attrs,
+                                         .failure = &e->failure};
+    return td_infer(&e->inference);
+}
+
+/* Whether the op is to be recorded: some input wants a gradient that the op can give. */
+static int decide_recording(struct execution *e)
+{
+    const struct td_op *op = e->operation.op;
+    bool failed = false;
+    if (!e->operation.grad)
+        return TD_E_OK;
+    for (int k = 0; k < e->operation.in_count && k < EXEC_INPUTS && !op->no_gradient; k++)
+        if (e->in[k].tensor && tensor_edge(e->session, e->in[k].tensor, &failed))
+            e->recorded = true;
+    if (td_dtype_category(e->inference.out.dtype) != TD_FLOATING)
+        e->recorded = false;
+    if (failed)
+        return td_fail(&e->failure, TD_E_MEMORY, "%s: the daemon's host has no memory left", op->name);
+    if (op->kind == TD_INPLACE)
+        return history_refuses(e->in[0].tensor, e->recorded, &e->failure);
+    return TD_E_OK;
+}
+
+/* ---- storage ---- */
+
+/* A fresh result's storage and tensor. */
+static int make_output(struct execution *e)
+{
+    struct storage *storage = storage_new(e->session, td_meta_bytes(&e->inference.out), &e->failure);
+    if (!storage)
+        return e->failure.code;
+    e->inference.out.offset = 0;
+    e->out = tensor_new(&e->inference.out, storage);
+    storage_unref(e->session, storage);
+    if (!e->out)
+        return td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
+    return TD_E_OK;
+}
+
+/* An operand that shares bytes with the target but is not just it would be read while it is written. */
+static int check_overlap(struct execution *e, const struct tensor *target, int position)
+{
+    int64_t first, end, other_first, other_end;
+    struct tensor *other = e->in[position].tensor;
+    if (!other || other->storage->block != target->storage->block)
+        return TD_E_OK;
+    const struct td_meta *a = &e->metas[0], *b = &e->metas[position];
+    td_meta_extent(a, &first, &end);
+    td_meta_extent(b, &other_first, &other_end);
+    bool same = a->offset == b->offset && td_meta_same_shape(a, b) &&
+                !memcmp(a->stride, b->stride, a->rank * sizeof *a->stride);
+    if (same || other_end <= first || end <= other_first)
+        return TD_E_OK;
+    td_fail(&e->failure, TD_E_ARGUMENT, "%s: the operand shares part of its memory with the target", e->operation.op->name);
+    return td_hint(&e->failure, "Clone the operand first.");
+}
+
+/* Makes tensor's own window of its storage ready to be written. */
+static int announce_write(struct execution *e, const struct tensor *tensor, const struct td_meta *meta)
+{
+    int64_t first, end;
+    size_t size = td_dtype_size(meta->dtype);
+    td_meta_extent(meta, &first, &end);
+    return storage_write(e->session, tensor->storage, (size_t)first * size, (size_t)end * size, &e->failure);
+}
+
+static int take_target(struct execution *e)
+{
+    struct tensor *target = e->in[0].tensor;
+    int failed = TD_E_OK;
+    for (int k = 1; k < e->operation.in_count && !failed; k++)
+        failed = check_overlap(e, target, k);
+    if (!failed && !(failed = announce_write(e, target, &e->metas[0])))
+        e->out = tensor_ref(target);
+    return failed;
+}
+
+/* ---- operands ---- */
+
+static void operand_of(struct td_operand *operand, const struct td_meta *meta, void *data)
+{
+    operand->data = data;
+    operand->dtype = meta->dtype;
+    operand->rank = meta->rank;
+    memcpy(operand->shape, meta->shape, sizeof operand->shape);
+    memcpy(operand->stride, meta->stride, sizeof operand->stride);
+}
+
+/* Shows operand in shape by strides of 0; inference has made sure that it fits. */
+static void broadcast_operand(struct td_operand *operand, int rank, const int64_t *shape)
+{
+    int64_t stride[TD_RANK_MAX];
+    int added = rank - operand->rank;
+    for (int d = 0; d < rank; d++)
+        stride[d] = d < added || (operand->shape[d - added] == 1 && shape[d] != 1) ? 0 : operand->stride[d - added];
+    operand->rank = (uint8_t)rank;
+    memcpy(operand->shape, shape, (size_t)rank * sizeof *shape);
+    memcpy(operand->stride, stride, (size_t)rank * sizeof *stride);
+}
+
+/* Plans a copy of operand in dtype, contiguous, that takes its place. */
+static int convert(struct execution *e, struct td_operand *operand, uint8_t dtype)
+{
+    struct td_meta meta = {.dtype = dtype, .rank = operand->rank};
+    memcpy(meta.shape, operand->shape, sizeof meta.shape);
+    td_contiguous_strides(meta.rank, meta.shape, meta.stride);
+    struct storage *storage = storage_new(e->session, td_meta_bytes(&meta), &e->failure);
+    if (!storage)
+        return e->failure.code;
+    int k = e->conversion_count++;
+    e->conversions[k].from = *operand;
+    e->conversions[k].attrs = (struct td_to_attrs){.dtype = dtype};
+    e->conversions[k].storage = storage;
+    operand_of(operand, &meta, storage->block->data);
+    e->conversions[k].launch = (struct td_launch){.op = td_op_of(TD_OP_to),
+                                                  .in_count = 1,
+                                                  .in = &e->conversions[k].from,
+                                                  .out = *operand,
+                                                  .attrs = &e->conversions[k].attrs};
+    return TD_E_OK;
+}
+
+/* The kinds of the parameters that the inputs stand for; lists do not matter here. */
+static bool is_promoted(const struct td_op *op, int position)
+{
+    uint8_t kind = op->params[0].kind;
+    for (const struct td_param *p = op->params; p->kind; p++)
+        if (td_param_is_tensor(p->kind) && position-- == 0)
+            kind = p->kind;
+    return kind == TD_PARAM_TENSOR || kind == TD_PARAM_NUM || kind == TD_PARAM_OPT;
+}
+
+static int make_operand(struct execution *e, int k, bool dense)
+{
+    struct td_operand *operand = &e->operands[k];
+    struct td_meta *meta = &e->metas[k];
+    uint8_t compute = e->inference.compute;
+    if (!e->in[k].tensor && !e->in[k].is_number) {
+        *operand = (struct td_operand){0};
+        return TD_E_OK;
+    }
+    if (e->in[k].is_number) {
+        /* A number is an operand without dimensions like any other. Only ops with few inputs take numbers. */
+        meta->dtype = compute ? compute : meta->dtype;
+        td_number_store(e->in[k].number, meta->dtype, &e->immediates[k % EXEC_INPUTS]);
+        operand_of(operand, meta, &e->immediates[k % EXEC_INPUTS]);
+        return TD_E_OK;
+    }
+    operand_of(operand, meta, tensor_data(e->in[k].tensor));
+    bool promoted = compute && meta->dtype != compute && is_promoted(e->operation.op, k);
+    if (promoted || (dense && !td_meta_is_contiguous(meta)))
+        return convert(e, operand, promoted ? compute : meta->dtype);
+    return TD_E_OK;
+}
+
+static int make_operands(struct execution *e)
+{
+    const struct td_op *op = e->operation.op;
+    uint32_t dense = e->session->worker->device->dense_inputs(op);
+    bool elementwise = op->shape == td_shape_elementwise || op->kind == TD_INPLACE;
+    for (int k = 0; k < e->operation.in_count; k++) {
+        if (make_operand(e, k, k < 32 && dense >> k & 1))
+            return e->failure.code;
+        if (elementwise)
+            broadcast_operand(&e->operands[k], e->inference.out.rank, e->inference.out.shape);
+    }
+    return TD_E_OK;
+}
+
+/* ---- the tape ---- */
+
+/* The node of a recorded op. */
+static struct node *record(struct execution *e)
+{
+    const struct td_op *op = e->operation.op;
+    struct session *session = e->session;
+    struct node *node = node_new(session, op, e->attrs, e->operation.site, e->operation.in_count);
+    bool failed = !node;
+    for (int k = 0; !failed && k < e->operation.in_count; k++) {
+        struct tensor *in = e->in[k].tensor;
+        struct node *edge = in ? tensor_edge(session, in, &failed) : NULL;
+        node->in[k].meta = e->metas[k];
+        node->in[k].node = edge ? node_ref(edge) : NULL;
+        if (!(op->keeps & TD_KEEP_IN(k)))
+            continue;
+        if (in)
+            failed |= !(node->in[k].saved = saved_new(in));
+        else
+            node->in[k].number = e->operation.in[k].number;
+    }
+    if (!failed) {
+        node->out = e->inference.out;
+        if (op->keeps & TD_KEEP_OUT)
+            failed = !(node->saved_out = saved_new(e->out));
+    }
+    if (failed) {
+        if (node)
+            node_unref(session, node);
+        td_fail(&e->failure, TD_E_MEMORY, "%s: the daemon's host has no memory left for the tape", op->name);
+        return NULL;
+    }
+    return node;
+}
+
+/* ---- preparing each kind ---- */
+
+static void plan_launch(struct execution *e)
+{
+    e->launches = true;
+    e->launch = (struct td_launch){.op = e->operation.op,
+                                   .in_count = e->operation.in_count,
+                                   .in = e->operands,
+                                   .grads = e->grads,
+                                   .list_counts = e->list_counts,
+                                   .attrs = e->attrs};
+    if (e->out)
+        operand_of(&e->launch.out, &e->inference.out, tensor_data(e->out));
+}
+
+static int prepare_fresh(struct execution *e)
+{
+    struct session *session = e->session;
+    if (make_output(e))
+        return e->failure.code;
+    const struct block *block = e->out->storage->block;
+    if (e->operation.op->id == TD_OP_from) {
+        /* The uploads that follow bring the bytes; until then nobody else's may show. */
+        session->worker->device->zero(block->data, td_meta_bytes(&e->inference.out));
+        return TD_E_OK;
+    }
+    if (make_operands(e))
+        return e->failure.code;
+    plan_launch(e);
+    if (e->operation.op->kind == TD_RANDOM) {
+        e->launch.seed = session->seed;
+        e->launch.counter = session->random_counter;
+        session->random_counter +=
+            td_random_blocks(e->operation.op, e->inference.out.dtype, td_meta_numel(&e->inference.out));
+    }
+    return TD_E_OK;
+}
+
+/* A view on its input's storage, or where the shape rule says that no view can do it, a contiguous copy. */
+static int prepare_view(struct execution *e)
+{
+    struct tensor *base = e->in[0].tensor;
+    if (e->inference.shares < 0) {
+        if (make_output(e))
+            return e->failure.code;
+        operand_of(&e->operands[0], &e->metas[0], tensor_data(base));
+        plan_launch(e);
+        e->launch.op = td_op_of(TD_OP_clone);
+        struct td_meta dense = e->metas[0]; /* the elements in the input's shape and order, one after the other */
+        td_contiguous_strides(dense.rank, dense.shape, dense.stride);
+        operand_of(&e->launch.out, &dense, tensor_data(e->out));
+        return TD_E_OK;
+    }
+    e->out = tensor_new(&e->inference.out, base->storage);
+    bool own_history = e->operation.op->id == TD_OP_detach;
+    if (!e->out || (!own_history && history_view(base, e->out, e->operation.grad)))
+        return td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
+    return TD_E_OK;
+}
+
+/* The tape comes before the kernel here: no kernel that writes in place can find a fault in data, and a tape without
+ * memory must leave the target as it is. */
+static int prepare_in_place(struct execution *e)
+{
+    struct session *session = e->session;
+    if (take_target(e) || make_operands(e))
+        return e->failure.code;
+    plan_launch(e);
+    if (!e->recorded)
+        return TD_E_OK;
+    struct node *node = record(e);
+    if (!node)
+        return e->failure.code;
+    int failed = history_write(session, e->out, node);
+    node_unref(session, node);
+    return failed ? td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left for the tape") : TD_E_OK;
+}
+
+static int prepare_step(struct execution *e)
+{
+    int params = e->list_counts[0];
+    bool any = false;
+    struct td_operand *grads = params ? calloc((size_t)params, sizeof *grads) : NULL;
+    if (params && !grads)
+        return td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
+    e->grads = grads;
+    for (int k = 0; k < params; k++) {
+        const struct node *node = e->in[k].tensor->node;
+        const struct tensor *grad = node_is_leaf(node) ? node->grad : NULL;
+        struct td_meta meta;
+        if (!grad)
+            continue;
+        tensor_meta(grad, &meta);
+        operand_of(&grads[k], &meta, tensor_data(grad));
+        any = true;
+    }
+    for (int k = 0; k < e->operation.in_count; k++)
+        if (any && announce_write(e, e->in[k].tensor, &e->metas[k]))
+            return e->failure.code;
+    if (!any || make_operands(e))
+        return e->failure.code;
+    plan_launch(e);
+    return TD_E_OK;
+}
+
+static int prepare(struct execution *e)
+{
+    int failed = infer(e);
+    if (failed || (failed = decide_recording(e)))
+        return failed;
+    switch ((enum td_op_kind)e->operation.op->kind) {
+    case TD_CREATE:
+    case TD_RANDOM:
+    case TD_FRESH:
+        return prepare_fresh(e);
+    case TD_VIEW:
+        return prepare_view(e);
+    case TD_INPLACE:
+        return prepare_in_place(e);
+    case TD_STEP:
+        return prepare_step(e);
+    }
+    return TD_E_OK;
+}
+
+/* ---- after the kernel ---- */
+
+static void note_result(struct execution *e)
+{
+    if (e->operation.requires_grad && !e->operation.in_count) {
+        if (td_dtype_category(e->out->dtype) != TD_FLOATING)
+            td_fail(&e->failure, TD_E_GRAD, "%s: only floating types can want a gradient, not %s", e->operation.op->name,
+                    td_dtype_name(e->out->dtype));
+        else if (!(e->out->node = node_leaf(e->out)))
+            td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
+        return;
+    }
+    if (e->recorded && e->operation.op->kind != TD_INPLACE)
+        e->out->node = record(e);
+}
+
+static void read_fault(struct execution *e)
+{
+    const struct td_fault *fault = &e->launch.fault;
+    if (!e->launches || fault->code == TD_E_OK)
+        return;
+    td_fail(&e->failure, fault->code,
+            "%s: index %" PRId64 " is out of range for a dimension of size %" PRId64 " (element %" PRId64 " of the index)",
+            e->operation.op->name, fault->value, fault->size, fault->position);
+    if (fault->size > 0)
+        td_hint(&e->failure, "Indices go from 0 to %" PRId64 ".", fault->size - 1);
+}
+
+/* Ends an execution with the error value of cause, whose reference is taken over. */
+static void finish_failed(struct execution *e, struct cause *cause)
+{
+    struct session *session = e->session;
+    struct tensor *result = NULL;
+    if (td_op_names_output(e->operation.op))
+        result = tensor_failed(cause);
+    else if (e->operation.op->kind == TD_INPLACE && e->in[0].tensor)
+        result = tensor_ref(e->in[0].tensor);
+    exec_then *then = e->then;
+    void *data = e->data;
+    tensor_unref(session, e->out);
+    execution_free(e);
+    then(session, result, cause, data);
+    cause_unref(cause);
+}
+
+void execution_finish(struct execution *e)
+{
+    struct session *session = e->session;
+    if (!e->failure.code)
+        read_fault(e);
+    if (!e->failure.code && e->out)
+        note_result(e);
+    if (e->failure.code) {
+        finish_failed(e, session_fail(session, e->operation.op->name, e->operation.site, &e->failure));
+        return;
+    }
+    struct tensor *result = e->out;
+    exec_then *then = e->then;
+    void *data = e->data;
+    execution_free(e);
+    then(session, result, NULL, data);
+}
+
+/* ---- the door ---- */
+
+void execution_run(struct execution *e, const struct td_device *device)
+{
+    for (int k = 0; k < e->conversion_count; k++)
+        device->run(&e->conversions[k].launch);
+    if (e->launches)
+        device->run(&e->launch);
+}
+
+uint64_t execution_cost(const struct execution *e, const struct td_device *device)
+{
+    uint64_t cost = e->launches ? device->cost(&e->launch) : 0;
+    for (int k = 0; k < e->conversion_count; k++)
+        cost += device->cost(&e->conversions[k].launch);
+    return cost;
+}
+
+bool exec_run(struct session *session, const struct operation *operation, exec_then *then, void *data)
+{
+    struct worker *worker = session->worker;
+    struct execution *e = execution_new(session, operation, then, data);
+    if (!e) {
+        struct td_failure failure = {0};
+        td_fail(&failure, TD_E_MEMORY, "%s: the daemon's host has no memory left", operation->op->name);
+        struct cause *cause = session_fail(session, operation->op->name, operation->site, &failure);
+        then(session, td_op_names_output(operation->op) ? tensor_failed(cause) : NULL, cause, data);
+        cause_unref(cause);
+        return true;
+    }
+    struct cause *cause = failed_input(e);
+    if (cause) {
+        finish_failed(e, cause_ref(cause));
+        return true;
+    }
+    if (prepare(e)) {
+        e->launches = false;
+        execution_finish(e);
+        return true;
+    }
+    uint64_t cost = execution_cost(e, worker->device);
+    if (cost > OFFLOAD_NS && worker->thread_started) {
+        execution_offload(e);
+        return false;
+    }
+    schedule_charge(session, cost);
+    execution_run(e, worker->device);
+    execution_finish(e);
+    return true;
+}

@@ -1,0 +1,41 @@
+/* The executor: one op on tensors of a session, from inference to the tape. The only place that hands bytes to kernels.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef TD_SERVER_WORKER_EXEC_H
+#define TD_SERVER_WORKER_EXEC_H
+
+#include "server/worker/session.h"
+#include "server/worker/tape.h"
+
+/* An input: a tensor (borrowed while exec_run copies the list), a number where tensor is NULL, or left out. */
+struct source {
+    struct tensor *tensor;
+    bool is_number;
+    struct td_number number;
+};
+
+struct operation {
+    const struct td_op *op;
+    const void *attrs; /* struct td_<op>_attrs; copied */
+    const struct source *in; /* in the row's order, lists flat; copied */
+    int in_count;
+    const uint16_t *list_counts; /* copied */
+    bool grad;          /* record for autograd */
+    bool requires_grad; /* CREATE: the result is a leaf */
+    uint32_t site;
+};
+
+/* Called once when the op is done, at once or after the device's thread. result is the callee's (its reference too): a
+ * tensor or an error value; the target for an op in place; NULL for a step. cause is what failed just now or before, NULL
+ * if nothing did; borrowed. */
+typedef void exec_then(struct session *session, struct tensor *result, struct cause *cause, void *data);
+
+/* Runs operation. True: it is done and then has been called. False: it went to the device's thread, and the session is
+ * parked until then has been called. */
+bool exec_run(struct session *session, const struct operation *operation, exec_then *then, void *data);
+
+/* The device's thread. */
+int exec_thread_start(struct worker *worker);
+void exec_thread_stop(struct worker *worker);
+void exec_spares_free(struct worker *worker);
+
+#endif

@@ -1,0 +1,56 @@
+/* What one op in work needs, from its request to its result. Private to exec.c and offload.c.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef TD_SERVER_WORKER_EXECUTION_H
+#define TD_SERVER_WORKER_EXECUTION_H
+
+#include "server/worker/exec.h"
+
+/* Inputs of an ordinary op. Steps have lists: their arrays are allocated. */
+#define EXEC_INPUTS 8
+
+struct execution {
+    struct execution *next; /* among the spare ones, or in a queue of the device's thread */
+    struct session *session;
+    struct operation operation;
+    exec_then *then;
+    void *data;
+
+    int64_t attrs[TD_ATTR_SLOTS];
+    uint16_t list_counts[TD_PARAMS_MAX];
+    struct source *in;
+    struct td_meta *metas;
+    struct td_operand *operands;
+    struct td_operand *grads; /* steps: one for each parameter, allocated */
+    void *lists;              /* one allocation behind the three above where they are not the small ones */
+    struct source small_in[EXEC_INPUTS];
+    struct td_meta small_metas[EXEC_INPUTS];
+    struct td_operand small_operands[EXEC_INPUTS];
+    int64_t immediates[EXEC_INPUTS]; /* numbers, as elements of the dtype that is computed in */
+
+    struct td_inference inference;
+    struct td_failure failure;
+    bool recorded;       /* some input wants a gradient and recording is on */
+    struct tensor *out;  /* the result so far */
+
+    /* Conversions to the dtype that is computed in, and to a contiguous layout, run before the op. */
+    int conversion_count;
+    struct {
+        struct td_operand from;
+        struct td_to_attrs attrs;
+        struct storage *storage;
+        struct td_launch launch;
+    } conversions[EXEC_INPUTS];
+    bool launches; /* launch is to be run */
+    struct td_launch launch;
+};
+
+/* Runs the launches of execution, here. Touches nothing of the session. */
+void execution_run(struct execution *execution, const struct td_device *device);
+/* Roughly the nanoseconds that execution_run takes. */
+uint64_t execution_cost(const struct execution *execution, const struct td_device *device);
+/* Everything after the kernel: the fault, the tape, then. Frees execution. */
+void execution_finish(struct execution *execution);
+/* Hands execution to the device's thread. */
+void execution_offload(struct execution *execution);
+
+#endif

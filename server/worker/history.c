@@ -1,0 +1,192 @@
+/* Histories: gradients through writes. A base and its differentiable views are one family; a recorded write to any of
+ * them makes a new whole content, strided_write(content, value, window), and a member that is used afterwards takes
+ * strided_read(content, its window). No bytes are looked at here. SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/worker/session.h"
+#include "server/worker/tape.h"
+
+void history_unref(struct session *session, struct history *history)
+{
+    if (--history->refs)
+        return;
+    if (history->content)
+        node_unref(session, history->content);
+    if (history->base)
+        node_unref(session, history->base);
+    free(history);
+}
+
+static struct history *history_new(const struct tensor *base)
+{
+    struct history *history = calloc(1, sizeof *history);
+    if (!history)
+        return NULL;
+    history->refs = 1;
+    history->version = base->version;
+    history->content_size = (int64_t)(base->storage->block->size / td_dtype_size(base->dtype));
+    history->base = base->node ? node_ref(base->node) : NULL;
+    tensor_meta(base, &history->window);
+    return history;
+}
+
+static struct history *history_of(struct tensor *tensor)
+{
+    if (!tensor->history)
+        tensor->history = history_new(tensor);
+    return tensor->history;
+}
+
+void history_mark_leaf(struct tensor *tensor, bool leaf)
+{
+    if (tensor->history)
+        tensor->history->leaf = leaf;
+}
+
+int history_view(struct tensor *base, struct tensor *view, bool grad)
+{
+    if (!grad) {
+        view->flags |= TENSOR_NO_GRAD_VIEW;
+        return 0;
+    }
+    if (node_is_leaf(base->node) || base->flags & TENSOR_VIEW_OF_LEAF) {
+        view->flags |= TENSOR_VIEW_OF_LEAF;
+        return 0;
+    }
+    struct history *history = history_of(base);
+    if (!history)
+        return -1;
+    history->refs++;
+    view->history = history;
+    view->version = history->version;
+    return 0;
+}
+
+int history_refuses(const struct tensor *target, bool recorded, struct td_failure *failure)
+{
+    bool leaf = node_is_leaf(target->node), of_leaf = target->flags & TENSOR_VIEW_OF_LEAF;
+    if (leaf || of_leaf || (target->history && target->history->leaf)) {
+        td_fail(failure, TD_E_GRAD, "a %s that wants a gradient cannot be written to while recording",
+                leaf ? "leaf" : "view of a leaf");
+        return td_hint(failure, "Write under TD_NO_GRAD(s), or to a clone.");
+    }
+    if (recorded && target->flags & TENSOR_NO_GRAD_VIEW) {
+        td_fail(failure, TD_E_GRAD, "a view that was made under no_grad cannot be written to while recording");
+        return td_hint(failure, "Make the view while recording, or write under TD_NO_GRAD(s).");
+    }
+    return TD_E_OK;
+}
+
+static struct node *window_node(struct session *session, enum td_op_id id, const struct td_meta *window, int64_t content_size,
+                                int in_count)
+{
+    struct td_strided_write_attrs attrs = {.offset = window->offset}; /* strided_read's are the same three */
+    attrs.shape.count = attrs.stride.count = window->rank;
+    memcpy(attrs.shape.v, window->shape, sizeof attrs.shape.v);
+    memcpy(attrs.stride.v, window->stride, sizeof attrs.stride.v);
+    struct node *node = node_new(session, td_op_of(id), &attrs, 0, in_count);
+    if (!node)
+        return NULL;
+    struct td_meta content = {.dtype = window->dtype, .rank = 1, .shape = {content_size}, .stride = {1}};
+    node->in[0].meta = content;
+    node->out = id == TD_OP_strided_read ? *window : content;
+    if (in_count > 1)
+        node->in[1].meta = *window;
+    return node;
+}
+
+/* The node of the whole content with value in window; content may be NULL. Borrows both. */
+static struct node *content_with(struct session *session, struct node *content, struct node *value,
+                                 const struct td_meta *window, int64_t content_size)
+{
+    struct node *node = window_node(session, TD_OP_strided_write, window, content_size, 2);
+    if (!node)
+        return NULL;
+    node->in[0].node = content ? node_ref(content) : NULL;
+    node->in[1].node = value ? node_ref(value) : NULL;
+    return node;
+}
+
+/* The node of the content as it is now, made of the base's where that has not happened yet; NULL without failed: the
+ * content wants no gradient. */
+static struct node *content_of(struct session *session, struct history *history, bool *failed)
+{
+    if (!history->content && history->base) {
+        history->content = content_with(session, NULL, history->base, &history->window, history->content_size);
+        *failed |= !history->content;
+    }
+    return history->content;
+}
+
+static bool same_window(const struct tensor *tensor, const struct td_meta *window)
+{
+    return tensor->rank == window->rank && tensor->offset == window->offset &&
+           !memcmp(tensor->dims, window->shape, tensor->rank * sizeof *tensor->dims) &&
+           !memcmp(tensor->dims + tensor->rank, window->stride, tensor->rank * sizeof *tensor->dims);
+}
+
+/* The node of tensor's window of the content as it is now, with a reference. */
+static struct node *window_of(struct session *session, struct tensor *tensor, bool *failed)
+{
+    struct history *history = tensor->history;
+    if (!history->content && same_window(tensor, &history->window))
+        return history->base ? node_ref(history->base) : NULL;
+    struct node *content = content_of(session, history, failed);
+    if (!content)
+        return NULL;
+    struct td_meta window;
+    tensor_meta(tensor, &window);
+    struct node *node = window_node(session, TD_OP_strided_read, &window, history->content_size, 1);
+    *failed |= !node;
+    if (node)
+        node->in[0].node = node_ref(content);
+    return node;
+}
+
+struct node *tensor_edge(struct session *session, struct tensor *tensor, bool *failed)
+{
+    if (!tensor->history || tensor->history->version == tensor->version)
+        return tensor->node;
+    struct node *node = window_of(session, tensor, failed);
+    if (*failed)
+        return NULL;
+    if (tensor->node)
+        node_unref(session, tensor->node);
+    tensor->node = node;
+    tensor->version = tensor->history->version;
+    return node;
+}
+
+int history_write(struct session *session, struct tensor *target, struct node *written)
+{
+    struct history *history = history_of(target);
+    if (!history)
+        return -1;
+    if (same_window(target, &history->window) && td_meta_is_dense(&history->window)) {
+        /* The base itself: all that counts of the content is new, and the old graph is not needed. */
+        if (history->content)
+            node_unref(session, history->content);
+        if (history->base)
+            node_unref(session, history->base);
+        history->content = NULL;
+        history->base = written ? node_ref(written) : NULL;
+    } else {
+        bool failed = false;
+        struct node *before = content_of(session, history, &failed);
+        struct td_meta window;
+        tensor_meta(target, &window);
+        struct node *content = failed ? NULL : content_with(session, before, written, &window, history->content_size);
+        if (!content)
+            return -1;
+        if (history->content)
+            node_unref(session, history->content);
+        history->content = content;
+    }
+    history->version++;
+    if (target->node)
+        node_unref(session, target->node);
+    target->node = written ? node_ref(written) : NULL;
+    target->version = history->version;
+    return 0;
+}

@@ -1,0 +1,64 @@
+/* The caching pool: all memory of the device that tensors live in. It takes address space in big pieces and keeps it, so
+ * that no page is touched for the first time twice; it splits and joins blocks by size (two-level segregated fit), and
+ * keeps small ones ready by exact size. Each block says whose it is and which request made it.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef TD_SERVER_WORKER_POOL_H
+#define TD_SERVER_WORKER_POOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/kernels.h"
+
+struct reader;
+
+/* A run of bytes on the device. Storages share it; readers need what it holds now (buffer.h). */
+struct block {
+    void *data;
+    size_t size;       /* of the run: at least what was asked for */
+    uint64_t session;  /* who has it, or had it last; 0: nobody yet */
+    uint64_t request;  /* of that session: the one that took it */
+    uint32_t storages; /* storages that stand on it */
+    uint32_t readers;  /* length of the list */
+    struct reader *first_reader;
+    /* the pool's own */
+    struct block *before, *after; /* neighbours in the address space, NULL at a segment's ends */
+    struct block *prev, *next;    /* in the free list */
+    bool free;
+};
+
+#define POOL_GRAIN 64        /* bytes: a cache line, and the alignment of AVX-512 */
+#define POOL_SMALL_MAX 4096  /* bytes up to which freed blocks are kept by exact size */
+#define POOL_BINS 352        /* 8 to an octave, up to 2^48 bytes */
+
+struct pool_segment {
+    void *memory;
+    size_t bytes;
+};
+
+struct pool {
+    const struct td_device *device;
+    size_t limit_bytes;    /* never reserve more */
+    size_t reserved_bytes; /* address space taken so far */
+    size_t used_bytes;     /* of blocks given out */
+    size_t peak_bytes;     /* highest used_bytes */
+    uint64_t bins_used[POOL_BINS / 64 + 1];
+    struct block *bins[POOL_BINS];
+    struct block *small[POOL_SMALL_MAX / POOL_GRAIN + 1];
+    struct block *spare; /* block structs not in use */
+    struct pool_segment *segments;
+    size_t segment_count;
+};
+
+void pool_init(struct pool *pool, const struct td_device *device, size_t limit_bytes);
+/* Gives everything back to the device; no block may be in use. */
+void pool_deinit(struct pool *pool);
+/* A block of at least bytes, its content whatever lay there; NULL if the limit does not allow it. was is set to the
+ * session that had the bytes before, 0 if they are fresh and therefore zero. */
+struct block *pool_take(struct pool *pool, size_t bytes, uint64_t session, uint64_t request, uint64_t *was);
+void pool_give(struct pool *pool, struct block *block);
+/* The largest block that could be had now without growing. */
+size_t pool_largest_free(const struct pool *pool);
+
+#endif

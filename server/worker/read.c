@@ -1,0 +1,149 @@
+/* Reading a tensor's elements. SPDX-License-Identifier: Apache-2.0 */
+#include "server/worker/read.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/worker/connection.h"
+#include "server/worker/exec.h"
+#include "server/worker/reply.h"
+
+/* Up to this many bytes a copy costs less than a write of its own. */
+#define COPY_BYTES ((size_t)32 << 10)
+
+/* A read in work; on the session's stack, so that no later request runs before the last byte is on its way. */
+struct reading {
+    struct iterator iterator;
+    struct connection_write write;
+    struct tensor *tensor; /* as far as it has been converted */
+    struct cause *cause;   /* what failed meanwhile */
+    struct saved *saved;   /* pins the bytes that are being sent */
+    uint8_t dtype;
+    uint32_t site;
+    bool writing;          /* libuv has the write */
+    bool orphan;           /* dropped while libuv had the write, which will free it */
+    uint64_t offset, total;
+};
+
+static void reading_free(struct session *session, struct reading *r)
+{
+    tensor_unref(session, r->tensor);
+    cause_unref(r->cause);
+    saved_free(session, r->saved);
+    free(r);
+}
+
+static void reading_drop(struct session *session, struct iterator *iterator)
+{
+    struct reading *r = (struct reading *)iterator;
+    if (r->writing)
+        r->orphan = true;
+    else
+        reading_free(session, r);
+}
+
+static void on_sent(struct session *session, struct connection_write *write)
+{
+    struct reading *r = (struct reading *)((char *)write - offsetof(struct reading, write));
+    r->writing = false;
+    if (r->orphan)
+        reading_free(session, r);
+}
+
+static void converted(struct session *session, struct tensor *result, struct cause *cause, void *data)
+{
+    struct reading *r = data;
+    tensor_unref(session, r->tensor);
+    r->tensor = result;
+    r->cause = cause_ref(cause);
+}
+
+static void run_conversion(struct session *session, struct reading *r, enum td_op_id id, const void *attrs)
+{
+    struct source source = {.tensor = r->tensor};
+    exec_run(session, &(struct operation){.op = td_op_of(id), .attrs = attrs, .in = &source, .in_count = 1, .site = r->site},
+             converted, r);
+}
+
+/* Small replies go with the others. */
+static bool copy_out(struct session *session, const struct tensor *tensor, size_t bytes)
+{
+    uint8_t *room = connection_room(session, REPLY_DATA_HEADER + bytes);
+    if (!room)
+        return false;
+    size_t header = reply_data_header(session, room, tensor->dtype, bytes, 0, (uint32_t)bytes);
+    session->worker->device->download(room + header, tensor_data(tensor), bytes);
+    connection_wrote(session, header + bytes);
+    return true;
+}
+
+static enum step send_chunk(struct session *session, struct reading *r)
+{
+    if (r->writing)
+        return STEP_WAIT;
+    if (r->saved && r->offset == r->total)
+        return STEP_DONE;
+    if (!r->saved) {
+        struct td_meta meta;
+        tensor_meta(r->tensor, &meta);
+        r->total = td_meta_bytes(&meta);
+        if (r->total <= COPY_BYTES) {
+            if (!copy_out(session, r->tensor, r->total))
+                session_close(session);
+            return STEP_DONE;
+        }
+        if (!(r->saved = saved_new(r->tensor))) {
+            session_close(session);
+            return STEP_DONE;
+        }
+    }
+    uint64_t left = r->total - r->offset;
+    uint32_t chunk = left < TD_CHUNK_MAX ? (uint32_t)left : TD_CHUNK_MAX;
+    uint8_t *data = (uint8_t *)r->saved->reader.block->data + r->saved->reader.first + r->offset;
+    size_t header = reply_data_header(session, r->write.header, r->tensor->dtype, r->total, r->offset, chunk);
+    r->write.session = session;
+    r->write.then = on_sent;
+    r->offset += chunk;
+    r->writing = true;
+    if (connection_write_in_place(&r->write, header, data, chunk)) {
+        r->writing = false;
+        session_close(session);
+        return STEP_DONE;
+    }
+    return STEP_WAIT;
+}
+
+static enum step reading_next(struct session *session, struct iterator *iterator)
+{
+    struct reading *r = (struct reading *)iterator;
+    if (session->closing)
+        return STEP_DONE;
+    struct cause *cause = r->cause ? r->cause : r->tensor->failed;
+    if (cause) {
+        reply_data_failed(session, cause);
+        return STEP_DONE;
+    }
+    struct td_meta meta;
+    tensor_meta(r->tensor, &meta);
+    if (r->dtype != TD_DTYPE_NONE && r->dtype != r->tensor->dtype)
+        run_conversion(session, r, TD_OP_to, &(struct td_to_attrs){.dtype = r->dtype});
+    else if (!td_meta_is_contiguous(&meta))
+        run_conversion(session, r, TD_OP_contiguous, &(struct td_contiguous_attrs){});
+    else
+        return send_chunk(session, r);
+    return STEP_MORE;
+}
+
+void read_start(struct session *session, struct tensor *tensor, uint8_t dtype, uint32_t site)
+{
+    struct reading *r = calloc(1, sizeof *r);
+    if (!r) {
+        session_close(session);
+        return;
+    }
+    r->iterator = (struct iterator){.next = reading_next, .drop = reading_drop};
+    r->tensor = tensor_ref(tensor);
+    r->dtype = dtype;
+    r->site = site;
+    session_push(session, &r->iterator);
+}

@@ -1,0 +1,111 @@
+/* A session: one client's tensors, queue and work. Whatever makes ops for it (the decoder of its requests, a backward
+ * walk, a long reply) is an iterator on its stack; the scheduler steps the top one.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef TD_SERVER_WORKER_SESSION_H
+#define TD_SERVER_WORKER_SESSION_H
+
+#include <uv.h>
+
+#include "protocol/message.h"
+#include "server/worker/tensor.h"
+#include "server/worker/worker.h"
+
+enum step {
+    STEP_MORE,   /* there is more to do at once */
+    STEP_WAIT,   /* nothing to do until bytes come, go out, or the device's thread is done */
+    STEP_DONE    /* this iterator is at its end */
+};
+
+/* Makes at most one op a step. drop frees it, at its end or before. */
+struct iterator {
+    enum step (*next)(struct session *session, struct iterator *iterator);
+    void (*drop)(struct session *session, struct iterator *iterator);
+    struct iterator *below;
+};
+
+struct session {
+    struct worker *worker;
+    struct session *prev, *next; /* in worker->sessions */
+    uint64_t number;
+    uint32_t uid, pid;
+    uint64_t started_ns;
+    char program[TD_NAME_BYTES];
+
+    /* connection.c */
+    uv_pipe_t pipe;
+    uint8_t *input; /* bytes received and not yet taken lie in [input_start, input_end) */
+    size_t input_capacity, input_start, input_end;
+    uint8_t *output; /* replies not yet handed to libuv */
+    size_t output_capacity, output_bytes;
+    size_t reply_start;  /* of the reply being packed */
+    bool output_torn;    /* there was no memory for part of it */
+    size_t unsent_bytes; /* handed to libuv and not yet written */
+    bool opened;         /* the pipe is the loop's, and must be closed through it */
+    bool closing;        /* no more requests: the client left, or broke the protocol */
+    bool closed;         /* the pipe's close has been confirmed */
+
+    /* decoder.c */
+    struct iterator decoder;
+    const struct td_op *call_op; /* of the request in work */
+    uint32_t call_out, call_site;
+    bool frame_starts;           /* nothing of the frame in work has been read */
+    bool cancelled;              /* a cancel has come: what runs now is to end */
+    size_t frame_at, frame_end; /* of the frame in work, from input_start; both 0 between frames */
+    size_t urgent_at;           /* from input_start: frames before this have been looked through for urgent ones */
+    size_t cancel_left;         /* bytes from input_start that a cancel has hit */
+    uint64_t request;           /* number of the request in work, or of the last one */
+    uint64_t executed;          /* all requests up to this one are done */
+    uint64_t bytes_taken;       /* of frames, all of the connection */
+    uint64_t credited_request, credited_bytes; /* what the client has been told */
+    char **sites;               /* interned call sites */
+    uint32_t site_count;
+
+    /* tensors */
+    struct tensor **handles; /* by number; NULL: none */
+    uint32_t handle_capacity, handle_count;
+    size_t bytes;            /* of blocks charged to this session */
+    uint64_t copied_bytes;   /* moved because a write met a reader */
+    struct cause *error;     /* the first failure that nobody has cleared */
+    uint64_t seed, random_counter;
+    uint64_t node_count;     /* numbers the nodes of the tape */
+    uint64_t dead_nodes;     /* of graphs nobody needs, not yet freed */
+
+    /* schedule.c */
+    struct iterator *top;
+    struct session *run_next;
+    bool runnable;           /* in the run queue */
+    bool parked;             /* its op is on the device's thread */
+    bool in_step;            /* one of its iterators is being stepped: nothing is dropped now */
+    struct iterator *release; /* once closing: releases the tensors */
+    bool releasing;
+    uint64_t estimate_ns;    /* work done since the clock was read */
+    uint64_t used_ns;        /* loop time since window_ns */
+    uint64_t window_ns;
+};
+
+/* Takes over a client that the supervisor hands down. Returns NULL (the descriptor is closed) if there is no memory. */
+struct session *session_open(struct worker *worker, const struct handover *handover, int descriptor);
+/* Ends a session: no more requests are taken, its tensors are released in pieces, then it is freed. */
+void session_close(struct session *session);
+/* The same after telling the client why. */
+void session_goodbye(struct session *session, int code, const char *message);
+
+/* Hands what waits for the client to its socket; called at the end of each turn. */
+void session_flush(struct session *session);
+/* After a turn that ends with nothing to do: gives idle memory back; frees the session if it is over. May free it. */
+void session_settle(struct session *session);
+void session_push(struct session *session, struct iterator *iterator);
+
+/* The tensor of a handle; NULL and a failure if there is none. Borrowed. */
+struct tensor *session_tensor(struct session *session, uint32_t handle, struct td_failure *failure);
+/* Binds a free handle to tensor, whose reference is taken over, also on failure. */
+int session_bind(struct session *session, uint32_t handle, struct tensor *tensor, struct td_failure *failure);
+/* Ends a handle; failure if it is not bound. */
+int session_release(struct session *session, uint32_t handle, struct td_failure *failure);
+
+const char *session_site(const struct session *session, uint32_t site);
+/* Makes the cause of the request in work out of failure, lets it stand if nothing does yet, and returns it with one
+ * reference; never NULL (without memory a shared constant). */
+struct cause *session_fail(struct session *session, const char *op, uint32_t site, const struct td_failure *failure);
+
+#endif

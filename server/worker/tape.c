@@ -1,0 +1,82 @@
+/* The tape: nodes. SPDX-License-Identifier: Apache-2.0 */
+#include "server/worker/tape.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/worker/session.h"
+
+struct node *node_ref(struct node *node)
+{
+    node->refs++;
+    return node;
+}
+
+void node_unref(struct session *session, struct node *node)
+{
+    if (--node->refs)
+        return;
+    /* A chain of a million nodes must neither recurse nor hold the loop: whoever is last only queues. Its saved values
+     * are charged to the session and so are given back at once. */
+    node_release(session, node);
+    tensor_unref(session, node->grad);
+    tensor_unref(session, node->pending);
+    node->grad = node->pending = NULL;
+    node->next_dead = session->worker->dead;
+    session->worker->dead = node;
+    session->dead_nodes++;
+    node->session = session;
+}
+
+bool node_bury(struct worker *worker, int limit)
+{
+    for (; worker->dead && limit > 0; limit--) {
+        struct node *node = worker->dead;
+        struct session *session = node->session;
+        worker->dead = node->next_dead;
+        for (int k = 0; k < node->in_count; k++)
+            if (node->in[k].node)
+                node_unref(session, node->in[k].node);
+        session->dead_nodes--;
+        free(node);
+    }
+    return worker->dead != NULL;
+}
+
+struct node *node_leaf(const struct tensor *tensor)
+{
+    struct node *node = calloc(1, sizeof *node);
+    if (!node)
+        return NULL;
+    node->refs = 1;
+    tensor_meta(tensor, &node->out);
+    return node;
+}
+
+struct node *node_new(struct session *session, const struct td_op *op, const void *attrs, uint32_t site, int in_count)
+{
+    size_t attr_bytes = (size_t)td_op_slots(op) * 8, in_bytes = (size_t)in_count * sizeof(struct node_input);
+    struct node *node = calloc(1, sizeof *node + in_bytes + attr_bytes);
+    if (!node)
+        return NULL;
+    node->refs = 1;
+    node->op = op;
+    node->site = site;
+    node->number = ++session->node_count;
+    node->request = session->request;
+    node->in_count = in_count;
+    node->attrs = (int64_t *)((char *)node->in + in_bytes);
+    memcpy(node->attrs, attrs, attr_bytes);
+    return node;
+}
+
+void node_release(struct session *session, struct node *node)
+{
+    for (int k = 0; k < node->in_count; k++) {
+        saved_free(session, node->in[k].saved);
+        node->in[k].saved = NULL;
+    }
+    saved_free(session, node->saved_out);
+    node->saved_out = NULL;
+    node->released = true;
+}

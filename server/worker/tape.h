@@ -1,0 +1,68 @@
+/* The tape: a node for each recorded op, with what its gradient rule reads and nothing else. A node points to the nodes
+ * of its inputs; a leaf's node is where its gradient gathers. Histories keep gradients right through writes to views.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef TD_SERVER_WORKER_TAPE_H
+#define TD_SERVER_WORKER_TAPE_H
+
+#include "server/worker/tensor.h"
+
+struct worker;
+
+struct node_input {
+    struct node *node;   /* where this input's gradient goes; NULL: it wants none */
+    struct saved *saved; /* NULL: the rule does not read it, or it was a number */
+    struct td_number number;
+    struct td_meta meta; /* shape and dtype, which every rule may read */
+};
+
+struct node {
+    uint32_t refs;
+    uint32_t site;           /* the caller's line */
+    uint64_t number;         /* in order of making: every input's is smaller; 0 for a leaf */
+    uint64_t request;
+    const struct td_op *op;  /* NULL: a leaf */
+    bool released;           /* its saved values are gone */
+    struct tensor *grad;     /* leaf: the gradient so far, NULL: none */
+    bool combined;           /* during a walk: pending has been added to grad */
+    struct tensor *pending;  /* during a walk: the gradient of the output, as far as it is known */
+    struct node *next_dead;
+    struct session *session; /* once dead: whose it was */
+    struct td_meta out;      /* shape and dtype of the output */
+    struct saved *saved_out;
+    int64_t *attrs;          /* of the op; inside the node's own memory */
+    int in_count;
+    struct node_input in[];
+};
+
+struct node *node_ref(struct node *node);
+/* The last reference sends the node to the worker's list of dead ones. */
+void node_unref(struct session *session, struct node *node);
+/* Frees up to limit dead nodes; true if more are waiting. */
+bool node_bury(struct worker *worker, int limit);
+
+/* A leaf's node for a tensor of that shape. NULL without memory, as all functions here that make something. */
+struct node *node_leaf(const struct tensor *tensor);
+/* A node without inputs' nodes and saved values, to be filled by the caller. */
+struct node *node_new(struct session *session, const struct td_op *op, const void *attrs, uint32_t site, int in_count);
+/* Gives back what is saved, when a walk has passed. */
+void node_release(struct session *session, struct node *node);
+
+static inline bool node_is_leaf(const struct node *node)
+{
+    return node && !node->op;
+}
+
+/* The node that tensor's gradient goes to, after what has been written to its storage since; NULL if it wants none.
+ * Borrowed. *failed is set where memory ran out. */
+struct node *tensor_edge(struct session *session, struct tensor *tensor, bool *failed);
+/* Ties a new view to its base's history. grad: recording is on. */
+int history_view(struct tensor *base, struct tensor *view, bool grad);
+/* After a recorded write to target whose result the node written stands for: advances the history. */
+int history_write(struct session *session, struct tensor *target, struct node *written);
+/* Whether a recorded write to target breaks a rule (a leaf, a view of one, a view made under no_grad). */
+int history_refuses(const struct tensor *target, bool recorded, struct td_failure *failure);
+void history_unref(struct session *session, struct history *history);
+/* requires_grad_(): marks the family of a tensor that becomes a leaf. */
+void history_mark_leaf(struct tensor *tensor, bool leaf);
+
+#endif

@@ -1,0 +1,277 @@
+/* Tensors, storages and readers. SPDX-License-Identifier: Apache-2.0 */
+#include "server/worker/tensor.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/worker/session.h"
+#include "server/worker/tape.h"
+
+/* ---- causes ---- */
+
+struct cause *cause_ref(struct cause *cause)
+{
+    if (cause)
+        cause->refs++;
+    return cause;
+}
+
+void cause_unref(struct cause *cause)
+{
+    if (cause && --cause->refs == 0)
+        free(cause);
+}
+
+/* ---- blocks ---- */
+
+static struct block *block_take(struct session *session, size_t bytes, struct td_failure *failure)
+{
+    struct pool *pool = &session->worker->pool;
+    uint64_t was;
+    struct block *block = pool_take(pool, bytes, session->number, session->request, &was);
+    if (!block) {
+        td_fail(failure, TD_E_MEMORY,
+                "%.3f MB do not fit: of the device's %.1f MB %.1f are in use, %.1f by this session; the largest free run has %.1f",
+                (double)bytes / 1e6, (double)pool->limit_bytes / 1e6, (double)pool->used_bytes / 1e6,
+                (double)session->bytes / 1e6, (double)pool_largest_free(pool) / 1e6);
+        td_hint(failure, "Release tensors, or work in smaller pieces.");
+        return NULL;
+    }
+    if (was && was != session->number)
+        pool->device->zero(block->data, block->size);
+    session->bytes += block->size;
+    return block;
+}
+
+static void block_drop(struct session *session, struct block *block)
+{
+    if (block->storages || block->readers)
+        return;
+    session->bytes -= block->size;
+    pool_give(&session->worker->pool, block);
+}
+
+static void reader_add(struct reader *reader, struct block *block)
+{
+    reader->block = block;
+    reader->prev = NULL;
+    reader->next = block->first_reader;
+    if (reader->next)
+        reader->next->prev = reader;
+    block->first_reader = reader;
+    block->readers++;
+}
+
+static void reader_remove(struct reader *reader)
+{
+    struct block *block = reader->block;
+    if (reader->next)
+        reader->next->prev = reader->prev;
+    if (reader->prev)
+        reader->prev->next = reader->next;
+    else
+        block->first_reader = reader->next;
+    block->readers--;
+}
+
+/* ---- storages ---- */
+
+static struct storage *storage_on(struct block *block)
+{
+    struct storage *storage = malloc(sizeof *storage);
+    if (!storage)
+        return NULL;
+    *storage = (struct storage){.refs = 1, .block = block};
+    block->storages++;
+    return storage;
+}
+
+struct storage *storage_new(struct session *session, size_t bytes, struct td_failure *failure)
+{
+    struct block *block = block_take(session, bytes, failure);
+    if (!block)
+        return NULL;
+    struct storage *storage = storage_on(block);
+    if (!storage) {
+        block_drop(session, block);
+        td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+    }
+    return storage;
+}
+
+struct storage *storage_fork(struct storage *storage)
+{
+    return storage_on(storage->block);
+}
+
+void storage_unref(struct session *session, struct storage *storage)
+{
+    if (--storage->refs)
+        return;
+    storage->block->storages--;
+    block_drop(session, storage->block);
+    free(storage);
+}
+
+/* The readers that a write to [first, end) would disturb: their bytes together, 0 if there are none. */
+static size_t disturbed_bytes(const struct block *block, size_t first, size_t end)
+{
+    size_t bytes = 0;
+    for (const struct reader *r = block->first_reader; r; r = r->next)
+        if (r->first < end && first < r->end)
+            bytes += r->end - r->first;
+    return bytes;
+}
+
+static int move_storage(struct session *session, struct storage *storage, struct td_failure *failure)
+{
+    struct block *old = storage->block, *block = block_take(session, old->size, failure);
+    if (!block)
+        return failure->code;
+    session->worker->device->copy(block->data, old->data, old->size);
+    session->copied_bytes += old->size;
+    block->storages = 1;
+    storage->block = block;
+    old->storages--;
+    block_drop(session, old);
+    return TD_E_OK;
+}
+
+/* Gives every reader in the way a copy of its own range. */
+static int move_readers(struct session *session, struct block *block, size_t first, size_t end, struct td_failure *failure)
+{
+    for (struct reader *r = block->first_reader, *next; r; r = next) {
+        next = r->next;
+        if (r->first >= end || first >= r->end)
+            continue;
+        /* The start keeps its place within a cache line, so that it stays aligned for its elements. */
+        size_t shift = r->first / POOL_GRAIN * POOL_GRAIN;
+        struct block *copy = block_take(session, r->end - shift, failure);
+        if (!copy)
+            return failure->code;
+        session->worker->device->copy((char *)copy->data + (r->first - shift), (char *)block->data + r->first,
+                                      r->end - r->first);
+        session->copied_bytes += r->end - r->first;
+        reader_remove(r);
+        r->first -= shift;
+        r->end -= shift;
+        reader_add(r, copy);
+    }
+    return TD_E_OK;
+}
+
+int storage_write(struct session *session, struct storage *storage, size_t first, size_t end, struct td_failure *failure)
+{
+    struct block *block = storage->block;
+    if (block->storages > 1)
+        return move_storage(session, storage, failure);
+    size_t disturbed = block->readers ? disturbed_bytes(block, first, end) : 0;
+    if (disturbed == 0)
+        return TD_E_OK;
+    return disturbed < block->size ? move_readers(session, block, first, end, failure)
+                                   : move_storage(session, storage, failure);
+}
+
+/* ---- tensors ---- */
+
+struct tensor *tensor_new(const struct td_meta *meta, struct storage *storage)
+{
+    size_t bytes = meta->rank * sizeof(int64_t);
+    struct tensor *tensor = malloc(sizeof *tensor + 2 * bytes);
+    if (!tensor)
+        return NULL;
+    *tensor = (struct tensor){
+        .refs = 1, .dtype = meta->dtype, .rank = meta->rank, .storage = storage, .offset = meta->offset};
+    memcpy(tensor->dims, meta->shape, bytes);
+    memcpy(tensor->dims + meta->rank, meta->stride, bytes);
+    storage->refs++;
+    return tensor;
+}
+
+struct tensor *tensor_failed(struct cause *cause)
+{
+    struct tensor *tensor = malloc(sizeof *tensor);
+    if (tensor)
+        *tensor = (struct tensor){.refs = 1, .failed = cause_ref(cause)};
+    return tensor;
+}
+
+struct tensor *tensor_ref(struct tensor *tensor)
+{
+    tensor->refs++;
+    return tensor;
+}
+
+void tensor_unref(struct session *session, struct tensor *tensor)
+{
+    if (!tensor || --tensor->refs)
+        return;
+    if (tensor->storage)
+        storage_unref(session, tensor->storage);
+    if (tensor->node)
+        node_unref(session, tensor->node);
+    if (tensor->history)
+        history_unref(session, tensor->history);
+    cause_unref(tensor->failed);
+    free(tensor->name);
+    free(tensor);
+}
+
+void tensor_meta(const struct tensor *tensor, struct td_meta *meta)
+{
+    meta->dtype = tensor->dtype;
+    meta->rank = tensor->rank;
+    meta->scalar = false;
+    meta->offset = tensor->offset;
+    memcpy(meta->shape, tensor->dims, tensor->rank * sizeof(int64_t));
+    memcpy(meta->stride, tensor->dims + tensor->rank, tensor->rank * sizeof(int64_t));
+}
+
+void *tensor_data(const struct tensor *tensor)
+{
+    return (char *)tensor->storage->block->data + (size_t)tensor->offset * td_dtype_size(tensor->dtype);
+}
+
+/* ---- saved values ---- */
+
+struct saved *saved_new(const struct tensor *tensor)
+{
+    struct saved *saved = malloc(sizeof *saved);
+    int64_t first, end;
+    if (!saved)
+        return NULL;
+    tensor_meta(tensor, &saved->meta);
+    td_meta_extent(&saved->meta, &first, &end);
+    saved->reader.first = (size_t)first * td_dtype_size(tensor->dtype);
+    saved->reader.end = (size_t)end * td_dtype_size(tensor->dtype);
+    saved->meta.offset = 0;
+    reader_add(&saved->reader, tensor->storage->block);
+    return saved;
+}
+
+void saved_free(struct session *session, struct saved *saved)
+{
+    if (!saved)
+        return;
+    struct block *block = saved->reader.block;
+    reader_remove(&saved->reader);
+    block_drop(session, block);
+    free(saved);
+}
+
+struct tensor *saved_tensor(struct saved *saved)
+{
+    struct storage *storage = storage_on(saved->reader.block);
+    if (!storage)
+        return NULL;
+    struct td_meta meta = saved->meta;
+    meta.offset = (int64_t)(saved->reader.first / td_dtype_size(meta.dtype));
+    struct tensor *tensor = tensor_new(&meta, storage);
+    if (!tensor) {
+        saved->reader.block->storages--;
+        free(storage);
+        return NULL;
+    }
+    storage->refs--; /* the tensor's is the only one */
+    return tensor;
+}

@@ -1,0 +1,110 @@
+/* A worker: its loop, and its end of the channel to the supervisor. SPDX-License-Identifier: Apache-2.0 */
+#include "server/worker/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/log.h"
+#include "server/worker/exec.h"
+#include "server/worker/schedule.h"
+#include "server/worker/session.h"
+
+static void close_handle(uv_handle_t *handle, void *data)
+{
+    (void)data;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+void worker_settle(struct worker *worker)
+{
+    if (worker->stopping && !worker->sessions)
+        uv_stop(&worker->loop);
+}
+
+/* The supervisor is gone or wants the worker to end. */
+static void stop(struct worker *worker)
+{
+    if (worker->stopping)
+        return;
+    worker->stopping = true;
+    uv_poll_stop(&worker->channel);
+    log_event(LOG_INFO, 0, "stopping");
+    for (struct session *session = worker->sessions, *next; session; session = next) {
+        next = session->next;
+        session_goodbye(session, TD_E_CLOSED, "the daemon is shutting down");
+    }
+    worker_settle(worker);
+}
+
+static void on_channel(uv_poll_t *poll, int status, int events)
+{
+    struct worker *worker = poll->data;
+    struct handover handover;
+    int descriptor, got;
+    (void)events;
+    if (status < 0) {
+        stop(worker);
+        return;
+    }
+    while ((got = handover_receive(worker->channel_descriptor, &handover, &descriptor)) > 0) {
+        worker->life = handover.life;
+        session_open(worker, &handover, descriptor);
+        struct handover_note note = {.kind = NOTE_TAKEN, .number = handover.number};
+        if (handover_note_send(worker->channel_descriptor, &note) && errno != EAGAIN)
+            break;
+    }
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+        stop(worker);
+}
+
+static int start(struct worker *worker, const struct config *config, int channel)
+{
+    worker->device = td_device_cpu();
+    worker->started_ns = uv_hrtime();
+    worker->channel_descriptor = channel;
+    worker->sources = calloc(TD_INPUTS_MAX, sizeof(struct source));
+    size_t limit = config->memory_bytes ? config->memory_bytes : worker->device->memory_bytes / 5 * 4;
+    pool_init(&worker->pool, worker->device, limit);
+    if (!worker->sources || uv_loop_init(&worker->loop))
+        return -1;
+    worker->channel.data = worker;
+    if (fcntl(channel, F_SETFL, fcntl(channel, F_GETFL) | O_NONBLOCK) ||
+        uv_poll_init(&worker->loop, &worker->channel, channel) || uv_poll_start(&worker->channel, UV_READABLE, on_channel))
+        return -1;
+    if (schedule_start(worker) || exec_thread_start(worker))
+        return -1;
+    struct handover_note ready = {.kind = NOTE_READY};
+    return handover_note_send(channel, &ready);
+}
+
+int worker_main(const struct config *config, int channel)
+{
+    static struct worker worker; /* large, and the only one of its process */
+    log_open("worker", config->log_level);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole process group; the supervisor decides */
+    signal(SIGTERM, SIG_IGN);
+    if (start(&worker, config, channel)) {
+        log_event(LOG_ERROR, 0, "could not start: %s", strerror(errno));
+        return 1;
+    }
+    log_event(LOG_INFO, 0, "ready device=%s description=\"%s\" limit_mb=%zu", worker.device->name,
+              worker.device->description, worker.pool.limit_bytes / 1000000);
+    uv_run(&worker.loop, UV_RUN_DEFAULT);
+    exec_thread_stop(&worker);
+    while (node_bury(&worker, 1 << 20))
+        ;
+    uv_walk(&worker.loop, close_handle, NULL);
+    uv_run(&worker.loop, UV_RUN_DEFAULT);
+    uv_loop_close(&worker.loop);
+    exec_spares_free(&worker);
+    pool_deinit(&worker.pool);
+    free(worker.sources);
+    log_event(LOG_INFO, 0, "ended");
+    return 0;
+}
