@@ -145,15 +145,10 @@ static void misfit(struct decoding *d, const char *due)
 /* Takes an object of type INT; one beyond int64_t is a misfit of this request and not of the bytes. */
 static bool take_int(struct decoding *d, int64_t *value)
 {
-    struct td_reader trial = *d->reader;
-    *value = td_read_int(&trial);
-    if (trial.failed) {
-        misfit(d, "an integer of 64 bits");
-        *value = 0;
-        return false;
-    }
-    *d->reader = trial;
-    return true;
+    if (td_take_int(d->reader, value))
+        return true;
+    misfit(d, "an integer of 64 bits");
+    return false;
 }
 
 /* Takes a bool, an integer or a real. */
@@ -171,13 +166,13 @@ static bool take_number(struct decoding *d, struct td_number *number)
     return true;
 }
 
-/* Takes an object of type INT. What cannot be a handle becomes UINT32_MAX: the lookup refuses it and names it. */
+/* Takes one object. What cannot be a handle becomes UINT32_MAX: the lookup refuses it and names it. */
 static uint32_t take_handle(struct td_reader *reader)
 {
-    struct td_reader trial = *reader;
-    uint64_t handle = td_read_uint(&trial);
-    td_read_skip(reader);
-    return !trial.failed && handle < TD_HANDLES_MAX ? (uint32_t)handle : UINT32_MAX;
+    int64_t handle = -1;
+    if (!td_take_int(reader, &handle))
+        td_read_skip(reader);
+    return handle >= 0 && handle < TD_HANDLES_MAX ? (uint32_t)handle : UINT32_MAX;
 }
 
 static void decode_input(struct decoding *d)

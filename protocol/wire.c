@@ -79,6 +79,17 @@ int64_t td_read_int(struct td_reader *r)
     }
 }
 
+bool td_take_int(struct td_reader *r, int64_t *value)
+{
+    struct td_reader trial = *r;
+    int64_t taken = td_read_int(&trial);
+    if (trial.failed)
+        return false;
+    *r = trial;
+    *value = taken;
+    return true;
+}
+
 uint64_t td_read_uint_slow(struct td_reader *r)
 {
     if (tag(r) == 0xcf)

@@ -66,6 +66,9 @@ static inline uint32_t td_read_u32(struct td_reader *r)
     return value <= UINT32_MAX ? (uint32_t)value : td_reader_fail(r);
 }
 int64_t td_read_int(struct td_reader *r);
+/* True if the next object is an integer that int64_t holds, which is then taken; anything else stays where it is and
+ * fails nothing. */
+bool td_take_int(struct td_reader *r, int64_t *value);
 bool td_read_bool(struct td_reader *r);
 /* True if the next object is nil, which is then taken. */
 bool td_read_nil(struct td_reader *r);

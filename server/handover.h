@@ -15,9 +15,9 @@
 
 /* A client whose HELLO was accepted; the descriptor rides along. */
 struct handover {
-    uint64_t number;      /* counts handovers of this supervisor */
-    uint64_t life;        /* this worker's life, from 1 */
-    uid_t uid;            /* of the client's process, as the kernel says */
+    uint64_t number; /* counts handovers of this supervisor */
+    uint64_t life;   /* this worker's life, from 1 */
+    uid_t uid;       /* of the client's process, as the kernel says */
     pid_t pid;
     struct td_hello hello;
     char lost[TD_MESSAGE_BYTES]; /* how the life that the client names in HELLO ended; "" if it named none */

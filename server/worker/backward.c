@@ -32,10 +32,10 @@ struct walk {
     struct node_list heap;   /* nodes with a gradient pending, the highest number first */
     struct node_list leaves; /* leaves with a gradient pending */
     struct rule rule;
-    struct node *node;       /* whose rule is in work, with a reference */
-    int at;                  /* step, input or leaf that is next */
-    struct tensor **slot;    /* where the result of the op in work goes */
-    struct cause *cause;     /* what failed */
+    struct node *node;    /* whose rule is in work, with a reference */
+    int at;               /* step, input or leaf that is next */
+    struct tensor **slot; /* where the result of the op in work goes */
+    struct cause *cause;  /* what failed */
 };
 
 /* ---- lists ---- */
@@ -135,7 +135,8 @@ static void run_op(struct session *session, struct walk *w, const struct td_op *
 
 static void run_add(struct session *session, struct walk *w, struct tensor *a, struct tensor *b, struct tensor **slot)
 {
-    run_op(session, w, td_op_of(TD_OP_add), &(struct td_add_attrs){}, 2, (struct source[]){{.tensor = a}, {.tensor = b}}, slot);
+    run_op(session, w, td_op_of(TD_OP_add), &(struct td_add_attrs){}, 2,
+           (struct source[]){{.tensor = a}, {.tensor = b}}, slot);
 }
 
 /* ---- phases ---- */
@@ -143,7 +144,8 @@ static void run_add(struct session *session, struct walk *w, struct tensor *a, s
 static void run_seed(struct session *session, struct walk *w)
 {
     const struct td_meta *out = &w->root->out;
-    struct td_full_attrs attrs = {.shape.count = out->rank, .value = {.category = TD_FLOATING, .f = 1}, .dtype = out->dtype};
+    struct td_full_attrs attrs = {
+        .shape.count = out->rank, .value = {.category = TD_FLOATING, .f = 1}, .dtype = out->dtype};
     for (int d = 0; d < out->rank; d++)
         attrs.shape.v[d] = out->shape[d];
     w->phase = PHASE_NODE;
@@ -344,7 +346,8 @@ static void walk_drop(struct session *session, struct iterator *iterator)
     free(w);
 }
 
-static int check_root(const struct tensor *root, const struct node *node, const struct tensor *seed, struct td_failure *failure)
+static int check_root(const struct tensor *root, const struct node *node, const struct tensor *seed,
+                      struct td_failure *failure)
 {
     struct td_meta meta, given;
     char shape[TD_SHAPE_TEXT], other[TD_SHAPE_TEXT];
@@ -362,13 +365,13 @@ static int check_root(const struct tensor *root, const struct node *node, const 
         return TD_E_OK;
     tensor_meta(seed, &given);
     if (!td_meta_same_shape(&meta, &given) || meta.dtype != given.dtype)
-        return td_fail(failure, TD_E_SHAPE, "a root of %s %s was given a gradient of %s %s", td_dtype_name(meta.dtype), shape,
-                       td_dtype_name(given.dtype), td_shape_text(given.rank, given.shape, other, sizeof other));
+        return td_fail(failure, TD_E_SHAPE, "a root of %s %s was given a gradient of %s %s", td_dtype_name(meta.dtype),
+                       shape, td_dtype_name(given.dtype), td_shape_text(given.rank, given.shape, other, sizeof other));
     return TD_E_OK;
 }
 
-int backward_start(struct session *session, struct tensor *root, struct tensor *seed, bool retain, bool create, uint32_t site,
-                   struct td_failure *failure)
+int backward_start(struct session *session, struct tensor *root, struct tensor *seed, bool retain, bool create,
+                   uint32_t site, struct td_failure *failure)
 {
     bool failed = false;
     struct node *node = tensor_edge(session, root, &failed);

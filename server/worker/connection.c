@@ -190,7 +190,8 @@ static void on_in_place(uv_write_t *uv, int status)
 int connection_write_in_place(struct connection_write *write, size_t header_bytes, void *data, size_t bytes)
 {
     struct session *session = write->session;
-    uv_buf_t buffers[2] = {uv_buf_init((char *)write->header, (unsigned)header_bytes), uv_buf_init(data, (unsigned)bytes)};
+    uv_buf_t buffers[2] = {uv_buf_init((char *)write->header, (unsigned)header_bytes),
+                           uv_buf_init(data, (unsigned)bytes)};
     session_flush(session); /* replies go out in their order */
     if (session->closing || uv_is_closing((uv_handle_t *)&session->pipe))
         return -1;

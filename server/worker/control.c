@@ -39,7 +39,8 @@ static char *take_text(struct request *request, uint32_t limit)
     return copy;
 }
 
-static void fail(struct session *session, const struct request *request, const char *name, const struct td_failure *failure)
+static void fail(struct session *session, const struct request *request, const char *name,
+                 const struct td_failure *failure)
 {
     struct td_failure named = {0};
     td_fail(&named, failure->code, "%s: %s", name, failure->message);
@@ -120,8 +121,8 @@ static void run_upload(struct session *session, struct request *request, struct 
         return;
     }
     if (offset > td_meta_bytes(&meta) || bytes > td_meta_bytes(&meta) - offset) {
-        td_fail(failure, TD_E_INDEX, "bytes %" PRIu64 " to %" PRIu64 " do not lie in a tensor of %zu", offset, offset + bytes,
-                td_meta_bytes(&meta));
+        td_fail(failure, TD_E_INDEX, "bytes %" PRIu64 " to %" PRIu64 " do not lie in a tensor of %zu", offset,
+                offset + bytes, td_meta_bytes(&meta));
         return;
     }
     size_t first = (size_t)tensor->offset * td_dtype_size(tensor->dtype) + offset;
@@ -175,7 +176,8 @@ static void run_grad(struct session *session, struct request *request, struct td
         result = tensor_failed(tensor->failed);
     } else {
         if (tensor) {
-            td_fail(failure, TD_E_GRAD, tensor->node ? "the tensor%s%s has no gradient" : "the tensor%s%s wants no gradient",
+            td_fail(failure, TD_E_GRAD,
+                    tensor->node ? "the tensor%s%s has no gradient" : "the tensor%s%s wants no gradient",
                     tensor->name ? " " : "", tensor->name ? tensor->name : "");
             td_hint(failure, tensor->node ? "td_backward gives leaves theirs; td_zero_grad takes it away."
                                           : "td_set_requires_grad(x, true) makes a leaf.");

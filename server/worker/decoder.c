@@ -30,7 +30,8 @@ static void bind_result(struct session *session, struct tensor *result, struct c
 }
 
 /* The tensors behind a call's inputs; all handles that it consumes end here, whatever becomes of it. */
-static int resolve_inputs(struct session *session, const struct td_call *call, struct source *in, struct td_failure *failure)
+static int resolve_inputs(struct session *session, const struct td_call *call, struct source *in,
+                          struct td_failure *failure)
 {
     for (int k = 0; k < call->in_count; k++) {
         in[k] = (struct source){.is_number = call->in[k].kind == TD_INPUT_NUMBER, .number = call->in[k].number};
@@ -41,7 +42,8 @@ static int resolve_inputs(struct session *session, const struct td_call *call, s
         if (tensor)
             in[k].tensor = tensor_ref(tensor);
         else if (!failure->code)
-            td_hint(failure, "%s", (td_fail(failure, missing.code, "%s: %s", call->op->name, missing.message), missing.hint));
+            td_hint(failure, "%s",
+                    (td_fail(failure, missing.code, "%s: %s", call->op->name, missing.message), missing.hint));
     }
     for (int k = 0; k < call->in_count && k < TD_CONSUME_MAX; k++) {
         struct td_failure ignored = {0};

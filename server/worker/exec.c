@@ -1,6 +1,6 @@
-/* The executor. An op goes through: its inputs, inference, the rules of autograd, storage for the result (or the right to
- * write a target), conversions, the kernel, and the tape. A failure anywhere before the kernel leaves no trace but the
- * error value. SPDX-License-Identifier: Apache-2.0 */
+/* The executor. An op goes through: its inputs, inference, the rules of autograd, storage for the result (or the right
+ * to write a target), conversions, the kernel, and the tape. A failure anywhere before the kernel leaves no trace but
+ * the error value. SPDX-License-Identifier: Apache-2.0 */
 #include "server/worker/exec.h"
 
 #include <inttypes.h>
@@ -15,7 +15,8 @@
 
 /* ---- life ---- */
 
-static struct execution *execution_new(struct session *session, const struct operation *operation, exec_then *then, void *data)
+static struct execution *execution_new(struct session *session, const struct operation *operation, exec_then *then,
+                                       void *data)
 {
     struct worker *worker = session->worker;
     struct execution *e = worker->spare_executions;
@@ -50,7 +51,8 @@ static struct execution *execution_new(struct session *session, const struct ope
         e->in = (struct source *)(e->operands + count);
     }
     memcpy(e->attrs, operation->attrs, (size_t)td_op_slots(operation->op) * 8);
-    memcpy(e->in, operation->in, (size_t)operation->in_count * sizeof *e->in);
+    for (int k = 0; k < operation->in_count; k++)
+        e->in[k] = operation->in[k];
     if (operation->list_counts)
         memcpy(e->list_counts, operation->list_counts, sizeof e->list_counts);
     e->operation.attrs = e->attrs;
@@ -168,7 +170,8 @@ static int check_overlap(struct execution *e, const struct tensor *target, int p
                 !memcmp(a->stride, b->stride, a->rank * sizeof *a->stride);
     if (same || other_end <= first || end <= other_first)
         return TD_E_OK;
-    td_fail(&e->failure, TD_E_ARGUMENT, "%s: the operand shares part of its memory with the target", e->operation.op->name);
+    td_fail(&e->failure, TD_E_ARGUMENT, "%s: the operand shares part of its memory with the target",
+            e->operation.op->name);
     return td_hint(&e->failure, "Clone the operand first.");
 }
 
@@ -450,8 +453,8 @@ static void note_result(struct execution *e)
 {
     if (e->operation.requires_grad && !e->operation.in_count) {
         if (td_dtype_category(e->out->dtype) != TD_FLOATING)
-            td_fail(&e->failure, TD_E_GRAD, "%s: only floating types can want a gradient, not %s", e->operation.op->name,
-                    td_dtype_name(e->out->dtype));
+            td_fail(&e->failure, TD_E_GRAD, "%s: only floating types can want a gradient, not %s",
+                    e->operation.op->name, td_dtype_name(e->out->dtype));
         else if (!(e->out->node = node_leaf(e->out)))
             td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
         return;
@@ -466,7 +469,8 @@ static void read_fault(struct execution *e)
     if (!e->launches || fault->code == TD_E_OK)
         return;
     td_fail(&e->failure, fault->code,
-            "%s: index %" PRId64 " is out of range for a dimension of size %" PRId64 " (element %" PRId64 " of the index)",
+            "%s: index %" PRId64 " is out of range for a dimension of size %" PRId64 " (element %" PRId64
+            " of the index)",
             e->operation.op->name, fault->value, fault->size, fault->position);
     if (fault->size > 0)
         td_hint(&e->failure, "Indices go from 0 to %" PRId64 ".", fault->size - 1);

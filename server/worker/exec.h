@@ -15,18 +15,18 @@ struct source {
 
 struct operation {
     const struct td_op *op;
-    const void *attrs; /* struct td_<op>_attrs; copied */
+    const void *attrs;       /* struct td_<op>_attrs; copied */
     const struct source *in; /* in the row's order, lists flat; copied */
     int in_count;
     const uint16_t *list_counts; /* copied */
-    bool grad;          /* record for autograd */
-    bool requires_grad; /* CREATE: the result is a leaf */
+    bool grad;                   /* record for autograd */
+    bool requires_grad;          /* CREATE: the result is a leaf */
     uint32_t site;
 };
 
 /* Called once when the op is done, at once or after the device's thread. result is the callee's (its reference too): a
- * tensor or an error value; the target for an op in place; NULL for a step. cause is what failed just now or before, NULL
- * if nothing did; borrowed. */
+ * tensor or an error value; the target for an op in place; NULL for a step. cause is what failed just now or before,
+ * NULL if nothing did; borrowed. */
 typedef void exec_then(struct session *session, struct tensor *result, struct cause *cause, void *data);
 
 /* Runs operation. True: it is done and then has been called. False: it went to the device's thread, and the session is

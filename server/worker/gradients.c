@@ -1,6 +1,6 @@
-/* Gradient rules: the page that holds them all. g is the gradient of the output, y the output, x (or a, b) an input; the
- * formulas stand over each rule. Where a rule selects, it uses where and never a product with a mask, so that infinities
- * and NaN on the other side stay out. Broadcasting and dtypes are undone by give, for all rules alike.
+/* Gradient rules: the page that holds them all. g is the gradient of the output, y the output, x (or a, b) an input;
+ * the formulas stand over each rule. Where a rule selects, it uses where and never a product with a mask, so that
+ * infinities and NaN on the other side stay out. Broadcasting and dtypes are undone by give, for all rules alike.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "server/worker/gradients.h"
 
@@ -474,7 +474,8 @@ RULE(mse_loss)
 
 static ref index_add(struct rule *r, const struct td_meta *like, int64_t dim, ref index, ref source)
 {
-    return step(r, TD_OP_index_add, &(struct td_index_add_attrs){.dim = dim}, 3, (ref[]){zeros(r, like), index, source});
+    return step(r, TD_OP_index_add, &(struct td_index_add_attrs){.dim = dim}, 3,
+                (ref[]){zeros(r, like), index, source});
 }
 
 /* zeros with the rows of g added at the index */
@@ -499,7 +500,8 @@ RULE(index_add)
     const struct td_index_add_attrs *a = attrs_of(r);
     give(r, 0, g);
     if (needs(r, 2))
-        give(r, 2, step(r, TD_OP_index_select, &(struct td_index_select_attrs){.dim = a->dim}, 2, (ref[]){g, in(r, 1)}));
+        give(r, 2,
+             step(r, TD_OP_index_select, &(struct td_index_select_attrs){.dim = a->dim}, 2, (ref[]){g, in(r, 1)}));
 }
 
 static struct td_meta window_of(const struct td_dims *shape, const struct td_dims *stride, int64_t offset)

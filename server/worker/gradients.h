@@ -1,6 +1,6 @@
 /* Gradient rules, written in ops of the table. A rule runs when its node is reached; what it calls is only noted down,
- * with shapes inferred, and carried out afterwards one op at a time, so that a rule of ten ops stops nobody else and can
- * itself be recorded for a higher order. SPDX-License-Identifier: Apache-2.0 */
+ * with shapes inferred, and carried out afterwards one op at a time, so that a rule of ten ops stops nobody else and
+ * can itself be recorded for a higher order. SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_SERVER_WORKER_GRADIENTS_H
 #define TD_SERVER_WORKER_GRADIENTS_H
 
@@ -16,10 +16,10 @@ typedef int ref;
 
 struct rule_value {
     struct td_meta meta;
-    struct tensor *tensor;   /* NULL until its step has run */
+    struct tensor *tensor; /* NULL until its step has run */
     bool is_number;
     struct td_number number;
-    int last_step;           /* that reads it; -1: none */
+    int last_step; /* that reads it; -1: none */
 };
 
 struct rule_step {

@@ -78,8 +78,8 @@ int history_refuses(const struct tensor *target, bool recorded, struct td_failur
     return TD_E_OK;
 }
 
-static struct node *window_node(struct session *session, enum td_op_id id, const struct td_meta *window, int64_t content_size,
-                                int in_count)
+static struct node *window_node(struct session *session, enum td_op_id id, const struct td_meta *window,
+                                int64_t content_size, int in_count)
 {
     struct td_strided_write_attrs attrs = {.offset = window->offset}; /* strided_read's are the same three */
     attrs.shape.count = attrs.stride.count = window->rank;

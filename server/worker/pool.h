@@ -1,6 +1,6 @@
-/* The caching pool: all memory of the device that tensors live in. It takes address space in big pieces and keeps it, so
- * that no page is touched for the first time twice; it splits and joins blocks by size (two-level segregated fit), and
- * keeps small ones ready by exact size. Each block says whose it is and which request made it.
+/* The caching pool: all memory of the device that tensors live in. It takes address space in big pieces and keeps it,
+ * so that no page is touched for the first time twice; it splits and joins blocks by size (two-level segregated fit),
+ * and keeps small ones ready by exact size. Each block says whose it is and which request made it.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_SERVER_WORKER_POOL_H
 #define TD_SERVER_WORKER_POOL_H
@@ -28,9 +28,9 @@ struct block {
     bool free;
 };
 
-#define POOL_GRAIN 64        /* bytes: a cache line, and the alignment of AVX-512 */
-#define POOL_SMALL_MAX 4096  /* bytes up to which freed blocks are kept by exact size */
-#define POOL_BINS 352        /* 8 to an octave, up to 2^48 bytes */
+#define POOL_GRAIN 64       /* bytes: a cache line, and the alignment of AVX-512 */
+#define POOL_SMALL_MAX 4096 /* bytes up to which freed blocks are kept by exact size */
+#define POOL_BINS 352       /* 8 to an octave, up to 2^48 bytes */
 
 struct pool_segment {
     void *memory;

@@ -20,8 +20,8 @@ struct reading {
     struct saved *saved;   /* pins the bytes that are being sent */
     uint8_t dtype;
     uint32_t site;
-    bool writing;          /* libuv has the write */
-    bool orphan;           /* dropped while libuv had the write, which will free it */
+    bool writing; /* libuv has the write */
+    bool orphan;  /* dropped while libuv had the write, which will free it */
     uint64_t offset, total;
 };
 
@@ -61,7 +61,8 @@ static void converted(struct session *session, struct tensor *result, struct cau
 static void run_conversion(struct session *session, struct reading *r, enum td_op_id id, const void *attrs)
 {
     struct source source = {.tensor = r->tensor};
-    exec_run(session, &(struct operation){.op = td_op_of(id), .attrs = attrs, .in = &source, .in_count = 1, .site = r->site},
+    exec_run(session,
+             &(struct operation){.op = td_op_of(id), .attrs = attrs, .in = &source, .in_count = 1, .site = r->site},
              converted, r);
 }
 

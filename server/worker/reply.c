@@ -149,7 +149,8 @@ void reply_data_failed(struct session *session, const struct cause *error)
     end_frame(session);
 }
 
-size_t reply_data_header(struct session *session, uint8_t *at, uint8_t dtype, uint64_t total, uint64_t offset, uint32_t chunk)
+size_t reply_data_header(struct session *session, uint8_t *at, uint8_t dtype, uint64_t total, uint64_t offset,
+                         uint32_t chunk)
 {
     uint8_t *start = at;
     at = td_write_array(at + TD_FRAME_HEADER, 8);

@@ -1,5 +1,5 @@
-/* Messages from the daemon to a client; protocol/message.h has their forms. Each goes to the session's output, in order.
- * SPDX-License-Identifier: Apache-2.0 */
+/* Messages from the daemon to a client; protocol/message.h has their forms. Each goes to the session's output, in
+ * order. SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_SERVER_WORKER_REPLY_H
 #define TD_SERVER_WORKER_REPLY_H
 
@@ -19,7 +19,8 @@ void reply_done(struct session *session, const struct cause *error);
 /* Answers a read with an error. */
 void reply_data_failed(struct session *session, const struct cause *error);
 /* Writes the head of a DATA message to at; returns its bytes. chunk bytes of elements must follow. */
-size_t reply_data_header(struct session *session, uint8_t *at, uint8_t dtype, uint64_t total, uint64_t offset, uint32_t chunk);
+size_t reply_data_header(struct session *session, uint8_t *at, uint8_t dtype, uint64_t total, uint64_t offset,
+                         uint32_t chunk);
 /* Begins a MAP message, whose last element the caller packs, and ends it. */
 void reply_map_begin(struct session *session, msgpack_packer *packer);
 void reply_map_end(struct session *session);

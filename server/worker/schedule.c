@@ -93,9 +93,7 @@ static bool run_slice(struct session *session, uint64_t start, uint64_t *now)
     struct worker *worker = session->worker;
     *now = start;
     for (unsigned steps = 1;; steps++) {
-        session->in_step = true;
         enum step step = session->top->next(session, session->top);
-        session->in_step = false;
         if (worker->dead)
             node_bury(worker, BURY_NODES);
         if (session->parked || step == STEP_WAIT)
@@ -124,7 +122,9 @@ static void on_check(uv_check_t *check)
         if (!worker->run_head)
             worker->run_tail = NULL;
         session->runnable = false;
+        session->in_turn = true;
         bool more = run_slice(session, start, &now);
+        session->in_turn = false;
         session->used_ns += now - start;
         start = now;
         session_flush(session);

@@ -133,7 +133,7 @@ static void session_free(struct session *session)
 /* Drops what runs for a session that is over, and lets the release run. */
 static void unwind(struct session *session)
 {
-    if (session->parked || session->in_step)
+    if (session->parked || session->in_turn)
         return;
     while (session->top && session->top != session->release) {
         struct iterator *iterator = session->top;
@@ -156,7 +156,7 @@ void session_settle(struct session *session)
     }
     unwind(session);
     bool over = session->releasing && !session->top && session->closed && !session->parked;
-    if (over && !session->in_step && session->dead_nodes == 0 && session->unsent_bytes == 0)
+    if (over && !session->in_turn && session->dead_nodes == 0 && session->unsent_bytes == 0)
         session_free(session);
 }
 

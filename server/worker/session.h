@@ -11,9 +11,9 @@
 #include "server/worker/worker.h"
 
 enum step {
-    STEP_MORE,   /* there is more to do at once */
-    STEP_WAIT,   /* nothing to do until bytes come, go out, or the device's thread is done */
-    STEP_DONE    /* this iterator is at its end */
+    STEP_MORE, /* there is more to do at once */
+    STEP_WAIT, /* nothing to do until bytes come, go out, or the device's thread is done */
+    STEP_DONE  /* this iterator is at its end */
 };
 
 /* Makes at most one op a step. drop frees it, at its end or before. */
@@ -48,8 +48,8 @@ struct session {
     struct iterator decoder;
     const struct td_op *call_op; /* of the request in work */
     uint32_t call_out, call_site;
-    bool frame_starts;           /* nothing of the frame in work has been read */
-    bool cancelled;              /* a cancel has come: what runs now is to end */
+    bool frame_starts;          /* nothing of the frame in work has been read */
+    bool cancelled;             /* a cancel has come: what runs now is to end */
     size_t frame_at, frame_end; /* of the frame in work, from input_start; both 0 between frames */
     size_t urgent_at;           /* from input_start: frames before this have been looked through for urgent ones */
     size_t cancel_left;         /* bytes from input_start that a cancel has hit */
@@ -57,29 +57,29 @@ struct session {
     uint64_t executed;          /* all requests up to this one are done */
     uint64_t bytes_taken;       /* of frames, all of the connection */
     uint64_t credited_request, credited_bytes; /* what the client has been told */
-    char **sites;               /* interned call sites */
+    char **sites;                              /* interned call sites */
     uint32_t site_count;
 
     /* tensors */
     struct tensor **handles; /* by number; NULL: none */
     uint32_t handle_capacity, handle_count;
-    size_t bytes;            /* of blocks charged to this session */
-    uint64_t copied_bytes;   /* moved because a write met a reader */
-    struct cause *error;     /* the first failure that nobody has cleared */
+    size_t bytes;          /* of blocks charged to this session */
+    uint64_t copied_bytes; /* moved because a write met a reader */
+    struct cause *error;   /* the first failure that nobody has cleared */
     uint64_t seed, random_counter;
-    uint64_t node_count;     /* numbers the nodes of the tape */
-    uint64_t dead_nodes;     /* of graphs nobody needs, not yet freed */
+    uint64_t node_count; /* numbers the nodes of the tape */
+    uint64_t dead_nodes; /* of graphs nobody needs, not yet freed */
 
     /* schedule.c */
     struct iterator *top;
     struct session *run_next;
-    bool runnable;           /* in the run queue */
-    bool parked;             /* its op is on the device's thread */
-    bool in_step;            /* one of its iterators is being stepped: nothing is dropped now */
+    bool runnable;            /* in the run queue */
+    bool parked;              /* its op is on the device's thread */
+    bool in_turn;             /* its iterators are being stepped: none may be dropped from outside */
     struct iterator *release; /* once closing: releases the tensors */
     bool releasing;
-    uint64_t estimate_ns;    /* work done since the clock was read */
-    uint64_t used_ns;        /* loop time since window_ns */
+    uint64_t estimate_ns; /* work done since the clock was read */
+    uint64_t used_ns;     /* loop time since window_ns */
     uint64_t window_ns;
 };
 

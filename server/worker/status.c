@@ -27,7 +27,7 @@ static void put_entry(msgpack_packer *packer, const char *key, const char *value
 static void put_device(msgpack_packer *packer, const struct worker *worker)
 {
     put_text(packer, "device");
-    msgpack_pack_map(packer, 7);
+    msgpack_pack_map(packer, 8);
     put_entry(packer, "name", worker->device->name);
     put_entry(packer, "description", worker->device->description);
     put_number(packer, "memory_bytes", worker->device->memory_bytes);
@@ -35,6 +35,7 @@ static void put_device(msgpack_packer *packer, const struct worker *worker)
     put_number(packer, "pool_bytes", worker->pool.reserved_bytes);
     put_number(packer, "used_bytes", worker->pool.used_bytes);
     put_number(packer, "peak_bytes", worker->pool.peak_bytes);
+    put_number(packer, "copied_bytes", worker->copied_bytes);
 }
 
 static void put_session(msgpack_packer *packer, const struct session *session)

@@ -37,8 +37,9 @@ bool node_bury(struct worker *worker, int limit)
         for (int k = 0; k < node->in_count; k++)
             if (node->in[k].node)
                 node_unref(session, node->in[k].node);
-        session->dead_nodes--;
         free(node);
+        if (--session->dead_nodes == 0 && session->closing)
+            session_settle(session); /* it may have waited for just this */
     }
     return worker->dead != NULL;
 }

@@ -17,19 +17,19 @@ struct node_input {
 
 struct node {
     uint32_t refs;
-    uint32_t site;           /* the caller's line */
-    uint64_t number;         /* in order of making: every input's is smaller; 0 for a leaf */
+    uint32_t site;   /* the caller's line */
+    uint64_t number; /* in order of making: every input's is smaller; 0 for a leaf */
     uint64_t request;
-    const struct td_op *op;  /* NULL: a leaf */
-    bool released;           /* its saved values are gone */
-    struct tensor *grad;     /* leaf: the gradient so far, NULL: none */
-    bool combined;           /* during a walk: pending has been added to grad */
-    struct tensor *pending;  /* during a walk: the gradient of the output, as far as it is known */
+    const struct td_op *op; /* NULL: a leaf */
+    bool released;          /* its saved values are gone */
+    struct tensor *grad;    /* leaf: the gradient so far, NULL: none */
+    bool combined;          /* during a walk: pending has been added to grad */
+    struct tensor *pending; /* during a walk: the gradient of the output, as far as it is known */
     struct node *next_dead;
     struct session *session; /* once dead: whose it was */
     struct td_meta out;      /* shape and dtype of the output */
     struct saved *saved_out;
-    int64_t *attrs;          /* of the op; inside the node's own memory */
+    int64_t *attrs; /* of the op; inside the node's own memory */
     int in_count;
     struct node_input in[];
 };

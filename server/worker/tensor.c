@@ -31,7 +31,8 @@ static struct block *block_take(struct session *session, size_t bytes, struct td
     struct block *block = pool_take(pool, bytes, session->number, session->request, &was);
     if (!block) {
         td_fail(failure, TD_E_MEMORY,
-                "%.3f MB do not fit: of the device's %.1f MB %.1f are in use, %.1f by this session; the largest free run has %.1f",
+                "%.3f MB do not fit: of the device's %.1f MB %.1f are in use, %.1f by this session; the largest free "
+                "run has %.1f",
                 (double)bytes / 1e6, (double)pool->limit_bytes / 1e6, (double)pool->used_bytes / 1e6,
                 (double)session->bytes / 1e6, (double)pool_largest_free(pool) / 1e6);
         td_hint(failure, "Release tensors, or work in smaller pieces.");
@@ -123,13 +124,19 @@ static size_t disturbed_bytes(const struct block *block, size_t first, size_t en
     return bytes;
 }
 
+static void count_copy(struct session *session, size_t bytes)
+{
+    session->copied_bytes += bytes;
+    session->worker->copied_bytes += bytes;
+}
+
 static int move_storage(struct session *session, struct storage *storage, struct td_failure *failure)
 {
     struct block *old = storage->block, *block = block_take(session, old->size, failure);
     if (!block)
         return failure->code;
     session->worker->device->copy(block->data, old->data, old->size);
-    session->copied_bytes += old->size;
+    count_copy(session, old->size);
     block->storages = 1;
     storage->block = block;
     old->storages--;
@@ -138,7 +145,8 @@ static int move_storage(struct session *session, struct storage *storage, struct
 }
 
 /* Gives every reader in the way a copy of its own range. */
-static int move_readers(struct session *session, struct block *block, size_t first, size_t end, struct td_failure *failure)
+static int move_readers(struct session *session, struct block *block, size_t first, size_t end,
+                        struct td_failure *failure)
 {
     for (struct reader *r = block->first_reader, *next; r; r = next) {
         next = r->next;
@@ -151,7 +159,7 @@ static int move_readers(struct session *session, struct block *block, size_t fir
             return failure->code;
         session->worker->device->copy((char *)copy->data + (r->first - shift), (char *)block->data + r->first,
                                       r->end - r->first);
-        session->copied_bytes += r->end - r->first;
+        count_copy(session, r->end - r->first);
         reader_remove(r);
         r->first -= shift;
         r->end -= shift;
@@ -160,7 +168,8 @@ static int move_readers(struct session *session, struct block *block, size_t fir
     return TD_E_OK;
 }
 
-int storage_write(struct session *session, struct storage *storage, size_t first, size_t end, struct td_failure *failure)
+int storage_write(struct session *session, struct storage *storage, size_t first, size_t end,
+                  struct td_failure *failure)
 {
     struct block *block = storage->block;
     if (block->storages > 1)

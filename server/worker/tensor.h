@@ -15,9 +15,9 @@ struct node;
 /* The first cause of a failure, shared by everything that depends on it. */
 struct cause {
     uint32_t refs;
-    int code;         /* enum td_error_code */
-    uint64_t request; /* that failed, by the session's count */
-    const char *op;   /* its name, a constant */
+    int code;                 /* enum td_error_code */
+    uint64_t request;         /* that failed, by the session's count */
+    const char *op;           /* its name, a constant */
     char site[TD_SITE_BYTES]; /* where the client's program made it, "" if it did not say */
     char message[TD_MESSAGE_BYTES], hint[TD_HINT_BYTES];
 };
@@ -37,12 +37,12 @@ struct reader {
 /* What an alias family shares: a base and its differentiable views (DESIGN.md section 5). */
 struct history {
     uint32_t refs;
-    bool leaf;               /* the base is a leaf that wants a gradient: recorded writes are refused */
-    uint64_t version;        /* recorded writes so far */
-    int64_t content_size;    /* elements of the storage */
-    struct node *content;    /* gives the storage's whole content as one row; NULL: made of base when needed */
-    struct node *base;       /* gives the base's window; NULL: it needs no gradient */
-    struct td_meta window;   /* of base */
+    bool leaf;             /* the base is a leaf that wants a gradient: recorded writes are refused */
+    uint64_t version;      /* recorded writes so far */
+    int64_t content_size;  /* elements of the storage */
+    struct node *content;  /* gives the storage's whole content as one row; NULL: made of base when needed */
+    struct node *base;     /* gives the base's window; NULL: it needs no gradient */
+    struct td_meta window; /* of base */
 };
 
 enum tensor_flag {
@@ -53,7 +53,7 @@ enum tensor_flag {
 struct tensor {
     uint32_t refs;
     uint8_t dtype, rank, flags;
-    struct cause *failed;    /* an error value: everything below is empty then */
+    struct cause *failed; /* an error value: everything below is empty then */
     struct storage *storage;
     struct node *node;       /* what its gradient goes to, as of version; NULL: it wants none */
     struct history *history; /* NULL: no views and no recorded writes yet */
@@ -87,13 +87,13 @@ struct storage *storage_new(struct session *session, size_t bytes, struct td_fai
 struct storage *storage_fork(struct storage *storage);
 void storage_unref(struct session *session, struct storage *storage);
 /* Makes [first, end) bytes of storage ready to be written: whoever needs the old bytes keeps them. */
-int storage_write(struct session *session, struct storage *storage, size_t first, size_t end, struct td_failure *failure);
+int storage_write(struct session *session, struct storage *storage, size_t first, size_t end,
+                  struct td_failure *failure);
 
 /* Keeps tensor's bytes as they are now. NULL without memory. */
 struct saved *saved_new(const struct tensor *tensor);
 void saved_free(struct session *session, struct saved *saved);
 /* A tensor that shows what was saved; for reading only. */
 struct tensor *saved_tensor(struct saved *saved);
-
 
 #endif

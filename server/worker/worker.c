@@ -74,7 +74,8 @@ static int start(struct worker *worker, const struct config *config, int channel
         return -1;
     worker->channel.data = worker;
     if (fcntl(channel, F_SETFL, fcntl(channel, F_GETFL) | O_NONBLOCK) ||
-        uv_poll_init(&worker->loop, &worker->channel, channel) || uv_poll_start(&worker->channel, UV_READABLE, on_channel))
+        uv_poll_init(&worker->loop, &worker->channel, channel) ||
+        uv_poll_start(&worker->channel, UV_READABLE, on_channel))
         return -1;
     if (schedule_start(worker) || exec_thread_start(worker))
         return -1;

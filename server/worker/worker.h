@@ -19,26 +19,27 @@ struct source;
 
 struct worker {
     uv_loop_t loop;
-    uv_poll_t channel;        /* to the supervisor */
+    uv_poll_t channel; /* to the supervisor */
     int channel_descriptor;
-    uv_check_t check;         /* runs sessions after each turn of input and output */
-    uv_idle_t idle;           /* keeps the loop turning while there is work */
+    uv_check_t check; /* runs sessions after each turn of input and output */
+    uv_idle_t idle;   /* keeps the loop turning while there is work */
     const struct td_device *device;
     struct pool pool;
-    struct session *sessions; /* all of them */
+    uint64_t copied_bytes;               /* moved because a write met a reader, by all sessions so far */
+    struct session *sessions;            /* all of them */
     struct session *run_head, *run_tail; /* those with work to do, in the order of their turns */
-    struct node *dead;        /* nodes of graphs that nobody needs, waiting to be freed in pieces */
+    struct node *dead;                   /* nodes of graphs that nobody needs, waiting to be freed in pieces */
     struct execution *spare_executions;
-    uint64_t life;            /* which one of the supervisor's workers this is */
-    uint64_t started_ns;      /* by uv_hrtime */
+    uint64_t life;       /* which one of the supervisor's workers this is */
+    uint64_t started_ns; /* by uv_hrtime */
     bool stopping;
-    struct td_call call;      /* scratch of the decoder: a call is decoded and done before the next */
-    struct source *sources;   /* the same for its inputs, TD_INPUTS_MAX of them */
+    struct td_call call;    /* scratch of the decoder: a call is decoded and done before the next */
+    struct source *sources; /* the same for its inputs, TD_INPUTS_MAX of them */
 
     /* the device's thread */
     uv_thread_t thread;
     bool thread_started;
-    uv_mutex_t mutex;         /* over the two queues and thread_ends */
+    uv_mutex_t mutex; /* over the two queues and thread_ends */
     uv_cond_t wake;
     uv_async_t done;
     struct execution *queued, *finished;

@@ -1,0 +1,279 @@
+# Builds all of tensord; `make help` says what can be typed. One build directory for each configuration, so that a
+# sanitizer build and the plain one do not disturb each other. No step but the installing of missing packages
+# (tests/deps.sh, skipped by DEPS=0) uses the network.
+# SPDX-License-Identifier: Apache-2.0
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+SHELL := /bin/bash
+
+# ---- what can be set on the command line ----
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+SAN ?=
+WERROR ?= 0
+DEPS ?= 1
+ONLY ?=
+TEXT ?=
+CFLAGS ?= $(if $(SAN),-O1,-O2) -g
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+CUDA ?= $(if $(NVCC),1,0)
+
+empty :=
+space := $(empty) $(empty)
+comma := ,
+CONFIG ?= $(subst $(space),-,$(strip $(if $(filter gcc cc,$(CC)),,$(notdir $(CC))) \
+    $(if $(SAN),$(subst $(comma),-,$(SAN)),plain) $(if $(filter 1,$(WERROR)),werror)))
+B := build/$(CONFIG)
+
+ifeq ($(MAKELEVEL)$(filter -j% --jobserver%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+# One word and a name for each step; V=1 shows the command.
+Q := $(if $(V),,@)
+say = @$(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),:,printf '%-5s%s\n' $(1) '$(2)')
+
+# ---- packages: their flags are kept in a file that is made after what is missing was installed; make then reads
+# itself again. A warm build asks pkg-config once. ----
+
+PACKAGES_MK := $(B)/packages.mk
+ifneq ($(or $(if $(MAKECMDGOALS),,all),$(filter-out clean help deps format,$(MAKECMDGOALS))),)
+# Once only: what cannot be installed is still missing when make has read itself again.
+ifeq ($(MAKE_RESTARTS)$(shell pkg-config --exists libuv openblas cmocka 2>/dev/null && echo there),)
+$(PACKAGES_MK): FORCE
+endif
+include $(PACKAGES_MK)
+endif
+
+$(PACKAGES_MK): tests/deps.sh
+	@mkdir -p $(@D)
+	@[ $(DEPS) = 0 ] || tests/deps.sh
+	@tests/deps.sh --flags >$@.new && mv $@.new $@
+
+# ---- flags ----
+
+WARNINGS := -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror)
+# Rows of a table overwrite the table's default on purpose.
+WARNINGS += $(if $(findstring clang,$(CC)),-Wno-initializer-overrides,-Wno-override-init)
+SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+BASE := -std=gnu11 $(CFLAGS) $(WARNINGS) $(SANITIZE) -pthread -D_GNU_SOURCE -I.
+# What goes into the client library exports nothing but what is marked.
+LIBRARY := -fPIC -fvisibility=hidden
+# Bits must not depend on whether a compiler contracts a*b+c.
+KERNEL := -ffp-contract=off
+FLOOR := $(KERNEL) $(if $(SAN),-O1,-O3) -fno-math-errno -fno-trapping-math
+ISA_sse2 :=
+ISA_avx2 := -mavx2 -mfma
+ISA_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
+ISA_generic :=
+ISAS := $(if $(filter x86_64,$(shell uname -m)),sse2 avx2 avx512,generic)
+
+DAEMON_LIBS := $(UV_LIBS) $(MSGPACK_LIBS) $(BLAS_LIBS) -lm -pthread -ldl
+CLIENT_LIBS := -lm -pthread
+LINK = $(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -Wl,--as-needed
+
+# ---- sources ----
+
+PROTOCOL := $(filter-out protocol/gen.c,$(wildcard protocol/*.c))
+CLIENT := $(wildcard client/*.c)
+CLI := $(wildcard client/cli/*.c)
+EXAMPLES := $(wildcard client/examples/*.c)
+SERVER := $(filter-out server/main.c,$(wildcard server/*.c server/*/*.c))
+KERNELS := $(wildcard kernels/*.c) $(filter kernels/cpu/cpu.c kernels/cpu/blas.c,$(wildcard kernels/cpu/*.c))
+FLOORS := $(filter-out kernels/cpu/cpu.c kernels/cpu/blas.c,$(wildcard kernels/cpu/*.c))
+CUS := $(if $(filter 1,$(CUDA)),$(wildcard kernels/cuda/*.cu))
+TESTS := $(wildcard tests/test_*.c)
+SUPPORT := $(filter-out $(TESTS),$(wildcard tests/*.c))
+BENCHES := $(wildcard tests/bench/*.c)
+SOURCES := $(PROTOCOL) $(wildcard protocol/gen.c) $(CLIENT) $(CLI) $(EXAMPLES) $(SERVER) $(wildcard server/main.c) \
+    $(KERNELS) $(TESTS) $(SUPPORT) $(BENCHES)
+
+objects = $(patsubst %.c,$(B)/%.o,$(1))
+FLOOR_OBJECTS := $(foreach isa,$(ISAS),$(patsubst %.c,$(B)/%.$(isa).o,$(FLOORS)))
+OBJECTS := $(call objects,$(SOURCES)) $(FLOOR_OBJECTS)
+
+# ---- products ----
+
+SOVERSION := 0
+LIBDAEMON := $(B)/libdaemon.a
+LIBSUPPORT := $(B)/libsupport.a
+LIBCLIENT := $(B)/libtensord.a
+PLUGIN := $(if $(CUS),$(B)/tensord-cuda.so)
+TEST_PROGRAMS := $(patsubst tests/%.c,$(B)/tests/%,$(TESTS))
+EXAMPLE_PROGRAMS := $(patsubst client/examples/%.c,$(B)/examples/%,$(EXAMPLES))
+BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(B)/bench/%,$(BENCHES))
+PRODUCTS := $(B)/tensord $(B)/tensorctl $(LIBCLIENT) $(B)/libtensord.so $(PLUGIN) $(EXAMPLE_PROGRAMS)
+
+.PHONY: all lib programs plugin cuda-compiler test demo bench install gen format deps clean help FORCE
+all: $(PRODUCTS) compile_commands.json
+lib: $(LIBCLIENT) $(B)/libtensord.so
+# Everything that is compiled and linked, tests and benchmarks too; nothing of it runs.
+programs: $(PRODUCTS) $(TEST_PROGRAMS) $(BENCH_PROGRAMS) $(if $(wildcard protocol/gen.c),$(B)/gen)
+plugin: $(PLUGIN)
+cuda-compiler:
+	@[ -n '$(NVCC)' ] && echo '$(NVCC)'
+
+$(B)/tensord: $(B)/server/main.o $(LIBDAEMON)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^ $(DAEMON_LIBS)
+$(B)/tensorctl: $(call objects,$(CLI)) $(LIBCLIENT)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^ $(CLIENT_LIBS)
+$(EXAMPLE_PROGRAMS): $(B)/examples/%: $(B)/client/examples/%.o $(LIBCLIENT)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^ $(CLIENT_LIBS)
+$(B)/libtensord.so.$(SOVERSION): $(call objects,$(CLIENT) $(PROTOCOL)) $(B)/sources
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -shared -Wl,-soname,$(@F) $(if $(SAN),,-Wl,-z,defs) -o $@ $(filter %.o,$^) $(CLIENT_LIBS)
+$(B)/libtensord.so: $(B)/libtensord.so.$(SOVERSION)
+	@ln -sf $(<F) $@
+
+# Archives, since a test may stand in for what it does not want to link (a worker, for one).
+$(LIBCLIENT): $(call objects,$(CLIENT) $(PROTOCOL))
+$(LIBDAEMON): $(call objects,$(SERVER) $(KERNELS) $(PROTOCOL)) $(FLOOR_OBJECTS)
+$(LIBSUPPORT): $(call objects,$(SUPPORT))
+$(LIBCLIENT) $(LIBDAEMON) $(LIBSUPPORT): $(B)/sources
+	@rm -f $@
+	$(call say,AR,$@)
+	$(Q)$(AR) rcs $@ $(filter %.o,$^)
+
+$(TEST_PROGRAMS): $(B)/tests/%: $(B)/tests/%.o $(LIBSUPPORT) $(LIBDAEMON) $(LIBCLIENT)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
+$(BENCH_PROGRAMS): $(B)/bench/%: $(B)/tests/bench/%.o $(LIBSUPPORT) $(LIBDAEMON) $(LIBCLIENT)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
+$(B)/gen: $(B)/protocol/gen.o $(call objects,$(PROTOCOL))
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^ -lm
+
+$(B)/tensord-cuda.so: $(patsubst %.cu,$(B)/%.cu.o,$(CUS))
+	$(call say,LINK,$@)
+	$(Q)$(NVCC) -shared -o $@ $^
+
+# ---- compiling ----
+
+flags = $(BASE) $(if $(filter protocol/% client/%,$(1)),$(LIBRARY)) $(if $(filter kernels/%,$(1)),$(KERNEL)) \
+    $(if $(filter client/examples/%,$(1)),-Iclient) $(if $(filter server/% tests/%,$(1)),$(UV_CFLAGS)) \
+    $(if $(filter kernels/cpu/% tests/%,$(1)),$(BLAS_CFLAGS)) $(if $(filter tests/%,$(1)),$(CMOCKA_CFLAGS)) \
+    $(MSGPACK_CFLAGS)
+floor_flags = $(call flags,$(1)) $(FLOOR) -DTD_ISA=$(2) $(ISA_$(2))
+
+$(B)/%.o: %.c $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(call flags,$<) -MMD -MP -c -o $@ $<
+define floor_rule
+$(B)/kernels/cpu/%.$(1).o: kernels/cpu/%.c $(B)/flags
+	@mkdir -p $$(@D)
+	$$(call say,CC,$$< ($(1)))
+	$$(Q)$$(CC) $$(call floor_flags,$$<,$(1)) -MMD -MP -c -o $$@ $$<
+endef
+$(foreach isa,$(ISAS),$(eval $(call floor_rule,$(isa))))
+$(B)/%.cu.o: %.cu
+	@mkdir -p $(@D)
+	$(call say,NVCC,$<)
+	$(Q)$(NVCC) -std=c++17 -O3 -g -I. -Xcompiler -fPIC,-Wall,-fvisibility=hidden --fmad=false -MMD -MP -c -o $@ $<
+
+# Written only when what they hold changes: another compiler line rebuilds, and so does a file that has gone.
+$(B)/flags: FORCE
+	@mkdir -p $(@D)
+	@text='$(CC) $(call flags,server/ tests/ client/ kernels/cpu/) $(FLOOR) $(LDFLAGS)'; \
+	    [ -f $@ ] && [ "$$text" = "$$(<$@)" ] || echo "$$text" >$@
+$(B)/sources: FORCE
+	@mkdir -p $(@D)
+	@text='$(sort $(SOURCES) $(FLOORS))'; [ -f $@ ] && [ "$$text" = "$$(<$@)" ] || echo "$$text" >$@
+
+-include $(patsubst %.o,%.d,$(OBJECTS)) $(patsubst %.cu,$(B)/%.cu.d,$(CUS))
+
+# For editors and clangd; the kernels stand in it as their widest floor. Of the plain build only.
+command_entry = {"directory": "$(CURDIR)", "file": "$(1)", "command": "$(CC) $(strip $(2)) -c $(1)"}
+COMMANDS = $(foreach f,$(SOURCES),$(call command_entry,$(f),$(call flags,$(f))),) \
+    $(foreach f,$(FLOORS),$(call command_entry,$(f),$(call floor_flags,$(f),$(lastword $(ISAS)))),)
+compile_commands.json: FORCE
+	$(if $(filter build/plain,$(B)),$(file >$(B)/commands,[$(COMMANDS){}]))
+	@if [ $(B) = build/plain ]; then sed 's/}, */},\n/g; s/{}]/]/' $(B)/commands | sed 'N; s/,\n]/\n]/; P; D' \
+	    >$(B)/$@; cmp -s $(B)/$@ $@ || cp $(B)/$@ $@; fi
+
+# ---- the printed files: committed, so that a reader finds them; a test prints them again and compares ----
+
+GENERATED := client/tensord_ops.h client/tensord_ops.c protocol/OPS.md
+gen: $(B)/gen
+	@for file in $(GENERATED); do \
+	    name=$${file##*/}; $(B)/gen $${name#tensord_} >$(B)/printed || exit 1; \
+	    cmp -s $(B)/printed $$file || { cp $(B)/printed $$file; echo "wrote $$file"; }; done
+
+# ---- testing ----
+
+# Both libraries keep what they allocate once until the process ends; the rest of a leak report is ours.
+export ASAN_OPTIONS ?= detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1
+export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0
+export UBSAN_OPTIONS ?= print_stacktrace=1
+TEST_ENV = TENSORD_ROOT=$(CURDIR) TENSORD_BUILD=$(CURDIR)/$(B) TENSORD_BIN=$(CURDIR)/$(B)/tensord \
+    TENSORCTL_BIN=$(CURDIR)/$(B)/tensorctl CC='$(CC)'
+
+SELECTED := $(if $(ONLY),$(patsubst %,$(B)/tests/test_%,$(subst $(comma),$(space),$(ONLY))),$(TEST_PROGRAMS))
+CHECKS := $(if $(ONLY),,tests/layers.sh tests/headers.sh tests/generated.sh)
+test: $(SELECTED) $(if $(ONLY),,all $(if $(wildcard protocol/gen.c),$(B)/gen))
+	@$(TEST_ENV) tests/run.sh $(SELECTED) $(CHECKS)
+
+bench: all $(BENCH_PROGRAMS)
+	@for bench in $(BENCH_PROGRAMS) $(wildcard tests/bench/*.sh); do $(TEST_ENV) $$bench || exit 1; done
+
+demo: $(B)/tensord $(EXAMPLE_PROGRAMS)
+	@$(TEST_ENV) client/examples/demo.sh $(TEXT)
+
+# ---- the rest ----
+
+BINDIR := $(PREFIX)/bin
+LIBDIR := $(PREFIX)/lib
+MANDIR := $(PREFIX)/share/man/man1
+install: all
+	install -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBDIR)/pkgconfig $(LIBDIR)/systemd/system $(PREFIX)/include $(MANDIR))
+	install -m 755 $(B)/tensord $(B)/tensorctl $(DESTDIR)$(BINDIR)
+	install -m 755 $(B)/libtensord.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)
+	ln -sf libtensord.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libtensord.so
+	install -m 644 $(LIBCLIENT) $(DESTDIR)$(LIBDIR)
+	$(if $(PLUGIN),install -d $(DESTDIR)$(LIBDIR)/tensord && install -m 755 $(PLUGIN) $(DESTDIR)$(LIBDIR)/tensord)
+	install -m 644 client/tensord.h client/tensord_ops.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 server/tensord.1 client/cli/tensorctl.1 $(DESTDIR)$(MANDIR)
+	sed 's|@BINDIR@|$(BINDIR)|' server/tensord.service >$(DESTDIR)$(LIBDIR)/systemd/system/tensord.service
+	printf '%s\n' 'prefix=$${pcfiledir}/../..' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
+	    'Name: tensord' 'Description: tensors and autograd on a device that a daemon owns' \
+	    "Version: $$(sed -n 's/.*TD_VERSION "\(.*\)"/\1/p' server/config.h)" \
+	    'Libs: -L$${libdir} -ltensord' 'Libs.private: $(CLIENT_LIBS)' 'Cflags: -I$${includedir}' \
+	    >$(DESTDIR)$(LIBDIR)/pkgconfig/tensord.pc
+
+# Rows of tables are aligned by hand, and what gen prints is nobody's to format.
+format:
+	clang-format -i $(filter-out client/tensord_ops.%,$(shell find protocol kernels server client tests -name '*.[ch]'))
+
+deps:
+	@tests/deps.sh
+
+clean:
+	rm -rf build compile_commands.json
+
+help:
+	@printf '%s\n' \
+	    'make                      builds everything into build/plain' \
+	    'make test                 builds and runs all tests; ONLY=wire,infer picks test programs' \
+	    'make demo                 starts a daemon and trains a small model on it; TEXT=FILE gives it text' \
+	    'make bench                builds and runs the benchmarks' \
+	    'make install              PREFIX=/usr/local DESTDIR=' \
+	    'make gen                  prints the generated files again from protocol/ops.def' \
+	    'make format               clang-format over all C files' \
+	    'make lib                  the client library only' \
+	    'make deps                 installs the packages that are missing; DEPS=0 never does' \
+	    'make clean' '' \
+	    'SAN=address,undefined     sanitizers        CC=clang   compiler       WERROR=1  warnings are errors' \
+	    'CUDA=0|1                  the CUDA plug-in  CONFIG=x   build into build/x' \
+	    'V=1                      shows the commands'

@@ -1,0 +1,349 @@
+/* The call of an op: its operands looked up, inference, the request, and what is known of the result.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "client/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Operands of most ops; optimiser steps have more, which then lie on the heap. */
+#define FEW 8
+
+struct call {
+    const struct client_op *given;
+    const struct td_op *op;
+    td_session *session;
+    struct td_meta *metas;
+    struct td_input *inputs;
+    struct entry **entries; /* NULL: a number. Of the table: good until a handle is taken */
+    struct td_inference inferred;
+    struct td_failure failure;
+    struct cause *cause; /* of a refusal */
+    bool recording;
+};
+
+bool consumes(td_origin origin, td_tensor x, int k)
+{
+    return k < 32 && origin.consume >> k & 1 && x.generation & FRESH;
+}
+
+static bool is_tensor(const td_operand *operand)
+{
+    return operand->number.category < 0;
+}
+
+struct td_number client_keyword_number(double value)
+{
+    /* A whole step does not make a range of integers one of floats. */
+    if (value >= -9e15 && value <= 9e15 && value == (double)(int64_t)value)
+        return td_number_of_integer((int64_t)value);
+    return td_number_of_real(value);
+}
+
+static int lookup_tensor(struct call *c, int k, td_tensor x)
+{
+    struct entry *e = handles_find(c->session, x);
+    c->entries[k] = e;
+    if (!e && x.session == c->session && x.handle == 0) {
+        td_fail(&c->failure, TD_E_LIMIT, "%s: input %d was never made, as no handle was left", c->op->name, k);
+        return td_hint(&c->failure, "A TD_SCOPE around the body of a loop releases what it makes.");
+    }
+    if (!e && x.session == c->session) {
+        td_fail(&c->failure, TD_E_HANDLE, "%s: input %d is used after it was released", c->op->name, k);
+        return td_hint(&c->failure, "A tensor ends with its TD_SCOPE, by td_release, or used up by td_take.");
+    }
+    if (!e) {
+        td_fail(&c->failure, TD_E_HANDLE, "%s: input %d %s", c->op->name, k,
+                x.session ? "belongs to another session" : "is a tensor that was never made");
+        return c->failure.code;
+    }
+    if (e->cause && !c->cause)
+        c->cause = cause_ref(e->cause);
+    c->metas[k] = e->meta;
+    c->inputs[k] = (struct td_input){.kind = TD_INPUT_HANDLE, .handle = x.handle};
+    return TD_E_OK;
+}
+
+static void lookup(struct call *c)
+{
+    for (int k = 0; k < c->given->in_count; k++) {
+        const td_operand *operand = &c->given->in[k];
+        c->entries[k] = NULL;
+        if (is_tensor(operand)) {
+            lookup_tensor(c, k, operand->tensor);
+            continue;
+        }
+        struct td_number n = operand->number;
+        c->metas[k] = (struct td_meta){.dtype = td_dtype_of_number(n), .scalar = true};
+        c->inputs[k] = (struct td_input){.kind = TD_INPUT_NUMBER, .number = n};
+    }
+}
+
+/* "; b is fc1.weight" behind the message of a refusal. */
+static void add_names(struct call *c)
+{
+    char *message = c->failure.message;
+    int k = 0;
+    for (const struct td_param *p = c->op->params; p->kind && p->kind != TD_PARAM_LIST; p++) {
+        if (!td_param_is_tensor(p->kind))
+            continue;
+        const struct entry *e = k < c->given->in_count ? c->entries[k++] : NULL;
+        size_t used = strlen(message);
+        if (e && e->name)
+            snprintf(message + used, TD_MESSAGE_BYTES - used, "; %s is %s", p->name, e->name);
+    }
+}
+
+/* Whether the call can be sent; if not, cause is set. */
+static bool accepted(struct call *c)
+{
+    struct td_session *s = c->session;
+    lookup(c);
+    if (s->dead && !c->cause)
+        c->cause = cause_ref(s->dead);
+    if (!c->cause && !c->failure.code) {
+        c->inferred = (struct td_inference){.op = c->op,
+                                            .in = c->metas,
+                                            .in_count = c->given->in_count,
+                                            .list_counts = c->given->list_counts,
+                                            .attrs = c->given->attrs,
+                                            .failure = &c->failure};
+        if (td_infer(&c->inferred) == TD_E_OK && c->recording)
+            autograd_check_write(c->op, c->entries, c->given->in_count, &c->failure);
+        if (!c->failure.code && c->given->requires_grad &&
+            td_dtype_category(c->inferred.out.dtype) != TD_FLOATING) {
+            td_fail(&c->failure, TD_E_DTYPE, "%s: %s has no gradients", c->op->name,
+                    td_dtype_name(c->inferred.out.dtype));
+            td_hint(&c->failure, "Give .dtype = TD_F32, or leave .requires_grad out.");
+        }
+        if (c->failure.code)
+            add_names(c);
+    }
+    if (c->failure.code && !c->cause)
+        c->cause = cause_new(&c->failure, c->op->name, c->given->origin.where, s->wire.requests);
+    return !c->cause && !c->failure.code;
+}
+
+static bool consumed_here(const struct call *c, int k)
+{
+    const td_operand *operand = &c->given->in[k];
+    /* The target of an in-place op is what the call returns: it goes on, as fresh as it was. */
+    if (!is_tensor(operand) || (c->op->kind == TD_INPLACE && k == 0) ||
+        !consumes(c->given->origin, operand->tensor, k) || !handles_find(c->session, operand->tensor))
+        return false;
+    for (int before = 0; before < k; before++)
+        if (is_tensor(&c->given->in[before]) && c->given->in[before].tensor.handle == operand->tensor.handle)
+            return false;
+    return true;
+}
+
+static td_tensor target_of(const struct call *c)
+{
+    td_tensor target = c->given->in[0].tensor;
+    if (!consumes(c->given->origin, target, 0))
+        target.generation &= ~FRESH;
+    return target;
+}
+
+static td_tensor refuse(struct call *c)
+{
+    struct td_session *s = c->session;
+    td_tensor result = {s, 0, 0};
+    uint32_t released = 0;
+    error_raise(s, c->cause);
+    for (int k = 0; k < c->given->in_count && k < 32; k++)
+        released |= (uint32_t)consumed_here(c, k) << k;
+    for (int k = 0; k < c->given->in_count && k < 32; k++)
+        if (released >> k & 1)
+            request_release(s, c->given->in[k].tensor.handle);
+    if (c->op->kind == TD_INPLACE)
+        result = target_of(c);
+    else if (c->op->output)
+        result = handles_failed(s, cause_ref(c->cause));
+    return result;
+}
+
+/* A handle for the result, with all that is known of it; 0 if there is none left. */
+static uint32_t make_result(struct call *c)
+{
+    struct td_session *s = c->session;
+    const struct td_inference *i = &c->inferred;
+    uint32_t handle = handles_take(&s->handles);
+    if (!handle)
+        return 0;
+    for (int k = 0; k < c->given->in_count; k++) /* the table may have moved */
+        if (is_tensor(&c->given->in[k]))
+            c->entries[k] = handles_find(s, c->given->in[k].tensor);
+    struct entry *e = &s->handles.entries[handle];
+    if (!entry_set_storage(e, i->shares >= 0 ? c->entries[i->shares]->storage : NULL)) {
+        handles_drop(&s->handles, handle);
+        return 0;
+    }
+    e->meta = i->out;
+    e->meta.scalar = false;
+    e->maker = c->op;
+    autograd_note(c->op, e, c->entries, c->given->in_count, i->shares, c->recording);
+    if (c->given->requires_grad)
+        e->flags |= ENTRY_REQUIRES_GRAD | ENTRY_LEAF;
+    if (c->given->owned)
+        e->flags |= ENTRY_OWNED;
+    else
+        scope_add(s, handle);
+    return handle;
+}
+
+static void send(struct call *c, uint32_t out)
+{
+    struct td_session *s = c->session;
+    const struct client_op *given = c->given;
+    uint32_t flags = c->recording ? TD_FLAG_GRAD : 0, later = 0;
+    uint32_t site = site_number(s, given->origin.where);
+    if (given->requires_grad)
+        flags |= TD_FLAG_REQUIRES_GRAD;
+    for (int k = 0; k < given->in_count && k < 32; k++) {
+        if (!consumed_here(c, k))
+            continue;
+        later |= 1u << k;
+        flags |= k < TD_CONSUME_MAX ? TD_FLAG_CONSUME(k) : 0;
+    }
+    uint8_t *at = request_begin(s, td_call_bound(given->in_count));
+    if (at)
+        request_end(s, td_call_encode(at, c->op, flags, site, out, c->inputs, given->list_counts, given->attrs));
+    for (int k = 0; k < given->in_count && later; k++, later >>= 1) {
+        if (!(later & 1))
+            continue;
+        uint32_t handle = given->in[k].tensor.handle;
+        if (k < TD_CONSUME_MAX && !s->handles.entries[handle].grad)
+            handles_drop(&s->handles, handle);
+        else if (k < TD_CONSUME_MAX) { /* the daemon has released it; the gradient that it owned goes by itself */
+            uint64_t grad = s->handles.entries[handle].grad;
+            bool local = s->handles.entries[handle].flags & ENTRY_LOCAL;
+            handles_drop(&s->handles, handle);
+            if (!local)
+                request_numbers(s, 0, TD_R_RELEASE, 1, &grad);
+        } else {
+            request_release(s, handle);
+        }
+    }
+}
+
+/* Straight from the caller's memory, in chunks that end their frames. */
+static void upload(struct call *c, uint32_t handle)
+{
+    const char *data = c->given->data;
+    size_t bytes = td_meta_bytes(&c->inferred.out);
+    for (size_t done = 0; done < bytes;) {
+        size_t chunk = bytes - done < TD_CHUNK_MAX ? bytes - done : TD_CHUNK_MAX;
+        uint32_t epoch = c->session->wire.epoch;
+        uint8_t *at = request_begin(c->session, 64);
+        if (!at || epoch != c->session->wire.epoch)
+            return;
+        at = td_write_uint(request_head(at, 0, 0, 4, TD_R_UPLOAD), handle);
+        at = td_write_bin_header(td_write_uint(at, done), (uint32_t)chunk);
+        c->session->wire.out_used = (size_t)(at - c->session->wire.out);
+        c->session->wire.requests++;
+        if (!connection_flush(c->session, data + done, chunk))
+            return;
+        done += chunk;
+    }
+}
+
+void call_check(struct td_session *s, td_origin origin)
+{
+    struct wait wait = {0};
+    uint64_t before = s->wire.requests;
+    (void)origin;
+    if (!s->sync || s->dead)
+        return;
+    if (request_wait(s, TD_R_BARRIER, &wait) && wait.error && (!s->standing || wait.error->request >= before))
+        error_raise(s, wait.error);
+    cause_unref(wait.error);
+}
+
+static td_tensor execute(struct call *c)
+{
+    struct td_session *s = c->session;
+    bool names = td_op_names_output(c->op);
+    c->recording = scope_grad_mode(s) && !c->given->owned && c->op->kind != TD_STEP;
+    if (!accepted(c))
+        return refuse(c);
+    uint32_t out = names ? make_result(c) : 0;
+    if (names && !out) {
+        td_fail(&c->failure, TD_E_LIMIT, "%s: no handle is left of %u", c->op->name, s->handles.limit);
+        td_hint(&c->failure, "A TD_SCOPE around the body of a loop releases what it makes.");
+        c->cause = cause_new(&c->failure, c->op->name, c->given->origin.where, s->wire.requests);
+        return refuse(c);
+    }
+    uint32_t epoch = s->wire.epoch;
+    if (c->op->kind == TD_INPLACE)
+        autograd_note(c->op, c->entries[0], c->entries, c->given->in_count, 0, c->recording);
+    td_tensor result = names ? handles_tensor(s, out, true) : c->op->output ? target_of(c) : (td_tensor){s, 0, 0};
+    send(c, out);
+    if (c->given->data && epoch == s->wire.epoch)
+        upload(c, out);
+    call_check(s, c->given->origin);
+    return result;
+}
+
+static bool allocate(struct call *c, int count)
+{
+    c->metas = malloc((size_t)count * sizeof *c->metas);
+    c->inputs = malloc((size_t)count * sizeof *c->inputs);
+    c->entries = malloc((size_t)count * sizeof *c->entries);
+    return c->metas && c->inputs && c->entries;
+}
+
+static void release(struct call *c)
+{
+    free(c->metas);
+    free(c->inputs);
+    free(c->entries);
+}
+
+td_tensor client_op(const struct client_op *given)
+{
+    struct td_meta metas[FEW];
+    struct td_input inputs[FEW];
+    struct entry *entries[FEW];
+    struct call c = {given, td_op_of(given->id), given->session, metas, inputs, entries, {0}, {0}, NULL, false};
+    td_tensor result = {0};
+    for (int k = 0; k < given->in_count && !c.session; k++)
+        c.session = is_tensor(&given->in[k]) ? given->in[k].tensor.session : NULL;
+    if (!c.session) {
+        fprintf(stderr, "%s: %s: no input was ever made\n", given->origin.where ? given->origin.where : "tensord",
+                c.op->name);
+        return result;
+    }
+    if (given->in_count > FEW && !allocate(&c, given->in_count)) {
+        release(&c);
+        return (td_tensor){c.session, 0, 0};
+    }
+    session_enter(c.session);
+    result = execute(&c);
+    session_leave(c.session);
+    cause_unref(c.cause);
+    if (given->in_count > FEW)
+        release(&c);
+    return result;
+}
+
+td_tensor td_from_at(td_origin origin, const struct td_from_arguments *a)
+{
+    struct td_from_attrs attrs = {.shape = a->shape, .dtype = a->dtype};
+    bool has = a->data != NULL || td_checked_numel((int)a->shape.count, a->shape.v) == 0;
+    if (!has || a->shape.count < 0) /* refused by inference: nothing says how many elements there are */
+        attrs.shape = (struct td_dims){1, {-1}};
+    return client_op(&(struct client_op){.id = TD_OP_from,
+                                         .origin = origin,
+                                         .session = a->session,
+                                         .requires_grad = a->requires_grad,
+                                         .attrs = &attrs,
+                                         .data = a->data});
+}
+
+td_tensor(td_from)(td_session *s, const void *data, enum td_dtype dtype, struct td_dims shape,
+                   const struct td_from_keywords *keywords)
+{
+    const struct td_from_arguments arguments = {keywords && keywords->requires_grad, s, data, dtype, shape};
+    return td_from_at((td_origin){0}, &arguments);
+}

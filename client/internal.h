@@ -1,0 +1,257 @@
+/* Private to client/: what the library's sources share. Functions here expect the session's lock to be held unless
+ * they say otherwise. SPDX-License-Identifier: Apache-2.0 */
+#ifndef TD_CLIENT_INTERNAL_H
+#define TD_CLIENT_INTERNAL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "protocol/address.h"
+#include "protocol/error.h"
+#include "protocol/infer.h"
+#include "protocol/limits.h"
+#include "protocol/message.h"
+#include "protocol/ops.h"
+#include "protocol/shape.h"
+#include "protocol/wire.h"
+
+#define TD_API __attribute__((visibility("default")))
+#include "client/tensord.h"
+
+/* ---- errors (error.c) ---- */
+
+/* A cause, shared by all tensors that failed of it. */
+struct cause {
+    uint32_t refs;
+    uint64_t request; /* how many requests had been sent when it happened, or the daemon's number */
+    struct td_failure failure;
+    char op[48], where[TD_SITE_BYTES];
+};
+
+/* A cause with one reference, NULL without memory. op and where may be NULL. */
+struct cause *cause_new(const struct td_failure *failure, const char *op, const char *where, uint64_t request);
+struct cause *cause_ref(struct cause *cause);
+void cause_unref(struct cause *cause); /* NULL is fine */
+/* The client's own error: stands if none does; aborts if the session wants that. */
+void error_raise(struct td_session *s, struct cause *cause);
+/* Makes a cause of failure and raises it; returns it with one reference. */
+struct cause *error_make(struct td_session *s, const struct td_failure *failure, const char *op, td_origin origin);
+
+/* ---- handles (handles.c) ---- */
+
+/* The bit of a td_tensor's generation that says: the result of a call, nobody may have named it. */
+#define FRESH 0x80000000u
+
+enum entry_flags {
+    ENTRY_LIVE = 1,
+    ENTRY_LOCAL = 2,         /* the daemon does not know the handle */
+    ENTRY_REQUIRES_GRAD = 4, /* for itself; its storage may have been written to by something that does, too */
+    ENTRY_LEAF = 8,
+    ENTRY_LEAF_VIEW = 16,    /* a view of a leaf that requires a gradient */
+    ENTRY_NO_GRAD_VIEW = 32, /* a view made under TD_NO_GRAD of something that requires a gradient */
+    ENTRY_ALIAS = 64,        /* shares bytes but no history with the storage: detached */
+    ENTRY_OWNED = 128        /* a gradient or state of an optimiser: in no scope */
+};
+
+/* What all tensors on the same bytes share. */
+struct storage {
+    uint32_t refs;
+    bool recorded; /* written to by something that requires a gradient */
+};
+
+struct entry {
+    uint32_t generation, flags;
+    uint32_t grad;                   /* handle of the gradient that td_grad shows; 0: none yet */
+    uint32_t scope_next, scope_last; /* the list of its scope; of a free entry: the next free one */
+    td_guard *scope;
+    struct cause *cause; /* not NULL: it failed */
+    struct storage *storage;
+    const struct td_op *maker;
+    char *name; /* NULL: none */
+    struct td_meta meta;
+};
+
+/* Handle 0 is nobody's; its entry holds the cause for results that found no free handle. */
+struct handles {
+    struct entry *entries;
+    uint32_t used, capacity, limit, free;
+    int64_t live;
+};
+
+bool handles_init(struct handles *handles);
+void handles_deinit(struct handles *handles);
+/* A live handle with generation, in no scope; 0 if there is none left. */
+uint32_t handles_take(struct handles *handles);
+/* Frees a live handle and the gradient that it owns, without telling the daemon. */
+void handles_drop(struct handles *handles, uint32_t handle);
+/* The entry of x, NULL if x was released or is of another session. */
+struct entry *handles_find(struct td_session *s, td_tensor x);
+td_tensor handles_tensor(struct td_session *s, uint32_t handle, bool fresh);
+/* A result that failed; takes over the reference to cause. */
+td_tensor handles_failed(struct td_session *s, struct cause *cause);
+/* Every tensor fails of cause, and the daemon knows none. */
+void handles_fail_all(struct td_session *s, struct cause *cause);
+/* Gives entry a storage: that of shared, or its own if NULL. False without memory. */
+bool entry_set_storage(struct entry *entry, struct storage *shared);
+/* Puts a handle into the innermost scope of this thread. */
+void scope_add(struct td_session *s, uint32_t handle);
+void scope_remove(struct handles *handles, uint32_t handle);
+/* No guard of this thread for s forbids recording. */
+bool scope_grad_mode(const struct td_session *s);
+/* The session ends: guards that are still open let go of it. */
+void scope_forget(struct td_session *s);
+
+/* ---- the connection (connection.c) and what goes over it (request.c, reply.c) ---- */
+
+/* What a reply is waited for with. */
+struct wait {
+    uint64_t request;
+    bool done;
+    struct cause *error; /* of the reply; the waiter's to unref */
+    uint8_t *sink;       /* for DATA: gets exactly total bytes */
+    uint64_t total, received;
+    uint8_t dtype;
+    void **map; /* for MAP: gets a copy, to be freed */
+    size_t *map_bytes;
+};
+
+struct connection {
+    int fd; /* -1: closed */
+    uint32_t epoch; /* counts losses, so that a waiter knows that its reply will not come */
+    uint64_t life;
+    uint8_t *out; /* the frame in the making, with its length and ack; 0 used: not begun */
+    size_t out_used, out_size;
+    uint8_t *in;
+    size_t in_from, in_to, in_size;
+    uint64_t requests, requests_flushed, executed;
+    uint64_t bytes_sent, bytes_taken, credit_bytes, credit_requests;
+    uint64_t replies;
+    struct wait *wait;
+    uint64_t sink_left; /* bytes of a bin that go straight into wait's sink */
+};
+
+/* Connects and shakes hands; lost gets why the named life ended, "" if that is not told. TD_E_OK or the failure. */
+int connection_open(struct td_session *s, struct td_failure *failure, char lost[TD_MESSAGE_BYTES]);
+void connection_close(struct td_session *s);
+/* Sends what is buffered, and bulk behind it in the same frame. False: the connection is gone, and all that follows
+ * from it is done. */
+bool connection_flush(struct td_session *s, const void *bulk, size_t bytes);
+/* Flushes and waits for the reply that wait names. */
+bool connection_wait(struct td_session *s, struct wait *wait);
+/* Takes what has arrived apart. False, with failure, if it is not the protocol; true with closed set at a GOODBYE. */
+bool reply_take(struct td_session *s, struct td_failure *failure, bool *goodbye);
+/* Reads [code, request, op, site, message, hint]; sets the reader failed if it is not that. */
+struct cause *reply_error(struct td_reader *r);
+
+/* Room for bytes more in the frame; counts the request. NULL: the session is dead. */
+uint8_t *request_begin(struct td_session *s, size_t bytes);
+/* The request ends at at; flushes where enough has come together. */
+void request_end(struct td_session *s, uint8_t *at);
+/* Flags, site and the head of an array of count elements: what every request begins with. */
+uint8_t *request_head(uint8_t *at, uint32_t flags, uint32_t site, uint32_t count, uint32_t id);
+/* A request without a reply, of up to 4 numbers. */
+void request_numbers(struct td_session *s, uint32_t site, uint32_t id, int count, const uint64_t *numbers);
+/* Tells the daemon of the release (if it knows the handle) and frees it. */
+void request_release(struct td_session *s, uint32_t handle);
+/* Sends a request of no parameters and waits; fills error. */
+bool request_wait(struct td_session *s, uint32_t id, struct wait *wait);
+/* The number of a call site, told to the daemon on first use; 0 for none. */
+uint32_t site_number(struct td_session *s, const char *where);
+
+struct site {
+    const char *where;
+    char *text;
+    uint32_t number;
+};
+struct sites {
+    struct site *slots; /* open addressing by the pointer */
+    uint32_t count, capacity;
+};
+void sites_deinit(struct sites *sites);
+/* The daemon was lost: all numbers are new to the next one. */
+void sites_forget(struct sites *sites);
+
+/* ---- sessions (session.c) ---- */
+
+struct td_session {
+    pthread_mutex_t lock;
+    struct td_session *next; /* of all sessions of the process */
+    struct td_address address;
+    char address_text[TD_PATH_BYTES + 8];
+    struct connection wire;
+    struct handles handles;
+    struct sites sites;
+    struct cause *dead;     /* not NULL: every call fails of it */
+    struct cause *standing; /* the first error of the client's own */
+    struct cause *reported; /* what td_error gave out */
+    td_error_info info;
+    enum td_policy policy;
+    bool sync, forked;
+    td_guard *guards;
+    struct td_optimizer *optimizers;
+};
+
+/* Takes the lock. A session of before a fork is dead from here on. */
+void session_enter(struct td_session *s);
+void session_leave(struct td_session *s);
+/* The connection ended: everything on it is lost; connects anew. why ends up in the error if the daemon has no other. */
+void session_lost(struct td_session *s, const char *why);
+/* Waits, prints the error that stands and returns its code: what td_close does first. */
+int session_last_error(struct td_session *s);
+/* Every call fails of this from now on. */
+void session_kill(struct td_session *s, const struct td_failure *failure);
+
+/* ---- calls (call.c) and autograd (autograd.c) ---- */
+
+struct client_op {
+    uint16_t id;
+    td_origin origin;
+    td_session *session; /* NULL: the first tensor's */
+    bool requires_grad;
+    bool owned; /* the result belongs to no scope */
+    const td_operand *in;
+    int in_count;
+    const uint16_t *list_counts;
+    const void *attrs;
+    const void *data; /* of from: what is uploaded */
+};
+/* Takes the lock itself. */
+td_tensor client_op(const struct client_op *call);
+struct td_number client_keyword_number(double value);
+/* With TENSORD_SYNC: waits for the call just sent and raises what the daemon found. */
+void call_check(struct td_session *s, td_origin origin);
+
+/* A call of something that is not an op, on one tensor. Takes the lock; NULL (and the lock is free again) if x cannot
+ * be used, which is raised. wants_value: a failed tensor cannot be used either. */
+struct entry *query_begin(td_origin origin, td_tensor x, const char *what, bool wants_value);
+/* Releases x if the call used it up, and frees the lock. */
+void query_end(td_origin origin, td_tensor x);
+bool consumes(td_origin origin, td_tensor x, int k);
+
+bool autograd_requires(const struct entry *entry);
+/* A recorded write that the rules forbid. */
+int autograd_check_write(const struct td_op *op, struct entry *const *in, int count, struct td_failure *failure);
+/* What is known of the result of an accepted call. */
+void autograd_note(const struct td_op *op, struct entry *result, struct entry *const *in, int count, int shares,
+                   bool recording);
+
+/* Reads all elements of x, a live and healthy entry, as dtype. False after an error, which has been raised. */
+bool read_elements(struct td_session *s, td_tensor x, void *array, uint8_t dtype, td_origin origin);
+
+struct td_optimizer {
+    td_session *session; /* NULL: closed before */
+    struct td_optimizer *next;
+    bool adam;
+    uint16_t count; /* parameters */
+    uint16_t states; /* state tensors of each */
+    td_operand *tensors; /* parameters, then each list of states, then the counts */
+    union {
+        struct td_sgd_step__attrs sgd;
+        struct td_adam_step__attrs adam_attrs;
+    };
+};
+void optimizers_forget(struct td_session *s);
+
+#endif

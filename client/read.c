@@ -1,0 +1,81 @@
+/* Elements out of the daemon. SPDX-License-Identifier: Apache-2.0 */
+#include "client/internal.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+bool read_elements(struct td_session *s, td_tensor x, void *array, uint8_t dtype, td_origin origin)
+{
+    uint8_t none;
+    struct entry *e = handles_find(s, x);
+    uint32_t site = site_number(s, origin.where);
+    uint64_t total = (uint64_t)td_meta_numel(&e->meta) * td_dtype_size(dtype);
+    struct wait wait = {.sink = total ? array : &none, .total = total, .dtype = dtype};
+    uint8_t *at = request_begin(s, 64);
+    if (!at)
+        return false;
+    wait.request = s->wire.requests + 1;
+    at = td_write_uint(request_head(at, 0, site, 3, TD_R_READ), x.handle);
+    request_end(s, td_write_uint(at, dtype));
+    bool there = connection_wait(s, &wait);
+    e = handles_find(s, x);
+    if (wait.error) {
+        if (e && !e->cause)
+            e->cause = cause_ref(wait.error);
+        error_raise(s, wait.error);
+    }
+    there = there && !wait.error;
+    cause_unref(wait.error);
+    return there;
+}
+
+int64_t td_read_at(td_origin origin, td_tensor x, void *array, enum td_dtype dtype, int64_t count)
+{
+    struct entry *e = query_begin(origin, x, "read", true);
+    struct td_failure failure = {0};
+    if (!e)
+        return -1;
+    int64_t elements = td_meta_numel(&e->meta);
+    if (!td_dtype_known((uint64_t)dtype))
+        td_fail(&failure, TD_E_DTYPE, "read: element type %d does not exist", (int)dtype);
+    else if (elements > count)
+        td_fail(&failure, TD_E_ARGUMENT, "read: %" PRId64 " elements do not fit into an array of %" PRId64, elements,
+                count);
+    if (failure.code) {
+        cause_unref(error_make(x.session, &failure, "read", origin));
+        elements = -1;
+    } else if (!read_elements(x.session, x, array, (uint8_t)dtype, origin)) {
+        elements = -1;
+    }
+    query_end(origin, x);
+    return elements;
+}
+
+double td_item_at(td_origin origin, td_tensor x)
+{
+    struct entry *e = query_begin(origin, x, "item", true);
+    struct td_failure failure = {0};
+    double value = NAN;
+    if (!e)
+        return NAN;
+    if (td_meta_numel(&e->meta) != 1) {
+        char shape[TD_SHAPE_TEXT];
+        td_fail(&failure, TD_E_SHAPE, "item: a tensor of shape %s has not just one element",
+                td_shape_text(e->meta.rank, e->meta.shape, shape, sizeof shape));
+        cause_unref(error_make(x.session, &failure, "item", origin));
+    } else if (!read_elements(x.session, x, &value, TD_F64, origin)) {
+        value = NAN;
+    }
+    query_end(origin, x);
+    return value;
+}
+
+int64_t(td_read)(td_tensor x, void *array, enum td_dtype dtype, int64_t count)
+{
+    return td_read_at((td_origin){0}, x, array, dtype, count);
+}
+
+double(td_item)(td_tensor x)
+{
+    return td_item_at((td_origin){0}, x);
+}

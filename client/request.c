@@ -1,0 +1,108 @@
+/* Requests that are not ops, and the frame that all requests are gathered in.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "client/internal.h"
+
+#include <stdlib.h>
+
+uint8_t *request_begin(struct td_session *s, size_t bytes)
+{
+    struct connection *c = &s->wire;
+    if (s->dead)
+        return NULL;
+    /* Bulk may follow in the same frame, and a frame has a limit. */
+    if (c->out_used && c->out_used + bytes > TD_FRAME_MAX - TD_CHUNK_MAX && (!connection_flush(s, NULL, 0) || s->dead))
+        return NULL;
+    size_t due = c->out_used + bytes + TD_FRAME_HEADER + TD_WIRE_MAX;
+    if (due > c->out_size) {
+        uint8_t *out = realloc(c->out, 2 * due);
+        if (!out) {
+            session_kill(s, &(struct td_failure){.code = TD_E_MEMORY, .message = "no memory for a request"});
+            return NULL;
+        }
+        c->out = out;
+        c->out_size = 2 * due;
+    }
+    if (c->out_used == 0)
+        c->out_used = (size_t)(td_write_uint(c->out + TD_FRAME_HEADER, c->replies) - c->out);
+    return c->out + c->out_used;
+}
+
+void request_end(struct td_session *s, uint8_t *at)
+{
+    struct connection *c = &s->wire;
+    c->out_used = (size_t)(at - c->out);
+    c->requests++;
+    if (c->out_used >= TD_FLUSH_BYTES)
+        connection_flush(s, NULL, 0);
+}
+
+uint8_t *request_head(uint8_t *at, uint32_t flags, uint32_t site, uint32_t count, uint32_t id)
+{
+    at = td_write_uint(at, flags);
+    at = td_write_uint(at, site);
+    return td_write_uint(td_write_array(at, count), id);
+}
+
+void request_numbers(struct td_session *s, uint32_t site, uint32_t id, int count, const uint64_t *numbers)
+{
+    uint8_t *at = request_begin(s, 64);
+    if (!at)
+        return;
+    at = request_head(at, 0, site, (uint32_t)count + 1, id);
+    for (int k = 0; k < count; k++)
+        at = td_write_uint(at, numbers[k]);
+    request_end(s, at);
+}
+
+void request_release(struct td_session *s, uint32_t handle)
+{
+    const struct entry *e = &s->handles.entries[handle];
+    uint64_t released[2] = {handle, e->grad};
+    bool local = e->flags & ENTRY_LOCAL;
+    handles_drop(&s->handles, handle);
+    if (!local)
+        request_numbers(s, 0, TD_R_RELEASE, released[1] ? 2 : 1, released);
+}
+
+bool request_wait(struct td_session *s, uint32_t id, struct wait *wait)
+{
+    request_numbers(s, 0, id, 0, NULL);
+    if (s->dead)
+        return false;
+    wait->request = s->wire.requests;
+    return connection_wait(s, wait);
+}
+
+void td_flush(td_session *s)
+{
+    session_enter(s);
+    if (!s->dead)
+        connection_flush(s, NULL, 0);
+    session_leave(s);
+}
+
+void td_manual_seed(td_session *s, uint64_t seed)
+{
+    session_enter(s);
+    if (s->dead)
+        error_raise(s, s->dead);
+    else
+        request_numbers(s, 0, TD_R_SEED, 1, &seed);
+    session_leave(s);
+}
+
+void *td_status(td_session *s, size_t *bytes)
+{
+    void *map = NULL;
+    struct wait wait = {.map = &map, .map_bytes = bytes};
+    session_enter(s);
+    *bytes = 0;
+    if (s->dead)
+        error_raise(s, s->dead);
+    else
+        request_wait(s, TD_R_STATUS, &wait);
+    error_raise(s, wait.error);
+    cause_unref(wait.error);
+    session_leave(s);
+    return map;
+}

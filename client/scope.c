@@ -1,0 +1,142 @@
+/* Guards: the scopes and no-grad blocks that are open, each thread's own.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "client/internal.h"
+
+enum guard_kind { GUARD_SCOPE, GUARD_NO_GRAD };
+
+/* The innermost guard of this thread, of whatever session. */
+static __thread td_guard *innermost;
+
+static td_guard *scope_from(td_guard *guard, const struct td_session *s)
+{
+    while (guard && (guard->session != s || guard->kind != GUARD_SCOPE))
+        guard = guard->outer;
+    return guard;
+}
+
+bool scope_grad_mode(const struct td_session *s)
+{
+    for (const td_guard *guard = innermost; guard; guard = guard->outer)
+        if (guard->session == s && guard->kind == GUARD_NO_GRAD)
+            return false;
+    return true;
+}
+
+static void add_to(struct td_session *s, td_guard *scope, uint32_t handle)
+{
+    struct entry *e = &s->handles.entries[handle];
+    if (!scope)
+        return;
+    e->scope = scope;
+    e->scope_next = scope->first;
+    if (scope->first)
+        s->handles.entries[scope->first].scope_last = handle;
+    scope->first = handle;
+}
+
+void scope_add(struct td_session *s, uint32_t handle)
+{
+    if (innermost)
+        add_to(s, scope_from(innermost, s), handle);
+}
+
+void scope_remove(struct handles *h, uint32_t handle)
+{
+    struct entry *e = &h->entries[handle];
+    if (!e->scope)
+        return;
+    if (e->scope_last)
+        h->entries[e->scope_last].scope_next = e->scope_next;
+    else
+        e->scope->first = e->scope_next;
+    if (e->scope_next)
+        h->entries[e->scope_next].scope_last = e->scope_last;
+    e->scope = NULL;
+    e->scope_next = e->scope_last = 0;
+}
+
+static td_guard begin(td_session *s, td_guard *self, enum guard_kind kind)
+{
+    td_guard guard = {.session = s, .outer = innermost, .kind = kind};
+    session_enter(s);
+    guard.session_outer = s->guards;
+    s->guards = self;
+    session_leave(s);
+    innermost = self;
+    *self = guard;
+    return guard;
+}
+
+td_guard td_scope_begin(td_session *s, td_guard *self)
+{
+    return begin(s, self, GUARD_SCOPE);
+}
+
+td_guard td_no_grad_begin(td_session *s, td_guard *self)
+{
+    return begin(s, self, GUARD_NO_GRAD);
+}
+
+void td_guard_end(td_guard *guard)
+{
+    td_session *s = guard->session;
+    /* Guards end in the order of their blocks; what is jumped over by longjmp has no block any more. */
+    innermost = guard->outer;
+    if (!s)
+        return;
+    session_enter(s);
+    for (td_guard **at = &s->guards; *at; at = &(*at)->session_outer)
+        if (*at == guard) {
+            *at = guard->session_outer;
+            break;
+        }
+    while (guard->first)
+        request_release(s, guard->first);
+    session_leave(s);
+}
+
+void scope_forget(struct td_session *s)
+{
+    for (td_guard *guard = s->guards; guard; guard = guard->session_outer) {
+        guard->session = NULL;
+        guard->first = 0;
+    }
+    s->guards = NULL;
+}
+
+td_tensor td_keep_at(td_origin origin, td_tensor x)
+{
+    struct entry *e = query_begin(origin, x, "keep", false);
+    if (!e)
+        return x;
+    td_guard *scope = e->scope;
+    if (scope) {
+        scope_remove(&x.session->handles, x.handle);
+        add_to(x.session, scope_from(scope->outer, x.session), x.handle);
+    }
+    session_leave(x.session);
+    x.generation &= ~FRESH;
+    return x;
+}
+
+td_tensor td_take_at(td_origin origin, td_tensor x)
+{
+    struct entry *e = query_begin(origin, x, "take", false);
+    if (!e)
+        return x;
+    bool owned = e->flags & ENTRY_OWNED;
+    session_leave(x.session);
+    if (!owned)
+        x.generation |= FRESH;
+    return x;
+}
+
+td_tensor(td_keep)(td_tensor x)
+{
+    return td_keep_at((td_origin){0}, x);
+}
+
+td_tensor(td_take)(td_tensor x)
+{
+    return td_take_at((td_origin){0}, x);
+}

@@ -1,0 +1,320 @@
+/* tensord: tensors that live in a daemon, and PyTorch's ops on them.
+ *
+ *     td_session *s = td_open(NULL);
+ *     td_tensor w = td_full(s, TD_SHAPE(3, 2), 0.1, .requires_grad = true);
+ *     td_tensor loss = td_mean(td_square(td_matmul(x, w)));
+ *     td_backward(loss);
+ *     td_print(td_grad(w));
+ *     return td_close(s);
+ *
+ * Calls. Ops (tensord_ops.h) return at once; only reading a value, td_error, td_sync and td_close wait for the daemon.
+ *     Keyword arguments come last, as designated initialisers: td_sum(x, .dims = TD_DIMS(0), .keepdim = true). A number
+ *     may stand where the second operand of an op is due: td_mul(x, 3.0). Shapes, strides and dtypes are known here.
+ * Errors are values. No call needs checking: what fails gives a failed tensor, what is computed from that fails too, an
+ *     in-place op with a failed operand leaves its target as it was, and td_error or td_close tell the first cause
+ *     with the line of your program that made it.
+ * Ownership. A tensor is released by td_release, by the end of the TD_SCOPE it was made in, or by td_close. A call
+ *     written as an argument, td_relu(td_matmul(x, w)), is used up by the op around it and leaves nothing behind; for
+ *     that the names of functions of your own must not begin with td_. A tensor used after its release is an error
+ *     of code TD_E_HANDLE.
+ * Threads may share a session; TD_SCOPE and TD_NO_GRAD are each thread's own. After fork the child cannot use it.
+ *
+ * The macros need GNU C (gcc, clang). A function of the same name stands behind each; C++ sees those alone.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef TENSORD_H
+#define TENSORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef TD_API
+#define TD_API
+#endif
+
+/* A connection to a daemon and all that was made through it. */
+typedef struct td_session td_session;
+
+/* A tensor, passed by value: a name for what the daemon holds. Copies name the same tensor. Its members are the
+ * library's; a zeroed one names nothing. */
+typedef struct td_tensor {
+    td_session *session;
+    uint32_t handle, generation;
+} td_tensor;
+
+/* Several tensors; the array stays the caller's. Write TD_LIST(a, b, c) or TD_LIST_OF(count, array). */
+typedef struct td_list {
+    int64_t count;
+    const td_tensor *items;
+    const char *text; /* the list as it was written, NULL if unknown: tells which items are used up */
+} td_list;
+
+/* Where a call was written, and which of its tensors it uses up (bit k: the k-th). Made by the macros. */
+typedef struct td_origin {
+    const char *where; /* "file.c:12", read again later: a literal, or text that stays */
+    uint32_t consume;
+} td_origin;
+
+#ifdef __cplusplus
+}
+#endif
+
+#include "tensord_ops.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- sessions ---- */
+
+/* Connects to "unix:PATH"; with NULL to $TENSORD, else to the user's own daemon if there is one, else to the
+ * machine's. Never NULL: if no daemon answers, every op of the session fails with TD_E_CONNECT and td_close says so.
+ * With TENSORD_SYNC=1 in the environment every op waits for its result, so that errors come up at their line. */
+TD_API td_session *td_open(const char *address);
+/* Waits for all ops, ends the session and frees it with all its tensors. Returns 0, or the code of the error that
+ * stands, which it prints on standard error. Optimisers may be freed before or after. */
+TD_API int td_close(td_session *s);
+/* The address of the daemon, "unix:/run/...". Lives as long as the session. */
+TD_API const char *td_address(const td_session *s);
+/* Sends what is still buffered here. Reading does so by itself; this is for work to start before a pause. */
+TD_API void td_flush(td_session *s);
+/* Waits until every op so far is done. Returns 0 or the code of the error that stands. */
+TD_API int td_sync(td_session *s);
+/* Restarts the session's random numbers from seed; equal seeds give equal numbers on every device. */
+TD_API void td_manual_seed(td_session *s, uint64_t seed);
+/* Tensors that are held at the moment; gradients and the state of optimisers count. */
+TD_API int64_t td_tensor_count(td_session *s);
+/* The daemon's state as a msgpack map of *bytes bytes, to be freed with free; NULL after an error. Waits. */
+TD_API void *td_status(td_session *s, size_t *bytes);
+
+/* ---- errors ---- */
+
+typedef struct td_error_info {
+    int code;            /* enum td_error_code; TD_E_OK (0): no error stands */
+    const char *message; /* one line: the op, the shapes, what is wrong; "" without error. No member is ever NULL */
+    const char *hint;    /* what to do about it, a whole sentence, or "" */
+    const char *where;   /* the call: "train.c:31", "" if unknown */
+    uint64_t request;    /* its number, counted from the session's start */
+    const char *op;      /* "matmul" */
+} td_error_info;
+
+/* Waits until every op so far is done and returns the first error since the last td_clear_error. Good until the next
+ * td_error, td_clear_error or td_close of this session. */
+TD_API const td_error_info *td_error(td_session *s);
+/* The same wait, and no error stands any more. Failed tensors stay failed. */
+TD_API void td_clear_error(td_session *s);
+/* Whether nothing is known against the tensor; never waits, so an error that only the daemon sees shows after a read. */
+TD_API bool td_ok(td_tensor x);
+/* "shape" for TD_E_SHAPE; "?" for a code that does not exist. */
+TD_API const char *td_code_name(int code);
+/* With TD_ABORT the program ends by abort() in the call that finds an error, for a debugger to look at. */
+enum td_policy { TD_CONTINUE, TD_ABORT };
+TD_API void td_on_error(td_session *s, enum td_policy policy);
+
+/* ---- data in and out ---- */
+
+/* A tensor with a copy of the elements at data, row by row, of the given dtype (bool: one byte each). The array may be
+ * changed or freed as soon as the call is back. Keyword: .requires_grad (false). */
+struct td_from_keywords {
+    bool requires_grad;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_from(td_session *s, const void *data, enum td_dtype dtype, struct td_dims shape,
+                         const struct td_from_keywords *keywords TD_DEFAULT(NULL));
+/* The macro's arguments: data may be a compound literal, (const float[]){1, 2}, whose commas a macro would split at. */
+struct td_from_arguments {
+    bool requires_grad;
+    td_session *session;
+    const void *data;
+    enum td_dtype dtype;
+    struct td_dims shape;
+    TD_ARGUMENTS_END
+};
+TD_API td_tensor td_from_at(td_origin origin, const struct td_from_arguments *arguments);
+/* Waits for x and writes its elements to array, row by row, converted to dtype. Returns how many, or -1 after an
+ * error: also if there are more than count, and then nothing is written. */
+TD_API int64_t td_read(td_tensor x, void *array, enum td_dtype dtype, int64_t count);
+/* Waits for x and returns its one element; NaN after an error. */
+TD_API double td_item(td_tensor x);
+/* Waits for x and prints it on standard output as PyTorch does. */
+TD_API void td_print(td_tensor x);
+/* What td_print prints, without the line's end; to be freed with free. */
+TD_API char *td_text(td_tensor x);
+
+/* ---- what is known without asking; of a failed tensor: rank 0, no elements, dtype TD_DTYPE_NONE ---- */
+
+typedef struct td_layout {
+    int rank;
+    int64_t shape[TD_RANKS], stride[TD_RANKS]; /* the first rank of them; strides count elements */
+    int64_t offset;                            /* elements from the storage's start */
+} td_layout;
+
+TD_API td_layout td_layout_of(td_tensor x);
+TD_API int td_rank(td_tensor x);
+/* Elements along dim, negative dims counted from the end. A dim that does not exist is an error and gives -1. */
+TD_API int64_t td_size(td_tensor x, int64_t dim);
+TD_API int64_t td_numel(td_tensor x);
+TD_API enum td_dtype td_dtype_of(td_tensor x);
+/* Row by row, without gaps. */
+TD_API bool td_is_contiguous(td_tensor x);
+/* Whether a write to one can be seen in the other. */
+TD_API bool td_same_storage(td_tensor a, td_tensor b);
+
+/* ---- lifetimes ---- */
+
+/* Ends x. What was computed from it stays. */
+TD_API void td_release(td_tensor x);
+/* Moves x out of the innermost TD_SCOPE that holds it into the one around. Returns x. */
+TD_API td_tensor td_keep(td_tensor x);
+/* td_relu(td_take(x)): x is used up as a nested call would be. */
+TD_API td_tensor td_take(td_tensor x);
+/* A name for errors and for the dashboard, of at most 127 bytes. Returns x, so it may stand around its making. */
+TD_API td_tensor td_name(td_tensor x, const char *name);
+
+/* A guard at the top of a block; use TD_SCOPE and TD_NO_GRAD. */
+typedef struct td_guard {
+    td_session *session;                      /* NULL: ended already, by td_close */
+    struct td_guard *outer, *session_outer;   /* of this thread; of this session */
+    uint32_t first;                           /* the handles it holds are a list; 0: none */
+    int32_t kind;
+} td_guard;
+TD_API td_guard td_scope_begin(td_session *s, td_guard *self);
+TD_API td_guard td_no_grad_begin(td_session *s, td_guard *self);
+TD_API void td_guard_end(td_guard *guard);
+
+/* ---- autograd ---- */
+
+/* Adds d loss / d w to the gradient of every leaf w that loss was computed from. Keywords: .retain_graph (false)
+ * keeps the graph for another td_backward; .seed, a tensor of loss's shape, is needed unless loss has one element. */
+struct td_backward_keywords {
+    td_tensor seed;
+    bool retain_graph;
+    TD_KEYWORDS_END
+};
+TD_API void td_backward(td_tensor loss, const struct td_backward_keywords *keywords TD_DEFAULT(NULL));
+TD_API void td_backward_at(td_origin origin, td_tensor loss, const struct td_backward_keywords *keywords);
+/* The gradient of w as it is now; each call shows the newest. It belongs to w and ends with it. */
+TD_API td_tensor td_grad(td_tensor w);
+TD_API bool td_requires_grad(td_tensor x);
+/* Makes a leaf of autograd of x, or ends that. Returns x. */
+TD_API td_tensor td_set_requires_grad(td_tensor x, bool requires_grad);
+/* False for what was computed from something that requires a gradient. */
+TD_API bool td_is_leaf(td_tensor x);
+
+/* ---- optimisers: they hold their own state and only refer to the parameters ---- */
+
+typedef struct td_optimizer td_optimizer;
+
+struct td_sgd_keywords {
+    double lr, momentum, dampening, weight_decay;
+    bool nesterov;
+    TD_KEYWORDS_END
+};
+/* Stochastic gradient descent. Keywords: .lr (0.001), .momentum (0), .dampening (0), .weight_decay (0), .nesterov.
+ * Never NULL; to be freed with td_optimizer_free. */
+TD_API td_optimizer *td_sgd(td_session *s, td_list parameters,
+                            const struct td_sgd_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_optimizer *td_sgd_at(td_origin origin, td_session *s, td_list parameters,
+                               const struct td_sgd_keywords *keywords);
+struct td_adam_keywords {
+    double lr, beta1, beta2, eps, weight_decay;
+    bool decoupled;
+    TD_KEYWORDS_END
+};
+/* Adam; AdamW with .decoupled. Keywords: .lr (0.001), .beta1 (0.9), .beta2 (0.999), .eps (1e-8), .weight_decay (0). */
+TD_API td_optimizer *td_adam(td_session *s, td_list parameters,
+                             const struct td_adam_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_optimizer *td_adam_at(td_origin origin, td_session *s, td_list parameters,
+                                const struct td_adam_keywords *keywords);
+/* One update of every parameter that has a gradient. */
+TD_API void td_step(td_optimizer *optimizer);
+/* The parameters have no gradients any more. */
+TD_API void td_zero_grad(td_optimizer *optimizer);
+TD_API void td_set_lr(td_optimizer *optimizer, double lr);
+TD_API double td_lr(const td_optimizer *optimizer);
+/* Frees the optimiser and its state; the parameters stay. NULL is fine. */
+TD_API void td_optimizer_free(td_optimizer *optimizer);
+
+/* ---- the functions behind the macros below ---- */
+
+TD_API bool td_ok_at(td_origin origin, td_tensor x);
+TD_API int64_t td_read_at(td_origin origin, td_tensor x, void *array, enum td_dtype dtype, int64_t count);
+TD_API double td_item_at(td_origin origin, td_tensor x);
+TD_API void td_print_at(td_origin origin, td_tensor x);
+TD_API char *td_text_at(td_origin origin, td_tensor x);
+TD_API td_layout td_layout_of_at(td_origin origin, td_tensor x);
+TD_API int td_rank_at(td_origin origin, td_tensor x);
+TD_API int64_t td_size_at(td_origin origin, td_tensor x, int64_t dim);
+TD_API int64_t td_numel_at(td_origin origin, td_tensor x);
+TD_API enum td_dtype td_dtype_of_at(td_origin origin, td_tensor x);
+TD_API bool td_is_contiguous_at(td_origin origin, td_tensor x);
+TD_API bool td_same_storage_at(td_origin origin, td_tensor a, td_tensor b);
+TD_API void td_release_at(td_origin origin, td_tensor x);
+TD_API td_tensor td_keep_at(td_origin origin, td_tensor x);
+TD_API td_tensor td_take_at(td_origin origin, td_tensor x);
+TD_API td_tensor td_name_at(td_origin origin, td_tensor x, const char *name);
+TD_API td_tensor td_grad_at(td_origin origin, td_tensor w);
+TD_API bool td_requires_grad_at(td_origin origin, td_tensor x);
+TD_API td_tensor td_set_requires_grad_at(td_origin origin, td_tensor x, bool requires_grad);
+TD_API bool td_is_leaf_at(td_origin origin, td_tensor x);
+TD_API void td_step_at(td_origin origin, td_optimizer *optimizer);
+TD_API void td_zero_grad_at(td_origin origin, td_optimizer *optimizer);
+TD_API int td_sync_at(td_origin origin, td_session *s);
+
+#ifdef __cplusplus
+}
+#else
+#define TD_GUARD_(begin, s, name) \
+    td_guard name __attribute__((cleanup(td_guard_end), unused)) = begin(s, &name)
+/* TD_SCOPE(s); at the top of a block: every tensor made from here on by this thread is released where the block ends,
+ * however it ends (break, continue, return, goto). td_keep lets one out. */
+#define TD_SCOPE(s) TD_GUARD_(td_scope_begin, s, TD_JOIN(td_guard_, __COUNTER__))
+/* TD_NO_GRAD(s); until the end of the block nothing is recorded for td_backward. */
+#define TD_NO_GRAD(s) TD_GUARD_(td_no_grad_begin, s, TD_JOIN(td_guard_, __COUNTER__))
+
+#define TD_LIST(...) ((td_list){TD_COUNT(__VA_ARGS__), (const td_tensor[]){__VA_ARGS__}, #__VA_ARGS__})
+#define TD_LIST_OF(count, items) ((td_list){(count), (items), NULL})
+
+#define td_ok(x) td_ok_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_read(x, array, dtype, count) td_read_at(TD_HERE(TD_FRESH(#x, 0)), x, array, dtype, count)
+#define td_item(x) td_item_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_print(x) td_print_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_text(x) td_text_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_layout_of(x) td_layout_of_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_rank(x) td_rank_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_size(x, dim) td_size_at(TD_HERE(TD_FRESH(#x, 0)), x, dim)
+#define td_numel(x) td_numel_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_dtype_of(x) td_dtype_of_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_is_contiguous(x) td_is_contiguous_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_same_storage(a, b) td_same_storage_at(TD_HERE(TD_FRESH(#a, 0) | TD_FRESH(#b, 1)), a, b)
+#define td_release(x) td_release_at(TD_HERE(0), x)
+#define td_keep(x) td_keep_at(TD_HERE(0), x)
+#define td_take(x) td_take_at(TD_HERE(0), x)
+#define td_name(x, name) td_name_at(TD_HERE(TD_FRESH(#x, 0)), x, name)
+#define td_grad(w) td_grad_at(TD_HERE(0), w)
+#define td_requires_grad(x) td_requires_grad_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_set_requires_grad(x, on) td_set_requires_grad_at(TD_HERE(TD_FRESH(#x, 0)), x, on)
+#define td_is_leaf(x) td_is_leaf_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_step(optimizer) td_step_at(TD_HERE(0), optimizer)
+#define td_zero_grad(optimizer) td_zero_grad_at(TD_HERE(0), optimizer)
+#define td_sync(s) td_sync_at(TD_HERE(0), s)
+#define td_from(s, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_from_at(TD_HERE(0), &(const struct td_from_arguments){ \
+        .shape = {.count = -2}, .requires_grad = false, .session = s, __VA_ARGS__}))
+#define td_backward(loss, ...) \
+    TD_DO_WITH_KEYWORDS(td_backward_at(TD_HERE(TD_FRESH(#loss, 0)), loss, \
+                                       TD_KEYWORDS(td_backward, .retain_graph = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_sgd(s, parameters, ...) \
+    TD_WITH_KEYWORDS(td_optimizer *, td_sgd_at(TD_HERE(0), s, parameters, \
+                                               TD_KEYWORDS(td_sgd, .lr = 0.001, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_adam(s, parameters, ...) \
+    TD_WITH_KEYWORDS(td_optimizer *, td_adam_at(TD_HERE(0), s, parameters, \
+                                                TD_KEYWORDS(td_adam, .lr = 0.001, .beta1 = 0.9, .beta2 = 0.999, \
+                                                            .eps = 1e-8, .td_keywords_only = 0, __VA_ARGS__)))
+#endif
+
+#endif

@@ -1,0 +1,274 @@
+/* The pool and what stands on it: blocks that never overlap, owners, the limit, and readers that keep their bytes
+ * through writes. SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "server/worker/session.h"
+#include "server/worker/tensor.h"
+#include "tests/random.h"
+
+#define MIB ((size_t)1 << 20)
+
+/* ---- the pool ---- */
+
+static void takes_and_gives_at_random(void **state)
+{
+    enum { BLOCKS = 400, ROUNDS = 40000 };
+    struct random random = random_new();
+    struct pool pool;
+    struct block *blocks[BLOCKS] = {0};
+    size_t used = 0;
+    uint64_t was;
+    (void)state;
+    pool_init(&pool, td_device_cpu(), 512 * MIB);
+    for (int round = 0; round < ROUNDS; round++) {
+        struct block **block = &blocks[random_below(&random, BLOCKS)];
+        if (*block) {
+            /* Its tag is still there: nobody else was given these bytes. */
+            assert_int_equal(*(uint64_t *)(*block)->data, (*block)->request);
+            assert_int_equal(((unsigned char *)(*block)->data)[(*block)->size - 1], (*block)->request & 0xff);
+            used -= (*block)->size;
+            pool_give(&pool, *block);
+            *block = NULL;
+        } else {
+            size_t bytes = random_below(&random, 8) ? random_below(&random, 9000) : random_below(&random, 2 * MIB);
+            *block = pool_take(&pool, bytes, 7, (uint64_t)round, &was);
+            assert_non_null(*block);
+            assert_true((*block)->size >= bytes && (uintptr_t)(*block)->data % POOL_GRAIN == 0);
+            assert_int_equal((*block)->session, 7);
+            *(uint64_t *)(*block)->data = (uint64_t)round;
+            ((unsigned char *)(*block)->data)[(*block)->size - 1] = (unsigned char)round;
+            used += (*block)->size;
+        }
+        assert_int_equal(pool.used_bytes, used);
+    }
+    for (int k = 0; k < BLOCKS; k++)
+        if (blocks[k])
+            pool_give(&pool, blocks[k]);
+    assert_int_equal(pool.used_bytes, 0);
+    /* All is joined again: what was reserved last can be had in one piece. */
+    assert_non_null(pool_take(&pool, 16 * MIB, 1, 1, &was));
+    pool_deinit(&pool);
+}
+
+static void limit_holds(void **state)
+{
+    struct pool pool;
+    uint64_t was;
+    (void)state;
+    pool_init(&pool, td_device_cpu(), 64 * MIB);
+    assert_null(pool_take(&pool, 65 * MIB, 1, 1, &was));
+    assert_null(pool_take(&pool, SIZE_MAX, 1, 1, &was));
+    assert_null(pool_take(&pool, SIZE_MAX - 8, 1, 1, &was));
+    struct block *first = pool_take(&pool, 40 * MIB, 1, 1, &was);
+    assert_non_null(first);
+    assert_null(pool_take(&pool, 40 * MIB, 1, 1, &was));
+    assert_true(pool.reserved_bytes <= 64 * MIB);
+    pool_give(&pool, first);
+    struct block *second = pool_take(&pool, 40 * MIB, 1, 1, &was);
+    assert_non_null(second);
+    pool_give(&pool, second);
+    pool_deinit(&pool);
+}
+
+static void small_blocks_do_not_starve_big_ones(void **state)
+{
+    enum { COUNT = 8 * 1024 };
+    static struct block *blocks[COUNT];
+    struct pool pool;
+    uint64_t was;
+    (void)state;
+    pool_init(&pool, td_device_cpu(), 32 * MIB);
+    for (int k = 0; k < COUNT; k++)
+        assert_non_null(blocks[k] = pool_take(&pool, 4000, 1, 1, &was));
+    for (int k = 0; k < COUNT; k++)
+        pool_give(&pool, blocks[k]);
+    /* They are kept by exact size, but given up when a big block needs the room. */
+    assert_non_null(pool_take(&pool, 31 * MIB, 1, 1, &was));
+    pool_deinit(&pool);
+}
+
+static void tells_whose_bytes_they_were(void **state)
+{
+    struct pool pool;
+    uint64_t was;
+    (void)state;
+    pool_init(&pool, td_device_cpu(), 64 * MIB);
+    struct block *block = pool_take(&pool, 1000, 3, 1, &was);
+    assert_int_equal(was, 0);
+    pool_give(&pool, block);
+    block = pool_take(&pool, 1000, 4, 1, &was);
+    assert_int_equal(was, 3);
+    struct block *big = pool_take(&pool, MIB, 5, 1, &was);
+    assert_int_equal(was, 0);
+    pool_give(&pool, big);
+    pool_give(&pool, block);
+    /* Bytes of two owners in one run are nobody's: never those of who asks. */
+    big = pool_take(&pool, 32 * MIB, 5, 1, &was);
+    assert_true(was != 0 && was != 5);
+    pool_deinit(&pool);
+}
+
+/* ---- readers ---- */
+
+static struct worker worker;
+static struct session session;
+
+static int setup(void **state)
+{
+    (void)state;
+    worker = (struct worker){.device = td_device_cpu()};
+    session = (struct session){.worker = &worker, .number = 1};
+    pool_init(&worker.pool, worker.device, 64 * MIB);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    int left = worker.pool.used_bytes != 0 || session.bytes != 0;
+    pool_deinit(&worker.pool);
+    return left;
+}
+
+static struct tensor *row_of(int64_t count, int64_t offset, struct storage *storage)
+{
+    struct td_meta meta = {.dtype = TD_F32, .rank = 1, .offset = offset, .shape = {count}, .stride = {1}};
+    struct tensor *tensor = tensor_new(&meta, storage);
+    assert_non_null(tensor);
+    return tensor;
+}
+
+static struct tensor *counting(int64_t count)
+{
+    struct td_failure failure = {0};
+    struct storage *storage = storage_new(&session, (size_t)count * sizeof(float), &failure);
+    assert_non_null(storage);
+    struct tensor *tensor = row_of(count, 0, storage);
+    storage_unref(&session, storage);
+    for (int64_t k = 0; k < count; k++)
+        ((float *)tensor_data(tensor))[k] = (float)k;
+    return tensor;
+}
+
+static void write_all(struct tensor *tensor, int64_t first, int64_t end, float value)
+{
+    struct td_failure failure = {0};
+    assert_int_equal(storage_write(&session, tensor->storage, (size_t)first * 4, (size_t)end * 4, &failure), TD_E_OK);
+    for (int64_t k = first; k < end; k++)
+        ((float *)tensor->storage->block->data)[k] = value;
+}
+
+static void write_without_readers_is_in_place(void **state)
+{
+    (void)state;
+    struct tensor *x = counting(100);
+    void *before = tensor_data(x);
+    write_all(x, 0, 100, -1);
+    assert_ptr_equal(tensor_data(x), before);
+    assert_int_equal(session.copied_bytes, 0);
+    tensor_unref(&session, x);
+}
+
+static void write_beside_a_reader_is_in_place(void **state)
+{
+    (void)state;
+    struct tensor *x = counting(100), *row = row_of(10, 20, x->storage);
+    struct saved *saved = saved_new(row);
+    void *before = tensor_data(x);
+    write_all(x, 0, 20, -1);
+    write_all(x, 30, 100, -1);
+    assert_ptr_equal(tensor_data(x), before);
+    assert_int_equal(session.copied_bytes, 0);
+    saved_free(&session, saved);
+    tensor_unref(&session, row);
+    tensor_unref(&session, x);
+}
+
+static void small_reader_moves_and_keeps_its_bytes(void **state)
+{
+    (void)state;
+    struct tensor *x = counting(1000), *row = row_of(10, 503, x->storage);
+    struct saved *saved = saved_new(row);
+    void *before = tensor_data(x);
+    write_all(x, 500, 510, -1);
+    assert_ptr_equal(tensor_data(x), before);
+    assert_int_equal(session.copied_bytes, 40); /* the row, not the matrix */
+    struct tensor *kept = saved_tensor(saved);
+    for (int k = 0; k < 10; k++)
+        assert_true(((float *)tensor_data(kept))[k] == (float)(503 + k));
+    assert_true(((float *)tensor_data(row))[0] == -1);
+    tensor_unref(&session, kept);
+    saved_free(&session, saved);
+    tensor_unref(&session, row);
+    tensor_unref(&session, x);
+}
+
+static void whole_reader_makes_the_storage_move(void **state)
+{
+    (void)state;
+    struct tensor *x = counting(1024), *view = row_of(1024, 0, x->storage);
+    struct saved *saved = saved_new(x);
+    write_all(x, 0, 1, -1);
+    assert_int_equal(session.copied_bytes, 4096);
+    struct tensor *kept = saved_tensor(saved);
+    assert_true(((float *)tensor_data(kept))[0] == 0);
+    assert_true(((float *)tensor_data(view))[0] == -1); /* views move along */
+    write_all(x, 0, 1, -2);                             /* once is enough */
+    assert_int_equal(session.copied_bytes, 4096);
+    tensor_unref(&session, kept);
+    saved_free(&session, saved);
+    tensor_unref(&session, view);
+    tensor_unref(&session, x);
+}
+
+static void forked_storages_part_at_the_first_write(void **state)
+{
+    (void)state;
+    struct tensor *x = counting(64);
+    struct storage *fork = storage_fork(x->storage);
+    struct tensor *y = row_of(64, 0, fork);
+    storage_unref(&session, fork);
+    assert_ptr_equal(tensor_data(x), tensor_data(y));
+    write_all(y, 0, 64, -1);
+    assert_true(((float *)tensor_data(x))[5] == 5 && ((float *)tensor_data(y))[5] == -1);
+    tensor_unref(&session, y);
+    tensor_unref(&session, x);
+}
+
+static void write_without_room_leaves_all_as_it_was(void **state)
+{
+    (void)state;
+    struct td_failure failure = {0};
+    struct tensor *x = counting((int64_t)(40 * MIB / sizeof(float)));
+    struct saved *saved = saved_new(x);
+    assert_int_equal(storage_write(&session, x->storage, 0, 4, &failure), TD_E_MEMORY);
+    assert_non_null(strstr(failure.message, "do not fit"));
+    struct tensor *kept = saved_tensor(saved);
+    assert_ptr_equal(tensor_data(kept), tensor_data(x));
+    tensor_unref(&session, kept);
+    saved_free(&session, saved);
+    tensor_unref(&session, x);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(takes_and_gives_at_random),
+        cmocka_unit_test(limit_holds),
+        cmocka_unit_test(small_blocks_do_not_starve_big_ones),
+        cmocka_unit_test(tells_whose_bytes_they_were),
+        cmocka_unit_test_setup_teardown(write_without_readers_is_in_place, setup, teardown),
+        cmocka_unit_test_setup_teardown(write_beside_a_reader_is_in_place, setup, teardown),
+        cmocka_unit_test_setup_teardown(small_reader_moves_and_keeps_its_bytes, setup, teardown),
+        cmocka_unit_test_setup_teardown(whole_reader_makes_the_storage_move, setup, teardown),
+        cmocka_unit_test_setup_teardown(forked_storages_part_at_the_first_write, setup, teardown),
+        cmocka_unit_test_setup_teardown(write_without_room_leaves_all_as_it_was, setup, teardown),
+    };
+    return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
+}
