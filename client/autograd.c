@@ -12,6 +12,17 @@ bool autograd_requires(const struct entry *e)
     return !(e->flags & ENTRY_ALIAS) && e->storage && e->storage->recorded && !e->cause;
 }
 
+/* A leaf that requires a gradient: not where a write made it part of the graph. */
+static bool own_leaf(const struct entry *e)
+{
+    return e->flags & ENTRY_LEAF && e->flags & ENTRY_REQUIRES_GRAD;
+}
+
+bool autograd_is_leaf(const struct entry *e)
+{
+    return own_leaf(e) || !autograd_requires(e);
+}
+
 static bool floating(const struct td_meta *meta)
 {
     return td_dtype_known(meta->dtype) && td_dtype_category(meta->dtype) == TD_FLOATING;
@@ -35,7 +46,7 @@ int autograd_check_write(const struct td_op *op, struct entry *const *in, int co
     const struct entry *target = in[0];
     if (op->kind != TD_INPLACE)
         return TD_E_OK;
-    bool leaf = target->flags & ENTRY_LEAF && autograd_requires(target);
+    bool leaf = own_leaf(target);
     if (leaf || target->flags & ENTRY_LEAF_VIEW) {
         td_fail(failure, TD_E_GRAD, "%s: %s is a %sleaf that requires a gradient", op->name, name_of(target),
                 leaf ? "" : "view of a ");
@@ -78,7 +89,7 @@ void autograd_note(const struct td_op *op, struct entry *result, struct entry *c
         return;
     }
     bool base_requires = autograd_requires(base);
-    if (base->flags & ENTRY_LEAF_VIEW || (base->flags & ENTRY_LEAF && base_requires))
+    if (base->flags & ENTRY_LEAF_VIEW || own_leaf(base))
         result->flags |= ENTRY_LEAF_VIEW;
     if (!recording && base_requires)
         result->flags |= ENTRY_NO_GRAD_VIEW | ENTRY_ALIAS;
@@ -173,7 +184,7 @@ bool td_is_leaf_at(td_origin origin, td_tensor x)
     struct entry *e = query_begin(origin, x, "is_leaf", false);
     if (!e)
         return false;
-    bool leaf = e->flags & ENTRY_LEAF || !autograd_requires(e);
+    bool leaf = autograd_is_leaf(e);
     query_end(origin, x);
     return leaf;
 }
@@ -184,7 +195,7 @@ static int check_marking(const struct entry *e, bool on, struct td_failure *fail
         td_fail(failure, TD_E_DTYPE, "requires_grad: %s has no gradients", td_dtype_name(e->meta.dtype));
         return td_hint(failure, "Only tensors of a floating type have; td_to(x, TD_F32) converts.");
     }
-    if (!on && !(e->flags & ENTRY_LEAF) && autograd_requires(e)) {
+    if (!on && !autograd_is_leaf(e)) {
         td_fail(failure, TD_E_GRAD, "requires_grad: only a leaf can be taken out of the graph");
         return td_hint(failure, "td_detach(x) gives a tensor outside of it.");
     }
@@ -201,7 +212,7 @@ td_tensor td_set_requires_grad_at(td_origin origin, td_tensor x, bool on)
         return x;
     if (check_marking(e, on, &failure)) {
         cause_unref(error_make(s, &failure, "requires_grad", origin));
-    } else if (e->flags & ENTRY_LEAF || !autograd_requires(e)) {
+    } else if (autograd_is_leaf(e)) {
         e->flags = (e->flags & ~(uint32_t)ENTRY_REQUIRES_GRAD) | ENTRY_LEAF | (on ? ENTRY_REQUIRES_GRAD : 0);
         uint32_t site = site_number(s, origin.where);
         uint8_t *at = request_begin(s, 64);

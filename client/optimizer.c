@@ -30,7 +30,7 @@ static struct td_meta check_parameter(td_origin origin, td_tensor x, int k)
     if (!e)
         return meta;
     meta = e->meta;
-    if (!e->cause && autograd_requires(e) && !(e->flags & ENTRY_LEAF)) {
+    if (!e->cause && !autograd_is_leaf(e)) {
         td_fail(&failure, TD_E_GRAD, "optimizer: parameter %d is no leaf: it is the result of %s", k,
                 e->maker ? e->maker->name : "an op");
         td_hint(&failure, "td_set_requires_grad(td_detach(x), true) makes a leaf.");

@@ -55,26 +55,25 @@ void scope_remove(struct handles *h, uint32_t handle)
     e->scope_next = e->scope_last = 0;
 }
 
-static td_guard begin(td_session *s, td_guard *self, enum guard_kind kind)
+/* The guard is filled in place: others of the session link to it as soon as the lock is free. */
+static td_guard *begin(td_session *s, td_guard *guard, enum guard_kind kind)
 {
-    td_guard guard = {.session = s, .outer = innermost, .kind = kind};
     session_enter(s);
-    guard.session_outer = s->guards;
-    s->guards = self;
+    *guard = (td_guard){.session = s, .outer = innermost, .session_outer = s->guards, .kind = kind};
+    s->guards = guard;
     session_leave(s);
-    innermost = self;
-    *self = guard;
+    innermost = guard;
     return guard;
 }
 
-td_guard td_scope_begin(td_session *s, td_guard *self)
+td_guard *td_scope_begin(td_session *s, td_guard *guard)
 {
-    return begin(s, self, GUARD_SCOPE);
+    return begin(s, guard, GUARD_SCOPE);
 }
 
-td_guard td_no_grad_begin(td_session *s, td_guard *self)
+td_guard *td_no_grad_begin(td_session *s, td_guard *guard)
 {
-    return begin(s, self, GUARD_NO_GRAD);
+    return begin(s, guard, GUARD_NO_GRAD);
 }
 
 void td_guard_end(td_guard *guard)

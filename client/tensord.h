@@ -182,8 +182,8 @@ typedef struct td_guard {
     uint32_t first;                           /* the handles it holds are a list; 0: none */
     int32_t kind;
 } td_guard;
-TD_API td_guard td_scope_begin(td_session *s, td_guard *self);
-TD_API td_guard td_no_grad_begin(td_session *s, td_guard *self);
+TD_API td_guard *td_scope_begin(td_session *s, td_guard *guard);
+TD_API td_guard *td_no_grad_begin(td_session *s, td_guard *guard);
 TD_API void td_guard_end(td_guard *guard);
 
 /* ---- autograd ---- */
@@ -268,13 +268,14 @@ TD_API int td_sync_at(td_origin origin, td_session *s);
 #ifdef __cplusplus
 }
 #else
+#define TD_GUARD(begin, s, name) TD_GUARD_(begin, s, name)
 #define TD_GUARD_(begin, s, name) \
-    td_guard name __attribute__((cleanup(td_guard_end), unused)) = begin(s, &name)
+    td_guard name __attribute__((cleanup(td_guard_end))), *name##_begun __attribute__((unused)) = begin(s, &name)
 /* TD_SCOPE(s); at the top of a block: every tensor made from here on by this thread is released where the block ends,
  * however it ends (break, continue, return, goto). td_keep lets one out. */
-#define TD_SCOPE(s) TD_GUARD_(td_scope_begin, s, TD_JOIN(td_guard_, __COUNTER__))
+#define TD_SCOPE(s) TD_GUARD(td_scope_begin, s, TD_JOIN(td_guard_, __COUNTER__))
 /* TD_NO_GRAD(s); until the end of the block nothing is recorded for td_backward. */
-#define TD_NO_GRAD(s) TD_GUARD_(td_no_grad_begin, s, TD_JOIN(td_guard_, __COUNTER__))
+#define TD_NO_GRAD(s) TD_GUARD(td_no_grad_begin, s, TD_JOIN(td_guard_, __COUNTER__))
 
 #define TD_LIST(...) ((td_list){TD_COUNT(__VA_ARGS__), (const td_tensor[]){__VA_ARGS__}, #__VA_ARGS__})
 #define TD_LIST_OF(count, items) ((td_list){(count), (items), NULL})

@@ -53,22 +53,28 @@ TD_HD static inline double td_f64_of_bits(uint64_t bits)
 
 /* ---- f32 ---- */
 
-/* e^x = 2^n e^r with |r| <= ln 2 / 2; polynomial of Cephes' expf. The power of two is applied in two halves, so that
- * results near both ends of the range are right, denormal ones too. Comparisons let nan through. */
-TD_HD static inline float td_exp_f32(float x)
+/* e^x = 2^n e^r with |r| <= ln 2 / 2; polynomial of Cephes' expf. Returns e^r; n stands in the low bits of shifted. */
+TD_HD static inline float td_exp_parts_f32(float x, float *shifted)
 {
-    float t = x < -104.0f ? -104.0f : x;
-    t = t > 89.0f ? 89.0f : t;
-    float shifted = t * 1.44269504088896341f + TD_ROUND_F32;
-    float n = shifted - TD_ROUND_F32;
-    float r = (t - n * 0.693359375f) - n * -2.12194440e-4f;
+    *shifted = x * 1.44269504088896341f + TD_ROUND_F32;
+    float n = *shifted - TD_ROUND_F32;
+    float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
     float p = 1.9875691500e-4f;
     p = p * r + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
-    p = (p * (r * r) + r) + 1.0f;
+    return (p * (r * r) + r) + 1.0f;
+}
+
+/* The power of two is applied in two halves, so that results near both ends of the range are right, denormal ones too.
+ * Comparisons let nan through. */
+TD_HD static inline float td_exp_f32(float x)
+{
+    float t = x < -104.0f ? -104.0f : x, shifted;
+    t = t > 89.0f ? 89.0f : t;
+    float p = td_exp_parts_f32(t, &shifted);
     uint32_t k = td_bits_of_f32(shifted) - UINT32_C(0x4b400000);
     uint32_t half = (uint32_t)((int32_t)k >> 1);
     return p * td_f32_of_bits((half + 127) << 23) * td_f32_of_bits((k - half + 127) << 23);
@@ -92,7 +98,7 @@ TD_HD static inline float td_log_f32(float x)
     return x < td_f32_of_bits(TD_INF_BITS_F32) ? y : x; /* inf and nan are their own logarithm */
 }
 
-/* Below 0.625 an odd polynomial (Cephes), above 1 - 2 / (e^2x + 1). */
+/* Below 0.625 an odd polynomial (Cephes), above 1 - 2 / (e^2x + 1), which is 1 from x = 9.1 on. */
 TD_HD static inline float td_tanh_f32(float x)
 {
     uint32_t sign = td_bits_of_f32(x) & TD_SIGN_F32;
@@ -103,8 +109,11 @@ TD_HD static inline float td_tanh_f32(float x)
     p = p * z + 1.33314422036e-1f;
     p = p * z - 3.33332819422e-1f;
     float small = p * z * a + a;
-    float large = 1.0f - 2.0f / (td_exp_f32(a + a) + 1.0f);
+    float shifted, e = td_exp_parts_f32(a > 10.0f ? 20.0f : a + a, &shifted);
+    e = td_f32_of_bits(td_bits_of_f32(e) + (td_bits_of_f32(shifted) << 23)); /* times 2^n: no end of the range is near */
+    float large = 1.0f - 2.0f / (e + 1.0f);
     float y = a < 0.625f ? small : large;
+    y = a != a ? a : y;
     return td_f32_of_bits(td_bits_of_f32(y) | sign);
 }
 
@@ -225,11 +234,11 @@ TD_HD static inline double td_relu_f64(double x)
 /* The greater; nan wins over everything. */
 TD_HD static inline float td_max_f32(float a, float b)
 {
-    return (a > b) | (a != a) ? a : b;
+    return ((a > b) | (a != a)) ? a : b;
 }
 TD_HD static inline double td_max_f64(double a, double b)
 {
-    return (a > b) | (a != a) ? a : b;
+    return ((a > b) | (a != a)) ? a : b;
 }
 
 /* As td_number_integer: cut towards 0; nan and what does not fit give INT64_MIN. */

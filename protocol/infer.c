@@ -12,14 +12,6 @@ static const char *text(const struct td_meta *meta, char *buffer)
     return td_shape_text(meta->rank, meta->shape, buffer, TD_SHAPE_TEXT);
 }
 
-int td_wrap_dim(int64_t dim, int rank)
-{
-    int64_t size = rank ? rank : 1; /* PyTorch lets a 0-d tensor have a dimension 0 and -1 */
-    if (dim < -size || dim >= size)
-        return -1;
-    return (int)(dim < 0 ? dim + size : dim);
-}
-
 static int wrap_dim(struct td_inference *i, int64_t dim, int rank, int *wrapped)
 {
     *wrapped = td_wrap_dim(dim, rank);
@@ -28,14 +20,6 @@ static int wrap_dim(struct td_inference *i, int64_t dim, int rank, int *wrapped)
     td_fail(i->failure, TD_E_INDEX, "%s: dimension %" PRId64 " does not exist in a tensor of %d dimensions",
             i->op->name, dim, rank);
     return td_hint(i->failure, "Dimensions go from %d to %d.", rank ? -rank : -1, rank ? rank - 1 : 0);
-}
-
-uint32_t td_reduced_dims(const struct td_dims *dims, int rank)
-{
-    uint32_t mask = 0;
-    for (int64_t d = 0; d < dims->count; d++)
-        mask |= 1u << td_wrap_dim(dims->v[d], rank);
-    return dims->count <= 0 ? (1u << rank) - 1 : mask;
 }
 
 /* A result with storage of its own, row by row. */

@@ -32,10 +32,6 @@ int td_infer(struct td_inference *inference);
 /* The shape rule of elementwise ops: a mark that inputs are broadcast to the result's shape. */
 td_shape_rule td_shape_elementwise;
 
-/* dim counted from the end if negative; -1 if it is out of range for rank. */
-int td_wrap_dim(int64_t dim, int rank);
-/* The dimensions that a reduction works on, as a mask; all if none were given. Only after inference accepted. */
-uint32_t td_reduced_dims(const struct td_dims *dims, int rank);
 /* slice's start and number of elements after Python's clamping. */
 void td_slice_bounds(int64_t size, int64_t start, int64_t end, int64_t step, int64_t *first, int64_t *count);
 

@@ -150,3 +150,11 @@ uint64_t td_ops_hash(void)
     }
     return hash;
 }
+
+uint32_t td_reduced_dims(const struct td_dims *dims, int rank)
+{
+    uint32_t mask = 0;
+    for (int64_t d = 0; d < dims->count; d++)
+        mask |= 1u << td_wrap_dim(dims->v[d], rank);
+    return dims->count <= 0 ? (1u << rank) - 1 : mask;
+}

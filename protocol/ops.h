@@ -101,6 +101,9 @@ int td_op_slots(const struct td_op *op);
 void td_op_defaults(const struct td_op *op, void *attrs);
 bool td_op_writes(const struct td_op *op);
 
+/* The dimensions that a reductionworks on, as a mask; all if none were given. Only after inference accepted. */
+uint32_t td_reduced_dims(const struct td_dims *dims, int rank);
+
 /* A number that is equal on both sides exactly if their tables are: rows, parameters, kinds and defaults. */
 uint64_t td_ops_hash(void);
 

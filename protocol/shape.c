@@ -186,3 +186,11 @@ bool td_meta_same_shape(const struct td_meta *a, const struct td_meta *b)
 {
     return a->rank == b->rank && !memcmp(a->shape, b->shape, a->rank * sizeof *a->shape);
 }
+
+int td_wrap_dim(int64_t dim, int rank)
+{
+    int64_t size = rank ? rank : 1; /* PyTorch lets a 0-d tensor have a dimension 0 and -1 */
+    if (dim < -size || dim >= size)
+        return -1;
+    return (int)(dim < 0 ? dim + size : dim);
+}

@@ -43,6 +43,8 @@ bool td_view_strides(const struct td_meta *from, int rank, const int64_t *shape,
 const char *td_shape_text(int rank, const int64_t *shape, char *buffer, size_t bytes);
 #define TD_SHAPE_TEXT 192
 
+/* dim counted from the end if negative; -1 if it is out of range for rank. */
+int td_wrap_dim(int64_t dim, int rank);
 bool td_meta_same_shape(const struct td_meta *a, const struct td_meta *b);
 
 #endif

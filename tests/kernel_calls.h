@@ -283,7 +283,7 @@ static void draw_created(struct call *c, uint8_t dtype)
         range->step = (struct td_number){.category = TD_INTEGER, .i = by};
         range->end = (struct td_number){.category = TD_INTEGER, .i = start + by * below(300)};
         if (below(2)) {
-            range->step = (struct td_number){.category = TD_FLOATING, .f = (double)by * 0.25};
+            range->step = (struct td_number){.category = TD_FLOATING, .f = (double)by * (dtype == TD_I64 ? 1.25 : 0.25)};
             range->end.i = start + by * below(50);
         }
         range->dtype = dtype;

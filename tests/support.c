@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -54,6 +55,7 @@ static void run_daemon(const struct test_daemon *daemon, const char *const *argu
         argv[k] = *arguments++;
     int log = open(daemon->log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGTERM); /* a test that crashes leaves no daemon behind */
     dup2(log, 1);
     dup2(log, 2);
     execv(argv[0], (char **)argv);

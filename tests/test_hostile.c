@@ -654,25 +654,68 @@ static void test_goodbye_and_the_end(void **state)
     }
 }
 
-/* Random frames, each to a session of its own until that is broken off. */
-static void test_random_frames(void **state)
+static unsigned seed;
+
+static unsigned below(unsigned n)
+{
+    return (unsigned)rand_r(&seed) % n;
+}
+
+/* One random element, often a handle that there is. */
+static uint8_t *random_element(uint8_t *at)
+{
+    static const int64_t odd[] = {-1, INT64_MIN, INT64_MAX, UINT32_MAX, TD_HANDLES_MAX, 1 << 20, 255};
+    uint32_t count = below(4);
+    switch (below(12)) {
+    case 0:
+        return td_write_nil(at);
+    case 1:
+        return td_write_bool(at, below(2));
+    case 2:
+        return td_write_real(at, (double)below(5) / 2 - 1);
+    case 3:
+        return td_write_text(at, "text\n", count);
+    case 4:
+        return td_write_int(at, odd[below(sizeof odd / 8)]);
+    case 5:
+        at = td_write_bin_header(at, count);
+        memset(at, 3, count);
+        return at + count;
+    case 6:
+    case 7:
+    case 8:
+        for (at = td_write_array(at, count); count > 0; count--)
+            at = td_write_uint(at, below(4));
+        return at;
+    default:
+        return td_write_uint(at, below(12));
+    }
+}
+
+/* Random requests, some of them right, most of them wrong, and one in eight frames with a byte changed. */
+static void test_random_requests(void **state)
 {
     (void)state;
     const char *given = getenv("TEST_SEED");
-    unsigned seed = given ? (unsigned)strtoul(given, NULL, 0) : 20260131;
+    seed = given ? (unsigned)strtoul(given, NULL, 0) : 20260131;
     print_message("TEST_SEED=%u\n", seed);
     struct raw raw = session_with_tensors();
     int broken = 0;
-    for (int round = 0; round < 3000; round++) {
-        uint8_t payload[64] = {0, 0, 0};
-        size_t bytes = 4 + (size_t)rand_r(&seed) % 40;
-        payload[3] = (uint8_t)(0x91 + rand_r(&seed) % 6);
-        payload[4] = (uint8_t)(rand_r(&seed) % 160);
-        for (size_t k = 5; k < bytes; k++)
-            payload[k] = (uint8_t)(rand_r(&seed) % 3 ? rand_r(&seed) % 12 : rand_r(&seed));
-        raw.requests += 32; /* at least as many as the frame can hold, so that no count seems wrong */
+    for (int round = 0; round < 5000; round++) {
+        uint8_t *start = raw.at;
+        for (unsigned requests = 1 + below(4); requests > 0; requests--) {
+            unsigned count = below(7), id = below(10) ? TD_OP_FIRST + below(121) : below(16);
+            raw_request(&raw, below(4) ? below(4) : (unsigned)rand_r(&seed), below(3), 1 + count,
+                        id == TD_R_GOODBYE ? TD_R_TABLE : id);
+            for (; count > 0; count--)
+                raw.at = random_element(raw.at);
+        }
+        if (below(8) == 0)
+            start[1 + below((unsigned)(raw.at - start) - 1)] = (uint8_t)rand_r(&seed);
+        raw.requests += 64; /* a changed byte can make more of them */
+        bool sent = raw_flush(&raw);
         raw_request(&raw, 0, 0, 1, TD_R_BARRIER);
-        bool sent = raw_frame(&raw, payload, bytes) && raw_flush(&raw);
+        sent = raw_flush(&raw) && sent;
         int kind = TD_REPLY_MAP;
         while (sent && kind > 0 && kind != TD_REPLY_GOODBYE && kind != TD_REPLY_DONE)
             kind = raw_receive(&raw, RAW_WAIT_MS);
@@ -708,7 +751,7 @@ int main(void)
         HOSTILE(test_cancel),
         HOSTILE(test_credit_overrun),
         HOSTILE(test_goodbye_and_the_end),
-        HOSTILE(test_random_frames),
+        HOSTILE(test_random_requests),
     };
     return cmocka_run_group_tests(tests, setup_group, teardown_group);
 }

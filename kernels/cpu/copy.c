@@ -1,5 +1,4 @@
-/* clone, to and fill_: copies between any two layouts and dtypes. A copy that turns its dimensions goes by blocks of
- * whole cache lines on both sides. SPDX-License-Identifier: Apache-2.0 */
+/* clone, to and fill_: copies between any two layouts and dtypes. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "kernels/cpu/iterate.h"
@@ -51,51 +50,14 @@ MOVE(move_1, uint8_t)
 MOVE(move_4, uint32_t)
 MOVE(move_8, uint64_t)
 
-/* ---- turning ---- */
-
-/* y (columns, rows) = x (rows, columns) turned, both dense along their last dimension: a block of one cache line
- * square is read by whole lines into a buffer and leaves it by whole lines, so that power-of-two strides, which put
- * all lines of a column in one set of L1, cost nothing. */
-#define TURN(name, type, edge)                                                                          \
-    static void name(const type *x, int64_t x_stride, type *y, int64_t y_stride, int64_t rows, int64_t columns) \
-    {                                                                                                   \
-        type block[edge][edge];                                                                         \
-        for (int64_t r0 = 0; r0 < rows; r0 += edge) {                                                   \
-            int64_t height = rows - r0 < edge ? rows - r0 : edge;                                       \
-            for (int64_t c0 = 0; c0 < columns; c0 += edge) {                                            \
-                int64_t width = columns - c0 < edge ? columns - c0 : edge;                              \
-                const type *from = x + r0 * x_stride + c0;                                              \
-                type *to = y + c0 * y_stride + r0;                                                      \
-                if (width == edge && height == edge) {                                                  \
-                    for (int r = 0; r < edge; r++)                                                      \
-                        for (int c = 0; c < edge; c++)                                                  \
-                            block[c][r] = from[r * x_stride + c];                                       \
-                    for (int c = 0; c < edge; c++)                                                      \
-                        memcpy(to + c * y_stride, block[c], sizeof block[c]);                           \
-                    continue;                                                                           \
-                }                                                                                       \
-                for (int64_t c = 0; c < width; c++)                                                     \
-                    for (int64_t r = 0; r < height; r++)                                                \
-                        to[c * y_stride + r] = from[r * x_stride + c];                                  \
-            }                                                                                           \
-        }                                                                                               \
-    }
-TURN(turn_1, uint8_t, 64)
-TURN(turn_4, uint32_t, 16)
-TURN(turn_8, uint64_t, 8)
+/* ---- turned: by blocks of whole cache lines on both sides ---- */
 
 static void plane_turned(const struct td_loop *loop, char *const *at, const void *data)
 {
     (void)data;
     int last = loop->rank - 1;
-    int64_t rows = loop->shape[last], columns = loop->shape[last - 1];
-    int64_t x_stride = loop->stride[1][last], y_stride = loop->stride[0][last - 1];
-    if (loop->size[0] == 1)
-        turn_1((const uint8_t *)at[1], x_stride, (uint8_t *)at[0], y_stride, rows, columns);
-    else if (loop->size[0] == 4)
-        turn_4((const uint32_t *)(const void *)at[1], x_stride, (uint32_t *)(void *)at[0], y_stride, rows, columns);
-    else
-        turn_8((const uint64_t *)(const void *)at[1], x_stride, (uint64_t *)(void *)at[0], y_stride, rows, columns);
+    TD_CPU(turn)(loop->size[0], at[1], loop->stride[1][last], at[0], loop->stride[0][last - 1], loop->shape[last],
+                 loop->shape[last - 1]);
 }
 
 /* The target is dense along the run and the source along the dimension beside it. */

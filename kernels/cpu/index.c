@@ -4,7 +4,7 @@
 
 #include "kernels/cpu/iterate.h"
 #include "protocol/error.h"
-#include "protocol/infer.h"
+#include "protocol/ops.h"
 
 bool TD_CPU(indices_fit)(struct td_launch *launch, const struct td_operand *index, int64_t size)
 {

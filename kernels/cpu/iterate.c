@@ -1,6 +1,8 @@
 /* Elementwise loops over any strides. SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/cpu/iterate.h"
 
+#include <string.h>
+
 /* A run shorter than this costs more to start than to do. */
 #define SHORT_RUN 8
 /* Columns done together where an operand strides along the run: as many of its cache lines stay in L1 (32 KiB, 8
@@ -146,11 +148,109 @@ static void plane_strips(const struct td_loop *loop, char *const *at, const void
     }
 }
 
+/* y (columns, rows) = x (rows, columns) turned, both dense along their last dimension: a block of one cache line
+ * square is read by whole lines into a buffer and leaves it by whole lines, so that power-of-two strides, which put
+ * all lines of a column in one set of L1, cost nothing. */
+#define TURN(name, type, edge)                                                                          \
+    static void name(const type *x, int64_t x_stride, type *y, int64_t y_stride, int64_t rows, int64_t columns) \
+    {                                                                                                   \
+        type block[edge][edge];                                                                         \
+        for (int64_t r0 = 0; r0 < rows; r0 += edge) {                                                   \
+            int64_t height = rows - r0 < edge ? rows - r0 : edge;                                       \
+            for (int64_t c0 = 0; c0 < columns; c0 += edge) {                                            \
+                int64_t width = columns - c0 < edge ? columns - c0 : edge;                              \
+                const type *from = x + r0 * x_stride + c0;                                              \
+                type *to = y + c0 * y_stride + r0;                                                      \
+                if (width == edge && height == edge) {                                                  \
+                    for (int r = 0; r < edge; r++)                                                      \
+                        for (int c = 0; c < edge; c++)                                                  \
+                            block[c][r] = from[r * x_stride + c];                                       \
+                    for (int c = 0; c < edge; c++)                                                      \
+                        memcpy(to + c * y_stride, block[c], sizeof block[c]);                           \
+                    continue;                                                                           \
+                }                                                                                       \
+                for (int64_t c = 0; c < width; c++)                                                     \
+                    for (int64_t r = 0; r < height; r++)                                                \
+                        to[c * y_stride + r] = from[r * x_stride + c];                                  \
+            }                                                                                           \
+        }                                                                                               \
+    }
+TURN(turn_1, uint8_t, 64)
+TURN(turn_4, uint32_t, 16)
+TURN(turn_8, uint64_t, 8)
+
+void TD_CPU(turn)(int64_t size, const void *x, int64_t x_stride, void *y, int64_t y_stride, int64_t rows,
+                  int64_t columns)
+{
+    if (size == 1)
+        turn_1(x, x_stride, y, y_stride, rows, columns);
+    else if (size == 4)
+        turn_4(x, x_stride, y, y_stride, rows, columns);
+    else
+        turn_8(x, x_stride, y, y_stride, rows, columns);
+}
+
+/* A source that is dense along the rows of the plane and not along the run is turned, a tile at a time: a line of
+ * its memory holds 16 f32. */
+#define TILE_ROWS 16
+#define TILE_COLUMNS 128
+
+static bool is_turned(const struct td_loop *loop, int k)
+{
+    int last = loop->rank - 1;
+    return last > 0 && loop->stride[k][last] > 1 && loop->stride[k][last - 1] == 1;
+}
+
+static void tile(const struct td_loop *loop, td_inner *inner, char *const *at, int64_t rows, int64_t columns)
+{
+    uint64_t turned[TD_OPERANDS_MAX - 1][TILE_ROWS * TILE_COLUMNS];
+    int last = loop->rank - 1;
+    int64_t stride[TD_OPERANDS_MAX], step[TD_OPERANDS_MAX];
+    char *from[TD_OPERANDS_MAX];
+    for (int k = 0; k < loop->operands; k++) {
+        from[k] = at[k];
+        stride[k] = loop->stride[k][last];
+        step[k] = loop->stride[k][last - 1] * loop->size[k];
+        if (k == 0 || !is_turned(loop, k))
+            continue;
+        TD_CPU(turn)(loop->size[k], at[k], stride[k], turned[k - 1], TILE_COLUMNS, columns, rows);
+        from[k] = (char *)turned[k - 1];
+        stride[k] = 1;
+        step[k] = TILE_COLUMNS * loop->size[k];
+    }
+    for (int64_t row = 0; row < rows; row++) {
+        void *run[TD_OPERANDS_MAX];
+        for (int k = 0; k < loop->operands; k++)
+            run[k] = from[k] + row * step[k];
+        inner(columns, run, stride);
+    }
+}
+
+static void plane_tiles(const struct td_loop *loop, char *const *at, const void *data)
+{
+    td_inner *const *inner = data;
+    int last = loop->rank - 1;
+    for (int64_t row = 0; row < loop->shape[last - 1]; row += TILE_ROWS)
+        for (int64_t column = 0; column < loop->shape[last]; column += TILE_COLUMNS) {
+            int64_t rows = loop->shape[last - 1] - row, columns = loop->shape[last] - column;
+            char *from[TD_OPERANDS_MAX];
+            for (int k = 0; k < loop->operands; k++)
+                from[k] = at[k] + (row * loop->stride[k][last - 1] + column * loop->stride[k][last]) * loop->size[k];
+            tile(loop, *inner, from, rows < TILE_ROWS ? rows : TILE_ROWS,
+                 columns < TILE_COLUMNS ? columns : TILE_COLUMNS);
+        }
+}
+
 void TD_CPU(iterate)(td_inner *inner, int operands, const struct td_operand *const *operand)
 {
     struct td_loop loop;
-    if (TD_CPU(loop_init)(&loop, operands, operand))
-        TD_CPU(loop_planes)(&loop, plane_strips, &inner);
+    bool turned = false;
+    if (!TD_CPU(loop_init)(&loop, operands, operand))
+        return;
+    for (int k = 1; k < operands; k++)
+        turned |= is_turned(&loop, k);
+    turned &= loop.rank > 1 && loop.shape[loop.rank - 1] >= SHORT_RUN && loop.shape[loop.rank - 2] >= SHORT_RUN;
+    TD_CPU(loop_planes)(&loop, turned ? plane_tiles : plane_strips, &inner);
 }
 
 void TD_CPU(iterate_launch)(td_inner *inner, const struct td_launch *launch)

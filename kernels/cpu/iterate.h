@@ -27,6 +27,9 @@ typedef void td_plane(const struct td_loop *loop, char *const *at, const void *d
 bool TD_CPU(loop_init)(struct td_loop *loop, int operands, const struct td_operand *const *operand);
 /* Calls plane at each position of the dimensions outside the last two. */
 void TD_CPU(loop_planes)(const struct td_loop *loop, td_plane *plane, const void *data);
+/* y (columns, rows) = x (rows, columns) turned; both are dense along their last dimension, size is an element's. */
+void TD_CPU(turn)(int64_t size, const void *x, int64_t x_stride, void *y, int64_t y_stride, int64_t rows,
+                  int64_t columns);
 /* Both with inner as the loop. */
 void TD_CPU(iterate)(td_inner *inner, int operands, const struct td_operand *const *operand);
 /* The same over a launch's output and inputs. */

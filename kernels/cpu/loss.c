@@ -41,10 +41,29 @@ static void broadcast(const struct td_operand *in, int rank, const int64_t *shap
     }
 }
 
+TD_BINARY_INNER(each_square_f32, float, float, (a - b) * (a - b))
+TD_BINARY_INNER(each_square_f64, double, double, (a - b) * (a - b))
+
+/* Unreduced it is elementwise, and the output has any dense strides. */
+static void each_square(struct td_launch *launch)
+{
+    struct td_operand seen[2] = {launch->out, launch->out};
+    for (int k = 0; k < 2; k++) {
+        seen[k].data = launch->in[k].data;
+        broadcast(&launch->in[k], launch->out.rank, launch->out.shape, seen[k].stride);
+    }
+    TD_CPU(iterate)(launch->out.dtype == TD_F32 ? each_square_f32 : each_square_f64, 3,
+                    (const struct td_operand *[]){&launch->out, &seen[0], &seen[1]});
+}
+
 void TD_CPU(mse_loss)(struct td_launch *launch)
 {
     const struct td_operand *x = &launch->in[0], *target = &launch->in[1];
     struct pairs pairs;
+    if (((const struct td_mse_loss_attrs *)launch->attrs)->reduction == TD_NONE) {
+        each_square(launch);
+        return;
+    }
     td_broadcast(x->rank, x->shape, target->rank, target->shape, &pairs.rank, pairs.shape);
     broadcast(x, pairs.rank, pairs.shape, pairs.stride[0]);
     broadcast(target, pairs.rank, pairs.shape, pairs.stride[1]);

@@ -4,7 +4,7 @@
 #include "kernels/cpu/iterate.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/scalar.h"
-#include "protocol/infer.h"
+#include "protocol/ops.h"
 
 /* With fewer elements than this to a result, building many at once wins whatever the strides. */
 #define FEW 32

@@ -3,15 +3,17 @@
 #include "kernels/cpu/iterate.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/scalar.h"
-#include "protocol/infer.h"
+#include "protocol/ops.h"
 
 /* Exponentials made at once; a multiple of the lanes and small beside L1. */
 #define CHUNK 256
+/* Elements of a row that is not worth a loop of its own. */
+#define SHORT_ROW 32
 
 struct softmax {
-    int64_t count, x_step, out_step; /* of the dimension itself */
-    int64_t inner;                   /* neighbours done together, dense in both; 1 unless columns */
-    bool columns;
+    int64_t count, x_step, out_step;   /* of the dimension itself */
+    int64_t inner, x_inner, out_inner; /* rows done together, and the way from one to the next; not BY_ROW */
+    enum { BY_ROW, BY_COLUMNS, BY_SHORT_ROWS } way;
 };
 
 #define SOFTMAX(word) word##_f32
@@ -29,7 +31,7 @@ struct softmax {
 void TD_CPU(log_softmax)(struct td_launch *launch)
 {
     const struct td_operand *x = &launch->in[0], *out = &launch->out;
-    struct softmax s = {.x_step = 1, .out_step = 1, .count = 1, .inner = 1};
+    struct softmax s = {.x_step = 1, .out_step = 1, .count = 1};
     int dim = td_wrap_dim(((const struct td_log_softmax_attrs *)launch->attrs)->dim, x->rank), rank = 0;
     int64_t shape[TD_RANK_MAX], x_stride[TD_RANK_MAX], out_stride[TD_RANK_MAX];
     if (td_operand_numel(out) == 0)
@@ -47,9 +49,14 @@ void TD_CPU(log_softmax)(struct td_launch *launch)
         x_stride[rank] = x->stride[d];
         out_stride[rank++] = out->stride[d];
     }
-    if (rank && x_stride[rank - 1] == 1 && out_stride[rank - 1] == 1 && s.x_step != 1) {
+    if (rank && x_stride[rank - 1] == 1 && out_stride[rank - 1] == 1 && s.x_step != 1)
+        s.way = BY_COLUMNS;
+    else if (rank && s.x_step == 1 && s.out_step == 1 && s.count <= SHORT_ROW && shape[rank - 1] > 1)
+        s.way = BY_SHORT_ROWS;
+    if (s.way != BY_ROW) {
         s.inner = shape[--rank];
-        s.columns = true;
+        s.x_inner = x_stride[rank];
+        s.out_inner = out_stride[rank];
     }
     int64_t index[TD_RANK_MAX] = {0}, offset[2] = {0};
     const int64_t *stride[] = {x_stride, out_stride};

@@ -1,6 +1,8 @@
 /* Start and stop. SPDX-License-Identifier: Apache-2.0 */
 #include "server/supervisor/supervisor.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -51,6 +53,11 @@ static void close_handle(uv_handle_t *handle, void *data)
 
 void supervisor_ended(struct supervisor *supervisor)
 {
+    sigset_t signals; /* one more must not take us down by its default now, before the lock is removed */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
     uv_walk(&supervisor->loop, close_handle, NULL); /* the loop ends by itself when nothing is left */
 }
 

@@ -12,13 +12,28 @@
 #include "server/worker/status.h"
 #include "server/worker/tape.h"
 
+/* False, with nothing taken, if the next element is no integer of 64 bits. */
+static bool take_integer(struct request *request, int64_t *value)
+{
+    if (request->elements == 0 || !td_take_int(request->reader, value))
+        return false;
+    request->elements--;
+    return true;
+}
+
+static bool take_bool(struct request *request, bool *value)
+{
+    if (request->elements == 0 || td_read_type(request->reader) != TD_WIRE_BOOL)
+        return false;
+    request->elements--;
+    *value = td_read_bool(request->reader);
+    return true;
+}
+
 static uint32_t take_handle(struct request *request)
 {
-    if (request->elements == 0 || td_read_type(request->reader) != TD_WIRE_INT)
-        return UINT32_MAX;
-    request->elements--;
-    int64_t handle = td_read_int(request->reader);
-    return handle >= 0 && handle < TD_HANDLES_MAX ? (uint32_t)handle : UINT32_MAX;
+    int64_t handle;
+    return take_integer(request, &handle) && handle >= 0 && handle < TD_HANDLES_MAX ? (uint32_t)handle : UINT32_MAX;
 }
 
 /* A text of the client's for people: what could move a terminal's cursor becomes '?'. NULL if there is none, it is too
@@ -105,12 +120,13 @@ static void run_upload(struct session *session, struct request *request, struct 
     struct td_meta meta;
     uint32_t bytes = 0, handle = take_handle(request);
     struct tensor *tensor = session_tensor(session, handle, failure);
-    if (!tensor || request->elements < 2 || td_read_type(request->reader) != TD_WIRE_INT) {
+    int64_t offset = -1;
+    if (!tensor || !take_integer(request, &offset) || offset < 0 || request->elements == 0 ||
+        td_read_type(request->reader) != TD_WIRE_BIN) {
         td_fail(failure, TD_E_ARGUMENT, "handle, byte offset and bin are due");
         return;
     }
-    uint64_t offset = td_read_uint(request->reader);
-    request->elements -= 2;
+    request->elements--;
     const void *data = td_read_bin(request->reader, &bytes);
     if (request->reader->failed || tensor->failed || request->cancelled)
         return; /* into an error value nothing is written */
@@ -120,12 +136,13 @@ static void run_upload(struct session *session, struct request *request, struct 
                 TD_CHUNK_MAX);
         return;
     }
-    if (offset > td_meta_bytes(&meta) || bytes > td_meta_bytes(&meta) - offset) {
-        td_fail(failure, TD_E_INDEX, "bytes %" PRIu64 " to %" PRIu64 " do not lie in a tensor of %zu", offset,
-                offset + bytes, td_meta_bytes(&meta));
+    size_t size = td_meta_bytes(&meta);
+    if ((uint64_t)offset > size || bytes > size - (size_t)offset) {
+        td_fail(failure, TD_E_INDEX, "%" PRIu32 " bytes from byte %" PRId64 " do not lie in a tensor of %zu", bytes,
+                offset, size);
         return;
     }
-    size_t first = (size_t)tensor->offset * td_dtype_size(tensor->dtype) + offset;
+    size_t first = (size_t)tensor->offset * td_dtype_size(tensor->dtype) + (size_t)offset;
     if (storage_write(session, tensor->storage, first, first + bytes, failure))
         return;
     session->worker->device->upload((char *)tensor_data(tensor) + offset, data, bytes);
@@ -144,11 +161,7 @@ static void run_backward(struct session *session, struct request *request, struc
     else
         seed = session_tensor(session, take_handle(request), failure);
     bool retain = false, create = false;
-    if (request->elements >= 2 && !failure->code) {
-        request->elements -= 2;
-        retain = td_read_bool(request->reader);
-        create = td_read_bool(request->reader);
-    } else {
+    if (failure->code || !take_bool(request, &retain) || !take_bool(request, &create)) {
         td_fail(failure, TD_E_ARGUMENT, "root, seed or nil, retain and create are due");
     }
     if (!failure->code && request->cancelled)
@@ -207,12 +220,12 @@ static void run_zero_grad(struct session *session, struct request *request, stru
 static void run_requires_grad(struct session *session, struct request *request, struct td_failure *failure)
 {
     struct tensor *tensor = session_tensor(session, take_handle(request), failure);
-    if (failure->code || request->elements == 0 || td_read_type(request->reader) != TD_WIRE_BOOL) {
+    bool wanted;
+    if (failure->code || !take_bool(request, &wanted)) {
         td_fail(failure, TD_E_ARGUMENT, "handle and bool are due");
         return;
     }
-    bool wanted = td_read_bool(request->reader), failed = false;
-    request->elements--;
+    bool failed = false;
     if (tensor->failed)
         return;
     struct node *node = tensor_edge(session, tensor, &failed);
@@ -251,12 +264,15 @@ static void run_name(struct session *session, struct request *request, struct td
 
 static void run_seed(struct session *session, struct request *request, struct td_failure *failure)
 {
-    if (request->elements == 0 || td_read_type(request->reader) != TD_WIRE_INT) {
-        td_fail(failure, TD_E_ARGUMENT, "a number is due");
+    struct td_reader trial = *request->reader;
+    uint64_t seed = td_read_uint(&trial);
+    if (request->elements == 0 || trial.failed) {
+        td_fail(failure, TD_E_ARGUMENT, "an unsigned integer of 64 bits is due");
         return;
     }
+    *request->reader = trial;
     request->elements--;
-    session->seed = td_read_uint(request->reader);
+    session->seed = seed;
     session->random_counter = 0;
 }
 

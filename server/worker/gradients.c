@@ -265,9 +265,11 @@ RULE(expand)
     give(r, 0, g);
 }
 
-/* nothing of x is left; value: sum of g, which give does */
+/* zeros, since nothing of x is left; value: sum of g, which give does */
 RULE(fill_)
 {
+    if (needs(r, 0))
+        give(r, 0, zeros(r, shape_of(r, 0)));
     give(r, 1, g);
 }
 

@@ -53,10 +53,11 @@ static void on_channel(uv_poll_t *poll, int status, int events)
     }
     while ((got = handover_receive(worker->channel_descriptor, &handover, &descriptor)) > 0) {
         worker->life = handover.life;
-        session_open(worker, &handover, descriptor);
+        /* Before the WELCOME: a client that has been greeted must not be handed to the next life as well. */
         struct handover_note note = {.kind = NOTE_TAKEN, .number = handover.number};
         if (handover_note_send(worker->channel_descriptor, &note) && errno != EAGAIN)
-            break;
+            log_event(LOG_WARN, handover.number, "could not tell the supervisor: %s", strerror(errno));
+        session_open(worker, &handover, descriptor);
     }
     if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
         stop(worker);
