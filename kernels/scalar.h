@@ -110,7 +110,8 @@ TD_HD static inline float td_tanh_f32(float x)
     p = p * z - 3.33332819422e-1f;
     float small = p * z * a + a;
     float shifted, e = td_exp_parts_f32(a > 10.0f ? 20.0f : a + a, &shifted);
-    e = td_f32_of_bits(td_bits_of_f32(e) + (td_bits_of_f32(shifted) << 23)); /* times 2^n: no end of the range is near */
+    e = td_f32_of_bits(td_bits_of_f32(e) +
+                       (td_bits_of_f32(shifted) << 23)); /* times 2^n: no end of the range is near */
     float large = 1.0f - 2.0f / (e + 1.0f);
     float y = a < 0.625f ? small : large;
     y = a != a ? a : y;

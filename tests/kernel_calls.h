@@ -283,7 +283,8 @@ static void draw_created(struct call *c, uint8_t dtype)
         range->step = (struct td_number){.category = TD_INTEGER, .i = by};
         range->end = (struct td_number){.category = TD_INTEGER, .i = start + by * below(300)};
         if (below(2)) {
-            range->step = (struct td_number){.category = TD_FLOATING, .f = (double)by * (dtype == TD_I64 ? 1.25 : 0.25)};
+            range->step =
+                (struct td_number){.category = TD_FLOATING, .f = (double)by * (dtype == TD_I64 ? 1.25 : 0.25)};
             range->end.i = start + by * below(50);
         }
         range->dtype = dtype;
@@ -425,11 +426,11 @@ static void draw_call(struct call *c, const struct td_op *op, uint8_t dtype)
     static const struct {
         const char *group;
         void (*draw)(struct call *, uint8_t);
-    } ways[] = {{"create", draw_created},     {"random", draw_created}, {"copy", draw_elementwise},
-                {"unary", draw_elementwise},  {"binary", draw_elementwise}, {"compare", draw_elementwise},
-                {"ternary", draw_elementwise}, {"reduce", draw_linear}, {"linalg", draw_linear},
-                {"softmax", draw_linear},     {"loss", draw_linear},    {"index", draw_indexed},
-                {"step", draw_step},          {"strided", draw_strided}};
+    } ways[] = {{"create", draw_created},      {"random", draw_created},     {"copy", draw_elementwise},
+                {"unary", draw_elementwise},   {"binary", draw_elementwise}, {"compare", draw_elementwise},
+                {"ternary", draw_elementwise}, {"reduce", draw_linear},      {"linalg", draw_linear},
+                {"softmax", draw_linear},      {"loss", draw_linear},        {"index", draw_indexed},
+                {"step", draw_step},           {"strided", draw_strided}};
     *c = (struct call){.op = op};
     td_op_defaults(op, c->attrs);
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {

@@ -45,7 +45,7 @@ static bool floating(const struct oracle_tensor *t)
 }
 
 /* Integers wrap. */
-#define WRAP(a, operator, b) ((int64_t)((uint64_t)(a)operator(uint64_t)(b)))
+#define WRAP(a, operator, b) ((int64_t)((uint64_t)(a) operator(uint64_t)(b)))
 
 static void put(struct oracle_tensor *out, int64_t i, double real)
 {
@@ -64,27 +64,27 @@ static void unary(struct oracle_call *c, double (*real)(double), int64_t (*integ
             c->out->integer[i] = integer(c->in[0].integer[seen_by(&c->in[0], c->out, i)]);
 }
 
-#define ORACLE_UNARY(name, in_reals)                \
-    static double name##_real(double x)             \
-    {                                               \
-        return in_reals;                            \
-    }                                               \
+#define ORACLE_UNARY(name, in_reals)                 \
+    static double name##_real(double x)              \
+    {                                                \
+        return in_reals;                             \
+    }                                                \
     static void oracle_##name(struct oracle_call *c) \
-    {                                               \
-        unary(c, name##_real, NULL);                \
+    {                                                \
+        unary(c, name##_real, NULL);                 \
     }
 #define ORACLE_UNARY_ANY(name, in_reals, in_integers) \
-    static double name##_real(double x)             \
-    {                                               \
-        return in_reals;                            \
-    }                                               \
-    static int64_t name##_integer(int64_t x)        \
-    {                                               \
-        return in_integers;                         \
-    }                                               \
-    static void oracle_##name(struct oracle_call *c) \
-    {                                               \
-        unary(c, name##_real, name##_integer);      \
+    static double name##_real(double x)               \
+    {                                                 \
+        return in_reals;                              \
+    }                                                 \
+    static int64_t name##_integer(int64_t x)          \
+    {                                                 \
+        return in_integers;                           \
+    }                                                 \
+    static void oracle_##name(struct oracle_call *c)  \
+    {                                                 \
+        unary(c, name##_real, name##_integer);        \
     }
 
 ORACLE_UNARY(exp, exp(x))
@@ -473,8 +473,8 @@ static void oracle_strided_read(struct oracle_call *c)
         copy_element(c->out, i, &c->in[0], window_at(&a->shape, &a->stride, a->offset, i));
 }
 
-static void to_window(struct oracle_call *c, void (*act)(struct oracle_tensor *, int64_t, const struct oracle_tensor *,
-                                                         int64_t))
+static void to_window(struct oracle_call *c,
+                      void (*act)(struct oracle_tensor *, int64_t, const struct oracle_tensor *, int64_t))
 {
     const struct td_strided_write_attrs *a = c->attrs;
     struct oracle_tensor window = {.rank = (int)a->shape.count, .count = 1};
@@ -495,60 +495,10 @@ static void oracle_strided_add(struct oracle_call *c)
     to_window(c, add_element);
 }
 
-/* ---- optimiser steps: they write to their inputs ---- */
-
-static void oracle_sgd_step_(struct oracle_call *c)
-{
-    const struct td_sgd_step__attrs *a = c->attrs;
-    int params = c->list_counts[0];
-    for (int k = 0; k < params; k++) {
-        struct oracle_tensor *p = &c->in[k], *state = c->list_counts[1] ? &c->in[params + k] : NULL;
-        if (c->grads[k].dtype == TD_DTYPE_NONE)
-            continue;
-        int64_t t = ++c->in[c->in_count - 1].integer[k];
-        for (int64_t i = 0; i < p->count; i++) {
-            double g = (double)(c->grads[k].real[i] + a->weight_decay * p->real[i]), update = g;
-            double scale = (double)(fabsl(c->grads[k].real[i]) + fabsl(a->weight_decay * p->real[i]));
-            if (a->momentum != 0) {
-                double b = t == 1 ? g : a->momentum * (double)state->real[i] + (1 - a->dampening) * g;
-                state->scale[i] = scale + fabs((double)state->real[i]);
-                scale = 2 * state->scale[i];
-                state->real[i] = b;
-                update = a->nesterov ? g + a->momentum * b : b;
-            }
-            p->scale[i] = fabs((double)p->real[i]) + a->lr * scale;
-            p->real[i] -= a->lr * update;
-        }
-    }
-}
-
-static void oracle_adam_step_(struct oracle_call *c)
-{
-    const struct td_adam_step__attrs *a = c->attrs;
-    int params = c->list_counts[0];
-    for (int k = 0; k < params; k++) {
-        struct oracle_tensor *p = &c->in[k], *m = &c->in[params + k], *v = &c->in[2 * params + k];
-        if (c->grads[k].dtype == TD_DTYPE_NONE)
-            continue;
-        double t = (double)++c->in[c->in_count - 1].integer[k];
-        for (int64_t i = 0; i < p->count; i++) {
-            double g = (double)c->grads[k].real[i], x = (double)p->real[i];
-            double g_scale = fabs(g) + fabs(a->weight_decay * x);
-            double decayed = a->decoupled ? x * (1 - a->lr * a->weight_decay) : x;
-            g += a->decoupled ? 0 : a->weight_decay * x;
-            m->scale[i] = fabs(a->beta1 * (double)m->real[i]) + (1 - a->beta1) * g_scale;
-            v->scale[i] = a->beta2 * (double)v->real[i] + (1 - a->beta2) * g_scale * g_scale;
-            m->real[i] = a->beta1 * m->real[i] + (1 - a->beta1) * g;
-            v->real[i] = a->beta2 * v->real[i] + (1 - a->beta2) * g * g;
-            double size = a->lr / (1 - pow(a->beta1, t));
-            double divisor = sqrt((double)v->real[i]) / sqrt(1 - pow(a->beta2, t)) + a->eps;
-            p->scale[i] = fabs(x) + size * 2 * m->scale[i] / divisor;
-            p->real[i] = decayed - size * m->real[i] / divisor;
-        }
-    }
-}
-
 /* ---- the table: an op without a meaning does not link ---- */
+
+/* Of oracle_steps.c. */
+oracle_function oracle_sgd_step_, oracle_adam_step_;
 
 #define ORACLE_CREATE(id, name) [id] = oracle_##name,
 #define ORACLE_RANDOM(id, name) [id] = oracle_##name,

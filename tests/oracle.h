@@ -1,6 +1,6 @@
-/* What every op means, in plain double and int64 arithmetic (sums are kept in long double): slow, obvious, and written without a look at kernels/,
- * which it must never include. Tensors are arrays of values, row by row; broadcasting is index arithmetic.
- * SPDX-License-Identifier: Apache-2.0 */
+/* What every op means, in plain double and int64 arithmetic (sums are kept in long double): slow, obvious, and written
+ * without a look at kernels/, which it must never include. Tensors are arrays of values, row by row; broadcasting is
+ * index arithmetic. SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_TESTS_ORACLE_H
 #define TD_TESTS_ORACLE_H
 

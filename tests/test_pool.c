@@ -52,7 +52,9 @@ static void takes_and_gives_at_random(void **state)
             pool_give(&pool, blocks[k]);
     assert_int_equal(pool.used_bytes, 0);
     /* All is joined again: what was reserved last can be had in one piece. */
-    assert_non_null(pool_take(&pool, 16 * MIB, 1, 1, &was));
+    blocks[0] = pool_take(&pool, 16 * MIB, 1, 1, &was);
+    assert_non_null(blocks[0]);
+    pool_give(&pool, blocks[0]);
     pool_deinit(&pool);
 }
 
@@ -89,7 +91,9 @@ static void small_blocks_do_not_starve_big_ones(void **state)
     for (int k = 0; k < COUNT; k++)
         pool_give(&pool, blocks[k]);
     /* They are kept by exact size, but given up when a big block needs the room. */
-    assert_non_null(pool_take(&pool, 31 * MIB, 1, 1, &was));
+    blocks[0] = pool_take(&pool, 31 * MIB, 1, 1, &was);
+    assert_non_null(blocks[0]);
+    pool_give(&pool, blocks[0]);
     pool_deinit(&pool);
 }
 
@@ -111,6 +115,7 @@ static void tells_whose_bytes_they_were(void **state)
     /* Bytes of two owners in one run are nobody's: never those of who asks. */
     big = pool_take(&pool, 32 * MIB, 5, 1, &was);
     assert_true(was != 0 && was != 5);
+    pool_give(&pool, big);
     pool_deinit(&pool);
 }
 

@@ -2,21 +2,19 @@
 #include "kernels/cpu/iterate.h"
 
 /* By the dtype of the operands (where's last one, since its first is the condition). */
-#define BINARY(name, inner)                                                                    \
-    void TD_CPU(name)(struct td_launch * launch)                                               \
-    {                                                                                          \
-        TD_CPU(iterate_launch)(inner[launch->in[launch->in_count - 1].dtype], launch);         \
+#define BINARY(name, inner)                                                            \
+    void TD_CPU(name)(struct td_launch * launch)                                       \
+    {                                                                                  \
+        TD_CPU(iterate_launch)(inner[launch->in[launch->in_count - 1].dtype], launch); \
     }
 
 /* Integers in unsigned arithmetic, which wraps. */
-#define ARITHMETIC(name, expression, bool_inner)                                               \
-    TD_BINARY_INNER(name##_i64, uint64_t, uint64_t, expression)                                \
-    TD_BINARY_INNER(name##_f32, float, float, expression)                                      \
-    TD_BINARY_INNER(name##_f64, double, double, expression)                                    \
-    static td_inner *const name##_inner[TD_DTYPE_LIMIT] = {[TD_BOOL] = bool_inner,             \
-                                                           [TD_I64] = name##_i64,              \
-                                                           [TD_F32] = name##_f32,              \
-                                                           [TD_F64] = name##_f64};             \
+#define ARITHMETIC(name, expression, bool_inner)                                                      \
+    TD_BINARY_INNER(name##_i64, uint64_t, uint64_t, expression)                                       \
+    TD_BINARY_INNER(name##_f32, float, float, expression)                                             \
+    TD_BINARY_INNER(name##_f64, double, double, expression)                                           \
+    static td_inner *const name##_inner[TD_DTYPE_LIMIT] = {                                           \
+        [TD_BOOL] = bool_inner, [TD_I64] = name##_i64, [TD_F32] = name##_f32, [TD_F64] = name##_f64}; \
     BINARY(name, name##_inner)
 
 TD_BINARY_INNER(or_bool, uint8_t, uint8_t, (a | b) != 0)
@@ -33,15 +31,13 @@ static td_inner *const div_inner[TD_DTYPE_LIMIT] = {[TD_F32] = div_f32, [TD_F64]
 BINARY(div, div_inner)
 
 /* Bytes of a bool may be any number that a client sent; all but 0 are true. */
-#define COMPARE(name, operator)                                                                \
-    TD_BINARY_INNER(name##_bool, uint8_t, uint8_t, (a != 0) operator(b != 0))                  \
-    TD_BINARY_INNER(name##_i64, int64_t, uint8_t, a operator b)                                \
-    TD_BINARY_INNER(name##_f32, float, uint8_t, a operator b)                                  \
-    TD_BINARY_INNER(name##_f64, double, uint8_t, a operator b)                                 \
-    static td_inner *const name##_inner[TD_DTYPE_LIMIT] = {[TD_BOOL] = name##_bool,            \
-                                                           [TD_I64] = name##_i64,              \
-                                                           [TD_F32] = name##_f32,              \
-                                                           [TD_F64] = name##_f64};             \
+#define COMPARE(name, operator)                                                                        \
+    TD_BINARY_INNER(name##_bool, uint8_t, uint8_t, (a != 0) operator(b != 0))                          \
+    TD_BINARY_INNER(name##_i64, int64_t, uint8_t, a operator b)                                        \
+    TD_BINARY_INNER(name##_f32, float, uint8_t, a operator b)                                          \
+    TD_BINARY_INNER(name##_f64, double, uint8_t, a operator b)                                         \
+    static td_inner *const name##_inner[TD_DTYPE_LIMIT] = {                                            \
+        [TD_BOOL] = name##_bool, [TD_I64] = name##_i64, [TD_F32] = name##_f32, [TD_F64] = name##_f64}; \
     BINARY(name, name##_inner)
 
 COMPARE(eq, ==)
@@ -52,37 +48,37 @@ COMPARE(gt, >)
 COMPARE(ge, >=)
 
 /* Only the size of an element matters. A number on either side is the usual case, and is read from its place. */
-#define WHERE(name, type)                                                                      \
-    static void name(int64_t count, void *const *at, const int64_t *stride)                    \
-    {                                                                                          \
-        type *y = at[0];                                                                       \
-        const uint8_t *condition = at[1];                                                      \
-        const type *a = at[2], *b = at[3];                                                     \
-        int64_t sy = stride[0], sc = stride[1], sa = stride[2], sb = stride[3];                \
-        if (sy == 1 && sc == 1 && sa == 1 && sb == 1) {                                        \
-            TD_INDEPENDENT                                                                     \
-            for (int64_t i = 0; i < count; i++) {                                              \
-                type first = a[i], second = b[i];                                              \
-                y[i] = condition[i] ? first : second;                                          \
-            }                                                                                  \
-        } else if (sy == 1 && sc == 1 && sa == 1 && sb == 0) {                                 \
-            type second = *b;                                                                  \
-            TD_INDEPENDENT                                                                     \
-            for (int64_t i = 0; i < count; i++) {                                              \
-                type first = a[i];                                                             \
-                y[i] = condition[i] ? first : second;                                          \
-            }                                                                                  \
-        } else if (sy == 1 && sc == 1 && sa == 0 && sb == 1) {                                 \
-            type first = *a;                                                                   \
-            TD_INDEPENDENT                                                                     \
-            for (int64_t i = 0; i < count; i++) {                                              \
-                type second = b[i];                                                            \
-                y[i] = condition[i] ? first : second;                                          \
-            }                                                                                  \
-        } else {                                                                               \
-            for (int64_t i = 0; i < count; i++)                                                \
-                y[i * sy] = condition[i * sc] ? a[i * sa] : b[i * sb];                         \
-        }                                                                                      \
+#define WHERE(name, type)                                                       \
+    static void name(int64_t count, void *const *at, const int64_t *stride)     \
+    {                                                                           \
+        type *y = at[0];                                                        \
+        const uint8_t *condition = at[1];                                       \
+        const type *a = at[2], *b = at[3];                                      \
+        int64_t sy = stride[0], sc = stride[1], sa = stride[2], sb = stride[3]; \
+        if (sy == 1 && sc == 1 && sa == 1 && sb == 1) {                         \
+            TD_INDEPENDENT                                                      \
+            for (int64_t i = 0; i < count; i++) {                               \
+                type first = a[i], second = b[i];                               \
+                y[i] = condition[i] ? first : second;                           \
+            }                                                                   \
+        } else if (sy == 1 && sc == 1 && sa == 1 && sb == 0) {                  \
+            type second = *b;                                                   \
+            TD_INDEPENDENT                                                      \
+            for (int64_t i = 0; i < count; i++) {                               \
+                type first = a[i];                                              \
+                y[i] = condition[i] ? first : second;                           \
+            }                                                                   \
+        } else if (sy == 1 && sc == 1 && sa == 0 && sb == 1) {                  \
+            type first = *a;                                                    \
+            TD_INDEPENDENT                                                      \
+            for (int64_t i = 0; i < count; i++) {                               \
+                type second = b[i];                                             \
+                y[i] = condition[i] ? first : second;                           \
+            }                                                                   \
+        } else {                                                                \
+            for (int64_t i = 0; i < count; i++)                                 \
+                y[i * sy] = condition[i * sc] ? a[i * sa] : b[i * sb];          \
+        }                                                                       \
     }
 WHERE(where_1, uint8_t)
 WHERE(where_4, uint32_t)

@@ -12,8 +12,8 @@
 /* How BLAS is to read an operand. */
 struct matrix {
     const void *data;
-    bool turned;  /* stored by columns */
-    int lead;     /* distance between rows, or between columns if turned */
+    bool turned; /* stored by columns */
+    int lead;    /* distance between rows, or between columns if turned */
 };
 
 /* Copies of operands that BLAS cannot read, for one thread: grows to the largest that it has seen and stays. Only

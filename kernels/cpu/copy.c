@@ -29,22 +29,22 @@ static td_inner *const convert[TD_DTYPE_LIMIT][TD_DTYPE_LIMIT] = {
 /* ---- the same dtype: bytes are moved ---- */
 
 /* By the bytes of an element. A run of one repeated element is what fill_ and expanded tensors bring. */
-#define MOVE(name, type)                                                          \
-    static void name(int64_t count, void *const *at, const int64_t *stride)       \
-    {                                                                             \
-        type *y = at[0];                                                          \
-        const type *x = at[1];                                                    \
-        int64_t sy = stride[0], sx = stride[1];                                   \
-        if (sy == 1 && sx == 1) {                                                 \
-            memcpy(y, x, (size_t)count * sizeof *y);                              \
-        } else if (sy == 1 && sx == 0) {                                          \
-            type element = *x;                                                    \
-            for (int64_t i = 0; i < count; i++)                                   \
-                y[i] = element;                                                   \
-        } else {                                                                  \
-            for (int64_t i = 0; i < count; i++)                                   \
-                y[i * sy] = x[i * sx];                                            \
-        }                                                                         \
+#define MOVE(name, type)                                                    \
+    static void name(int64_t count, void *const *at, const int64_t *stride) \
+    {                                                                       \
+        type *y = at[0];                                                    \
+        const type *x = at[1];                                              \
+        int64_t sy = stride[0], sx = stride[1];                             \
+        if (sy == 1 && sx == 1) {                                           \
+            memcpy(y, x, (size_t)count * sizeof *y);                        \
+        } else if (sy == 1 && sx == 0) {                                    \
+            type element = *x;                                              \
+            for (int64_t i = 0; i < count; i++)                             \
+                y[i] = element;                                             \
+        } else {                                                            \
+            for (int64_t i = 0; i < count; i++)                             \
+                y[i * sy] = x[i * sx];                                      \
+        }                                                                   \
     }
 MOVE(move_1, uint8_t)
 MOVE(move_4, uint32_t)
@@ -56,8 +56,9 @@ static void plane_turned(const struct td_loop *loop, char *const *at, const void
 {
     (void)data;
     int last = loop->rank - 1;
-    TD_CPU(turn)(loop->size[0], at[1], loop->stride[1][last], at[0], loop->stride[0][last - 1], loop->shape[last],
-                 loop->shape[last - 1]);
+    TD_CPU(turn)
+    (loop->size[0], at[1], loop->stride[1][last], at[0], loop->stride[0][last - 1], loop->shape[last],
+     loop->shape[last - 1]);
 }
 
 /* The target is dense along the run and the source along the dimension beside it. */

@@ -15,8 +15,7 @@ bool TD_CPU(indices_fit)(struct td_launch *launch, const struct td_operand *inde
     do {
         int64_t value = data[offset];
         if (value < 0 || value >= size) {
-            launch->fault =
-                (struct td_fault){.code = TD_E_INDEX, .value = value, .size = size, .position = position};
+            launch->fault = (struct td_fault){.code = TD_E_INDEX, .value = value, .size = size, .position = position};
             return false;
         }
         position++;

@@ -151,29 +151,29 @@ static void plane_strips(const struct td_loop *loop, char *const *at, const void
 /* y (columns, rows) = x (rows, columns) turned, both dense along their last dimension: a block of one cache line
  * square is read by whole lines into a buffer and leaves it by whole lines, so that power-of-two strides, which put
  * all lines of a column in one set of L1, cost nothing. */
-#define TURN(name, type, edge)                                                                          \
+#define TURN(name, type, edge)                                                                                  \
     static void name(const type *x, int64_t x_stride, type *y, int64_t y_stride, int64_t rows, int64_t columns) \
-    {                                                                                                   \
-        type block[edge][edge];                                                                         \
-        for (int64_t r0 = 0; r0 < rows; r0 += edge) {                                                   \
-            int64_t height = rows - r0 < edge ? rows - r0 : edge;                                       \
-            for (int64_t c0 = 0; c0 < columns; c0 += edge) {                                            \
-                int64_t width = columns - c0 < edge ? columns - c0 : edge;                              \
-                const type *from = x + r0 * x_stride + c0;                                              \
-                type *to = y + c0 * y_stride + r0;                                                      \
-                if (width == edge && height == edge) {                                                  \
-                    for (int r = 0; r < edge; r++)                                                      \
-                        for (int c = 0; c < edge; c++)                                                  \
-                            block[c][r] = from[r * x_stride + c];                                       \
-                    for (int c = 0; c < edge; c++)                                                      \
-                        memcpy(to + c * y_stride, block[c], sizeof block[c]);                           \
-                    continue;                                                                           \
-                }                                                                                       \
-                for (int64_t c = 0; c < width; c++)                                                     \
-                    for (int64_t r = 0; r < height; r++)                                                \
-                        to[c * y_stride + r] = from[r * x_stride + c];                                  \
-            }                                                                                           \
-        }                                                                                               \
+    {                                                                                                           \
+        type block[edge][edge];                                                                                 \
+        for (int64_t r0 = 0; r0 < rows; r0 += edge) {                                                           \
+            int64_t height = rows - r0 < edge ? rows - r0 : edge;                                               \
+            for (int64_t c0 = 0; c0 < columns; c0 += edge) {                                                    \
+                int64_t width = columns - c0 < edge ? columns - c0 : edge;                                      \
+                const type *from = x + r0 * x_stride + c0;                                                      \
+                type *to = y + c0 * y_stride + r0;                                                              \
+                if (width == edge && height == edge) {                                                          \
+                    for (int r = 0; r < edge; r++)                                                              \
+                        for (int c = 0; c < edge; c++)                                                          \
+                            block[c][r] = from[r * x_stride + c];                                               \
+                    for (int c = 0; c < edge; c++)                                                              \
+                        memcpy(to + c * y_stride, block[c], sizeof block[c]);                                   \
+                    continue;                                                                                   \
+                }                                                                                               \
+                for (int64_t c = 0; c < width; c++)                                                             \
+                    for (int64_t r = 0; r < height; r++)                                                        \
+                        to[c * y_stride + r] = from[r * x_stride + c];                                          \
+            }                                                                                                   \
+        }                                                                                                       \
     }
 TURN(turn_1, uint8_t, 64)
 TURN(turn_4, uint32_t, 16)

@@ -54,59 +54,59 @@ static inline bool td_step_index(int rank, const int64_t *shape, int64_t *index,
 }
 
 /* A td_inner of one source: y = expression in x. */
-#define TD_UNARY_INNER(name, source, target, expression)                          \
-    static void name(int64_t count, void *const *at, const int64_t *stride)       \
-    {                                                                             \
-        target *y = at[0];                                                        \
-        const source *px = at[1];                                                 \
-        int64_t sy = stride[0], sx = stride[1];                                   \
-        if (sy == 1 && sx == 1) {                                                 \
-            TD_INDEPENDENT                                                        \
-            for (int64_t i = 0; i < count; i++) {                                 \
-                source x = px[i];                                                 \
-                y[i] = expression;                                                \
-            }                                                                     \
-            return;                                                               \
-        }                                                                         \
-        for (int64_t i = 0; i < count; i++) {                                     \
-            source x = px[i * sx];                                                \
-            y[i * sy] = expression;                                               \
-        }                                                                         \
+#define TD_UNARY_INNER(name, source, target, expression)                    \
+    static void name(int64_t count, void *const *at, const int64_t *stride) \
+    {                                                                       \
+        target *y = at[0];                                                  \
+        const source *px = at[1];                                           \
+        int64_t sy = stride[0], sx = stride[1];                             \
+        if (sy == 1 && sx == 1) {                                           \
+            TD_INDEPENDENT                                                  \
+            for (int64_t i = 0; i < count; i++) {                           \
+                source x = px[i];                                           \
+                y[i] = expression;                                          \
+            }                                                               \
+            return;                                                         \
+        }                                                                   \
+        for (int64_t i = 0; i < count; i++) {                               \
+            source x = px[i * sx];                                          \
+            y[i * sy] = expression;                                         \
+        }                                                                   \
     }
 
 /* A td_inner of two sources: y = expression in a and b. The runs that broadcasting brings have loops of their own. */
-#define TD_BINARY_INNER(name, source, target, expression)                         \
-    static void name(int64_t count, void *const *at, const int64_t *stride)       \
-    {                                                                             \
-        target *y = at[0];                                                        \
-        const source *pa = at[1], *pb = at[2];                                    \
-        int64_t sy = stride[0], sa = stride[1], sb = stride[2];                   \
-        if (sy == 1 && sa == 1 && sb == 1) {                                      \
-            TD_INDEPENDENT                                                        \
-            for (int64_t i = 0; i < count; i++) {                                 \
-                source a = pa[i], b = pb[i];                                      \
-                y[i] = expression;                                                \
-            }                                                                     \
-        } else if (sy == 1 && sa == 1 && sb == 0) {                               \
-            source b = *pb;                                                       \
-            TD_INDEPENDENT                                                        \
-            for (int64_t i = 0; i < count; i++) {                                 \
-                source a = pa[i];                                                 \
-                y[i] = expression;                                                \
-            }                                                                     \
-        } else if (sy == 1 && sa == 0 && sb == 1) {                               \
-            source a = *pa;                                                       \
-            TD_INDEPENDENT                                                        \
-            for (int64_t i = 0; i < count; i++) {                                 \
-                source b = pb[i];                                                 \
-                y[i] = expression;                                                \
-            }                                                                     \
-        } else {                                                                  \
-            for (int64_t i = 0; i < count; i++) {                                 \
-                source a = pa[i * sa], b = pb[i * sb];                            \
-                y[i * sy] = expression;                                           \
-            }                                                                     \
-        }                                                                         \
+#define TD_BINARY_INNER(name, source, target, expression)                   \
+    static void name(int64_t count, void *const *at, const int64_t *stride) \
+    {                                                                       \
+        target *y = at[0];                                                  \
+        const source *pa = at[1], *pb = at[2];                              \
+        int64_t sy = stride[0], sa = stride[1], sb = stride[2];             \
+        if (sy == 1 && sa == 1 && sb == 1) {                                \
+            TD_INDEPENDENT                                                  \
+            for (int64_t i = 0; i < count; i++) {                           \
+                source a = pa[i], b = pb[i];                                \
+                y[i] = expression;                                          \
+            }                                                               \
+        } else if (sy == 1 && sa == 1 && sb == 0) {                         \
+            source b = *pb;                                                 \
+            TD_INDEPENDENT                                                  \
+            for (int64_t i = 0; i < count; i++) {                           \
+                source a = pa[i];                                           \
+                y[i] = expression;                                          \
+            }                                                               \
+        } else if (sy == 1 && sa == 0 && sb == 1) {                         \
+            source a = *pa;                                                 \
+            TD_INDEPENDENT                                                  \
+            for (int64_t i = 0; i < count; i++) {                           \
+                source b = pb[i];                                           \
+                y[i] = expression;                                          \
+            }                                                               \
+        } else {                                                            \
+            for (int64_t i = 0; i < count; i++) {                           \
+                source a = pa[i * sa], b = pb[i * sb];                      \
+                y[i * sy] = expression;                                     \
+            }                                                               \
+        }                                                                   \
     }
 
 #endif

@@ -52,8 +52,9 @@ static void each_square(struct td_launch *launch)
         seen[k].data = launch->in[k].data;
         broadcast(&launch->in[k], launch->out.rank, launch->out.shape, seen[k].stride);
     }
-    TD_CPU(iterate)(launch->out.dtype == TD_F32 ? each_square_f32 : each_square_f64, 3,
-                    (const struct td_operand *[]){&launch->out, &seen[0], &seen[1]});
+    TD_CPU(iterate)
+    (launch->out.dtype == TD_F32 ? each_square_f32 : each_square_f64, 3,
+     (const struct td_operand *[]){&launch->out, &seen[0], &seen[1]});
 }
 
 void TD_CPU(mse_loss)(struct td_launch *launch)

@@ -91,8 +91,7 @@ static void integers(const struct batch *batch, const struct td_launch *launch, 
     int64_t drawn[2 * BATCH];
     for (int j = 0; j < BATCH; j++)
         for (int k = 0; k < 2; k++)
-            drawn[2 * j + k] =
-                td_integer_between(a->low, range, batch->word[2 * k][j], batch->word[2 * k + 1][j]);
+            drawn[2 * j + k] = td_integer_between(a->low, range, batch->word[2 * k][j], batch->word[2 * k + 1][j]);
     float *floats = to;
     double *doubles = to;
     if (launch->out.dtype == TD_I64)

@@ -47,19 +47,19 @@ void TD_CPU(strided_write)(struct td_launch *launch)
 }
 
 /* A run of additions in their order: the window may come back to an element, even inside the run. */
-#define ADD_RUN(name, type)                                                                             \
-    static void name(int64_t count, void *target, int64_t step, const void *value, int64_t value_step)  \
-    {                                                                                                   \
-        type *y = target;                                                                               \
-        const type *x = value;                                                                          \
-        if (step == 1 && value_step == 1) {                                                             \
-            TD_INDEPENDENT                                                                              \
-            for (int64_t i = 0; i < count; i++)                                                         \
-                y[i] += x[i];                                                                           \
-        } else {                                                                                        \
-            for (int64_t i = 0; i < count; i++)                                                         \
-                y[i * step] += x[i * value_step];                                                       \
-        }                                                                                               \
+#define ADD_RUN(name, type)                                                                            \
+    static void name(int64_t count, void *target, int64_t step, const void *value, int64_t value_step) \
+    {                                                                                                  \
+        type *y = target;                                                                              \
+        const type *x = value;                                                                         \
+        if (step == 1 && value_step == 1) {                                                            \
+            TD_INDEPENDENT                                                                             \
+            for (int64_t i = 0; i < count; i++)                                                        \
+                y[i] += x[i];                                                                          \
+        } else {                                                                                       \
+            for (int64_t i = 0; i < count; i++)                                                        \
+                y[i * step] += x[i * value_step];                                                      \
+        }                                                                                              \
     }
 ADD_RUN(add_i64, uint64_t)
 ADD_RUN(add_f32, float)
