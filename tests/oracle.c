@@ -174,20 +174,14 @@ static void oracle_where(struct oracle_call *c)
     }
 }
 
-static void oracle_clone(struct oracle_call *c)
-{
-    copy_all(c->out, &c->in[0]);
-}
-
-static void oracle_to(struct oracle_call *c)
-{
-    copy_all(c->out, &c->in[0]);
-}
-
-static void oracle_fill_(struct oracle_call *c)
-{
-    copy_all(c->out, &c->in[1]);
-}
+#define ORACLE_COPY(name, source)                    \
+    static void oracle_##name(struct oracle_call *c) \
+    {                                                \
+        copy_all(c->out, &c->in[source]);            \
+    }
+ORACLE_COPY(clone, 0)
+ORACLE_COPY(to, 0)
+ORACLE_COPY(fill_, 1)
 
 /* ---- creation ---- */
 
@@ -201,20 +195,14 @@ static void fill(struct oracle_call *c, struct td_number number)
     copy_all(c->out, &value);
 }
 
-static void oracle_from(struct oracle_call *c)
-{
-    fill(c, (struct td_number){.category = TD_INTEGER, .i = 0});
-}
-
-static void oracle_zeros(struct oracle_call *c)
-{
-    fill(c, (struct td_number){.category = TD_INTEGER, .i = 0});
-}
-
-static void oracle_ones(struct oracle_call *c)
-{
-    fill(c, (struct td_number){.category = TD_INTEGER, .i = 1});
-}
+#define ORACLE_FILL(name, value)                                         \
+    static void oracle_##name(struct oracle_call *c)                     \
+    {                                                                    \
+        fill(c, (struct td_number){.category = TD_INTEGER, .i = value}); \
+    }
+ORACLE_FILL(from, 0)
+ORACLE_FILL(zeros, 0)
+ORACLE_FILL(ones, 1)
 
 static void oracle_full(struct oracle_call *c)
 {
@@ -496,7 +484,6 @@ static void oracle_strided_add(struct oracle_call *c)
 }
 
 /* ---- the table: an op without a meaning does not link ---- */
-
 /* Of oracle_steps.c. */
 oracle_function oracle_sgd_step_, oracle_adam_step_;
 
