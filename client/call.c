@@ -110,8 +110,7 @@ static bool accepted(struct call *c)
                                             .failure = &c->failure};
         if (td_infer(&c->inferred) == TD_E_OK && c->recording)
             autograd_check_write(c->op, c->entries, c->given->in_count, &c->failure);
-        if (!c->failure.code && c->given->requires_grad &&
-            td_dtype_category(c->inferred.out.dtype) != TD_FLOATING) {
+        if (!c->failure.code && c->given->requires_grad && td_dtype_category(c->inferred.out.dtype) != TD_FLOATING) {
             td_fail(&c->failure, TD_E_DTYPE, "%s: %s has no gradients", c->op->name,
                     td_dtype_name(c->inferred.out.dtype));
             td_hint(&c->failure, "Give .dtype = TD_F32, or leave .requires_grad out.");

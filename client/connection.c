@@ -56,10 +56,8 @@ static bool wait_for(int fd, short events, int timeout_ms)
 static bool send_hello(int fd, uint64_t life)
 {
     uint8_t frame[TD_FRAME_HEADER + TD_HELLO_MAX];
-    struct td_hello hello = {.version_min = TD_PROTOCOL_MIN,
-                             .version_max = TD_PROTOCOL_MAX,
-                             .ops_hash = td_ops_hash(),
-                             .life = life};
+    struct td_hello hello = {
+        .version_min = TD_PROTOCOL_MIN, .version_max = TD_PROTOCOL_MAX, .ops_hash = td_ops_hash(), .life = life};
     snprintf(hello.program, sizeof hello.program, "%s", program_invocation_short_name);
     size_t bytes = td_hello_encode(&hello, frame + TD_FRAME_HEADER);
     td_write_be32(frame, (uint32_t)bytes);

@@ -118,7 +118,7 @@ struct wait {
 };
 
 struct connection {
-    int fd; /* -1: closed */
+    int fd;         /* -1: closed */
     uint32_t epoch; /* counts losses, so that a waiter knows that its reply will not come */
     uint64_t life;
     uint8_t *out; /* the frame in the making, with its length and ack; 0 used: not begun */
@@ -196,7 +196,8 @@ struct td_session {
 /* Takes the lock. A session of before a fork is dead from here on. */
 void session_enter(struct td_session *s);
 void session_leave(struct td_session *s);
-/* The connection ended: everything on it is lost; connects anew. why ends up in the error if the daemon has no other. */
+/* The connection ended: everything on it is lost; connects anew. why ends up in the error if the daemon has no other.
+ */
 void session_lost(struct td_session *s, const char *why);
 /* Waits, prints the error that stands and returns its code: what td_close does first. */
 int session_last_error(struct td_session *s);
@@ -245,8 +246,8 @@ struct td_optimizer {
     td_session *session; /* NULL: closed before */
     struct td_optimizer *next;
     bool adam;
-    uint16_t count; /* parameters */
-    uint16_t states; /* state tensors of each */
+    uint16_t count;      /* parameters */
+    uint16_t states;     /* state tensors of each */
     td_operand *tensors; /* parameters, then each list of states, then the counts */
     union {
         struct td_sgd_step__attrs sgd;

@@ -67,7 +67,8 @@ static void add_line(struct text *t, const char *format, ...)
 
 static double real_at(const struct printer *p, int64_t index)
 {
-    return p->meta->dtype == TD_F32 ? (double)((const float *)p->elements)[index] : ((const double *)p->elements)[index];
+    return p->meta->dtype == TD_F32 ? (double)((const float *)p->elements)[index]
+                                    : ((const double *)p->elements)[index];
 }
 
 /* C prints -nan where Python prints nan. */

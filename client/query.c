@@ -159,9 +159,9 @@ td_tensor td_name_at(td_origin origin, td_tensor x, const char *name)
 
 /* ---- the functions without a call site ---- */
 
-#define PLAIN(result, name)           \
-    result(td_##name)(td_tensor x)    \
-    {                                 \
+#define PLAIN(result, name)                       \
+    result(td_##name)(td_tensor x)                \
+    {                                             \
         return td_##name##_at((td_origin){0}, x); \
     }
 

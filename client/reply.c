@@ -182,7 +182,7 @@ static bool is_data(const uint8_t *frame, size_t have)
 bool reply_take(struct td_session *s, struct td_failure *failure, bool *goodbye)
 {
     struct connection *c = &s->wire;
-    while (c->in_to - c->in_from >= TD_FRAME_HEADER + 2 && !c->sink_left) {
+    while (c->in_to - c->in_from >= TD_FRAME_HEADER && !c->sink_left) {
         const uint8_t *at = c->in + c->in_from;
         size_t have = c->in_to - c->in_from - TD_FRAME_HEADER, used;
         size_t length = (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
@@ -192,6 +192,8 @@ bool reply_take(struct td_session *s, struct td_failure *failure, bool *goodbye)
         at += TD_FRAME_HEADER;
         if (!fits) {
             used = 0;
+        } else if (have < 2) {
+            break;
         } else if (is_data(at, have)) {
             used = take_data(s, at, have, length, &fits);
             if (used == 0)

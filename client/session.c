@@ -20,9 +20,9 @@ static struct td_session *all;
 /* Locks may be held by threads that the child does not have, and tables be half changed: both start anew. */
 static void in_child(void)
 {
-    static const struct td_failure forked = {
-        TD_E_FORKED, "the session was opened before fork and belongs to the parent process",
-        "Open a session of its own in the child."};
+    static const struct td_failure forked = {TD_E_FORKED,
+                                             "the session was opened before fork and belongs to the parent process",
+                                             "Open a session of its own in the child."};
     pthread_mutex_init(&all_lock, NULL);
     for (struct td_session *s = all; s; s = s->next) {
         pthread_mutex_init(&s->lock, NULL);

@@ -107,7 +107,8 @@ typedef struct td_error_info {
 TD_API const td_error_info *td_error(td_session *s);
 /* The same wait, and no error stands any more. Failed tensors stay failed. */
 TD_API void td_clear_error(td_session *s);
-/* Whether nothing is known against the tensor; never waits, so an error that only the daemon sees shows after a read. */
+/* Whether nothing is known against the tensor; never waits, so an error that only the daemon sees shows after a read.
+ */
 TD_API bool td_ok(td_tensor x);
 /* "shape" for TD_E_SHAPE; "?" for a code that does not exist. */
 TD_API const char *td_code_name(int code);
@@ -177,9 +178,9 @@ TD_API td_tensor td_name(td_tensor x, const char *name);
 
 /* A guard at the top of a block; use TD_SCOPE and TD_NO_GRAD. */
 typedef struct td_guard {
-    td_session *session;                      /* NULL: ended already, by td_close */
-    struct td_guard *outer, *session_outer;   /* of this thread; of this session */
-    uint32_t first;                           /* the handles it holds are a list; 0: none */
+    td_session *session;                    /* NULL: ended already, by td_close */
+    struct td_guard *outer, *session_outer; /* of this thread; of this session */
+    uint32_t first;                         /* the handles it holds are a list; 0: none */
     int32_t kind;
 } td_guard;
 TD_API td_guard *td_scope_begin(td_session *s, td_guard *guard);
@@ -216,8 +217,7 @@ struct td_sgd_keywords {
 };
 /* Stochastic gradient descent. Keywords: .lr (0.001), .momentum (0), .dampening (0), .weight_decay (0), .nesterov.
  * Never NULL; to be freed with td_optimizer_free. */
-TD_API td_optimizer *td_sgd(td_session *s, td_list parameters,
-                            const struct td_sgd_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_optimizer *td_sgd(td_session *s, td_list parameters, const struct td_sgd_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_optimizer *td_sgd_at(td_origin origin, td_session *s, td_list parameters,
                                const struct td_sgd_keywords *keywords);
 struct td_adam_keywords {
@@ -303,17 +303,20 @@ TD_API int td_sync_at(td_origin origin, td_session *s);
 #define td_step(optimizer) td_step_at(TD_HERE(0), optimizer)
 #define td_zero_grad(optimizer) td_zero_grad_at(TD_HERE(0), optimizer)
 #define td_sync(s) td_sync_at(TD_HERE(0), s)
-#define td_from(s, ...) \
-    TD_WITH_KEYWORDS(td_tensor, td_from_at(TD_HERE(0), &(const struct td_from_arguments){ \
-        .shape = {.count = -2}, .requires_grad = false, .session = s, __VA_ARGS__}))
-#define td_backward(loss, ...) \
-    TD_DO_WITH_KEYWORDS(td_backward_at(TD_HERE(TD_FRESH(#loss, 0)), loss, \
-                                       TD_KEYWORDS(td_backward, .retain_graph = false, .td_keywords_only = 0, __VA_ARGS__)))
-#define td_sgd(s, parameters, ...) \
+#define td_from(s, ...)                                           \
+    TD_WITH_KEYWORDS(                                             \
+        td_tensor,                                                \
+        td_from_at(TD_HERE(0), &(const struct td_from_arguments){ \
+                                   .shape = {.count = -2}, .requires_grad = false, .session = s, __VA_ARGS__}))
+#define td_backward(loss, ...)                            \
+    TD_DO_WITH_KEYWORDS(                                  \
+        td_backward_at(TD_HERE(TD_FRESH(#loss, 0)), loss, \
+                       TD_KEYWORDS(td_backward, .retain_graph = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_sgd(s, parameters, ...)                                        \
     TD_WITH_KEYWORDS(td_optimizer *, td_sgd_at(TD_HERE(0), s, parameters, \
                                                TD_KEYWORDS(td_sgd, .lr = 0.001, .td_keywords_only = 0, __VA_ARGS__)))
-#define td_adam(s, parameters, ...) \
-    TD_WITH_KEYWORDS(td_optimizer *, td_adam_at(TD_HERE(0), s, parameters, \
+#define td_adam(s, parameters, ...)                                                                             \
+    TD_WITH_KEYWORDS(td_optimizer *, td_adam_at(TD_HERE(0), s, parameters,                                      \
                                                 TD_KEYWORDS(td_adam, .lr = 0.001, .beta1 = 0.9, .beta2 = 0.999, \
                                                             .eps = 1e-8, .td_keywords_only = 0, __VA_ARGS__)))
 #endif

@@ -185,10 +185,12 @@ static void the_first_error_stands(void **state)
 {
     (void)state;
     td_tensor x = td_ones(s, TD_SHAPE(4)), bad = td_from(s, (const int64_t[]){0, 9}, TD_I64, TD_SHAPE(2));
-    td_index_select(x, 0, bad); const char *line = HERE; /* only the daemon can know */
+    td_index_select(x, 0, bad);
+    const char *line = HERE; /* only the daemon can know */
     td_matmul(x, x);
     expect_error(TD_E_INDEX, "9", line);
-    td_matmul(x, x); line = HERE;
+    td_matmul(x, x);
+    line = HERE;
     td_index_select(x, 0, bad);
     expect_error(TD_E_SHAPE, "matmul", line);
     assert_int_equal(td_error(s)->code, TD_E_OK);
@@ -347,8 +349,7 @@ static void prints_as_pytorch(void **state)
     expect_text(td_from(s, (const float[]){1, -INFINITY, 1000}, TD_F32, TD_SHAPE(3, 1)),
                 "tensor([[   1.],\n        [ -inf],\n        [1000.]])");
     expect_text(td_from(s, (const bool[]){true, false}, TD_BOOL, TD_SHAPE(2)), "tensor([ True, False])");
-    expect_text(td_arange(s, 0, 2000),
-                "tensor([   0,    1,    2,  ..., 1997, 1998, 1999])");
+    expect_text(td_arange(s, 0, 2000), "tensor([   0,    1,    2,  ..., 1997, 1998, 1999])");
     expect_text(td_zeros(s, TD_SHAPE(0, 3), .dtype = TD_F64), "tensor([], size=(0, 3), dtype=torch.float64)");
     expect_text(td_full(s, TD_SHAPE(), 2.5, .requires_grad = true), "tensor(2.5000, requires_grad=True)");
     td_tensor w = td_ones(s, TD_SHAPE(2), .requires_grad = true);
@@ -408,15 +409,21 @@ static int compile(const char *flags, const char *body)
 static void keywords_are_given_by_name(void **state)
 {
     (void)state;
-    const char *const right[] = {"return td_sum(x);", "return td_sum(x, .keepdim = true, .dims = TD_DIMS(0, 1));",
+    const char *const right[] = {"return td_sum(x);",
+                                 "return td_sum(x, .keepdim = true, .dims = TD_DIMS(0, 1));",
                                  "return td_zeros(s, TD_SHAPE(), .requires_grad = true);",
                                  "return td_sum(td_sum(td_sum(x, .keepdim = 1), .dims = TD_DIMS(1)));",
                                  "const bool b = true; const float l = 1; return td_mul(td_mul(x, b), td_mul(x, l));",
                                  "return td_from(s, (const float[]){1, 2}, TD_F32, TD_SHAPE(2), .requires_grad = 1);"};
-    const char *const wrong[] = {"return td_sum(x, 1);", "return td_sum(x, TD_DIMS(1));", "return td_sum(x, true);",
-                                 "return td_zeros(s, TD_SHAPE(1), TD_F32);", "td_backward(x, true); return x;",
-                                 "td_sgd(s, TD_LIST(x), 0.1); return x;", "return td_mul(x, x, x);",
-                                 "return td_from(s, &x, TD_F32, TD_SHAPE(2), true);", "return td_mul(x, s);"};
+    const char *const wrong[] = {"return td_sum(x, 1);",
+                                 "return td_sum(x, TD_DIMS(1));",
+                                 "return td_sum(x, true);",
+                                 "return td_zeros(s, TD_SHAPE(1), TD_F32);",
+                                 "td_backward(x, true); return x;",
+                                 "td_sgd(s, TD_LIST(x), 0.1); return x;",
+                                 "return td_mul(x, x, x);",
+                                 "return td_from(s, &x, TD_F32, TD_SHAPE(2), true);",
+                                 "return td_mul(x, s);"};
     for (size_t k = 0; k < sizeof right / sizeof *right; k++) {
         if (compile("-std=gnu11 -O0 -Wall -Wextra -Werror -Wshadow", right[k]) ||
             compile("-std=gnu11 -O2 -Wall -Wextra -Werror", right[k]))
@@ -430,12 +437,17 @@ static void keywords_are_given_by_name(void **state)
 int main(void)
 {
 #define WITH_SESSION(test) cmocka_unit_test_setup_teardown(test, open_session, close_session)
-    const struct CMUnitTest tests[] = {
-        WITH_SESSION(nested_calls_leave_nothing), WITH_SESSION(scopes_end_with_their_block),
-        WITH_SESSION(a_session_may_close_inside_a_scope), WITH_SESSION(errors_are_values),
-        WITH_SESSION(the_first_error_stands), cmocka_unit_test(no_daemon_is_an_error_like_others),
-        WITH_SESSION(a_fork_has_no_part_in_the_session), WITH_SESSION(leaves_are_guarded),
-        WITH_SESSION(optimisers_step), WITH_SESSION(prints_as_pytorch), WITH_SESSION(threads_share_a_session),
-        cmocka_unit_test(keywords_are_given_by_name)};
+    const struct CMUnitTest tests[] = {WITH_SESSION(nested_calls_leave_nothing),
+                                       WITH_SESSION(scopes_end_with_their_block),
+                                       WITH_SESSION(a_session_may_close_inside_a_scope),
+                                       WITH_SESSION(errors_are_values),
+                                       WITH_SESSION(the_first_error_stands),
+                                       cmocka_unit_test(no_daemon_is_an_error_like_others),
+                                       WITH_SESSION(a_fork_has_no_part_in_the_session),
+                                       WITH_SESSION(leaves_are_guarded),
+                                       WITH_SESSION(optimisers_step),
+                                       WITH_SESSION(prints_as_pytorch),
+                                       WITH_SESSION(threads_share_a_session),
+                                       cmocka_unit_test(keywords_are_given_by_name)};
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -126,7 +126,7 @@ int main(int argc, char **argv)
         {0}};
     static const struct argp argp = {
         known, take_option, "COMMAND", "Asks a running tensord.\vCommands:\n  status   what it holds, and for whom",
-        NULL, NULL, NULL};
+        NULL,  NULL,        NULL};
     struct options options = {0};
     if (argp_parse(&argp, argc, argv, 0, NULL, &options))
         return EXIT_FAILURE;

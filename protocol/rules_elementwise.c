@@ -1,0 +1,164 @@
+/* Shapes and layouts of elementwise results and of writes: broadcasting, and the order of dimensions that ATen's
+ * TensorIterator gives. SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "protocol/rules.h"
+
+/* The shape that all inputs broadcast to. */
+int rule_broadcast(struct td_inference *i, int *rank, int64_t *shape)
+{
+    *rank = 0;
+    for (int k = 0; k < i->in_count; k++) {
+        if (td_broadcast(*rank, shape, i->in[k].rank, i->in[k].shape, rank, shape))
+            continue;
+        char a[TD_SHAPE_TEXT], b[TD_SHAPE_TEXT];
+        td_fail(i->failure, TD_E_SHAPE, "%s: shapes %s and %s do not fit together", i->op->name,
+                td_shape_text(*rank, shape, a, sizeof a), rule_text(&i->in[k], b));
+        return td_hint(i->failure, "Compared from the last dimension, sizes are equal or one of them is 1.");
+    }
+    return TD_E_OK;
+}
+
+/* Strides of in, as it is seen when broadcast to rank dimensions. */
+static void broadcast_strides(const struct td_meta *in, int rank, const int64_t *shape, int64_t *stride)
+{
+    int added = rank - in->rank;
+    for (int d = 0; d < rank; d++)
+        stride[d] = d < added || (in->shape[d - added] == 1 && shape[d] != 1) ? 0 : in->stride[d - added];
+}
+
+/* 1: dimension a belongs outside b, -1: inside, 0: cannot be told (ATen's TensorIterator::reorder_dimensions). */
+static int compare_dims(int count, int64_t (*strides)[TD_RANK_MAX], const int64_t *shape, int a, int b)
+{
+    for (int k = 0; k < count; k++) {
+        int64_t sa = strides[k][a], sb = strides[k][b];
+        if (sa == 0 || sb == 0)
+            continue;
+        if (sa != sb)
+            return sa < sb ? -1 : 1;
+        if (shape[a] > shape[b])
+            return 1;
+    }
+    return 0;
+}
+
+/* Dimensions from the innermost out, as ATen sorts them: by insertion, since not every two can be compared. */
+static void sort_dims(int count, int64_t (*strides)[TD_RANK_MAX], int rank, const int64_t *shape, int *perm)
+{
+    for (int d = 0; d < rank; d++)
+        perm[d] = rank - 1 - d;
+    for (int d = 1; d < rank; d++) {
+        int moving = d;
+        for (int at = d - 1; at >= 0; at--) {
+            int order = compare_dims(count, strides, shape, perm[at], perm[moving]);
+            if (order < 0)
+                break;
+            if (order > 0) {
+                int swap = perm[at];
+                perm[at] = perm[moving];
+                perm[moving] = swap;
+                moving = at;
+            }
+        }
+    }
+}
+
+/* The dense layout that follows the inputs' order of dimensions, as TensorIterator gives it. */
+void rule_follow_layout(struct td_inference *i)
+{
+    struct td_meta *out = &i->out;
+    int64_t strides[3][TD_RANK_MAX];
+    int perm[TD_RANK_MAX];
+    bool all_contiguous = true, same_dense = true, row_major = true;
+    for (int k = 0; k < i->in_count; k++) { /* at most three: where */
+        /* rsub is sub with its operands exchanged: the second one comes first where they are of two minds. */
+        const struct td_meta *in = &i->in[i->op->id == TD_OP_rsub ? i->in_count - 1 - k : k];
+        bool same_shape = td_meta_same_shape(in, out);
+        all_contiguous &= same_shape && td_meta_is_contiguous(in);
+        same_dense &=
+            same_shape && td_meta_is_dense(in) && !memcmp(in->stride, i->in[0].stride, in->rank * sizeof *in->stride);
+        broadcast_strides(in, out->rank, out->shape, strides[k]);
+    }
+    if (all_contiguous)
+        return;
+    if (same_dense) {
+        memcpy(out->stride, i->in[0].stride, out->rank * sizeof *out->stride);
+        return;
+    }
+    sort_dims(i->in_count, strides, out->rank, out->shape, perm);
+    for (int d = 0; d < out->rank; d++)
+        row_major &= perm[d] == out->rank - 1 - d;
+    if (row_major)
+        return;
+    int64_t step = 1;
+    for (int d = 0; d < out->rank; d++) { /* a size of 0 makes strides of 0 here, unlike elsewhere */
+        out->stride[perm[d]] = step;
+        step *= out->shape[perm[d]];
+    }
+}
+
+/* A copy keeps dense strides as they are, of others the order of dimensions. */
+static int copied(struct td_inference *i)
+{
+    const struct td_meta *x = &i->in[0];
+    int perm[TD_RANK_MAX], failed = rule_fresh(i, x->rank, x->shape);
+    if (failed)
+        return failed;
+    if (td_meta_is_dense(x)) {
+        memcpy(i->out.stride, x->stride, x->rank * sizeof *x->stride);
+        return TD_E_OK;
+    }
+    int64_t strides[1][TD_RANK_MAX], step = 1;
+    memcpy(strides[0], x->stride, sizeof strides[0]);
+    sort_dims(1, strides, x->rank, x->shape, perm);
+    for (int d = 0; d < x->rank; d++) {
+        i->out.stride[perm[d]] = step;
+        step *= x->shape[perm[d]] > 1 ? x->shape[perm[d]] : 1;
+    }
+    return TD_E_OK;
+}
+
+int td_shape_elementwise(struct td_inference *i)
+{
+    if (i->op->id == TD_OP_clone || i->op->id == TD_OP_to)
+        return copied(i);
+    int64_t shape[TD_RANK_MAX];
+    int rank, failed = rule_broadcast(i, &rank, shape);
+    if (failed || (failed = rule_fresh(i, rank, shape)))
+        return failed;
+    rule_follow_layout(i);
+    return TD_E_OK;
+}
+
+/* ---- writes ---- */
+
+int td_shape_write(struct td_inference *i)
+{
+    int64_t shape[TD_RANK_MAX];
+    int rank, failed = rule_broadcast(i, &rank, shape);
+    if (failed)
+        return failed;
+    if (rank != i->in[0].rank || memcmp(shape, i->in[0].shape, (size_t)rank * sizeof *shape)) {
+        char a[TD_SHAPE_TEXT], b[TD_SHAPE_TEXT];
+        td_fail(i->failure, TD_E_SHAPE, "%s: shape %s does not fit into the target's shape %s", i->op->name,
+                rule_text(&i->in[1], a), rule_text(&i->in[0], b));
+        return td_hint(i->failure, "A target keeps its shape; only the other operand is broadcast.");
+    }
+    if (td_meta_overlaps_itself(&i->in[0])) {
+        td_fail(i->failure, TD_E_ARGUMENT, "%s: the target's elements share memory with each other", i->op->name);
+        return td_hint(i->failure, "Write to a clone of the expanded tensor instead.");
+    }
+    return rule_alias(i);
+}
+
+int td_shape_write_0d(struct td_inference *i)
+{
+    if (i->in[1].rank == 0)
+        return td_shape_write(i);
+    char shape[TD_SHAPE_TEXT];
+    return td_fail(i->failure, TD_E_SHAPE,
+                   "%s: the value has shape %s where a number or a tensor without dimensions is due", i->op->name,
+                   rule_text(&i->in[1], shape));
+}

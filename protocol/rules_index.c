@@ -1,0 +1,154 @@
+/* Shapes of what is indexed, of windows, and of optimiser steps. SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "protocol/rules.h"
+
+int td_shape_embedding(struct td_inference *i)
+{
+    const struct td_meta *weight = &i->in[0], *index = &i->in[1];
+    char wt[TD_SHAPE_TEXT];
+    int64_t shape[TD_RANK_MAX + 1];
+    if (weight->rank != 2)
+        return td_fail(i->failure, TD_E_SHAPE, "embedding: the weight has shape %s where (rows, width) is due",
+                       rule_text(weight, wt));
+    memcpy(shape, index->shape, index->rank * sizeof *shape);
+    shape[index->rank] = weight->shape[1];
+    return rule_fresh(i, index->rank + 1, shape);
+}
+
+static int index_is_row(struct td_inference *i)
+{
+    char it[TD_SHAPE_TEXT];
+    if (i->in[1].rank > 1)
+        return td_fail(i->failure, TD_E_SHAPE, "%s: the index has shape %s where one dimension is due", i->op->name,
+                       rule_text(&i->in[1], it));
+    if (i->in[0].rank == 0 && td_meta_numel(&i->in[1]) != 1)
+        return td_fail(i->failure, TD_E_SHAPE, "%s: a tensor without dimensions takes one index, not %" PRId64,
+                       i->op->name, td_meta_numel(&i->in[1]));
+    return TD_E_OK;
+}
+
+int td_shape_index_select(struct td_inference *i)
+{
+    const struct td_index_select_attrs *a = i->attrs;
+    int64_t shape[TD_RANK_MAX];
+    int d, failed;
+    if ((failed = rule_wrap_dim(i, a->dim, i->in[0].rank, &d)) || (failed = index_is_row(i)))
+        return failed;
+    memcpy(shape, i->in[0].shape, sizeof shape);
+    if (i->in[0].rank)
+        shape[d] = td_meta_numel(&i->in[1]);
+    return rule_fresh(i, i->in[0].rank, shape);
+}
+
+int td_shape_index_add(struct td_inference *i)
+{
+    const struct td_index_add_attrs *a = i->attrs;
+    const struct td_meta *x = &i->in[0], *source = &i->in[2];
+    int d, failed;
+    if ((failed = rule_wrap_dim(i, a->dim, x->rank, &d)) || (failed = index_is_row(i)))
+        return failed;
+    bool fits = source->rank == x->rank;
+    for (int k = 0; fits && k < x->rank; k++)
+        fits = source->shape[k] == (k == d ? td_meta_numel(&i->in[1]) : x->shape[k]);
+    if (!fits) {
+        char xt[TD_SHAPE_TEXT], it[TD_SHAPE_TEXT], st[TD_SHAPE_TEXT];
+        td_fail(i->failure, TD_E_SHAPE,
+                "index_add: a source of shape %s does not fit into %s along dimension %d by an index of %s",
+                rule_text(source, st), rule_text(x, xt), d, rule_text(&i->in[1], it));
+        return td_hint(i->failure, "The source has the target's sizes, and the index's along that dimension.");
+    }
+    return rule_fresh(i, x->rank, x->shape);
+}
+
+/* ---- windows ---- */
+
+/* The window of an op on content taken as one row of elements, checked to lie inside it. */
+static int window(struct td_inference *i, const struct td_dims *shape, const struct td_dims *stride, int64_t offset,
+                  struct td_meta *into)
+{
+    int64_t last = offset, reach, size = td_meta_numel(&i->in[0]);
+    bool fits = shape->count >= 0 && shape->count == stride->count && offset >= 0 &&
+                td_checked_numel((int)shape->count, shape->v) >= 0;
+    bool empty = false;
+    for (int d = 0; fits && d < shape->count; d++) {
+        empty |= shape->v[d] == 0;
+        fits = stride->v[d] >= 0 && !__builtin_mul_overflow(shape->v[d] ? shape->v[d] - 1 : 0, stride->v[d], &reach) &&
+               !__builtin_add_overflow(last, reach, &last);
+    }
+    if (!fits || (!empty && last >= size))
+        return td_fail(i->failure, TD_E_SHAPE, "%s: the window does not lie inside content of %" PRId64 " elements",
+                       i->op->name, size);
+    into->rank = (uint8_t)shape->count;
+    into->offset = offset;
+    memcpy(into->shape, shape->v, sizeof into->shape);
+    memcpy(into->stride, stride->v, sizeof into->stride);
+    return TD_E_OK;
+}
+
+int td_shape_strided_read(struct td_inference *i)
+{
+    const struct td_strided_read_attrs *a = i->attrs;
+    struct td_meta seen;
+    int failed = window(i, &a->shape, &a->stride, a->offset, &seen);
+    return failed ? failed : rule_fresh(i, seen.rank, seen.shape);
+}
+
+int td_shape_strided_write(struct td_inference *i)
+{
+    const struct td_strided_write_attrs *a = i->attrs;
+    struct td_meta seen = {.dtype = i->in[0].dtype};
+    int64_t shape[TD_RANK_MAX];
+    int rank, failed = window(i, &a->shape, &a->stride, a->offset, &seen);
+    if (failed)
+        return failed;
+    if (!td_broadcast(seen.rank, seen.shape, i->in[1].rank, i->in[1].shape, &rank, shape) || rank != seen.rank ||
+        memcmp(shape, seen.shape, (size_t)rank * sizeof *shape))
+        return td_fail(i->failure, TD_E_SHAPE, "%s: the value does not fit into the window", i->op->name);
+    if (i->op->id == TD_OP_strided_write && td_meta_overlaps_itself(&seen))
+        return td_fail(i->failure, TD_E_ARGUMENT, "strided_write: the window's elements share memory with each other");
+    return rule_fresh(i, i->in[0].rank, i->in[0].shape);
+}
+
+/* ---- optimiser steps ---- */
+
+/* Lists are params and then per parameter states of the same shape and dtype; the counter has an entry for each. */
+static int step(struct td_inference *i, int lists)
+{
+    int params = i->list_counts[0];
+    const struct td_meta *counts = &i->in[i->in_count - 1];
+    if (counts->rank != 1 || counts->shape[0] != params || !td_meta_is_contiguous(counts))
+        return td_fail(i->failure, TD_E_SHAPE, "%s: counts needs one entry for each of %d parameters", i->op->name,
+                       params);
+    for (int list = 1, base = params; list < lists; base += i->list_counts[list++]) {
+        if (i->list_counts[list] != params && !(i->list_counts[list] == 0 && i->op->id == TD_OP_sgd_step_))
+            return td_fail(i->failure, TD_E_ARGUMENT, "%s: %d states for %d parameters", i->op->name,
+                           i->list_counts[list], params);
+        for (int k = 0; k < i->list_counts[list]; k++)
+            if (!td_meta_same_shape(&i->in[k], &i->in[base + k]) || i->in[k].dtype != i->in[base + k].dtype ||
+                !td_meta_is_contiguous(&i->in[base + k]))
+                return td_fail(i->failure, TD_E_SHAPE,
+                               "%s: state %d differs from its parameter in shape, dtype or layout", i->op->name, k);
+    }
+    for (int k = 0; k < i->in_count; k++)
+        if (td_meta_overlaps_itself(&i->in[k]))
+            return td_fail(i->failure, TD_E_ARGUMENT, "%s: parameter %d has elements that share memory", i->op->name,
+                           k);
+    return TD_E_OK;
+}
+
+int td_shape_step_sgd(struct td_inference *i)
+{
+    const struct td_sgd_step__attrs *a = i->attrs;
+    if (a->momentum != 0 && i->list_counts[1] == 0 && i->list_counts[0])
+        return td_fail(i->failure, TD_E_ARGUMENT, "sgd_step_: momentum %g needs a state for each parameter",
+                       a->momentum);
+    return step(i, 2);
+}
+
+int td_shape_step_adam(struct td_inference *i)
+{
+    return step(i, 3);
+}

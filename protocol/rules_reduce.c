@@ -1,0 +1,112 @@
+/* Shapes of reductions, products, softmax and losses. SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "protocol/rules.h"
+
+static int reduced(struct td_inference *i, bool some)
+{
+    const struct td_sum_attrs *a = i->attrs;
+    const struct td_meta *x = &i->in[0];
+    int64_t shape[TD_RANK_MAX];
+    int rank = 0, failed, d;
+    uint32_t seen = 0;
+    for (int64_t k = 0; k < a->dims.count; k++) {
+        if ((failed = rule_wrap_dim(i, a->dims.v[k], x->rank, &d)))
+            return failed;
+        if (seen & 1u << d)
+            return td_fail(i->failure, TD_E_ARGUMENT, "%s: dimension %d is given twice", i->op->name, d);
+        seen |= 1u << d;
+    }
+    uint32_t mask = td_reduced_dims(&a->dims, x->rank);
+    for (d = 0; d < x->rank; d++) {
+        if (!(mask & 1u << d))
+            shape[rank++] = x->shape[d];
+        else if (a->keepdim)
+            shape[rank++] = 1;
+        if (some && mask & 1u << d && x->shape[d] == 0)
+            return td_fail(i->failure, TD_E_SHAPE, "%s: dimension %d has no elements to choose from", i->op->name, d);
+    }
+    return rule_fresh(i, rank, shape);
+}
+
+int td_shape_reduce(struct td_inference *i)
+{
+    return reduced(i, false);
+}
+
+int td_shape_reduce_some(struct td_inference *i)
+{
+    return reduced(i, true);
+}
+
+/* ---- products, softmax, losses ---- */
+
+int td_shape_matmul(struct td_inference *i)
+{
+    const struct td_meta *a = &i->in[0], *b = &i->in[1];
+    char at[TD_SHAPE_TEXT], bt[TD_SHAPE_TEXT];
+    if (a->rank != 2 || b->rank != 2) {
+        td_fail(i->failure, TD_E_SHAPE, "matmul: shapes %s and %s have %d and %d dimensions where both need 2",
+                rule_text(a, at), rule_text(b, bt), a->rank, b->rank);
+        return td_hint(i->failure, "reshape gives a vector a dimension of size 1.");
+    }
+    if (a->shape[1] != b->shape[0]) {
+        td_fail(i->failure, TD_E_SHAPE,
+                "matmul: shapes %s and %s do not fit together: %" PRId64 " columns meet %" PRId64 " rows",
+                rule_text(a, at), rule_text(b, bt), a->shape[1], b->shape[0]);
+        bool turned = a->shape[1] == b->shape[1];
+        return turned ? td_hint(i->failure, "td_transpose(b, 0, 1) would fit.")
+                      : td_hint(i->failure, "The columns of the first must be as many as the rows of the second.");
+    }
+    return rule_fresh(i, 2, (int64_t[]){a->shape[0], b->shape[1]});
+}
+
+int td_shape_softmax(struct td_inference *i)
+{
+    int d, failed = rule_wrap_dim(i, ((const struct td_log_softmax_attrs *)i->attrs)->dim, i->in[0].rank, &d);
+    return failed ? failed : rule_fresh(i, i->in[0].rank, i->in[0].shape);
+}
+
+static int bad_reduction(struct td_inference *i, int64_t reduction)
+{
+    if (reduction >= TD_NONE && reduction <= TD_SUM)
+        return TD_E_OK;
+    return td_fail(i->failure, TD_E_ARGUMENT, "%s: reduction %" PRId64 " is none of TD_NONE, TD_MEAN, TD_SUM",
+                   i->op->name, reduction);
+}
+
+int td_shape_cross_entropy(struct td_inference *i)
+{
+    const struct td_cross_entropy_attrs *a = i->attrs;
+    const struct td_meta *x = &i->in[0], *t = &i->in[1];
+    char xt[TD_SHAPE_TEXT], tt[TD_SHAPE_TEXT];
+    if (x->rank != 2 || t->rank != 1 || x->shape[0] != t->shape[0]) {
+        td_fail(i->failure, TD_E_SHAPE, "cross_entropy: logits of shape %s and targets of shape %s do not fit together",
+                rule_text(x, xt), rule_text(t, tt));
+        return td_hint(i->failure, "Logits are (n, classes) and targets (n).");
+    }
+    return bad_reduction(i, a->reduction) ? i->failure->code : rule_fresh(i, a->reduction == TD_NONE, x->shape);
+}
+
+int td_shape_pair_loss(struct td_inference *i)
+{
+    const struct td_mse_loss_attrs *a = i->attrs;
+    int64_t shape[TD_RANK_MAX];
+    int rank, failed = rule_broadcast(i, &rank, shape);
+    /* The broadcast shape is checked also where the result has none of it: kernels walk it. */
+    if (failed || (failed = bad_reduction(i, a->reduction)) || (failed = rule_fresh(i, rank, shape)))
+        return failed;
+    if (a->reduction != TD_NONE)
+        return rule_fresh(i, 0, shape);
+    /* PyTorch expands the operands before it compares their layouts. */
+    const struct td_meta *in = i->in;
+    struct td_meta seen[2] = {i->out, i->out};
+    rule_expanded_strides(&in[0], rank, shape, seen[0].stride);
+    rule_expanded_strides(&in[1], rank, shape, seen[1].stride);
+    i->in = seen;
+    rule_follow_layout(i);
+    i->in = in;
+    return TD_E_OK;
+}

@@ -1,0 +1,179 @@
+/* Shapes and strides of views. SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "protocol/rules.h"
+
+int td_shape_alias(struct td_inference *i)
+{
+    return rule_alias(i);
+}
+
+int td_shape_contiguous(struct td_inference *i)
+{
+    if (td_meta_is_contiguous(&i->in[0]))
+        return rule_alias(i);
+    return rule_fresh(i, i->in[0].rank, i->in[0].shape);
+}
+
+/* The wished shape with its -1 filled in. */
+static int wished_shape(struct td_inference *i, const struct td_dims *wish, int64_t *shape)
+{
+    char from[TD_SHAPE_TEXT], to[TD_SHAPE_TEXT];
+    int64_t count = td_meta_numel(&i->in[0]), known = 1;
+    int open = -1;
+    bool fits = true;
+    for (int d = 0; d < wish->count; d++) {
+        shape[d] = wish->v[d];
+        if (shape[d] == -1 && open < 0)
+            open = d;
+        else if (shape[d] < 0 || __builtin_mul_overflow(known, shape[d], &known))
+            fits = false;
+    }
+    if (fits && open >= 0) {
+        fits = known > 0 && count % known == 0;
+        shape[open] = fits ? count / known : -1;
+        known = count;
+    }
+    if (fits && known == count && td_checked_numel((int)wish->count, shape) == count)
+        return TD_E_OK;
+    td_fail(i->failure, TD_E_SHAPE, "%s: shape %s cannot become %s", i->op->name, rule_text(&i->in[0], from),
+            td_shape_text((int)wish->count, wish->v, to, sizeof to));
+    return td_hint(i->failure, "The sizes must multiply to %" PRId64 "; one of them may be -1.", count);
+}
+
+static int reshaped(struct td_inference *i, const struct td_dims *wish, bool may_copy)
+{
+    int64_t shape[TD_RANK_MAX], stride[TD_RANK_MAX];
+    int failed = wished_shape(i, wish, shape);
+    if (failed)
+        return failed;
+    if (td_view_strides(&i->in[0], (int)wish->count, shape, stride)) {
+        rule_alias(i);
+        i->out.rank = (uint8_t)wish->count;
+        memcpy(i->out.shape, shape, sizeof shape);
+        memcpy(i->out.stride, stride, sizeof stride);
+        return TD_E_OK;
+    }
+    if (may_copy)
+        return rule_fresh(i, wish->count, shape);
+    char from[TD_SHAPE_TEXT], to[TD_SHAPE_TEXT], strides[TD_SHAPE_TEXT];
+    td_fail(i->failure, TD_E_SHAPE, "view: shape %s with strides %s cannot become %s without a copy",
+            rule_text(&i->in[0], from), td_shape_text(i->in[0].rank, i->in[0].stride, strides, sizeof strides),
+            td_shape_text((int)wish->count, shape, to, sizeof to));
+    return td_hint(i->failure, "reshape copies where it must.");
+}
+
+int td_shape_reshape(struct td_inference *i)
+{
+    return reshaped(i, &((const struct td_reshape_attrs *)i->attrs)->shape, true);
+}
+
+int td_shape_view(struct td_inference *i)
+{
+    return reshaped(i, &((const struct td_view_attrs *)i->attrs)->shape, false);
+}
+
+int td_shape_transpose(struct td_inference *i)
+{
+    const struct td_transpose_attrs *a = i->attrs;
+    int d0, d1, failed;
+    rule_alias(i);
+    if ((failed = rule_wrap_dim(i, a->dim0, i->in[0].rank, &d0)) ||
+        (failed = rule_wrap_dim(i, a->dim1, i->in[0].rank, &d1)))
+        return failed;
+    if (i->in[0].rank == 0)
+        return TD_E_OK;
+    i->out.shape[d0] = i->in[0].shape[d1];
+    i->out.shape[d1] = i->in[0].shape[d0];
+    i->out.stride[d0] = i->in[0].stride[d1];
+    i->out.stride[d1] = i->in[0].stride[d0];
+    return TD_E_OK;
+}
+
+int td_shape_select(struct td_inference *i)
+{
+    const struct td_select_attrs *a = i->attrs;
+    int d, failed;
+    if ((failed = rule_needs_dims(i)) || (failed = rule_wrap_dim(i, a->dim, i->in[0].rank, &d)))
+        return failed;
+    int64_t size = i->in[0].shape[d], index = a->index < 0 ? a->index + size : a->index;
+    if (index < 0 || index >= size)
+        return td_fail(i->failure, TD_E_INDEX,
+                       "select: index %" PRId64 " is out of range for dimension %d of size %" PRId64, a->index, d,
+                       size);
+    rule_alias(i);
+    i->out.offset += index * i->in[0].stride[d];
+    i->out.rank--;
+    for (int to = d; to < i->out.rank; to++) {
+        i->out.shape[to] = i->in[0].shape[to + 1];
+        i->out.stride[to] = i->in[0].stride[to + 1];
+    }
+    return TD_E_OK;
+}
+
+void td_slice_bounds(int64_t size, int64_t start, int64_t end, int64_t step, int64_t *first, int64_t *count)
+{
+    if (start < 0)
+        start = start + size < 0 ? 0 : start + size;
+    if (end < 0)
+        end = end + size < 0 ? 0 : end + size;
+    if (start > size)
+        start = size;
+    if (end > size)
+        end = size;
+    *first = start;
+    *count = end > start ? (end - start - 1) / step + 1 : 0;
+}
+
+int td_shape_slice(struct td_inference *i)
+{
+    const struct td_slice_attrs *a = i->attrs;
+    int d, failed;
+    if ((failed = rule_needs_dims(i)) || (failed = rule_wrap_dim(i, a->dim, i->in[0].rank, &d)))
+        return failed;
+    if (a->step < 1) {
+        td_fail(i->failure, TD_E_ARGUMENT, "slice: step %" PRId64 " is not positive", a->step);
+        return td_hint(i->failure, "Steps go forward, as in PyTorch.");
+    }
+    int64_t first, stride, skipped, offset;
+    rule_alias(i);
+    td_slice_bounds(i->in[0].shape[d], a->start, a->end, a->step, &first, &i->out.shape[d]);
+    /* A stride may lie beyond the storage where a dimension has one element: it is never used, and no offset is made
+     * of it, but arithmetic with it can overflow. */
+    if (!__builtin_mul_overflow(first, i->in[0].stride[d], &skipped) &&
+        !__builtin_add_overflow(i->out.offset, skipped, &offset))
+        i->out.offset = offset;
+    if (__builtin_mul_overflow(i->in[0].stride[d], a->step, &stride))
+        stride = i->in[0].stride[d];
+    i->out.stride[d] = stride;
+    return TD_E_OK;
+}
+
+int td_shape_expand(struct td_inference *i)
+{
+    const struct td_expand_attrs *a = i->attrs;
+    const struct td_meta *x = &i->in[0];
+    char from[TD_SHAPE_TEXT], to[TD_SHAPE_TEXT];
+    int rank = (int)a->shape.count, added = rank - x->rank;
+    struct td_meta out = *x;
+    bool fits = added >= 0;
+    for (int d = 0; fits && d < rank; d++) {
+        int64_t wish = a->shape.v[d], size = d >= added ? x->shape[d - added] : 1;
+        if (wish == -1 && d >= added)
+            wish = size;
+        fits = wish >= 0 && (size == wish || size == 1);
+        out.shape[d] = wish;
+    }
+    if (!fits || td_checked_numel(rank, out.shape) < 0) {
+        td_fail(i->failure, TD_E_SHAPE, "expand: shape %s cannot be expanded to %s", rule_text(x, from),
+                td_shape_text(rank, a->shape.v, to, sizeof to));
+        return td_hint(i->failure, "Only dimensions of size 1, and new ones in front, can be expanded.");
+    }
+    rule_alias(i);
+    i->out.rank = (uint8_t)rank;
+    memcpy(i->out.shape, out.shape, sizeof out.shape);
+    rule_expanded_strides(x, rank, out.shape, i->out.stride);
+    return TD_E_OK;
+}
