@@ -110,9 +110,9 @@ static bool accepted(struct call *c)
                                             .failure = &c->failure};
         if (td_infer(&c->inferred) == TD_E_OK && c->recording)
             autograd_check_write(c->op, c->entries, c->given->in_count, &c->failure);
-        if (!c->failure.code && c->given->requires_grad && td_dtype_category(c->inferred.out.dtype) != TD_FLOATING) {
+        if (!c->failure.code && c->given->requires_grad && td_dtype_category(c->inferred.out[0].dtype) != TD_FLOATING) {
             td_fail(&c->failure, TD_E_DTYPE, "%s: %s has no gradients", c->op->name,
-                    td_dtype_name(c->inferred.out.dtype));
+                    td_dtype_name(c->inferred.out[0].dtype));
             td_hint(&c->failure, "Give .dtype = TD_F32, or leave .requires_grad out.");
         }
         if (c->failure.code)
@@ -144,10 +144,9 @@ static td_tensor target_of(const struct call *c)
     return target;
 }
 
-static td_tensor refuse(struct call *c)
+static void refuse(struct call *c, td_tensor *results)
 {
     struct td_session *s = c->session;
-    td_tensor result = {s, 0, 0};
     uint32_t released = 0;
     error_raise(s, c->cause);
     for (int k = 0; k < c->given->in_count && k < 32; k++)
@@ -156,14 +155,13 @@ static td_tensor refuse(struct call *c)
         if (released >> k & 1)
             request_release(s, c->given->in[k].tensor.handle);
     if (c->op->kind == TD_INPLACE)
-        result = target_of(c);
-    else if (c->op->output)
-        result = handles_failed(s, cause_ref(c->cause));
-    return result;
+        results[0] = target_of(c);
+    for (int k = 0; k < td_op_named_outputs(c->op); k++)
+        results[k] = handles_failed(s, cause_ref(c->cause));
 }
 
-/* A handle for the result, with all that is known of it; 0 if there is none left. */
-static uint32_t make_result(struct call *c)
+/* A handle for a result, with all that is known of it; 0 if there is none left. */
+static uint32_t make_result(struct call *c, int output)
 {
     struct td_session *s = c->session;
     const struct td_inference *i = &c->inferred;
@@ -178,7 +176,7 @@ static uint32_t make_result(struct call *c)
         handles_drop(&s->handles, handle);
         return 0;
     }
-    e->meta = i->out;
+    e->meta = i->out[output];
     e->meta.scalar = false;
     e->maker = c->op;
     autograd_note(c->op, e, c->entries, c->given->in_count, i->shares, c->recording);
@@ -191,7 +189,7 @@ static uint32_t make_result(struct call *c)
     return handle;
 }
 
-static void send(struct call *c, uint32_t out)
+static void send(struct call *c, const uint32_t *out)
 {
     struct td_session *s = c->session;
     const struct client_op *given = c->given;
@@ -230,7 +228,7 @@ static void send(struct call *c, uint32_t out)
 static void upload(struct call *c, uint32_t handle)
 {
     const char *data = c->given->data;
-    size_t bytes = td_meta_bytes(&c->inferred.out);
+    size_t bytes = td_meta_bytes(&c->inferred.out[0]);
     for (size_t done = 0; done < bytes;) {
         size_t chunk = bytes - done < TD_CHUNK_MAX ? bytes - done : TD_CHUNK_MAX;
         uint32_t epoch = c->session->wire.epoch;
@@ -259,29 +257,46 @@ void call_check(struct td_session *s, td_origin origin)
     cause_unref(wait.error);
 }
 
-static td_tensor execute(struct call *c)
+/* Handles for all results; false, with none left over, if there are too few. */
+static bool make_results(struct call *c, uint32_t *out)
+{
+    for (int k = 0; k < td_op_named_outputs(c->op); k++) {
+        if ((out[k] = make_result(c, k)))
+            continue;
+        while (k-- > 0)
+            handles_drop(&c->session->handles, out[k]);
+        return false;
+    }
+    return true;
+}
+
+static void execute(struct call *c, td_tensor *results)
 {
     struct td_session *s = c->session;
-    bool names = td_op_names_output(c->op);
+    uint32_t out[TD_OUTPUTS_MAX] = {0};
     c->recording = scope_grad_mode(s) && !c->given->owned && c->op->kind != TD_STEP;
-    if (!accepted(c))
-        return refuse(c);
-    uint32_t out = names ? make_result(c) : 0;
-    if (names && !out) {
+    if (!accepted(c)) {
+        refuse(c, results);
+        return;
+    }
+    if (!make_results(c, out)) {
         td_fail(&c->failure, TD_E_LIMIT, "%s: no handle is left of %u", c->op->name, s->handles.limit);
         td_hint(&c->failure, "A TD_SCOPE around the body of a loop releases what it makes.");
         c->cause = cause_new(&c->failure, c->op->name, c->given->origin.where, s->wire.requests);
-        return refuse(c);
+        refuse(c, results);
+        return;
     }
     uint32_t epoch = s->wire.epoch;
     if (c->op->kind == TD_INPLACE)
         autograd_note(c->op, c->entries[0], c->entries, c->given->in_count, 0, c->recording);
-    td_tensor result = names ? handles_tensor(s, out, true) : c->op->output ? target_of(c) : (td_tensor){s, 0, 0};
+    for (int k = 0; k < td_op_named_outputs(c->op); k++)
+        results[k] = handles_tensor(s, out[k], true);
+    if (c->op->kind == TD_INPLACE)
+        results[0] = target_of(c);
     send(c, out);
     if (c->given->data && epoch == s->wire.epoch)
-        upload(c, out);
+        upload(c, out[0]);
     call_check(s, c->given->origin);
-    return result;
 }
 
 static bool allocate(struct call *c, int count)
@@ -299,31 +314,38 @@ static void release(struct call *c)
     free(c->entries);
 }
 
-td_tensor client_op(const struct client_op *given)
+void client_ops(const struct client_op *given, td_tensor *results)
 {
     struct td_meta metas[FEW];
     struct td_input inputs[FEW];
     struct entry *entries[FEW];
     struct call c = {given, td_op_of(given->id), given->session, metas, inputs, entries, {0}, {0}, NULL, false};
-    td_tensor result = {0};
+    for (int k = 0; k < c.op->output_count; k++)
+        results[k] = (td_tensor){given->session, 0, 0};
     for (int k = 0; k < given->in_count && !c.session; k++)
         c.session = is_tensor(&given->in[k]) ? given->in[k].tensor.session : NULL;
     if (!c.session) {
         fprintf(stderr, "%s: %s: no input was ever made\n", given->origin.where ? given->origin.where : "tensord",
                 c.op->name);
-        return result;
+        return;
     }
     if (given->in_count > FEW && !allocate(&c, given->in_count)) {
         release(&c);
-        return (td_tensor){c.session, 0, 0};
+        return;
     }
     session_enter(c.session);
-    result = execute(&c);
+    execute(&c, results);
     session_leave(c.session);
     cause_unref(c.cause);
     if (given->in_count > FEW)
         release(&c);
-    return result;
+}
+
+td_tensor client_op(const struct client_op *given)
+{
+    td_tensor results[TD_OUTPUTS_MAX] = {{0}};
+    client_ops(given, results);
+    return results[0];
 }
 
 td_tensor td_from_at(td_origin origin, const struct td_from_arguments *a)

@@ -219,6 +219,8 @@ struct client_op {
     const void *data; /* of from: what is uploaded */
 };
 /* Takes the lock itself. */
+/* Runs a call; results has room for TD_OUTPUTS_MAX. client_op returns the first. */
+void client_ops(const struct client_op *call, td_tensor *results);
 td_tensor client_op(const struct client_op *call);
 struct td_number client_keyword_number(double value);
 /* With TENSORD_SYNC: waits for the call just sent and raises what the daemon found. */

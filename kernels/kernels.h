@@ -35,18 +35,18 @@ struct td_fault {
  *  - Steps: in holds the row's lists laid out flat; grads[k] is the gradient of parameter k in the parameter's shape
  *    and dtype, contiguous, or has data NULL, and then parameter k and its states stay as they are and counts[k] too.
  *  - All else: inputs with their own shapes (sum's in the dtype it computes in); the output is contiguous, except that
- *    mse_loss without reduction follows its operands. Inputs whose bit is set in the device's dense_inputs(op) are contiguous.
- * The output never shares memory with an input that it does not write in place. */
+ *    mse_loss without reduction follows its operands. Inputs whose bit is set in the device's dense_inputs(op) are
+ * contiguous. The output never shares memory with an input that it does not write in place. */
 struct td_launch {
     const struct td_op *op;
     int in_count;
     const struct td_operand *in;
     const struct td_operand *grads; /* steps only, one for each parameter */
     const uint16_t *list_counts;
-    struct td_operand out;  /* unused by steps */
-    const void *attrs;      /* struct td_<op>_attrs */
-    uint64_t seed, counter; /* RANDOM: the key, and the first Philox block that this request owns */
-    struct td_fault fault;  /* written by the kernel */
+    struct td_operand out[TD_OUTPUTS_MAX]; /* as many as the row has; steps have none */
+    const void *attrs;                     /* struct td_<op>_attrs */
+    uint64_t seed, counter;                /* RANDOM: the key, and the first Philox block that this request owns */
+    struct td_fault fault;                 /* written by the kernel */
 };
 
 typedef void td_kernel(struct td_launch *launch);

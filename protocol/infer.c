@@ -73,7 +73,7 @@ static int decide_dtypes(struct td_inference *i)
     uint8_t common = promoted(i, positions);
     if (i->op->gives == TD_KEEP && i->in_count) {
         i->compute = i->op->kind == TD_STEP ? TD_DTYPE_NONE : i->in[0].dtype;
-        i->out.dtype = i->in[0].dtype;
+        i->out[0].dtype = i->in[0].dtype;
         /* fill_ converts as to does: PyTorch lets it put 1.5 into integers. */
         if (positions && i->op->id != TD_OP_fill_ && !td_dtype_can_cast(common, i->in[0].dtype)) {
             td_fail(i->failure, TD_E_DTYPE, "%s: a result of %s does not go into a tensor of %s", i->op->name,
@@ -88,7 +88,7 @@ static int decide_dtypes(struct td_inference *i)
             i->compute = TD_F32;
         if (i->op->gives == TD_TOTAL && !floats)
             i->compute = TD_I64;
-        i->out.dtype = i->op->gives == TD_TRUTH ? TD_BOOL : i->compute;
+        i->out[0].dtype = i->op->gives == TD_TRUTH ? TD_BOOL : i->compute;
     }
     if (positions && common && !(i->op->takes & TD_MASK(common))) {
         td_fail(i->failure, TD_E_DTYPE, "%s: takes %s, not %s", i->op->name, mask_text(i->op->takes),
@@ -102,12 +102,12 @@ static int decide_dtypes(struct td_inference *i)
 static int given_dtype(struct td_inference *i)
 {
     if (i->op->gives == TD_GIVEN && i->op->id == TD_OP_to) {
-        i->out.dtype = rule_dtype(((const struct td_to_attrs *)i->attrs)->dtype, TD_DTYPE_NONE);
+        i->out[0].dtype = rule_dtype(((const struct td_to_attrs *)i->attrs)->dtype, TD_DTYPE_NONE);
     }
-    if (i->out.dtype == TD_DTYPE_NONE)
+    if (i->out[0].dtype == TD_DTYPE_NONE)
         return td_fail(i->failure, TD_E_DTYPE, "%s: an element type that does not exist", i->op->name);
-    if (i->op->gives == TD_GIVEN && (!td_dtype_known(i->out.dtype) || !(i->op->takes & TD_MASK(i->out.dtype))))
-        return td_fail(i->failure, TD_E_DTYPE, "%s: cannot give %s", i->op->name, td_dtype_name(i->out.dtype));
+    if (i->op->gives == TD_GIVEN && (!td_dtype_known(i->out[0].dtype) || !(i->op->takes & TD_MASK(i->out[0].dtype))))
+        return td_fail(i->failure, TD_E_DTYPE, "%s: cannot give %s", i->op->name, td_dtype_name(i->out[0].dtype));
     return TD_E_OK;
 }
 
@@ -133,8 +133,9 @@ int td_infer(struct td_inference *i)
 {
     i->compute = TD_DTYPE_NONE;
     i->shares = -1;
-    i->out = (struct td_meta){0};
-    i->out_count = i->op->output != NULL;
+    i->out_count = i->op->output_count;
+    for (int k = 0; k < i->out_count; k++)
+        i->out[k] = (struct td_meta){0};
     int failed = check_lists(i);
     if (!failed)
         failed = decide_dtypes(i);

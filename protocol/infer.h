@@ -18,10 +18,10 @@ struct td_inference {
     const void *attrs;           /* struct td_<op>_attrs */
 
     /* found */
-    uint8_t compute;    /* the dtype that promoted inputs are converted to; TD_DTYPE_NONE: nothing is converted */
-    int out_count;      /* 0 or 1 */
-    struct td_meta out; /* in place: the target as it is */
-    int shares;         /* the input whose storage the result is a window on, -1 if its storage is new */
+    uint8_t compute; /* the dtype that promoted inputs are converted to; TD_DTYPE_NONE: nothing is converted */
+    int out_count;   /* in place: 1, the target as it is */
+    struct td_meta out[TD_OUTPUTS_MAX];
+    int shares; /* the input whose storage the result is a window on, -1 if its storage is new */
     struct td_failure *failure;
 };
 

@@ -25,7 +25,8 @@
 #define TD_LIST_MAX 1024
 /* Tensors in one request: three lists (Adam) and a counter. */
 #define TD_INPUTS_MAX (3 * TD_LIST_MAX + 8)
-#define TD_OUTPUTS_MAX 8
+/* Results of one op: linear algebra gives three. */
+#define TD_OUTPUTS_MAX 4
 #define TD_PARAMS_MAX 12
 /* Eight-byte slots of one op's attributes: strided_write has two shapes and an offset. */
 #define TD_ATTR_SLOTS 32

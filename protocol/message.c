@@ -47,9 +47,9 @@ int td_hello_decode(const void *data, size_t bytes, struct td_hello *hello, stru
     return TD_E_OK;
 }
 
-bool td_op_names_output(const struct td_op *op)
+int td_op_named_outputs(const struct td_op *op)
 {
-    return op->output && op->kind != TD_INPLACE;
+    return op->kind == TD_INPLACE ? 0 : op->output_count;
 }
 
 size_t td_call_bound(int in_count)
@@ -102,16 +102,16 @@ static uint32_t param_count(const struct td_op *op)
     return count;
 }
 
-uint8_t *td_call_encode(uint8_t *at, const struct td_op *op, uint32_t flags, uint32_t site, uint32_t out,
+uint8_t *td_call_encode(uint8_t *at, const struct td_op *op, uint32_t flags, uint32_t site, const uint32_t *out,
                         const struct td_input *in, const uint16_t *list_counts, const void *attrs)
 {
     const char *slot = attrs;
     at = td_write_uint(at, flags);
     at = td_write_uint(at, site);
-    at = td_write_array(at, 1 + td_op_names_output(op) + param_count(op));
+    at = td_write_array(at, 1 + (uint32_t)td_op_named_outputs(op) + param_count(op));
     at = td_write_uint(at, op->id);
-    if (td_op_names_output(op))
-        at = td_write_uint(at, out);
+    for (int k = 0; k < td_op_named_outputs(op); k++)
+        at = td_write_uint(at, out[k]);
     for (const struct td_param *p = op->params; p->kind; p++) {
         if (p->kind == TD_PARAM_LIST) {
             at = td_write_array(at, *list_counts);
@@ -310,13 +310,12 @@ int td_call_decode(struct td_reader *reader, const struct td_op *op, uint32_t el
     struct decoding d = {reader, call, failure, NULL};
     char *slot = (char *)call->attrs;
     uint16_t *list_count = call->list_counts;
-    uint32_t due = 1 + td_op_names_output(op);
+    uint32_t due = 1 + (uint32_t)td_op_named_outputs(op);
     call->op = op;
     call->in_count = 0;
-    call->out = UINT32_MAX;
     td_op_defaults(op, call->attrs);
-    if (td_op_names_output(op) && elements >= due)
-        call->out = take_handle(reader);
+    for (uint32_t k = 0; k + 1 < due; k++)
+        call->out[k] = k + 1 < elements ? take_handle(reader) : UINT32_MAX;
     for (d.param = op->params; d.param->kind && !reader->failed; d.param++, due++) {
         bool given = due < elements;
         /* A row can grow by keywords at its end: requests of before the growth leave them out. */

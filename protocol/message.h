@@ -63,19 +63,19 @@ enum td_input_kind { TD_INPUT_NONE, TD_INPUT_HANDLE, TD_INPUT_NUMBER };
 struct td_call {
     const struct td_op *op;
     uint32_t flags, site;
-    uint32_t out; /* the handle of the result; unused if the op has none or writes its input */
+    uint32_t out[TD_OUTPUTS_MAX]; /* handles of the results; UINT32_MAX: not a handle */
     int in_count;
     struct td_input in[TD_INPUTS_MAX];
     uint16_t list_counts[TD_PARAMS_MAX];
     int64_t attrs[TD_ATTR_SLOTS];
 };
 
-/* Whether a call of op names a new handle for its result. */
-bool td_op_names_output(const struct td_op *op);
+/* How many new handles a call of op names: one for each result that is not its target. */
+int td_op_named_outputs(const struct td_op *op);
 /* Upper bound of the bytes that td_call_encode writes for in_count inputs. */
 size_t td_call_bound(int in_count);
 /* Writes a call as a request (flags, site, array); returns the end. */
-uint8_t *td_call_encode(uint8_t *at, const struct td_op *op, uint32_t flags, uint32_t site, uint32_t out,
+uint8_t *td_call_encode(uint8_t *at, const struct td_op *op, uint32_t flags, uint32_t site, const uint32_t *out,
                         const struct td_input *in, const uint16_t *list_counts, const void *attrs);
 /* Reads the array of a call whose flags, site, count of elements and id have been taken. Returns TD_E_OK, or
  * TD_E_ARGUMENT, TD_E_DTYPE or TD_E_LIMIT for a request that is well formed but does not fit its row: all its bytes

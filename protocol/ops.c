@@ -28,8 +28,8 @@
 #define KDTYPE(x, value) {.name = #x, .kind = TD_PARAM_DTYPE, .keyword = true, .integer = value, .text = #value},
 #define KDIMS(x) {.name = #x, .kind = TD_PARAM_DIMS, .keyword = true, .text = "all"},
 #define KNUMBER(x, value) {.name = #x, .kind = TD_PARAM_NUMBER, .keyword = true, .integer = value, .text = #value},
-#define OUT(x) #x
-#define NOOUT NULL
+#define OUT(x) #x,
+#define NOOUT
 #define GRAD(rule, kept) .keeps = (kept)
 #define NOGRAD(reason) .no_gradient = reason
 #define TD_OP(id_, name_, group_, params_, output_, kind_, shape_, takes_, gives_, gradient_, tried_, slack_, doc_) \
@@ -38,7 +38,8 @@
              .group = #group_,                                                                                      \
              .doc = doc_,                                                                                           \
              .params = {params_},                                                                                   \
-             .output = output_,                                                                                     \
+             .outputs = {output_},                                                                                  \
+             .output_count = sizeof((const char *[]){output_}) / sizeof(char *),                                    \
              .kind = TD_##kind_,                                                                                    \
              .shape = td_shape_##shape_,                                                                            \
              .takes = takes_,                                                                                       \

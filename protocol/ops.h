@@ -64,7 +64,7 @@ enum td_reduction { TD_NONE, TD_MEAN, TD_SUM };
 /* What the gradient keeps of a call. */
 #define TD_KEEP_NOTHING 0u
 #define TD_KEEP_IN(i) (1u << (i))
-#define TD_KEEP_OUT (1u << 31)
+#define TD_KEEP_OUT(k) (1u << (31 - (k)))
 
 struct td_inference;
 typedef int td_shape_rule(struct td_inference *);
@@ -73,7 +73,8 @@ struct td_op {
     uint16_t id;
     const char *name, *group, *doc;
     struct td_param params[TD_PARAMS_MAX + 1];
-    const char *output;      /* its name, NULL for a step */
+    const char *outputs[TD_OUTPUTS_MAX]; /* their names; a step has none */
+    uint8_t output_count;
     uint8_t kind;            /* enum td_op_kind */
     uint8_t gives;           /* enum td_gives */
     uint8_t tried;           /* enum td_tried: how test inputs are drawn */

@@ -32,21 +32,21 @@ int rule_fresh(struct td_inference *i, int64_t rank, const int64_t *shape)
                 td_shape_text((int)rank, shape, shape_text, sizeof shape_text));
         return td_hint(i->failure, "Sizes are 0 or more, and their product is limited.");
     }
-    i->out.rank = (uint8_t)rank;
+    i->out[0].rank = (uint8_t)rank;
     if (rank > 0)
-        memmove(i->out.shape, shape, (size_t)rank * sizeof *shape);
-    td_contiguous_strides((int)rank, i->out.shape, i->out.stride);
+        memmove(i->out[0].shape, shape, (size_t)rank * sizeof *shape);
+    td_contiguous_strides((int)rank, i->out[0].shape, i->out[0].stride);
     return TD_E_OK;
 }
 
 /* A result that is a window on the storage of input 0. */
 int rule_alias(struct td_inference *i)
 {
-    bool scalar = i->out.scalar;
-    uint8_t dtype = i->out.dtype;
-    i->out = i->in[0];
-    i->out.dtype = dtype;
-    i->out.scalar = scalar;
+    bool scalar = i->out[0].scalar;
+    uint8_t dtype = i->out[0].dtype;
+    i->out[0] = i->in[0];
+    i->out[0].dtype = dtype;
+    i->out[0].scalar = scalar;
     i->shares = 0;
     return TD_E_OK;
 }

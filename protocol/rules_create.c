@@ -9,7 +9,7 @@
 /* Attributes of the ops that give a shape begin with it. */
 static int created(struct td_inference *i, const struct td_dims *shape, int64_t dtype, uint8_t fallback)
 {
-    i->out.dtype = rule_dtype(dtype, fallback);
+    i->out[0].dtype = rule_dtype(dtype, fallback);
     return rule_fresh(i, shape->count, shape->v);
 }
 
@@ -58,8 +58,8 @@ int td_shape_arange(struct td_inference *i)
     const struct td_arange_attrs *a = i->attrs;
     bool integers =
         a->start.category != TD_FLOATING && a->end.category != TD_FLOATING && a->step.category != TD_FLOATING;
-    i->out.dtype = rule_dtype(a->dtype, integers ? TD_I64 : TD_F32);
-    int64_t count = arange_count(a, i->out.dtype);
+    i->out[0].dtype = rule_dtype(a->dtype, integers ? TD_I64 : TD_F32);
+    int64_t count = arange_count(a, i->out[0].dtype);
     if (count < 0) {
         td_fail(i->failure, TD_E_ARGUMENT, "arange: step %g does not lead from %g to %g", td_number_real(a->step),
                 td_number_real(a->start), td_number_real(a->end));

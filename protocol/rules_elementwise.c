@@ -68,7 +68,7 @@ static void sort_dims(int count, int64_t (*strides)[TD_RANK_MAX], int rank, cons
 /* The dense layout that follows the inputs' order of dimensions, as TensorIterator gives it. */
 void rule_follow_layout(struct td_inference *i)
 {
-    struct td_meta *out = &i->out;
+    struct td_meta *out = &i->out[0];
     int64_t strides[3][TD_RANK_MAX];
     int perm[TD_RANK_MAX];
     bool all_contiguous = true, same_dense = true, row_major = true;
@@ -107,14 +107,14 @@ static int copied(struct td_inference *i)
     if (failed)
         return failed;
     if (td_meta_is_dense(x)) {
-        memcpy(i->out.stride, x->stride, x->rank * sizeof *x->stride);
+        memcpy(i->out[0].stride, x->stride, x->rank * sizeof *x->stride);
         return TD_E_OK;
     }
     int64_t strides[1][TD_RANK_MAX], step = 1;
     memcpy(strides[0], x->stride, sizeof strides[0]);
     sort_dims(1, strides, x->rank, x->shape, perm);
     for (int d = 0; d < x->rank; d++) {
-        i->out.stride[perm[d]] = step;
+        i->out[0].stride[perm[d]] = step;
         step *= x->shape[perm[d]] > 1 ? x->shape[perm[d]] : 1;
     }
     return TD_E_OK;

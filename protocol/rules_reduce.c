@@ -102,7 +102,7 @@ int td_shape_pair_loss(struct td_inference *i)
         return rule_fresh(i, 0, shape);
     /* PyTorch expands the operands before it compares their layouts. */
     const struct td_meta *in = i->in;
-    struct td_meta seen[2] = {i->out, i->out};
+    struct td_meta seen[2] = {i->out[0], i->out[0]};
     rule_expanded_strides(&in[0], rank, shape, seen[0].stride);
     rule_expanded_strides(&in[1], rank, shape, seen[1].stride);
     i->in = seen;

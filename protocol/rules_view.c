@@ -51,9 +51,9 @@ static int reshaped(struct td_inference *i, const struct td_dims *wish, bool may
         return failed;
     if (td_view_strides(&i->in[0], (int)wish->count, shape, stride)) {
         rule_alias(i);
-        i->out.rank = (uint8_t)wish->count;
-        memcpy(i->out.shape, shape, sizeof shape);
-        memcpy(i->out.stride, stride, sizeof stride);
+        i->out[0].rank = (uint8_t)wish->count;
+        memcpy(i->out[0].shape, shape, sizeof shape);
+        memcpy(i->out[0].stride, stride, sizeof stride);
         return TD_E_OK;
     }
     if (may_copy)
@@ -85,10 +85,10 @@ int td_shape_transpose(struct td_inference *i)
         return failed;
     if (i->in[0].rank == 0)
         return TD_E_OK;
-    i->out.shape[d0] = i->in[0].shape[d1];
-    i->out.shape[d1] = i->in[0].shape[d0];
-    i->out.stride[d0] = i->in[0].stride[d1];
-    i->out.stride[d1] = i->in[0].stride[d0];
+    i->out[0].shape[d0] = i->in[0].shape[d1];
+    i->out[0].shape[d1] = i->in[0].shape[d0];
+    i->out[0].stride[d0] = i->in[0].stride[d1];
+    i->out[0].stride[d1] = i->in[0].stride[d0];
     return TD_E_OK;
 }
 
@@ -104,11 +104,11 @@ int td_shape_select(struct td_inference *i)
                        "select: index %" PRId64 " is out of range for dimension %d of size %" PRId64, a->index, d,
                        size);
     rule_alias(i);
-    i->out.offset += index * i->in[0].stride[d];
-    i->out.rank--;
-    for (int to = d; to < i->out.rank; to++) {
-        i->out.shape[to] = i->in[0].shape[to + 1];
-        i->out.stride[to] = i->in[0].stride[to + 1];
+    i->out[0].offset += index * i->in[0].stride[d];
+    i->out[0].rank--;
+    for (int to = d; to < i->out[0].rank; to++) {
+        i->out[0].shape[to] = i->in[0].shape[to + 1];
+        i->out[0].stride[to] = i->in[0].stride[to + 1];
     }
     return TD_E_OK;
 }
@@ -139,15 +139,15 @@ int td_shape_slice(struct td_inference *i)
     }
     int64_t first, stride, skipped, offset;
     rule_alias(i);
-    td_slice_bounds(i->in[0].shape[d], a->start, a->end, a->step, &first, &i->out.shape[d]);
+    td_slice_bounds(i->in[0].shape[d], a->start, a->end, a->step, &first, &i->out[0].shape[d]);
     /* A stride may lie beyond the storage where a dimension has one element: it is never used, and no offset is made
      * of it, but arithmetic with it can overflow. */
     if (!__builtin_mul_overflow(first, i->in[0].stride[d], &skipped) &&
-        !__builtin_add_overflow(i->out.offset, skipped, &offset))
-        i->out.offset = offset;
+        !__builtin_add_overflow(i->out[0].offset, skipped, &offset))
+        i->out[0].offset = offset;
     if (__builtin_mul_overflow(i->in[0].stride[d], a->step, &stride))
         stride = i->in[0].stride[d];
-    i->out.stride[d] = stride;
+    i->out[0].stride[d] = stride;
     return TD_E_OK;
 }
 
@@ -172,8 +172,8 @@ int td_shape_expand(struct td_inference *i)
         return td_hint(i->failure, "Only dimensions of size 1, and new ones in front, can be expanded.");
     }
     rule_alias(i);
-    i->out.rank = (uint8_t)rank;
-    memcpy(i->out.shape, out.shape, sizeof out.shape);
-    rule_expanded_strides(x, rank, out.shape, i->out.stride);
+    i->out[0].rank = (uint8_t)rank;
+    memcpy(i->out[0].shape, out.shape, sizeof out.shape);
+    rule_expanded_strides(x, rank, out.shape, i->out[0].stride);
     return TD_E_OK;
 }

@@ -104,11 +104,11 @@ static void run(const struct td_device *device, struct call *c, struct tensor *o
                                .seed = seed,
                                .counter = 5};
     if (out)
-        launch.out = operand_of(out);
+        launch.out[0] = operand_of(out);
     for (int k = 0; k < c->in_count; k++) {
         in[k] = operand_of(&c->in[k]);
         if (is_elementwise(c->op))
-            expand(&in[k], &launch.out);
+            expand(&in[k], &launch.out[0]);
     }
     for (int k = 0; k < c->params; k++)
         grads[k] = operand_of(&c->grads[k]);
@@ -230,13 +230,13 @@ static void check_call(struct call *c)
 {
     infer(c);
     convert_inputs(c);
-    struct tensor fresh = {.meta = c->inference.out}, *out = NULL;
+    struct tensor fresh = {.meta = c->inference.out[0]}, *out = NULL;
     struct written written[INPUTS + 1] = {0};
     struct oracle_tensor in[INPUTS], grads[INPUTS] = {0}, expected;
-    values_init(&expected, c->inference.out.dtype, c->inference.out.rank, c->inference.out.shape);
+    values_init(&expected, c->inference.out[0].dtype, c->inference.out[0].rank, c->inference.out[0].shape);
     if (c->op->kind == TD_INPLACE) {
         out = &c->in[0];
-    } else if (c->op->output) {
+    } else if (c->op->output_count) {
         out = &fresh;
         fresh.meta.offset = 0;
         values_init(&fresh.values, fresh.meta.dtype, fresh.meta.rank, fresh.meta.shape);
@@ -385,7 +385,7 @@ static void draw_tensor(const char *isa, int op, uint8_t dtype, int64_t low, int
     struct td_randint_attrs integers = {.low = low, .high = high, .shape = shape.shape, .dtype = dtype};
     struct td_launch launch = {.op = td_op_of((uint64_t)op), .seed = seed, .counter = 77};
     launch.attrs = op == TD_OP_randint ? (void *)&integers : (void *)&shape;
-    launch.out = (struct td_operand){.data = to, .dtype = dtype, .rank = 1, .shape = {count}, .stride = {1}};
+    launch.out[0] = (struct td_operand){.data = to, .dtype = dtype, .rank = 1, .shape = {count}, .stride = {1}};
     td_device_cpu_variant(isa)->run(&launch);
 }
 

@@ -125,7 +125,7 @@ static void parse_attr(uint8_t kind, const char *text, void *slot)
 static void describe(const struct trial *t, char *buffer, size_t bytes)
 {
     char shape[TD_SHAPE_TEXT], stride[TD_SHAPE_TEXT];
-    const struct td_meta *out = &t->inference.out;
+    const struct td_meta *out = &t->inference.out[0];
     if (t->failure.code)
         snprintf(buffer, bytes, "error (%s)", t->failure.message);
     else
@@ -139,7 +139,7 @@ static void describe(const struct trial *t, char *buffer, size_t bytes)
 static bool as_expected(const struct trial *t, const char *expected)
 {
     struct td_meta due;
-    const struct td_meta *out = &t->inference.out;
+    const struct td_meta *out = &t->inference.out[0];
     if (!strcmp(expected, "error") || t->failure.code)
         return !strcmp(expected, "error") && t->failure.code;
     due = parse_meta(expected);
@@ -240,8 +240,8 @@ static void test_sizes_overflow(void **state)
     REFUSED(TD_E_SHAPE, TRY(zeros, A(DIMS(INT64_MIN, INT64_MIN), TD_F32)));
     REFUSED(TD_E_SHAPE, TRY(zeros, A(DIMS(3, -1), TD_F32)));
     struct td_meta one = META(TD_F32, 1), wide, tall;
-    tall = TRY(expand, A(DIMS(big, 1)), META(TD_F32, 1, 1)).inference.out;
-    wide = TRY(expand, A(DIMS(1, big)), META(TD_F32, 1, 1)).inference.out;
+    tall = TRY(expand, A(DIMS(big, 1)), META(TD_F32, 1, 1)).inference.out[0];
+    wide = TRY(expand, A(DIMS(1, big)), META(TD_F32, 1, 1)).inference.out[0];
     REFUSED(TD_E_SHAPE, TRY(add, A(), tall, wide));
     REFUSED(TD_E_SHAPE, TRY(eq, A(), tall, wide));
     REFUSED(TD_E_SHAPE, TRY(matmul, A(), tall, wide));
@@ -252,7 +252,7 @@ static void test_sizes_overflow(void **state)
     REFUSED(TD_E_SHAPE, TRY(reshape, A(DIMS(INT64_MAX, INT64_MAX)), one));
     REFUSED(TD_E_SHAPE, TRY(reshape, A(DIMS(INT64_MIN)), one));
     REFUSED(TD_E_SHAPE, TRY(reshape, A(DIMS(0, INT64_MAX, INT64_MAX)), META(TD_F32, 0)));
-    struct td_meta many = TRY(expand, A(DIMS(big)), META(TD_I64, 1)).inference.out;
+    struct td_meta many = TRY(expand, A(DIMS(big)), META(TD_I64, 1)).inference.out[0];
     REFUSED(TD_E_SHAPE, TRY(embedding, A(), META(TD_F32, 1, big), many));
     REFUSED(TD_E_SHAPE, TRY(index_select, A(0), META(TD_F32, 1, big), many));
 }
@@ -289,7 +289,7 @@ static void test_slices_and_selects(void **state)
         for (size_t b = 0; b < sizeof bounds / 8; b++) {
             for (size_t s = 0; s < sizeof steps / 8; s++) {
                 struct trial t = TRY(slice, A(0, bounds[a], bounds[b], steps[s]), x);
-                const struct td_meta *y = &t.inference.out;
+                const struct td_meta *y = &t.inference.out[0];
                 assert_int_equal(t.failure.code, TD_E_OK);
                 assert_true(y->shape[0] >= 0 && y->shape[0] <= 5 && y->offset >= 0 && y->offset <= 5);
                 assert_true(y->shape[0] <= 1 || y->offset + (y->shape[0] - 1) * y->stride[0] < 5);
@@ -314,10 +314,10 @@ static void test_strides_of_single_elements(void **state)
     (void)state;
     struct td_meta x = META(TD_F32, 2, 3, 4);
     for (int64_t d = 0; d < 3; d++)
-        x = TRY(slice, A(d, 0, INT64_MAX, INT64_MAX), x).inference.out;
+        x = TRY(slice, A(d, 0, INT64_MAX, INT64_MAX), x).inference.out[0];
     struct td_meta y = x;
     for (int64_t d = 0; d < 3; d++)
-        y = TRY(slice, A(d, 1, INT64_MAX, INT64_MAX), y).inference.out;
+        y = TRY(slice, A(d, 1, INT64_MAX, INT64_MAX), y).inference.out[0];
     assert_int_equal(td_meta_numel(&y), 0);
     REFUSED(TD_E_OK, TRY(reshape, A(DIMS(1, 1, 1, 1)), x));
     REFUSED(TD_E_OK, TRY(expand, A(DIMS(1, 1, 1, 1, 1)), x));
@@ -370,9 +370,9 @@ static void test_arange_and_randint(void **state)
     REFUSED(TD_E_ARGUMENT, TRY(arange, A(I(INT64_MAX), I(INT64_MIN), I(INT64_MAX), 0)));
     REFUSED(TD_E_ARGUMENT, TRY(arange, A(F(0.5), F(3.5), F(0.5), TD_I64))); /* a step of 0, once it is cut */
     REFUSED(TD_E_DTYPE, TRY(arange, A(I(0), I(3), I(1), TD_BOOL)));
-    assert_int_equal(TRY(arange, A(I(INT64_MIN), I(INT64_MAX), I(INT64_MAX), 0)).inference.out.shape[0], 3);
-    assert_int_equal(TRY(arange, A(I(INT64_MAX), I(INT64_MIN), I(INT64_MIN), 0)).inference.out.shape[0], 2);
-    assert_int_equal(TRY(arange, A(I(0), I(TD_ELEMENTS_MAX), I(1), 0)).inference.out.shape[0], TD_ELEMENTS_MAX);
+    assert_int_equal(TRY(arange, A(I(INT64_MIN), I(INT64_MAX), I(INT64_MAX), 0)).inference.out[0].shape[0], 3);
+    assert_int_equal(TRY(arange, A(I(INT64_MAX), I(INT64_MIN), I(INT64_MIN), 0)).inference.out[0].shape[0], 2);
+    assert_int_equal(TRY(arange, A(I(0), I(TD_ELEMENTS_MAX), I(1), 0)).inference.out[0].shape[0], TD_ELEMENTS_MAX);
     REFUSED(TD_E_ARGUMENT, TRY(randint, A(0, 0, DIMS(2), 0)));
     REFUSED(TD_E_ARGUMENT, TRY(randint, A(INT64_MAX, INT64_MIN, DIMS(2), 0)));
     REFUSED(TD_E_OK, TRY(randint, A(INT64_MIN, INT64_MAX, DIMS(2), 0)));
@@ -383,7 +383,7 @@ static void test_writes_and_losses(void **state)
 {
     (void)state;
     struct td_meta x = META(TD_F32, 2, 3), row = META(TD_F32, 3), i64 = META(TD_I64, 2, 3);
-    struct td_meta repeated = TRY(expand, A(DIMS(2, 3)), row).inference.out;
+    struct td_meta repeated = TRY(expand, A(DIMS(2, 3)), row).inference.out[0];
     struct td_meta half = {.dtype = TD_F32, .scalar = true};
     REFUSED(TD_E_ARGUMENT, TRY(add_, A(), repeated, row));
     REFUSED(TD_E_ARGUMENT, TRY(fill_, A(), repeated, half));
@@ -450,7 +450,7 @@ static void test_meta(void **state)
     assert_int_equal(td_meta_bytes(&x), 192);
     td_meta_extent(&x, &first, &end);
     assert_int_equal(end - first, 24);
-    x = TRY(select, A(1, 2), x).inference.out;
+    x = TRY(select, A(1, 2), x).inference.out[0];
     td_meta_extent(&x, &first, &end);
     assert_int_equal(first, 8);
     assert_int_equal(end, 24);

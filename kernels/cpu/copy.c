@@ -87,15 +87,15 @@ void TD_CPU(copy_operand)(const struct td_operand *target, const struct td_opera
 
 void TD_CPU(clone)(struct td_launch *launch)
 {
-    TD_CPU(copy_operand)(&launch->out, &launch->in[0]);
+    TD_CPU(copy_operand)(&launch->out[0], &launch->in[0]);
 }
 
 void TD_CPU(to)(struct td_launch *launch)
 {
-    TD_CPU(copy_operand)(&launch->out, &launch->in[0]);
+    TD_CPU(copy_operand)(&launch->out[0], &launch->in[0]);
 }
 
 void TD_CPU(fill_)(struct td_launch *launch)
 {
-    TD_CPU(copy_operand)(&launch->out, &launch->in[1]);
+    TD_CPU(copy_operand)(&launch->out[0], &launch->in[1]);
 }

@@ -75,16 +75,16 @@ static uint64_t cost(const struct td_launch *launch)
         bytes += count * td_dtype_size(launch->in[k].dtype);
         elements = count > elements ? count : elements;
     }
-    if (launch->op->output) {
-        uint64_t count = numel(&launch->out);
-        bytes += count * td_dtype_size(launch->out.dtype);
+    if (launch->op->output_count) {
+        uint64_t count = numel(&launch->out[0]);
+        bytes += count * td_dtype_size(launch->out[0].dtype);
         elements = count > elements ? count : elements;
     }
     switch (launch->op->id) {
     case TD_OP_matmul:
-        work = (uint64_t)((double)numel(&launch->in[0]) * (double)launch->out.shape[1] / 50);
-        if (launch->out.dtype != TD_F32)
-            work *= launch->out.dtype == TD_F64 ? 2 : 20;
+        work = (uint64_t)((double)numel(&launch->in[0]) * (double)launch->out[0].shape[1] / 50);
+        if (launch->out[0].dtype != TD_F32)
+            work *= launch->out[0].dtype == TD_F64 ? 2 : 20;
         break;
     case TD_OP_rand:
     case TD_OP_randn:

@@ -36,35 +36,35 @@ static void fill(const struct td_operand *out, struct td_number number)
 /* Zeros until the uploads arrive, so that a client that stops half way reads nobody else's bytes. */
 void TD_CPU(from)(struct td_launch *launch)
 {
-    fill(&launch->out, (struct td_number){.category = TD_INTEGER, .i = 0});
+    fill(&launch->out[0], (struct td_number){.category = TD_INTEGER, .i = 0});
 }
 
 void TD_CPU(zeros)(struct td_launch *launch)
 {
-    fill(&launch->out, (struct td_number){.category = TD_INTEGER, .i = 0});
+    fill(&launch->out[0], (struct td_number){.category = TD_INTEGER, .i = 0});
 }
 
 void TD_CPU(ones)(struct td_launch *launch)
 {
-    fill(&launch->out, (struct td_number){.category = TD_INTEGER, .i = 1});
+    fill(&launch->out[0], (struct td_number){.category = TD_INTEGER, .i = 1});
 }
 
 void TD_CPU(full)(struct td_launch *launch)
 {
-    fill(&launch->out, ((const struct td_full_attrs *)launch->attrs)->value);
+    fill(&launch->out[0], ((const struct td_full_attrs *)launch->attrs)->value);
 }
 
 /* Each element by itself, start + i * step, so that nothing adds up; in f64 for both floats, as PyTorch does. */
 void TD_CPU(arange)(struct td_launch *launch)
 {
     const struct td_arange_attrs *a = launch->attrs;
-    int64_t count = td_operand_numel(&launch->out);
+    int64_t count = td_operand_numel(&launch->out[0]);
     uint64_t first = (uint64_t)td_number_integer(a->start), by = (uint64_t)td_number_integer(a->step);
     double start = td_number_real(a->start), step = td_number_real(a->step);
-    uint64_t *integers = launch->out.data;
-    float *floats = launch->out.data;
-    double *doubles = launch->out.data;
-    switch ((enum td_dtype)launch->out.dtype) {
+    uint64_t *integers = launch->out[0].data;
+    float *floats = launch->out[0].data;
+    double *doubles = launch->out[0].data;
+    switch ((enum td_dtype)launch->out[0].dtype) {
     case TD_I64:
         for (int64_t i = 0; i < count; i++)
             integers[i] = first + (uint64_t)i * by;

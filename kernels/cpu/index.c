@@ -73,16 +73,16 @@ static void copy_row(struct rows *rows, char *target, char *source)
 void TD_CPU(embedding)(struct td_launch *launch)
 {
     const struct td_operand *weight = &launch->in[0], *index = &launch->in[1];
-    if (!TD_CPU(indices_fit)(launch, index, weight->shape[0]) || td_operand_numel(&launch->out) == 0)
+    if (!TD_CPU(indices_fit)(launch, index, weight->shape[0]) || td_operand_numel(&launch->out[0]) == 0)
         return;
-    struct rows rows = rows_of(&launch->out, weight, 0);
+    struct rows rows = rows_of(&launch->out[0], weight, 0);
     rows.source = inner_part(weight, 1);
-    rows.target = inner_part(&launch->out, index->rank);
+    rows.target = inner_part(&launch->out[0], index->rank);
     rows.dense = is_dense(&rows.source);
     rows.count = weight->shape[1];
     int64_t at[TD_RANK_MAX] = {0}, offset = 0;
     const int64_t *stride = index->stride, *data = index->data;
-    char *target = launch->out.data;
+    char *target = launch->out[0].data;
     do {
         copy_row(&rows, target, (char *)weight->data + data[offset] * weight->stride[0] * (int64_t)rows.size);
         target += rows.count * (int64_t)rows.size;
@@ -91,7 +91,7 @@ void TD_CPU(embedding)(struct td_launch *launch)
 
 void TD_CPU(index_select)(struct td_launch *launch)
 {
-    const struct td_operand *x = &launch->in[0], *index = &launch->in[1], *out = &launch->out;
+    const struct td_operand *x = &launch->in[0], *index = &launch->in[1], *out = &launch->out[0];
     int dim = td_wrap_dim(((const struct td_index_select_attrs *)launch->attrs)->dim, x->rank);
     if (!TD_CPU(indices_fit)(launch, index, x->rank ? x->shape[dim] : 1) || td_operand_numel(out) == 0)
         return;
@@ -129,7 +129,8 @@ static void add_row(struct rows *rows, char *target, char *source)
 /* In the order of the index, so that equal indices give the same bits every time. */
 void TD_CPU(index_add)(struct td_launch *launch)
 {
-    const struct td_operand *x = &launch->in[0], *index = &launch->in[1], *source = &launch->in[2], *out = &launch->out;
+    const struct td_operand *x = &launch->in[0], *index = &launch->in[1], *source = &launch->in[2],
+                            *out = &launch->out[0];
     int dim = td_wrap_dim(((const struct td_index_add_attrs *)launch->attrs)->dim, x->rank);
     if (!TD_CPU(indices_fit)(launch, index, x->rank ? x->shape[dim] : 1))
         return;

@@ -255,7 +255,7 @@ void TD_CPU(iterate)(td_inner *inner, int operands, const struct td_operand *con
 
 void TD_CPU(iterate_launch)(td_inner *inner, const struct td_launch *launch)
 {
-    const struct td_operand *operand[TD_OPERANDS_MAX] = {&launch->out};
+    const struct td_operand *operand[TD_OPERANDS_MAX] = {&launch->out[0]};
     for (int k = 0; k < launch->in_count; k++)
         operand[k + 1] = &launch->in[k];
     TD_CPU(iterate)(inner, launch->in_count + 1, operand);

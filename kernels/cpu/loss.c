@@ -26,7 +26,7 @@ void TD_CPU(cross_entropy)(struct td_launch *launch)
     int64_t reduction = ((const struct td_cross_entropy_attrs *)launch->attrs)->reduction;
     if (!TD_CPU(indices_fit)(launch, &launch->in[1], launch->in[0].shape[1]))
         return;
-    if (launch->out.dtype == TD_F32)
+    if (launch->out[0].dtype == TD_F32)
         cross_entropy_f32(launch, reduction);
     else
         cross_entropy_f64(launch, reduction);
@@ -47,14 +47,14 @@ TD_BINARY_INNER(each_square_f64, double, double, (a - b) * (a - b))
 /* Unreduced it is elementwise, and the output has any dense strides. */
 static void each_square(struct td_launch *launch)
 {
-    struct td_operand seen[2] = {launch->out, launch->out};
+    struct td_operand seen[2] = {launch->out[0], launch->out[0]};
     for (int k = 0; k < 2; k++) {
         seen[k].data = launch->in[k].data;
-        broadcast(&launch->in[k], launch->out.rank, launch->out.shape, seen[k].stride);
+        broadcast(&launch->in[k], launch->out[0].rank, launch->out[0].shape, seen[k].stride);
     }
     TD_CPU(iterate)
-    (launch->out.dtype == TD_F32 ? each_square_f32 : each_square_f64, 3,
-     (const struct td_operand *[]){&launch->out, &seen[0], &seen[1]});
+    (launch->out[0].dtype == TD_F32 ? each_square_f32 : each_square_f64, 3,
+     (const struct td_operand *[]){&launch->out[0], &seen[0], &seen[1]});
 }
 
 void TD_CPU(mse_loss)(struct td_launch *launch)
@@ -81,7 +81,7 @@ void TD_CPU(mse_loss)(struct td_launch *launch)
         pairs.shape[0] = pairs.count;
         pairs.stride[0][0] = pairs.stride[1][0] = 1;
     }
-    if (launch->out.dtype == TD_F32)
+    if (launch->out[0].dtype == TD_F32)
         mse_loss_f32(launch, &pairs);
     else
         mse_loss_f64(launch, &pairs);

@@ -27,7 +27,7 @@ static void multiply_integers(const struct td_operand *a, const struct td_operan
 
 void TD_CPU(matmul)(struct td_launch *launch)
 {
-    const struct td_operand *a = &launch->in[0], *b = &launch->in[1], *out = &launch->out;
+    const struct td_operand *a = &launch->in[0], *b = &launch->in[1], *out = &launch->out[0];
     if (td_operand_numel(out) == 0)
         return;
     if (out->dtype == TD_I64)

@@ -32,9 +32,9 @@ static void draw_all(struct td_launch *launch, fill_batch *fill, int64_t each)
 {
     uint64_t elements[4 * BATCH];
     struct batch batch;
-    size_t size = td_dtype_size(launch->out.dtype);
-    int64_t count = td_operand_numel(&launch->out), step = each * BATCH;
-    char *out = launch->out.data;
+    size_t size = td_dtype_size(launch->out[0].dtype);
+    int64_t count = td_operand_numel(&launch->out[0]), step = each * BATCH;
+    char *out = launch->out[0].data;
     for (int64_t done = 0; done < count; done += step) {
         int64_t now = count - done < step ? count - done : step;
         draw(&batch, launch->seed, launch->counter + (uint64_t)(done / each));
@@ -94,23 +94,23 @@ static void integers(const struct batch *batch, const struct td_launch *launch, 
             drawn[2 * j + k] = td_integer_between(a->low, range, batch->word[2 * k][j], batch->word[2 * k + 1][j]);
     float *floats = to;
     double *doubles = to;
-    if (launch->out.dtype == TD_I64)
+    if (launch->out[0].dtype == TD_I64)
         memcpy(to, drawn, sizeof drawn);
-    for (int j = 0; j < 2 * BATCH && launch->out.dtype == TD_F32; j++)
+    for (int j = 0; j < 2 * BATCH && launch->out[0].dtype == TD_F32; j++)
         floats[j] = (float)drawn[j];
-    for (int j = 0; j < 2 * BATCH && launch->out.dtype == TD_F64; j++)
+    for (int j = 0; j < 2 * BATCH && launch->out[0].dtype == TD_F64; j++)
         doubles[j] = (double)drawn[j];
 }
 
 void TD_CPU(rand)(struct td_launch *launch)
 {
-    bool wide = launch->out.dtype == TD_F64;
+    bool wide = launch->out[0].dtype == TD_F64;
     draw_all(launch, wide ? uniform_f64 : uniform_f32, wide ? 2 : 4);
 }
 
 void TD_CPU(randn)(struct td_launch *launch)
 {
-    bool wide = launch->out.dtype == TD_F64;
+    bool wide = launch->out[0].dtype == TD_F64;
     draw_all(launch, wide ? normal_f64 : normal_f32, wide ? 2 : 4);
 }
 

@@ -42,7 +42,7 @@ static void plan(struct reduction *r, const struct td_launch *launch)
 {
     const struct td_operand *x = &launch->in[0];
     uint32_t mask = td_reduced_dims(&((const struct td_sum_attrs *)launch->attrs)->dims, x->rank);
-    *r = (struct reduction){.kept.count = 1, .gone.count = 1, .from = x->data, .out = launch->out.data};
+    *r = (struct reduction){.kept.count = 1, .gone.count = 1, .from = x->data, .out = launch->out[0].data};
     for (int d = 0; d < x->rank; d++)
         add_dim(mask & 1u << d ? &r->gone : &r->kept, x->shape[d], x->stride[d]);
     struct dims *kept = &r->kept, *gone = &r->gone;
@@ -102,7 +102,7 @@ static void reduce(struct td_launch *launch, reducer *const *by_dtype)
     if (r.kept.count == 0)
         return;
     if (r.gone.count == 0)
-        memset(r.out, 0, (size_t)r.kept.count * td_dtype_size(launch->out.dtype));
+        memset(r.out, 0, (size_t)r.kept.count * td_dtype_size(launch->out[0].dtype));
     else
         by_dtype[launch->in[0].dtype](&r);
 }
@@ -133,16 +133,16 @@ void TD_CPU(max)(struct td_launch *launch)
 /* 0 / 0 makes the mean of nothing nan. */
 void TD_CPU(mean)(struct td_launch *launch)
 {
-    int64_t results = td_operand_numel(&launch->out), count = 1;
+    int64_t results = td_operand_numel(&launch->out[0]), count = 1;
     const struct td_operand *x = &launch->in[0];
     uint32_t mask = td_reduced_dims(&((const struct td_mean_attrs *)launch->attrs)->dims, x->rank);
     for (int d = 0; d < x->rank; d++)
         count *= mask & 1u << d ? x->shape[d] : 1;
     reduce(launch, sums);
-    float *floats = launch->out.data;
-    double *doubles = launch->out.data;
-    for (int64_t i = 0; i < results && launch->out.dtype == TD_F32; i++)
+    float *floats = launch->out[0].data;
+    double *doubles = launch->out[0].data;
+    for (int64_t i = 0; i < results && launch->out[0].dtype == TD_F32; i++)
         floats[i] /= (float)count;
-    for (int64_t i = 0; i < results && launch->out.dtype == TD_F64; i++)
+    for (int64_t i = 0; i < results && launch->out[0].dtype == TD_F64; i++)
         doubles[i] /= (double)count;
 }

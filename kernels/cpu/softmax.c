@@ -30,7 +30,7 @@ struct softmax {
 
 void TD_CPU(log_softmax)(struct td_launch *launch)
 {
-    const struct td_operand *x = &launch->in[0], *out = &launch->out;
+    const struct td_operand *x = &launch->in[0], *out = &launch->out[0];
     struct softmax s = {.x_step = 1, .out_step = 1, .count = 1};
     int dim = td_wrap_dim(((const struct td_log_softmax_attrs *)launch->attrs)->dim, x->rank), rank = 0;
     int64_t shape[TD_RANK_MAX], x_stride[TD_RANK_MAX], out_stride[TD_RANK_MAX];

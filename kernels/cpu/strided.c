@@ -34,14 +34,14 @@ void TD_CPU(strided_read)(struct td_launch *launch)
 {
     const struct td_strided_read_attrs *a = launch->attrs;
     struct td_operand seen = window(&launch->in[0], &a->shape, &a->stride, a->offset);
-    TD_CPU(copy_operand)(&launch->out, &seen);
+    TD_CPU(copy_operand)(&launch->out[0], &seen);
 }
 
 void TD_CPU(strided_write)(struct td_launch *launch)
 {
     const struct td_strided_write_attrs *a = launch->attrs;
-    TD_CPU(copy_operand)(&launch->out, &launch->in[0]);
-    struct td_operand seen = window(&launch->out, &a->shape, &a->stride, a->offset);
+    TD_CPU(copy_operand)(&launch->out[0], &launch->in[0]);
+    struct td_operand seen = window(&launch->out[0], &a->shape, &a->stride, a->offset);
     struct td_operand value = fitted(&launch->in[1], &seen);
     TD_CPU(copy_operand)(&seen, &value);
 }
@@ -68,8 +68,8 @@ ADD_RUN(add_f64, double)
 void TD_CPU(strided_add)(struct td_launch *launch)
 {
     const struct td_strided_add_attrs *a = launch->attrs;
-    TD_CPU(copy_operand)(&launch->out, &launch->in[0]);
-    struct td_operand seen = window(&launch->out, &a->shape, &a->stride, a->offset);
+    TD_CPU(copy_operand)(&launch->out[0], &launch->in[0]);
+    struct td_operand seen = window(&launch->out[0], &a->shape, &a->stride, a->offset);
     struct td_operand value = fitted(&launch->in[1], &seen);
     if (td_operand_numel(&seen) == 0)
         return;

@@ -28,14 +28,16 @@ struct walk {
     enum phase phase;
     bool retain, create;
     uint32_t site;
-    struct node *root;       /* with a reference, until it is in the heap */
+    struct node *root; /* with a reference, until it is in the heap */
+    uint8_t root_output;
     struct node_list heap;   /* nodes with a gradient pending, the highest number first */
     struct node_list leaves; /* leaves with a gradient pending */
     struct rule rule;
-    struct node *node;    /* whose rule is in work, with a reference */
-    int at;               /* step, input or leaf that is next */
-    struct tensor **slot; /* where the result of the op in work goes */
-    struct cause *cause;  /* what failed */
+    struct node *node;                     /* whose rule is in work, with a reference */
+    int at;                                /* step, input or leaf that is next */
+    struct tensor **slots[TD_OUTPUTS_MAX]; /* where the results of the op in work go */
+    int slot_count;
+    struct cause *cause; /* what failed */
 };
 
 /* ---- lists ---- */
@@ -86,9 +88,13 @@ static struct node *heap_pop(struct node_list *heap)
 static void list_free(struct session *session, struct node_list *list)
 {
     for (size_t k = 0; k < list->count; k++) {
-        tensor_unref(session, list->nodes[k]->pending);
-        list->nodes[k]->pending = NULL;
-        node_unref(session, list->nodes[k]);
+        struct node *node = list->nodes[k];
+        for (int output = 0; output < node->out_count; output++) {
+            tensor_unref(session, node->out[output].pending);
+            node->out[output].pending = NULL;
+        }
+        node->queued = node->combined = false;
+        node_unref(session, node);
     }
     free(list->nodes);
     *list = (struct node_list){0};
@@ -109,24 +115,27 @@ static void no_memory(struct session *session, struct walk *w)
     fail(session, w, &failure);
 }
 
-static void store(struct session *session, struct tensor *result, struct cause *cause, void *data)
+static void store(struct session *session, struct tensor *const *results, struct cause *cause, void *data)
 {
     struct walk *w = data;
-    if (cause || !result) {
-        if (!w->cause)
-            w->cause = cause_ref(cause);
-        tensor_unref(session, result);
-        return;
+    if (cause && !w->cause)
+        w->cause = cause_ref(cause);
+    for (int k = 0; k < w->slot_count; k++) {
+        if (cause) {
+            tensor_unref(session, results[k]);
+            continue;
+        }
+        tensor_unref(session, *w->slots[k]);
+        *w->slots[k] = results[k];
     }
-    tensor_unref(session, *w->slot);
-    *w->slot = result;
 }
 
-/* slot's old value, if any, is let go when the result is there. */
+/* The result goes to slot (or those of more results to w->slots); its old value is let go when the result is there. */
 static void run_op(struct session *session, struct walk *w, const struct td_op *op, const void *attrs, int in_count,
                    const struct source *in, struct tensor **slot)
 {
-    w->slot = slot;
+    w->slots[0] = slot;
+    w->slot_count = op->output_count;
     exec_run(session,
              &(struct operation){
                  .op = op, .attrs = attrs, .in = in, .in_count = in_count, .grad = w->create, .site = w->site},
@@ -143,31 +152,39 @@ static void run_add(struct session *session, struct walk *w, struct tensor *a, s
 
 static void run_seed(struct session *session, struct walk *w)
 {
-    const struct td_meta *out = &w->root->out;
+    const struct td_meta *out = &w->root->out[w->root_output].meta;
     struct td_full_attrs attrs = {
         .shape.count = out->rank, .value = {.category = TD_FLOATING, .f = 1}, .dtype = out->dtype};
     for (int d = 0; d < out->rank; d++)
         attrs.shape.v[d] = out->shape[d];
     w->phase = PHASE_NODE;
-    run_op(session, w, td_op_of(TD_OP_full), &attrs, 0, NULL, &w->root->pending);
+    run_op(session, w, td_op_of(TD_OP_full), &attrs, 0, NULL, &w->root->out[w->root_output].pending);
+}
+
+/* Lets go of the node in work, and of what is pending there if its rule never ran. */
+static void drop_node(struct session *session, struct walk *w)
+{
+    for (int k = 0; k < w->node->out_count; k++) {
+        tensor_unref(session, w->node->out[k].pending);
+        w->node->out[k].pending = NULL;
+    }
+    node_unref(session, w->node);
+    w->node = NULL;
 }
 
 static void next_node(struct session *session, struct walk *w)
 {
     struct td_failure failure = {0};
     if (w->node)
-        node_unref(session, w->node);
-    w->node = NULL;
+        drop_node(session, w);
     w->at = 0;
     if (w->heap.count == 0) {
         w->phase = PHASE_COMBINE;
         return;
     }
     w->node = heap_pop(&w->heap);
-    struct tensor *g = w->node->pending;
-    w->node->pending = NULL;
+    w->node->queued = false;
     if (w->node->released && w->node->op->keeps) {
-        tensor_unref(session, g);
         td_fail(&failure, TD_E_GRAD, "backward: the graph through %s has been walked already, and what it kept is gone",
                 w->node->op->name);
         td_hint(&failure, "Give .retain_graph = true to the first td_backward.");
@@ -175,7 +192,7 @@ static void next_node(struct session *session, struct walk *w)
         return;
     }
     w->phase = PHASE_RUN;
-    if (rule_write(&w->rule, session, w->node, g, w->create))
+    if (rule_write(&w->rule, session, w->node, w->create))
         fail(session, w, &w->rule.failure);
     else if (!w->retain)
         node_release(session, w->node);
@@ -217,7 +234,16 @@ static void run_step(struct session *session, struct walk *w)
         const struct rule_value *value = &w->rule.values[s->in[k]];
         in[k] = (struct source){.tensor = value->tensor, .is_number = value->is_number, .number = value->number};
     }
+    for (int k = 1; k < s->op->output_count; k++)
+        w->slots[k] = &w->rule.values[s->out + k].tensor;
     run_op(session, w, s->op, s->attrs, s->in_count, in, &w->rule.values[s->out].tensor);
+}
+
+static bool enqueue(struct walk *w, struct node *node)
+{
+    if (!node->queued)
+        node->queued = node_is_leaf(node) ? list_push(&w->leaves, node) : heap_push(&w->heap, node);
+    return node->queued;
 }
 
 /* Hands one gradient on: the first that reaches a node waits there, further ones are added. */
@@ -234,16 +260,16 @@ static void deliver(struct session *session, struct walk *w)
     if (value < 0 || !to)
         return;
     struct tensor *gradient = w->rule.values[value].tensor;
-    if (to->pending) {
-        run_add(session, w, to->pending, gradient, &to->pending);
+    struct tensor **pending = &to->out[w->node->in[k].output].pending;
+    if (*pending) {
+        run_add(session, w, *pending, gradient, pending);
         return;
     }
-    bool leaf = node_is_leaf(to);
-    if (!(leaf ? list_push(&w->leaves, to) : heap_push(&w->heap, to))) {
+    if (!enqueue(w, to)) {
         no_memory(session, w);
         return;
     }
-    to->pending = tensor_ref(gradient);
+    *pending = tensor_ref(gradient);
 }
 
 /* Makes a leaf's new gradient out of what has come and what it had: contiguous, and nobody else's storage. */
@@ -255,18 +281,18 @@ static void combine(struct session *session, struct walk *w)
     }
     struct node *leaf = w->leaves.nodes[w->at];
     struct td_meta meta;
-    tensor_meta(leaf->pending, &meta);
+    tensor_meta(leaf->out->pending, &meta);
     if (leaf->grad && !leaf->combined) {
         leaf->combined = true;
-        run_add(session, w, leaf->grad, leaf->pending, &leaf->pending);
+        run_add(session, w, leaf->grad, leaf->out->pending, &leaf->out->pending);
         return;
     }
     if (!td_meta_is_contiguous(&meta)) {
         run_op(session, w, td_op_of(TD_OP_contiguous), &(struct td_contiguous_attrs){}, 1,
-               &(struct source){.tensor = leaf->pending}, &leaf->pending);
+               &(struct source){.tensor = leaf->out->pending}, &leaf->out->pending);
         return;
     }
-    struct storage *own = storage_fork(leaf->pending->storage);
+    struct storage *own = storage_fork(leaf->out->pending->storage);
     struct tensor *tensor = own ? tensor_new(&meta, own) : NULL;
     if (own)
         storage_unref(session, own);
@@ -274,9 +300,9 @@ static void combine(struct session *session, struct walk *w)
         no_memory(session, w);
         return;
     }
-    tensor->node = leaf->pending->node ? node_ref(leaf->pending->node) : NULL;
-    tensor_unref(session, leaf->pending);
-    leaf->pending = tensor;
+    tensor->node = leaf->out->pending->node ? node_ref(leaf->out->pending->node) : NULL;
+    tensor_unref(session, leaf->out->pending);
+    leaf->out->pending = tensor;
     leaf->combined = false;
     w->at++;
 }
@@ -286,8 +312,8 @@ static void commit(struct session *session, struct walk *w)
     for (size_t k = 0; k < w->leaves.count; k++) {
         struct node *leaf = w->leaves.nodes[k];
         tensor_unref(session, leaf->grad);
-        leaf->grad = leaf->pending;
-        leaf->pending = NULL;
+        leaf->grad = leaf->out->pending;
+        leaf->out->pending = NULL;
     }
 }
 
@@ -335,12 +361,10 @@ static void walk_drop(struct session *session, struct iterator *iterator)
 {
     struct walk *w = (struct walk *)iterator;
     rule_clear(&w->rule);
-    for (size_t k = 0; k < w->leaves.count; k++)
-        w->leaves.nodes[k]->combined = false;
     list_free(session, &w->leaves);
     list_free(session, &w->heap);
     if (w->node)
-        node_unref(session, w->node);
+        drop_node(session, w);
     node_unref(session, w->root);
     cause_unref(w->cause);
     free(w);
@@ -387,14 +411,15 @@ int backward_start(struct session *session, struct tensor *root, struct tensor *
     w->create = create;
     w->site = site;
     w->root = node_ref(node);
+    w->root_output = root->output;
     w->phase = seed ? PHASE_NODE : PHASE_SEED;
     session->cancelled = false;
-    if (!(node_is_leaf(node) ? list_push(&w->leaves, node) : heap_push(&w->heap, node))) {
+    if (!enqueue(w, node)) {
         walk_drop(session, &w->iterator);
         return td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
     }
     if (seed)
-        node->pending = tensor_ref(seed);
+        node->out[root->output].pending = tensor_ref(seed);
     session_push(session, &w->iterator);
     return TD_E_OK;
 }

@@ -15,16 +15,18 @@
 
 /* ---- ops ---- */
 
-/* What is to be done with the result of the op in work. */
-static void bind_result(struct session *session, struct tensor *result, struct cause *cause, void *data)
+/* What is to be done with the results of the op in work. */
+static void bind_results(struct session *session, struct tensor *const *results, struct cause *cause, void *data)
 {
     (void)cause;
     (void)data;
-    struct td_failure failure = {0};
-    if (session->closing || !td_op_names_output(session->call_op)) {
-        tensor_unref(session, result);
-    } else if (session_bind(session, session->call_out, result, &failure)) {
-        cause_unref(session_fail(session, session->call_op->name, session->call_site, &failure));
+    bool named = td_op_named_outputs(session->call_op) > 0 && !session->closing;
+    for (int k = 0; k < session->call_op->output_count; k++) {
+        struct td_failure failure = {0};
+        if (!named)
+            tensor_unref(session, results[k]);
+        else if (session_bind(session, session->call_out[k], results[k], &failure))
+            cause_unref(session_fail(session, session->call_op->name, session->call_site, &failure));
     }
     decoder_done(session);
 }
@@ -56,7 +58,10 @@ static int resolve_inputs(struct session *session, const struct td_call *call, s
 static void fail_call(struct session *session, const struct td_failure *failure)
 {
     struct cause *cause = session_fail(session, session->call_op->name, session->call_site, failure);
-    bind_result(session, td_op_names_output(session->call_op) ? tensor_failed(cause) : NULL, cause, NULL);
+    struct tensor *results[TD_OUTPUTS_MAX] = {0};
+    for (int k = 0; k < td_op_named_outputs(session->call_op); k++)
+        results[k] = tensor_failed(cause);
+    bind_results(session, results, cause, NULL);
     cause_unref(cause);
 }
 
@@ -70,7 +75,7 @@ static void run_call(struct session *session, const struct td_op *op, struct req
     if (request->reader->failed)
         return;
     session->call_op = op;
-    session->call_out = call->out;
+    memcpy(session->call_out, call->out, sizeof session->call_out);
     session->call_site = request->site;
     if (request->cancelled)
         td_fail(&failure, TD_E_CANCELLED, "%s: cancelled", op->name);
@@ -87,7 +92,7 @@ static void run_call(struct session *session, const struct td_op *op, struct req
                                      .grad = request->flags & TD_FLAG_GRAD,
                                      .requires_grad = request->flags & TD_FLAG_REQUIRES_GRAD,
                                      .site = request->site},
-                 bind_result, NULL);
+                 bind_results, NULL);
     }
     for (int k = 0; k < call->in_count; k++)
         tensor_unref(session, in[k].tensor);

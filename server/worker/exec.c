@@ -35,7 +35,7 @@ static struct execution *execution_new(struct session *session, const struct ope
     e->lists = NULL;
     e->failure.code = TD_E_OK;
     e->recorded = e->launches = false;
-    e->out = NULL;
+    memset(e->out, 0, sizeof e->out);
     e->conversion_count = 0;
     e->launch.fault.code = TD_E_OK;
     if (operation->in_count > EXEC_INPUTS) {
@@ -131,7 +131,7 @@ static int decide_recording(struct execution *e)
     for (int k = 0; k < e->operation.in_count && k < EXEC_INPUTS && !op->no_gradient; k++)
         if (e->in[k].tensor && tensor_edge(e->session, e->in[k].tensor, &failed))
             e->recorded = true;
-    if (td_dtype_category(e->inference.out.dtype) != TD_FLOATING)
+    if (!e->inference.out_count || td_dtype_category(e->inference.out[0].dtype) != TD_FLOATING)
         e->recorded = false;
     if (failed)
         return td_fail(&e->failure, TD_E_MEMORY, "%s: the daemon's host has no memory left", op->name);
@@ -142,17 +142,20 @@ static int decide_recording(struct execution *e)
 
 /* ---- storage ---- */
 
-/* A fresh result's storage and tensor. */
-static int make_output(struct execution *e)
+/* The fresh results' storages and tensors. */
+static int make_outputs(struct execution *e)
 {
-    struct storage *storage = storage_new(e->session, td_meta_bytes(&e->inference.out), &e->failure);
-    if (!storage)
-        return e->failure.code;
-    e->inference.out.offset = 0;
-    e->out = tensor_new(&e->inference.out, storage);
-    storage_unref(e->session, storage);
-    if (!e->out)
-        return td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
+    for (int k = 0; k < e->inference.out_count; k++) {
+        struct td_meta *meta = &e->inference.out[k];
+        struct storage *storage = storage_new(e->session, td_meta_bytes(meta), &e->failure);
+        if (!storage)
+            return e->failure.code;
+        meta->offset = 0;
+        e->out[k] = tensor_new(meta, storage);
+        storage_unref(e->session, storage);
+        if (!e->out[k])
+            return td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
+    }
     return TD_E_OK;
 }
 
@@ -191,7 +194,7 @@ static int take_target(struct execution *e)
     for (int k = 1; k < e->operation.in_count && !failed; k++)
         failed = check_overlap(e, target, k);
     if (!failed && !(failed = announce_write(e, target, &e->metas[0])))
-        e->out = tensor_ref(target);
+        e->out[0] = tensor_ref(target);
     return failed;
 }
 
@@ -235,7 +238,7 @@ static int convert(struct execution *e, struct td_operand *operand, uint8_t dtyp
     e->conversions[k].launch = (struct td_launch){.op = td_op_of(TD_OP_to),
                                                   .in_count = 1,
                                                   .in = &e->conversions[k].from,
-                                                  .out = *operand,
+                                                  .out = {*operand},
                                                   .attrs = &e->conversions[k].attrs};
     return TD_E_OK;
 }
@@ -282,7 +285,7 @@ static int make_operands(struct execution *e)
         if (make_operand(e, k, k < 32 && dense >> k & 1))
             return e->failure.code;
         if (elementwise)
-            broadcast_operand(&e->operands[k], e->inference.out.rank, e->inference.out.shape);
+            broadcast_operand(&e->operands[k], e->inference.out[0].rank, e->inference.out[0].shape);
     }
     return TD_E_OK;
 }
@@ -301,6 +304,7 @@ static struct node *record(struct execution *e)
         struct node *edge = in ? tensor_edge(session, in, &failed) : NULL;
         node->in[k].meta = e->metas[k];
         node->in[k].node = edge ? node_ref(edge) : NULL;
+        node->in[k].output = edge ? in->output : 0;
         if (!(op->keeps & TD_KEEP_IN(k)))
             continue;
         if (in)
@@ -308,10 +312,10 @@ static struct node *record(struct execution *e)
         else
             node->in[k].number = e->operation.in[k].number;
     }
-    if (!failed) {
-        node->out = e->inference.out;
-        if (op->keeps & TD_KEEP_OUT)
-            failed = !(node->saved_out = saved_new(e->out));
+    for (int k = 0; !failed && k < e->inference.out_count; k++) {
+        node->out[k].meta = e->inference.out[k];
+        if (op->keeps & TD_KEEP_OUT(k))
+            failed = !(node->out[k].saved = saved_new(e->out[k]));
     }
     if (failed) {
         if (node)
@@ -333,19 +337,19 @@ static void plan_launch(struct execution *e)
                                    .grads = e->grads,
                                    .list_counts = e->list_counts,
                                    .attrs = e->attrs};
-    if (e->out)
-        operand_of(&e->launch.out, &e->inference.out, tensor_data(e->out));
+    for (int k = 0; k < e->inference.out_count; k++)
+        operand_of(&e->launch.out[k], &e->inference.out[k], tensor_data(e->out[k]));
 }
 
 static int prepare_fresh(struct execution *e)
 {
     struct session *session = e->session;
-    if (make_output(e))
+    if (make_outputs(e))
         return e->failure.code;
-    const struct block *block = e->out->storage->block;
+    const struct block *block = e->out[0]->storage->block;
     if (e->operation.op->id == TD_OP_from) {
         /* The uploads that follow bring the bytes; until then nobody else's may show. */
-        session->worker->device->zero(block->data, td_meta_bytes(&e->inference.out));
+        session->worker->device->zero(block->data, td_meta_bytes(&e->inference.out[0]));
         return TD_E_OK;
     }
     if (make_operands(e))
@@ -355,7 +359,7 @@ static int prepare_fresh(struct execution *e)
         e->launch.seed = session->seed;
         e->launch.counter = session->random_counter;
         session->random_counter +=
-            td_random_blocks(e->operation.op, e->inference.out.dtype, td_meta_numel(&e->inference.out));
+            td_random_blocks(e->operation.op, e->inference.out[0].dtype, td_meta_numel(&e->inference.out[0]));
     }
     return TD_E_OK;
 }
@@ -365,19 +369,19 @@ static int prepare_view(struct execution *e)
 {
     struct tensor *base = e->in[0].tensor;
     if (e->inference.shares < 0) {
-        if (make_output(e))
+        if (make_outputs(e))
             return e->failure.code;
         operand_of(&e->operands[0], &e->metas[0], tensor_data(base));
         plan_launch(e);
         e->launch.op = td_op_of(TD_OP_clone);
         struct td_meta dense = e->metas[0]; /* the elements in the input's shape and order, one after the other */
         td_contiguous_strides(dense.rank, dense.shape, dense.stride);
-        operand_of(&e->launch.out, &dense, tensor_data(e->out));
+        operand_of(&e->launch.out[0], &dense, tensor_data(e->out[0]));
         return TD_E_OK;
     }
-    e->out = tensor_new(&e->inference.out, base->storage);
+    e->out[0] = tensor_new(&e->inference.out[0], base->storage);
     bool own_history = e->operation.op->id == TD_OP_detach;
-    if (!e->out || (!own_history && history_view(base, e->out, e->operation.grad)))
+    if (!e->out[0] || (!own_history && history_view(base, e->out[0], e->operation.grad)))
         return td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
     return TD_E_OK;
 }
@@ -395,7 +399,7 @@ static int prepare_in_place(struct execution *e)
     struct node *node = record(e);
     if (!node)
         return e->failure.code;
-    int failed = history_write(session, e->out, node);
+    int failed = history_write(session, e->out[0], node);
     node_unref(session, node);
     return failed ? td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left for the tape") : TD_E_OK;
 }
@@ -449,18 +453,33 @@ static int prepare(struct execution *e)
 
 /* ---- after the kernel ---- */
 
-static void note_result(struct execution *e)
+static void make_leaf(struct execution *e)
 {
-    if (e->operation.requires_grad && !e->operation.in_count) {
-        if (td_dtype_category(e->out->dtype) != TD_FLOATING)
-            td_fail(&e->failure, TD_E_GRAD, "%s: only floating types can want a gradient, not %s",
-                    e->operation.op->name, td_dtype_name(e->out->dtype));
-        else if (!(e->out->node = node_leaf(e->out)))
-            td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
+    struct tensor *out = e->out[0];
+    if (td_dtype_category(out->dtype) != TD_FLOATING)
+        td_fail(&e->failure, TD_E_GRAD, "%s: only floating types can want a gradient, not %s", e->operation.op->name,
+                td_dtype_name(out->dtype));
+    else if (!(out->node = node_leaf(out)))
+        td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
+}
+
+/* Ties the results to the graph; an op in place has done so before its kernel. */
+static void note_results(struct execution *e)
+{
+    if (e->operation.requires_grad && !e->operation.in_count)
+        make_leaf(e);
+    if (!e->recorded || e->operation.op->kind == TD_INPLACE)
         return;
+    struct node *node = record(e);
+    if (!node)
+        return;
+    for (int k = 0; k < e->inference.out_count; k++) {
+        if (td_dtype_category(e->out[k]->dtype) != TD_FLOATING)
+            continue;
+        e->out[k]->node = node_ref(node);
+        e->out[k]->output = (uint8_t)k;
     }
-    if (e->recorded && e->operation.op->kind != TD_INPLACE)
-        e->out->node = record(e);
+    node_unref(e->session, node);
 }
 
 static void read_fault(struct execution *e)
@@ -476,20 +495,21 @@ static void read_fault(struct execution *e)
         td_hint(&e->failure, "Indices go from 0 to %" PRId64 ".", fault->size - 1);
 }
 
-/* Ends an execution with the error value of cause, whose reference is taken over. */
+/* Ends an execution with error values of cause, whose reference is taken over. */
 static void finish_failed(struct execution *e, struct cause *cause)
 {
     struct session *session = e->session;
-    struct tensor *result = NULL;
-    if (td_op_names_output(e->operation.op))
-        result = tensor_failed(cause);
-    else if (e->operation.op->kind == TD_INPLACE && e->in[0].tensor)
-        result = tensor_ref(e->in[0].tensor);
+    struct tensor *results[TD_OUTPUTS_MAX] = {0};
+    for (int k = 0; k < td_op_named_outputs(e->operation.op); k++)
+        results[k] = tensor_failed(cause);
+    if (e->operation.op->kind == TD_INPLACE && e->in[0].tensor)
+        results[0] = tensor_ref(e->in[0].tensor);
     exec_then *then = e->then;
     void *data = e->data;
-    tensor_unref(session, e->out);
+    for (int k = 0; k < TD_OUTPUTS_MAX; k++)
+        tensor_unref(session, e->out[k]);
     execution_free(e);
-    then(session, result, cause, data);
+    then(session, results, cause, data);
     cause_unref(cause);
 }
 
@@ -498,17 +518,18 @@ void execution_finish(struct execution *e)
     struct session *session = e->session;
     if (!e->failure.code)
         read_fault(e);
-    if (!e->failure.code && e->out)
-        note_result(e);
+    if (!e->failure.code && e->out[0])
+        note_results(e);
     if (e->failure.code) {
         finish_failed(e, session_fail(session, e->operation.op->name, e->operation.site, &e->failure));
         return;
     }
-    struct tensor *result = e->out;
+    struct tensor *results[TD_OUTPUTS_MAX];
+    memcpy(results, e->out, sizeof results);
     exec_then *then = e->then;
     void *data = e->data;
     execution_free(e);
-    then(session, result, NULL, data);
+    then(session, results, NULL, data);
 }
 
 /* ---- the door ---- */
@@ -537,7 +558,10 @@ bool exec_run(struct session *session, const struct operation *operation, exec_t
         struct td_failure failure = {0};
         td_fail(&failure, TD_E_MEMORY, "%s: the daemon's host has no memory left", operation->op->name);
         struct cause *cause = session_fail(session, operation->op->name, operation->site, &failure);
-        then(session, td_op_names_output(operation->op) ? tensor_failed(cause) : NULL, cause, data);
+        struct tensor *results[TD_OUTPUTS_MAX] = {0};
+        for (int k = 0; k < td_op_named_outputs(operation->op); k++)
+            results[k] = tensor_failed(cause);
+        then(session, results, cause, data);
         cause_unref(cause);
         return true;
     }

@@ -24,10 +24,10 @@ struct operation {
     uint32_t site;
 };
 
-/* Called once when the op is done, at once or after the device's thread. result is the callee's (its reference too): a
- * tensor or an error value; the target for an op in place; NULL for a step. cause is what failed just now or before,
- * NULL if nothing did; borrowed. */
-typedef void exec_then(struct session *session, struct tensor *result, struct cause *cause, void *data);
+/* Called once when the op is done, at once or after the device's thread. results has one for each output of the op's
+ * row, the callee's with their references: tensors or error values (NULL where the host had no memory even for that);
+ * for an op in place the target. cause is what failed just now or before, NULL if nothing did; borrowed. */
+typedef void exec_then(struct session *session, struct tensor *const *results, struct cause *cause, void *data);
 
 /* Runs operation. True: it is done and then has been called. False: it went to the device's thread, and the session is
  * parked until then has been called. */

@@ -29,8 +29,8 @@ struct execution {
 
     struct td_inference inference;
     struct td_failure failure;
-    bool recorded;      /* some input wants a gradient and recording is on */
-    struct tensor *out; /* the result so far */
+    bool recorded;                      /* some input wants a gradient and recording is on */
+    struct tensor *out[TD_OUTPUTS_MAX]; /* the results so far */
 
     /* Conversions to the dtype that is computed in, and to a contiguous layout, run before the op. */
     int conversion_count;

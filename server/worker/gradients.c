@@ -73,8 +73,11 @@ static ref step(struct rule *r, enum td_op_id id, const void *attrs, int in_coun
         .op = s->op, .in = metas, .in_count = in_count, .attrs = s->attrs, .failure = &r->failure};
     if (td_infer(&inference))
         return 0;
-    s->out = new_value(r);
-    r->values[s->out].meta = inference.out;
+    for (int k = 0; k < inference.out_count; k++) {
+        ref out = new_value(r);
+        s->out = k ? s->out : out;
+        r->values[out].meta = inference.out[k];
+    }
     r->step_count++;
     return s->out;
 }
@@ -169,23 +172,30 @@ static const struct td_meta *shape_of(const struct rule *r, int k)
 }
 
 /* A saved tensor, tied to the graph where the rule is recorded itself. */
-static ref saved(struct rule *r, struct saved *saved, struct node *edge)
+static ref saved(struct rule *r, struct saved *saved, struct node *edge, uint8_t output)
 {
     struct tensor *tensor = saved ? saved_tensor(saved) : NULL;
-    if (tensor && edge && r->create)
+    if (tensor && edge && r->create && td_dtype_category(tensor->dtype) == TD_FLOATING) {
         tensor->node = node_ref(edge);
+        tensor->output = output;
+    }
     return tensor_value(r, tensor);
 }
 
 static ref in(struct rule *r, int k)
 {
     struct node_input *input = &r->node->in[k];
-    return input->saved ? saved(r, input->saved, input->node) : number(r, input->number);
+    return input->saved ? saved(r, input->saved, input->node, input->output) : number(r, input->number);
+}
+
+static ref output(struct rule *r, int k)
+{
+    return saved(r, r->node->out[k].saved, r->node, (uint8_t)k);
 }
 
 static ref out(struct rule *r)
 {
-    return saved(r, r->node->saved_out, r->node);
+    return output(r, 0);
 }
 
 /* Sums the dimensions that broadcasting made, and casts. */
@@ -246,7 +256,7 @@ static void give_part(struct rule *r, ref g)
         .op = r->node->op, .in = &whole, .in_count = 1, .attrs = r->node->attrs, .failure = &r->failure};
     if (td_infer(&view))
         return;
-    give(r, 0, window(r, TD_OP_strided_write, &view.out, 2, (ref[]){zeros(r, &whole), g}));
+    give(r, 0, window(r, TD_OP_strided_write, &view.out[0], 2, (ref[]){zeros(r, &whole), g}));
 }
 
 RULE(select)
@@ -554,7 +564,15 @@ static grad_rule *const rules[TD_OP_LIMIT] = {
 #include "protocol/ops_undef.h"
 };
 
-int rule_write(struct rule *r, struct session *session, struct node *node, struct tensor *g, bool create)
+/* The gradient of an output; zeros where none came. */
+static ref gradient_of(struct rule *r, int k)
+{
+    struct tensor *pending = r->node->out[k].pending;
+    r->node->out[k].pending = NULL;
+    return pending ? tensor_value(r, pending) : zeros(r, &r->node->out[k].meta);
+}
+
+int rule_write(struct rule *r, struct session *session, struct node *node, bool create)
 {
     r->session = session;
     r->node = node;
@@ -563,7 +581,7 @@ int rule_write(struct rule *r, struct session *session, struct node *node, struc
     r->value_count = r->step_count = 0;
     for (int k = 0; k < RULE_INPUTS; k++)
         r->gradients[k] = -1;
-    rules[node->op->id](r, tensor_value(r, g));
+    rules[node->op->id](r, gradient_of(r, 0));
     return r->failure.code;
 }
 

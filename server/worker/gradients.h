@@ -41,9 +41,9 @@ struct rule {
     ref gradients[RULE_INPUTS]; /* of each input, -1: none */
 };
 
-/* Notes down the rule of node for the gradient g of its output, whose reference is taken over. Returns the code of
+/* Notes down the rule of node for what is pending at its outputs, which it takes over. Returns the code of
  * rule->failure. */
-int rule_write(struct rule *rule, struct session *session, struct node *node, struct tensor *g, bool create);
+int rule_write(struct rule *rule, struct session *session, struct node *node, bool create);
 /* Lets go of all values that are left. */
 void rule_clear(struct rule *rule);
 

@@ -27,6 +27,7 @@ static struct history *history_new(const struct tensor *base)
     history->version = base->version;
     history->content_size = (int64_t)(base->storage->block->size / td_dtype_size(base->dtype));
     history->base = base->node ? node_ref(base->node) : NULL;
+    history->base_output = base->output;
     tensor_meta(base, &history->window);
     return history;
 }
@@ -90,7 +91,7 @@ static struct node *window_node(struct session *session, enum td_op_id id, const
         return NULL;
     struct td_meta content = {.dtype = window->dtype, .rank = 1, .shape = {content_size}, .stride = {1}};
     node->in[0].meta = content;
-    node->out = id == TD_OP_strided_read ? *window : content;
+    node->out->meta = id == TD_OP_strided_read ? *window : content;
     if (in_count > 1)
         node->in[1].meta = *window;
     return node;
@@ -98,13 +99,14 @@ static struct node *window_node(struct session *session, enum td_op_id id, const
 
 /* The node of the whole content with value in window; content may be NULL. Borrows both. */
 static struct node *content_with(struct session *session, struct node *content, struct node *value,
-                                 const struct td_meta *window, int64_t content_size)
+                                 uint8_t value_output, const struct td_meta *window, int64_t content_size)
 {
     struct node *node = window_node(session, TD_OP_strided_write, window, content_size, 2);
     if (!node)
         return NULL;
     node->in[0].node = content ? node_ref(content) : NULL;
     node->in[1].node = value ? node_ref(value) : NULL;
+    node->in[1].output = value_output;
     return node;
 }
 
@@ -113,7 +115,8 @@ static struct node *content_with(struct session *session, struct node *content, 
 static struct node *content_of(struct session *session, struct history *history, bool *failed)
 {
     if (!history->content && history->base) {
-        history->content = content_with(session, NULL, history->base, &history->window, history->content_size);
+        history->content =
+            content_with(session, NULL, history->base, history->base_output, &history->window, history->content_size);
         *failed |= !history->content;
     }
     return history->content;
@@ -127,11 +130,14 @@ static bool same_window(const struct tensor *tensor, const struct td_meta *windo
 }
 
 /* The node of tensor's window of the content as it is now, with a reference. */
-static struct node *window_of(struct session *session, struct tensor *tensor, bool *failed)
+static struct node *window_of(struct session *session, struct tensor *tensor, uint8_t *output, bool *failed)
 {
     struct history *history = tensor->history;
-    if (!history->content && same_window(tensor, &history->window))
+    *output = 0;
+    if (!history->content && same_window(tensor, &history->window)) {
+        *output = history->base_output;
         return history->base ? node_ref(history->base) : NULL;
+    }
     struct node *content = content_of(session, history, failed);
     if (!content)
         return NULL;
@@ -148,12 +154,14 @@ struct node *tensor_edge(struct session *session, struct tensor *tensor, bool *f
 {
     if (!tensor->history || tensor->history->version == tensor->version)
         return tensor->node;
-    struct node *node = window_of(session, tensor, failed);
+    uint8_t output;
+    struct node *node = window_of(session, tensor, &output, failed);
     if (*failed)
         return NULL;
     if (tensor->node)
         node_unref(session, tensor->node);
     tensor->node = node;
+    tensor->output = output;
     tensor->version = tensor->history->version;
     return node;
 }
@@ -171,12 +179,14 @@ int history_write(struct session *session, struct tensor *target, struct node *w
             node_unref(session, history->base);
         history->content = NULL;
         history->base = written ? node_ref(written) : NULL;
+        history->base_output = 0;
     } else {
         bool failed = false;
         struct node *before = content_of(session, history, &failed);
         struct td_meta window;
         tensor_meta(target, &window);
-        struct node *content = failed ? NULL : content_with(session, before, written, &window, history->content_size);
+        struct node *content =
+            failed ? NULL : content_with(session, before, written, 0, &window, history->content_size);
         if (!content)
             return -1;
         if (history->content)
@@ -187,6 +197,7 @@ int history_write(struct session *session, struct tensor *target, struct node *w
     if (target->node)
         node_unref(session, target->node);
     target->node = written ? node_ref(written) : NULL;
+    target->output = 0;
     target->version = history->version;
     return 0;
 }

@@ -50,11 +50,11 @@ static void on_sent(struct session *session, struct connection_write *write)
         reading_free(session, r);
 }
 
-static void converted(struct session *session, struct tensor *result, struct cause *cause, void *data)
+static void converted(struct session *session, struct tensor *const *results, struct cause *cause, void *data)
 {
     struct reading *r = data;
     tensor_unref(session, r->tensor);
-    r->tensor = result;
+    r->tensor = results[0];
     r->cause = cause_ref(cause);
 }
 

@@ -47,7 +47,7 @@ struct session {
     /* decoder.c */
     struct iterator decoder;
     const struct td_op *call_op; /* of the request in work */
-    uint32_t call_out, call_site;
+    uint32_t call_out[TD_OUTPUTS_MAX], call_site;
     bool frame_starts;          /* nothing of the frame in work has been read */
     bool cancelled;             /* a cancel has come: what runs now is to end */
     size_t frame_at, frame_end; /* of the frame in work, from input_start; both 0 between frames */

@@ -20,8 +20,11 @@ void node_unref(struct session *session, struct node *node)
      * are charged to the session and so are given back at once. */
     node_release(session, node);
     tensor_unref(session, node->grad);
-    tensor_unref(session, node->pending);
-    node->grad = node->pending = NULL;
+    node->grad = NULL;
+    for (int k = 0; k < node->out_count; k++) {
+        tensor_unref(session, node->out[k].pending);
+        node->out[k].pending = NULL;
+    }
     node->next_dead = session->worker->dead;
     session->worker->dead = node;
     session->dead_nodes++;
@@ -46,18 +49,21 @@ bool node_bury(struct worker *worker, int limit)
 
 struct node *node_leaf(const struct tensor *tensor)
 {
-    struct node *node = calloc(1, sizeof *node);
+    struct node *node = calloc(1, sizeof *node + sizeof *node->out);
     if (!node)
         return NULL;
     node->refs = 1;
-    tensor_meta(tensor, &node->out);
+    node->out_count = 1;
+    node->out = (struct node_output *)node->in;
+    tensor_meta(tensor, &node->out->meta);
     return node;
 }
 
 struct node *node_new(struct session *session, const struct td_op *op, const void *attrs, uint32_t site, int in_count)
 {
     size_t attr_bytes = (size_t)td_op_slots(op) * 8, in_bytes = (size_t)in_count * sizeof(struct node_input);
-    struct node *node = calloc(1, sizeof *node + in_bytes + attr_bytes);
+    size_t out_bytes = op->output_count * sizeof(struct node_output);
+    struct node *node = calloc(1, sizeof *node + in_bytes + out_bytes + attr_bytes);
     if (!node)
         return NULL;
     node->refs = 1;
@@ -66,7 +72,9 @@ struct node *node_new(struct session *session, const struct td_op *op, const voi
     node->number = ++session->node_count;
     node->request = session->request;
     node->in_count = in_count;
-    node->attrs = (int64_t *)((char *)node->in + in_bytes);
+    node->out_count = op->output_count;
+    node->out = (struct node_output *)((char *)node->in + in_bytes);
+    node->attrs = (int64_t *)((char *)node->out + out_bytes);
     memcpy(node->attrs, attrs, attr_bytes);
     return node;
 }
@@ -77,7 +85,9 @@ void node_release(struct session *session, struct node *node)
         saved_free(session, node->in[k].saved);
         node->in[k].saved = NULL;
     }
-    saved_free(session, node->saved_out);
-    node->saved_out = NULL;
+    for (int k = 0; k < node->out_count; k++) {
+        saved_free(session, node->out[k].saved);
+        node->out[k].saved = NULL;
+    }
     node->released = true;
 }

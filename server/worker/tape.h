@@ -10,9 +10,16 @@ struct worker;
 
 struct node_input {
     struct node *node;   /* where this input's gradient goes; NULL: it wants none */
+    uint8_t output;      /* as which of its outputs */
     struct saved *saved; /* NULL: the rule does not read it, or it was a number */
     struct td_number number;
     struct td_meta meta; /* shape and dtype, which every rule may read */
+};
+
+struct node_output {
+    struct tensor *pending; /* during a walk: the gradient, as far as it is known */
+    struct saved *saved;    /* NULL: the rule does not read it */
+    struct td_meta meta;    /* shape and dtype */
 };
 
 struct node {
@@ -23,13 +30,13 @@ struct node {
     const struct td_op *op; /* NULL: a leaf */
     bool released;          /* its saved values are gone */
     struct tensor *grad;    /* leaf: the gradient so far, NULL: none */
-    bool combined;          /* during a walk: pending has been added to grad */
-    struct tensor *pending; /* during a walk: the gradient of the output, as far as it is known */
+    bool queued;            /* during a walk: it is in the heap or among the leaves */
+    bool combined;          /* during a walk: what is pending has been added to grad */
     struct node *next_dead;
     struct session *session; /* once dead: whose it was */
-    struct td_meta out;      /* shape and dtype of the output */
-    struct saved *saved_out;
-    int64_t *attrs; /* of the op; inside the node's own memory */
+    int out_count;           /* a leaf has one: itself */
+    struct node_output *out; /* inside the node's own memory, as attrs */
+    int64_t *attrs;          /* of the op; inside the node's own memory */
     int in_count;
     struct node_input in[];
 };

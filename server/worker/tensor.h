@@ -42,6 +42,7 @@ struct history {
     int64_t content_size;  /* elements of the storage */
     struct node *content;  /* gives the storage's whole content as one row; NULL: made of base when needed */
     struct node *base;     /* gives the base's window; NULL: it needs no gradient */
+    uint8_t base_output;   /* as which of its outputs */
     struct td_meta window; /* of base */
 };
 
@@ -53,6 +54,7 @@ enum tensor_flag {
 struct tensor {
     uint32_t refs;
     uint8_t dtype, rank, flags;
+    uint8_t output;       /* which of node's outputs it is */
     struct cause *failed; /* an error value: everything below is empty then */
     struct storage *storage;
     struct node *node;       /* what its gradient goes to, as of version; NULL: it wants none */
