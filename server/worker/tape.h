@@ -8,6 +8,11 @@
 
 struct worker;
 
+/* What a RANDOM op drew from: enough to draw the same again. */
+struct draw {
+    uint64_t seed, counter;
+};
+
 struct node_input {
     struct node *node;   /* where this input's gradient goes; NULL: it wants none */
     uint8_t output;      /* as which of its outputs */
@@ -28,6 +33,7 @@ struct node {
     uint64_t number; /* in order of making: every input's is smaller; 0 for a leaf */
     uint64_t request;
     const struct td_op *op; /* NULL: a leaf */
+    struct draw draw;       /* of a RANDOM op */
     bool released;          /* its saved values are gone */
     struct tensor *grad;    /* leaf: the gradient so far, NULL: none */
     bool queued;            /* during a walk: it is in the heap or among the leaves */
