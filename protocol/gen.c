@@ -275,7 +275,7 @@ static void print_header(void)
 
 static void print_body(const struct td_op *op)
 {
-    int slots = td_op_slots(op), tensors = tensor_count(op);
+    int slots = op->slots, tensors = tensor_count(op);
     if (has_keywords(op)) {
         printf("    static const struct td_%s_keywords defaults = {", op->name);
         for (const struct td_param *p = op->params; p->kind; p++)

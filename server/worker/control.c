@@ -287,7 +287,7 @@ static void answer_barrier(struct session *session, bool clear)
 
 void control_run(struct session *session, uint64_t id, struct request *request)
 {
-    struct td_failure failure = {0};
+    TD_NO_FAILURE(failure);
     const char *name = "request";
     switch (id) {
 #define TD_REQUEST(id, name_, NAME, ...) \

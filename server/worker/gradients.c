@@ -63,7 +63,7 @@ static ref step(struct rule *r, enum td_op_id id, const void *attrs, int in_coun
     s->in_count = in_count;
     td_op_defaults(s->op, s->attrs);
     if (attrs)
-        memcpy(s->attrs, attrs, (size_t)td_op_slots(s->op) * 8);
+        memcpy(s->attrs, attrs, (size_t)s->op->slots * 8);
     for (int k = 0; k < in_count; k++) {
         s->in[k] = in[k];
         metas[k] = r->values[in[k]].meta;
