@@ -236,7 +236,8 @@ static bool write_all(struct td_session *s, struct iovec *pieces, int count)
     struct connection *c = &s->wire;
     while (count > 0) {
         struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)count};
-        ssize_t sent = sendmsg(c->fd, &message, MSG_NOSIGNAL);
+        ssize_t sent = count == 1 ? send(c->fd, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL)
+                                  : sendmsg(c->fd, &message, MSG_NOSIGNAL);
         if (sent < 0) {
             bool full = errno == EAGAIN || errno == EINTR;
             if (!pump(s, full))

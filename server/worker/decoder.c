@@ -125,6 +125,8 @@ static void run_request(struct session *session, struct td_reader *reader)
     request.elements--;
     request.cancelled = session->cancel_left > session->frame_at;
     session->request++;
+    if (session->filling && id != TD_R_UPLOAD)
+        session_fill_end(session);
     const struct td_op *op = td_op_of(id);
     if (op) {
         run_call(session, op, &request);

@@ -355,10 +355,10 @@ static int prepare_fresh(struct execution *e)
     struct session *session = e->session;
     if (make_outputs(e))
         return e->failure.code;
-    const struct block *block = e->out[0]->storage->block;
     if (e->operation.op->id == TD_OP_from) {
-        /* The uploads that follow bring the bytes; until then nobody else's may show. */
-        session->worker->device->zero(block->data, td_meta_bytes(&e->inference.out[0]));
+        /* The uploads that follow bring the bytes; what they leave out is cleared before anybody can see it. */
+        session->filling = tensor_ref(e->out[0]);
+        session->filled = 0;
         return TD_E_OK;
     }
     if (make_operands(e))
