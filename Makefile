@@ -70,7 +70,7 @@ LIBRARY := -fPIC -fvisibility=hidden
 KERNEL := -ffp-contract=off
 FLOOR := $(KERNEL) $(if $(SAN),-O1,-O3) -fno-math-errno -fno-trapping-math
 # What we are compared with shall be as good as the compiler makes it; it runs where it was built.
-BARE := $(if $(SAN),,-O3 -march=native)
+BARE := $(if $(SAN),,-O3 -march=native -fno-math-errno -fno-trapping-math)
 ISA_sse2 :=
 ISA_avx2 := -mavx2 -mfma
 ISA_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
