@@ -16,6 +16,7 @@ SAN ?=
 WERROR ?= 0
 DEPS ?= 1
 ONLY ?=
+JSON ?=
 TEXT ?=
 CFLAGS ?= $(if $(SAN),-O1,-O2) -g
 ifeq ($(origin CC),default)
@@ -68,6 +69,8 @@ LIBRARY := -fPIC -fvisibility=hidden
 # Bits must not depend on whether a compiler contracts a*b+c.
 KERNEL := -ffp-contract=off
 FLOOR := $(KERNEL) $(if $(SAN),-O1,-O3) -fno-math-errno -fno-trapping-math
+# What we are compared with shall be as good as the compiler makes it; it runs where it was built.
+BARE := $(if $(SAN),,-O3 -march=native -fno-math-errno -fno-trapping-math)
 ISA_sse2 :=
 ISA_avx2 := -mavx2 -mfma
 ISA_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
@@ -107,14 +110,14 @@ LIBCLIENT := $(B)/libtensord.a
 PLUGIN := $(if $(CUS),$(B)/tensord-cuda.so)
 TEST_PROGRAMS := $(patsubst tests/%.c,$(B)/tests/%,$(TESTS))
 EXAMPLE_PROGRAMS := $(patsubst client/examples/%.c,$(B)/examples/%,$(EXAMPLES))
-BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(B)/bench/%,$(BENCHES))
+BENCH := $(B)/tests/bench/bench
 PRODUCTS := $(B)/tensord $(B)/tensorctl $(LIBCLIENT) $(B)/libtensord.so $(PLUGIN) $(EXAMPLE_PROGRAMS)
 
 .PHONY: all lib programs plugin cuda-compiler test demo bench install gen format deps clean help help-op FORCE
 all: $(PRODUCTS) compile_commands.json
 lib: $(LIBCLIENT) $(B)/libtensord.so
 # Everything that is compiled and linked, tests and benchmarks too; nothing of it runs.
-programs: $(PRODUCTS) $(TEST_PROGRAMS) $(BENCH_PROGRAMS) $(if $(wildcard protocol/gen.c),$(B)/gen)
+programs: $(PRODUCTS) $(TEST_PROGRAMS) $(BENCH) $(if $(wildcard protocol/gen.c),$(B)/gen)
 plugin: $(PLUGIN)
 cuda-compiler:
 	@[ -n '$(NVCC)' ] && echo '$(NVCC)'
@@ -147,8 +150,7 @@ $(LIBCLIENT) $(LIBDAEMON) $(LIBSUPPORT): $(B)/sources
 $(TEST_PROGRAMS): $(B)/tests/%: $(B)/tests/%.o $(LIBSUPPORT) $(LIBDAEMON) $(LIBCLIENT)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
-$(BENCH_PROGRAMS): $(B)/bench/%: $(B)/tests/bench/%.o $(LIBSUPPORT) $(LIBDAEMON) $(LIBCLIENT)
-	@mkdir -p $(@D)
+$(BENCH): $(call objects,$(BENCHES)) $(LIBSUPPORT) $(LIBCLIENT)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
 $(B)/gen: $(B)/protocol/gen.o $(call objects,$(PROTOCOL))
@@ -164,7 +166,7 @@ $(B)/tensord-cuda.so: $(patsubst %.cu,$(B)/%.cu.o,$(CUS))
 flags = $(BASE) $(if $(filter protocol/% client/%,$(1)),$(LIBRARY)) $(if $(filter kernels/%,$(1)),$(KERNEL)) \
     $(if $(filter client/examples/%,$(1)),-Iclient) $(if $(filter server/% tests/%,$(1)),$(UV_CFLAGS)) \
     $(if $(filter kernels/cpu/% tests/%,$(1)),$(BLAS_CFLAGS)) $(if $(filter tests/%,$(1)),$(CMOCKA_CFLAGS)) \
-    $(MSGPACK_CFLAGS)
+    $(if $(filter tests/bench/%,$(1)),$(BARE)) $(MSGPACK_CFLAGS)
 floor_flags = $(call flags,$(1)) $(FLOOR) -DTD_ISA=$(2) $(ISA_$(2))
 
 $(B)/%.o: %.c $(B)/flags
@@ -225,8 +227,8 @@ CHECKS := $(if $(ONLY),,tests/layers.sh tests/headers.sh tests/generated.sh)
 test: $(SELECTED) $(if $(ONLY),,all $(if $(wildcard protocol/gen.c),$(B)/gen))
 	@$(TEST_ENV) tests/run.sh $(SELECTED) $(CHECKS)
 
-bench: all $(BENCH_PROGRAMS)
-	@for bench in $(BENCH_PROGRAMS) $(wildcard tests/bench/*.sh); do $(TEST_ENV) $$bench || exit 1; done
+bench: all $(BENCH)
+	@$(TEST_ENV) ONLY='$(ONLY)' JSON='$(JSON)' $(BENCH)
 
 demo: $(B)/tensord $(EXAMPLE_PROGRAMS)
 	@$(TEST_ENV) client/examples/demo.sh $(TEXT)
@@ -271,7 +273,7 @@ help:
 	    'make                      builds everything into build/plain' \
 	    'make test                 builds and runs all tests; ONLY=wire,infer picks test programs' \
 	    'make demo                 starts a daemon and trains a small model on it; TEXT=FILE gives it text' \
-	    'make bench                builds and runs the benchmarks' \
+	    'make bench                builds and runs the benchmarks; JSON=1 prints one object a line' \
 	    'make install              PREFIX=/usr/local DESTDIR=' \
 	    'make gen                  prints the generated files again from protocol/ops.def' \
 	    'make help-op              which places adding an op touches' \

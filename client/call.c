@@ -60,7 +60,8 @@ static int lookup_tensor(struct call *c, int k, td_tensor x)
     if (e->cause && !c->cause)
         c->cause = cause_ref(e->cause);
     c->metas[k] = e->meta;
-    c->inputs[k] = (struct td_input){.kind = TD_INPUT_HANDLE, .handle = x.handle};
+    c->inputs[k].kind = TD_INPUT_HANDLE;
+    c->inputs[k].handle = x.handle;
     return TD_E_OK;
 }
 
@@ -112,12 +113,12 @@ static bool accepted(struct call *c)
     if (s->dead && !c->cause)
         c->cause = cause_ref(s->dead);
     if (!c->cause && !c->failure.code) {
-        c->inferred = (struct td_inference){.op = c->op,
-                                            .in = c->metas,
-                                            .in_count = c->given->in_count,
-                                            .list_counts = c->given->list_counts,
-                                            .attrs = c->given->attrs,
-                                            .failure = &c->failure};
+        c->inferred.op = c->op;
+        c->inferred.in = c->metas;
+        c->inferred.in_count = c->given->in_count;
+        c->inferred.list_counts = c->given->list_counts;
+        c->inferred.attrs = c->given->attrs;
+        c->inferred.failure = &c->failure;
         if (td_infer(&c->inferred) == TD_E_OK && c->recording)
             autograd_check_write(c->op, c->entries, c->given->in_count, &c->failure);
         if (!c->failure.code && c->given->requires_grad && td_dtype_category(c->inferred.out[0].dtype) != TD_FLOATING) {
@@ -330,11 +331,20 @@ void client_ops(const struct client_op *given, td_tensor *results)
     struct td_meta metas[FEW];
     struct td_input inputs[FEW];
     struct entry *entries[FEW];
-    struct call c = {given, td_op_of(given->id), given->session, metas, inputs, entries, {0}, {0}, NULL, false};
     if (given->lists) {
         client_lists(given, results);
         return;
     }
+    struct call c; /* member by member: what inference finds need not be cleared first */
+    c.given = given;
+    c.op = td_op_of(given->id);
+    c.session = given->session;
+    c.metas = metas;
+    c.inputs = inputs;
+    c.entries = entries;
+    c.failure.code = TD_E_OK;
+    c.cause = NULL;
+    c.recording = false;
     for (int k = 0; k < c.op->output_count; k++)
         results[k] = (td_tensor){given->session, 0, 0};
     for (int k = 0; k < given->in_count && !c.session; k++)
@@ -358,7 +368,8 @@ void client_ops(const struct client_op *given, td_tensor *results)
 
 td_tensor client_op(const struct client_op *given)
 {
-    td_tensor results[TD_OUTPUTS_MAX] = {{0}};
+    td_tensor results[TD_OUTPUTS_MAX];
+    results[0] = (td_tensor){0}; /* what a step, which has none, returns */
     client_ops(given, results);
     return results[0];
 }

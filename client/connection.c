@@ -142,18 +142,25 @@ int connection_open(struct td_session *s, struct td_failure *failure, char lost[
         close(fd);
         return failure->code;
     }
+    pthread_mutex_lock(&c->sending);
     c->fd = fd;
+    c->torn = false;
+    c->urgent_due = 0;
+    c->bytes_sent = 0;
+    pthread_mutex_unlock(&c->sending);
     c->out_used = c->in_from = c->in_to = 0;
-    c->requests = c->requests_flushed = c->executed = c->bytes_sent = c->bytes_taken = c->replies = 0;
+    c->requests = c->requests_flushed = c->executed = c->bytes_taken = c->replies = 0;
     c->sink_left = 0;
     return TD_E_OK;
 }
 
 void connection_close(struct td_session *s)
 {
+    pthread_mutex_lock(&s->wire.sending);
     if (s->wire.fd >= 0)
         close(s->wire.fd);
     s->wire.fd = -1;
+    pthread_mutex_unlock(&s->wire.sending);
     s->wire.out_used = 0;
     s->wire.sink_left = 0;
     s->wire.epoch++;
@@ -230,16 +237,52 @@ static bool pump(struct td_session *s, bool writing)
 
 /* ---- sending ---- */
 
+/* An urgent frame; between two others, and with sending held. */
+static bool send_urgent(struct connection *c, uint32_t id)
+{
+    uint8_t frame[TD_FRAME_HEADER + 3] = {0, 0, 0, 3, 0xc0, (uint8_t)id, 0}; /* nil, id, number */
+    c->bytes_sent += sizeof frame;
+    if (send(c->fd, frame, sizeof frame, MSG_NOSIGNAL) == (ssize_t)sizeof frame)
+        return true;
+    c->bytes_sent -= sizeof frame;
+    return false;
+}
+
+void connection_urgent(struct td_session *s, uint32_t id)
+{
+    struct connection *c = &s->wire;
+    pthread_mutex_lock(&c->sending);
+    if (c->fd >= 0 && !s->forked && (c->torn || !send_urgent(c, id)))
+        c->urgent_due = id; /* goes behind the frame that is half sent, or with the next one */
+    pthread_mutex_unlock(&c->sending);
+}
+
+/* One send of what is left of a frame: the bytes that went, or -errno. */
+static ssize_t send_some(struct connection *c, struct iovec *pieces, int count)
+{
+    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)count};
+    size_t left = pieces[0].iov_len + (count > 1 ? pieces[1].iov_len : 0);
+    pthread_mutex_lock(&c->sending);
+    ssize_t sent = count == 1 ? send(c->fd, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL)
+                              : sendmsg(c->fd, &message, MSG_NOSIGNAL);
+    if (sent < 0)
+        sent = -errno;
+    else
+        c->torn = (size_t)sent < left;
+    if (c->urgent_due && !c->torn && send_urgent(c, c->urgent_due))
+        c->urgent_due = 0;
+    pthread_mutex_unlock(&c->sending);
+    return sent;
+}
+
 /* Writes it all, reading whenever something comes. A daemon that is gone may have left a GOODBYE: so reads go on. */
 static bool write_all(struct td_session *s, struct iovec *pieces, int count)
 {
     struct connection *c = &s->wire;
     while (count > 0) {
-        struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)count};
-        ssize_t sent = sendmsg(c->fd, &message, MSG_NOSIGNAL);
+        ssize_t sent = send_some(c, pieces, count);
         if (sent < 0) {
-            bool full = errno == EAGAIN || errno == EINTR;
-            if (!pump(s, full))
+            if (!pump(s, sent == -EAGAIN || sent == -EINTR))
                 return false;
             continue;
         }

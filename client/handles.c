@@ -18,7 +18,16 @@ static void entry_clear(struct entry *e)
     if (e->storage && --e->storage->refs == 0)
         free(e->storage);
     free(e->name);
-    *e = (struct entry){.generation = e->generation};
+    e->flags = 0;
+    e->grad = e->scope_next = e->scope_last = 0;
+    e->scope = NULL;
+    e->cause = NULL;
+    e->storage = NULL;
+    e->maker = NULL;
+    e->name = NULL;
+    e->meta.dtype = TD_DTYPE_NONE;
+    e->meta.rank = 0;
+    e->meta.offset = 0;
 }
 
 void handles_deinit(struct handles *h)

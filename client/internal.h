@@ -118,15 +118,19 @@ struct wait {
 };
 
 struct connection {
-    int fd;         /* -1: closed */
-    uint32_t epoch; /* counts losses, so that a waiter knows that its reply will not come */
+    int fd;                  /* -1: closed */
+    pthread_mutex_t sending; /* over writes to fd and its end; inside the session's lock, or without it (td_cancel) */
+    bool torn;               /* part of a frame has been sent */
+    uint32_t urgent_due;     /* an urgent frame that could not be sent yet; 0: none */
+    uint32_t epoch;          /* counts losses, so that a waiter knows that its reply will not come */
     uint64_t life;
     uint8_t *out; /* the frame in the making, with its length and ack; 0 used: not begun */
     size_t out_used, out_size;
     uint8_t *in;
     size_t in_from, in_to, in_size;
     uint64_t requests, requests_flushed, executed;
-    uint64_t bytes_sent, bytes_taken, credit_bytes, credit_requests;
+    _Atomic uint64_t bytes_sent; /* td_cancel counts its frame without the session's lock */
+    uint64_t bytes_taken, credit_bytes, credit_requests;
     uint64_t replies;
     struct wait *wait;
     uint64_t sink_left; /* bytes of a bin that go straight into wait's sink */
@@ -138,6 +142,8 @@ void connection_close(struct td_session *s);
 /* Sends what is buffered, and bulk behind it in the same frame. False: the connection is gone, and all that follows
  * from it is done. */
 bool connection_flush(struct td_session *s, const void *bulk, size_t bytes);
+/* Sends an urgent frame between two others. Does not need the session's lock. */
+void connection_urgent(struct td_session *s, uint32_t id);
 /* Flushes and waits for the reply that wait names. */
 bool connection_wait(struct td_session *s, struct wait *wait);
 /* Takes what has arrived apart. False, with failure, if it is not the protocol; true with closed set at a GOODBYE. */

@@ -8,7 +8,7 @@
 
 struct entry *query_begin(td_origin origin, td_tensor x, const char *what, bool wants_value)
 {
-    struct td_failure failure = {0};
+    TD_NO_FAILURE(failure);
     if (!x.session) {
         fprintf(stderr, "%s: %s: the tensor was never made\n", origin.where ? origin.where : "tensord", what);
         return NULL;

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 bool read_elements(struct td_session *s, td_tensor x, void *array, uint8_t dtype, td_origin origin)
 {
@@ -51,10 +52,38 @@ int64_t td_read_at(td_origin origin, td_tensor x, void *array, enum td_dtype dty
     return elements;
 }
 
+/* One element of dtype as a double. */
+static double element_value(const void *element, uint8_t dtype)
+{
+    double f64;
+    float f32;
+    int64_t i64;
+    int32_t i32;
+    switch ((enum td_dtype)dtype) {
+    case TD_BOOL:
+        return *(const uint8_t *)element != 0;
+    case TD_I32:
+        memcpy(&i32, element, sizeof i32);
+        return i32;
+    case TD_I64:
+        memcpy(&i64, element, sizeof i64);
+        return (double)i64;
+    case TD_F32:
+        memcpy(&f32, element, sizeof f32);
+        return (double)f32;
+    case TD_F64:
+        memcpy(&f64, element, sizeof f64);
+        return f64;
+    case TD_DTYPE_NONE:
+        break;
+    }
+    return NAN;
+}
+
 double td_item_at(td_origin origin, td_tensor x)
 {
     struct entry *e = query_begin(origin, x, "item", true);
-    struct td_failure failure = {0};
+    TD_NO_FAILURE(failure);
     double value = NAN;
     if (!e)
         return NAN;
@@ -63,8 +92,11 @@ double td_item_at(td_origin origin, td_tensor x)
         td_fail(&failure, TD_E_SHAPE, "item: a tensor of shape %s has not just one element",
                 td_shape_text(e->meta.rank, e->meta.shape, shape, sizeof shape));
         cause_unref(error_make(x.session, &failure, "item", origin));
-    } else if (!read_elements(x.session, x, &value, TD_F64, origin)) {
-        value = NAN;
+    } else {
+        uint64_t element; /* it comes as it is, and is converted here: the daemon would run an op for it */
+        uint8_t dtype = e->meta.dtype;
+        if (read_elements(x.session, x, &element, dtype, origin))
+            value = element_value(&element, dtype);
     }
     query_end(origin, x);
     return value;

@@ -81,6 +81,17 @@ void td_flush(td_session *s)
     session_leave(s);
 }
 
+void td_cancel(td_session *s)
+{
+    /* Whoever holds the lock may be waiting for what is to be cancelled. */
+    if (pthread_mutex_trylock(&s->lock) == 0) {
+        if (!s->dead)
+            connection_flush(s, NULL, 0); /* what was asked for before is to be cancelled too */
+        session_leave(s);
+    }
+    connection_urgent(s, TD_URGENT_CANCEL);
+}
+
 void td_manual_seed(td_session *s, uint64_t seed)
 {
     session_enter(s);

@@ -26,6 +26,7 @@ static void in_child(void)
     pthread_mutex_init(&all_lock, NULL);
     for (struct td_session *s = all; s; s = s->next) {
         pthread_mutex_init(&s->lock, NULL);
+        pthread_mutex_init(&s->wire.sending, NULL);
         s->forked = true;
         s->standing = s->reported = NULL;
         s->wire.epoch++;
@@ -97,6 +98,7 @@ td_session *td_open(const char *address)
         abort();
     }
     pthread_mutex_init(&s->lock, NULL);
+    pthread_mutex_init(&s->wire.sending, NULL);
     s->wire.fd = -1;
     s->sync = sync && *sync && strcmp(sync, "0");
     s->info = (td_error_info){TD_E_OK, "", "", "", 0, ""};
@@ -177,6 +179,7 @@ int td_close(td_session *s)
     free(s->wire.in);
     free(s->wire.out);
     pthread_mutex_destroy(&s->lock);
+    pthread_mutex_destroy(&s->wire.sending);
     free(s);
     return code;
 }

@@ -5,9 +5,8 @@
 
 static const struct {
     const char *name, *torch_name;
-    uint8_t size, category;
 } dtypes[TD_DTYPE_LIMIT] = {
-#define TD_DTYPE(id, name, NAME, ctype, category, torch) [id] = {#name, torch, sizeof(ctype), category},
+#define TD_DTYPE(id, name, NAME, ctype, category, torch) [id] = {#name, torch},
 #include "protocol/dtypes.def"
 };
 
@@ -24,28 +23,6 @@ const char *td_dtype_name(uint8_t dtype)
 const char *td_dtype_torch_name(uint8_t dtype)
 {
     return td_dtype_known(dtype) ? dtypes[dtype].torch_name : "?";
-}
-
-size_t td_dtype_size(uint8_t dtype)
-{
-    return dtype < TD_DTYPE_LIMIT ? dtypes[dtype].size : 0;
-}
-
-enum td_category td_dtype_category(uint8_t dtype)
-{
-    return dtype < TD_DTYPE_LIMIT ? dtypes[dtype].category : TD_BOOLEAN;
-}
-
-uint8_t td_dtype_promote(uint8_t a, uint8_t b)
-{
-    /* Ids rise with category and with width inside one, so the higher id wins. That stays true until u8 meets i8
-     * or f16 meets bf16. */
-    return a > b ? a : b;
-}
-
-bool td_dtype_can_cast(uint8_t from, uint8_t to)
-{
-    return td_dtype_category(from) <= td_dtype_category(to);
 }
 
 uint8_t td_dtype_of_number(struct td_number number)

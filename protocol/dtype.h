@@ -36,13 +36,38 @@ bool td_dtype_known(uint64_t id);
 /* "f32" and "float32"; "?" for an unknown id. */
 const char *td_dtype_name(uint8_t dtype);
 const char *td_dtype_torch_name(uint8_t dtype);
-/* Bytes of one element; 0 for an unknown id. */
-size_t td_dtype_size(uint8_t dtype);
-enum td_category td_dtype_category(uint8_t dtype);
-/* The dtype that two operands of equal standing meet in. */
-uint8_t td_dtype_promote(uint8_t a, uint8_t b);
+/* Bytes of one element; 0 for an unknown id. Inline as the next ones are: each op asks for them a dozen times. */
+static inline size_t td_dtype_size(uint8_t dtype)
+{
+    switch (dtype) {
+#define TD_DTYPE(id, name, NAME, ctype, category, torch) \
+    case id:                                             \
+        return sizeof(ctype);
+#include "protocol/dtypes.def"
+    }
+    return 0;
+}
+static inline enum td_category td_dtype_category(uint8_t dtype)
+{
+    switch (dtype) {
+#define TD_DTYPE(id, name, NAME, ctype, category, torch) \
+    case id:                                             \
+        return category;
+#include "protocol/dtypes.def"
+    }
+    return TD_BOOLEAN;
+}
+/* The dtype that two operands of equal standing meet in. Ids rise with category and with width inside one, so the
+ * higher id wins; that stays true until u8 meets i8 or f16 meets bf16. */
+static inline uint8_t td_dtype_promote(uint8_t a, uint8_t b)
+{
+    return a > b ? a : b;
+}
 /* PyTorch's can_cast for in-place results: a higher category does not go into a lower one. */
-bool td_dtype_can_cast(uint8_t from, uint8_t to);
+static inline bool td_dtype_can_cast(uint8_t from, uint8_t to)
+{
+    return td_dtype_category(from) <= td_dtype_category(to);
+}
 /* What a C number becomes where nothing else decides: bool, i64, f32. */
 uint8_t td_dtype_of_number(struct td_number number);
 

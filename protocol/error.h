@@ -13,12 +13,17 @@ enum td_error_code {
 #include "protocol/errors.def"
 };
 
-/* Filled by the function that fails; code is TD_E_OK until then. */
+/* Filled by the function that fails; code is TD_E_OK until then, and the texts mean nothing. On the path of each op
+ * only code is set beforehand (TD_NO_FAILURE): clearing the texts too costs 10 ns, several times an op. */
 struct td_failure {
     int code; /* enum td_error_code */
     char message[TD_MESSAGE_BYTES];
     char hint[TD_HINT_BYTES]; /* may be empty */
 };
+
+#define TD_NO_FAILURE(name) \
+    struct td_failure name; \
+    (name).code = TD_E_OK
 
 /* "shape"; "?" for an unknown code. */
 const char *td_error_name(int code);

@@ -353,7 +353,7 @@ static void print_inputs(const struct td_op *op, bool lists)
 
 static void print_body(const struct td_op *op)
 {
-    int slots = td_op_slots(op), singles = tensor_count(op, false), lists = tensor_count(op, true);
+    int slots = op->slots, singles = tensor_count(op, false), lists = tensor_count(op, true);
     bool several = op->output_count > 1;
     if (has_keywords(op))
         print_defaults(op);

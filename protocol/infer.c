@@ -139,6 +139,8 @@ static int check_lists(struct td_inference *i)
 {
     const char *slot = i->attrs;
     int64_t count;
+    if (i->op->slots < sizeof(struct td_dims) / 8) /* most ops have none */
+        return TD_E_OK;
     for (const struct td_param *p = i->op->params; p->kind; slot += td_param_slots(p++->kind) * 8) {
         if (p->kind != TD_PARAM_SHAPE && p->kind != TD_PARAM_DIMS)
             continue;
@@ -157,8 +159,12 @@ int td_infer(struct td_inference *i)
     i->compute = TD_DTYPE_NONE;
     i->shares = -1;
     i->out_count = i->op->output_count;
-    for (int k = 0; k < i->out_count; k++)
-        i->out[k] = (struct td_meta){0};
+    for (int k = 0; k < i->out_count; k++) { /* of shape and stride only what rank says is read */
+        i->out[k].dtype = TD_DTYPE_NONE;
+        i->out[k].rank = 0;
+        i->out[k].scalar = false;
+        i->out[k].offset = 0;
+    }
     int failed = check_lists(i);
     if (!failed)
         failed = decide_dtypes(i);

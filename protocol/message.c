@@ -47,11 +47,6 @@ int td_hello_decode(const void *data, size_t bytes, struct td_hello *hello, stru
     return TD_E_OK;
 }
 
-int td_op_named_outputs(const struct td_op *op)
-{
-    return op->kind == TD_INPLACE ? 0 : op->output_count;
-}
-
 size_t td_call_bound(int in_count)
 {
     return 64 + (size_t)in_count * (TD_WIRE_MAX + 1) + TD_ATTR_SLOTS * TD_WIRE_MAX;
@@ -94,21 +89,13 @@ static uint8_t *encode_attr(uint8_t *at, uint8_t kind, const void *slot)
     }
 }
 
-static uint32_t param_count(const struct td_op *op)
-{
-    uint32_t count = 0;
-    while (op->params[count].kind)
-        count++;
-    return count;
-}
-
 uint8_t *td_call_encode(uint8_t *at, const struct td_op *op, uint32_t flags, uint32_t site, const uint32_t *out,
                         const struct td_input *in, const uint16_t *list_counts, const void *attrs)
 {
     const char *slot = attrs;
     at = td_write_uint(at, flags);
     at = td_write_uint(at, site);
-    at = td_write_array(at, 1 + (uint32_t)td_op_named_outputs(op) + param_count(op));
+    at = td_write_array(at, 1 + (uint32_t)td_op_named_outputs(op) + op->param_count);
     at = td_write_uint(at, op->id);
     for (int k = 0; k < td_op_named_outputs(op); k++)
         at = td_write_uint(at, out[k]);
@@ -179,13 +166,13 @@ static void decode_input(struct decoding *d)
 {
     struct td_input *in = &d->call->in[d->call->in_count];
     enum td_wire_type type = td_read_type(d->reader);
-    *in = (struct td_input){.kind = TD_INPUT_NONE};
     if (d->call->in_count == TD_INPUTS_MAX) {
         misfit(d, "within the limit of inputs");
         return;
     }
     if (type == TD_WIRE_INT) {
-        *in = (struct td_input){.kind = TD_INPUT_HANDLE, .handle = take_handle(d->reader)};
+        in->kind = TD_INPUT_HANDLE;
+        in->handle = take_handle(d->reader);
         d->call->in_count++;
     } else if (type == TD_WIRE_ARRAY && d->param->kind == TD_PARAM_NUM) {
         uint32_t count = td_read_array(d->reader);
@@ -204,6 +191,7 @@ static void decode_input(struct decoding *d)
         d->call->in_count++;
     } else if (type == TD_WIRE_NIL && d->param->kind == TD_PARAM_OPT) {
         td_read_nil(d->reader);
+        in->kind = TD_INPUT_NONE;
         d->call->in_count++;
     } else {
         misfit(d, d->param->kind == TD_PARAM_NUM ? "a tensor's handle or a number in an array" : "a tensor's handle");
@@ -313,7 +301,8 @@ int td_call_decode(struct td_reader *reader, const struct td_op *op, uint32_t el
     uint32_t due = 1 + (uint32_t)td_op_named_outputs(op);
     call->op = op;
     call->in_count = 0;
-    td_op_defaults(op, call->attrs);
+    if (elements < due + op->param_count) /* some keyword is left out */
+        td_op_defaults(op, call->attrs);
     for (uint32_t k = 0; k + 1 < due; k++)
         call->out[k] = k + 1 < elements ? take_handle(reader) : UINT32_MAX;
     for (d.param = op->params; d.param->kind && !reader->failed; d.param++, due++) {

@@ -53,9 +53,9 @@ int td_hello_decode(const void *data, size_t bytes, struct td_hello *hello, stru
 
 /* One input of a call: a handle or a number. */
 struct td_input {
-    uint8_t kind; /* enum td_input_kind */
-    uint32_t handle;
-    struct td_number number;
+    uint8_t kind;            /* enum td_input_kind; the members below mean nothing for another one */
+    uint32_t handle;         /* TD_INPUT_HANDLE */
+    struct td_number number; /* TD_INPUT_NUMBER */
 };
 enum td_input_kind { TD_INPUT_NONE, TD_INPUT_HANDLE, TD_INPUT_NUMBER };
 
@@ -70,8 +70,6 @@ struct td_call {
     int64_t attrs[TD_ATTR_SLOTS];
 };
 
-/* How many new handles a call of op names: one for each result that is not its target. */
-int td_op_named_outputs(const struct td_op *op);
 /* Upper bound of the bytes that td_call_encode writes for in_count inputs. */
 size_t td_call_bound(int in_count);
 /* Writes a call as a request (flags, site, array); returns the end. */

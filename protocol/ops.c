@@ -41,6 +41,8 @@
              .params = {params_},                                                                                   \
              .outputs = {output_},                                                                                  \
              .output_count = sizeof((const char *[]){output_}) / sizeof(char *),                                    \
+             .param_count = sizeof((struct td_param[]){params_}) / sizeof(struct td_param),                         \
+             .slots = sizeof(struct td_##name_##_attrs) / 8,                                                        \
              .kind = TD_##kind_,                                                                                    \
              .shape = td_shape_##shape_,                                                                            \
              .takes = takes_,                                                                                       \
@@ -89,14 +91,6 @@ int td_param_slots(uint8_t kind)
         return sizeof(struct td_dims) / 8;
     }
     return 0;
-}
-
-int td_op_slots(const struct td_op *op)
-{
-    int slots = 0;
-    for (const struct td_param *p = op->params; p->kind; p++)
-        slots += td_param_slots(p->kind);
-    return slots;
 }
 
 void td_op_defaults(const struct td_op *op, void *attrs)

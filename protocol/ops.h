@@ -75,6 +75,8 @@ struct td_op {
     struct td_param params[TD_PARAMS_MAX + 1];
     const char *outputs[TD_OUTPUTS_MAX]; /* their names; a step has none */
     uint8_t output_count;
+    uint8_t param_count;
+    uint8_t slots;           /* eight-byte slots of all attributes */
     uint8_t kind;            /* enum td_op_kind */
     uint8_t gives;           /* enum td_gives */
     uint8_t tried;           /* enum td_tried: how test inputs are drawn */
@@ -96,14 +98,17 @@ static inline bool td_param_is_tensor(uint8_t kind)
 }
 /* Eight-byte slots that an attribute of this kind takes; 0 for a tensor. */
 int td_param_slots(uint8_t kind);
-/* Slots of all attributes of op. */
-int td_op_slots(const struct td_op *op);
 /* Fills attrs with the defaults of op's keywords and zeros elsewhere. */
 void td_op_defaults(const struct td_op *op, void *attrs);
 /* Whether op has no tensor among its parameters: in C it takes the session first. */
 bool td_op_creates(const struct td_op *op);
+/* How many new handles a call of op names: one for each result that is not its target. */
+static inline int td_op_named_outputs(const struct td_op *op)
+{
+    return op->kind == TD_INPLACE ? 0 : op->output_count;
+}
 
-/* The dimensions that a reductionworks on, as a mask; all if none were given. Only after inference accepted. */
+/* The dimensions that a reduction works on, as a mask; all if none were given. Only after inference accepted. */
 uint32_t td_reduced_dims(const struct td_dims *dims, int rank);
 
 /* A number that is equal on both sides exactly if their tables are: rows, parameters, kinds and defaults. */

@@ -74,17 +74,17 @@ void rule_follow_layout(struct td_inference *i)
     bool all_contiguous = true, same_dense = true, row_major = true;
     /* To PyTorch pow by a number is a function of one operand. */
     int count = i->op->id == TD_OP_pow && i->in[1].scalar ? 1 : i->in_count;
+    for (int k = 0; k < count && all_contiguous; k++)
+        all_contiguous = td_meta_same_shape(&i->in[k], out) && td_meta_is_contiguous(&i->in[k]);
+    if (all_contiguous)
+        return;
     for (int k = 0; k < count; k++) { /* at most three: where */
         /* rsub is sub with its operands exchanged: the second one comes first where they are of two minds. */
         const struct td_meta *in = &i->in[i->op->id == TD_OP_rsub ? i->in_count - 1 - k : k];
-        bool same_shape = td_meta_same_shape(in, out);
-        all_contiguous &= same_shape && td_meta_is_contiguous(in);
-        same_dense &=
-            same_shape && td_meta_is_dense(in) && !memcmp(in->stride, i->in[0].stride, in->rank * sizeof *in->stride);
+        same_dense &= td_meta_same_shape(in, out) && td_meta_is_dense(in) &&
+                      !memcmp(in->stride, i->in[0].stride, in->rank * sizeof *in->stride);
         broadcast_strides(in, out->rank, out->shape, strides[k]);
     }
-    if (all_contiguous)
-        return;
     if (same_dense) {
         memcpy(out->stride, i->in[0].stride, out->rank * sizeof *out->stride);
         return;

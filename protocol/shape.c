@@ -7,14 +7,6 @@
 
 #include "protocol/dtype.h"
 
-int64_t td_meta_numel(const struct td_meta *meta)
-{
-    int64_t count = 1;
-    for (int d = 0; d < meta->rank; d++)
-        count *= meta->shape[d];
-    return count;
-}
-
 int64_t td_checked_numel(int rank, const int64_t *shape)
 {
     int64_t count = 1;
@@ -48,13 +40,11 @@ void td_contiguous_strides(int rank, const int64_t *shape, int64_t *stride)
 bool td_meta_is_contiguous(const struct td_meta *meta)
 {
     int64_t step = 1;
-    if (td_meta_numel(meta) == 0)
-        return true;
     for (int d = meta->rank - 1; d >= 0; d--) {
         if (meta->shape[d] == 1)
             continue;
         if (meta->stride[d] != step)
-            return false;
+            return td_meta_numel(meta) == 0;
         step *= meta->shape[d];
     }
     return true;
@@ -180,11 +170,6 @@ const char *td_shape_text(int rank, const int64_t *shape, char *buffer, size_t b
     if (used < bytes)
         snprintf(buffer + used, bytes - used, ")");
     return buffer;
-}
-
-bool td_meta_same_shape(const struct td_meta *a, const struct td_meta *b)
-{
-    return a->rank == b->rank && !memcmp(a->shape, b->shape, a->rank * sizeof *a->shape);
 }
 
 int td_wrap_dim(int64_t dim, int rank)

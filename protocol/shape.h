@@ -20,7 +20,13 @@ struct td_meta {
 };
 
 /* Number of elements; shapes in a td_meta are checked when they are made, so this cannot overflow. */
-int64_t td_meta_numel(const struct td_meta *meta);
+static inline int64_t td_meta_numel(const struct td_meta *meta)
+{
+    int64_t count = 1;
+    for (int d = 0; d < meta->rank; d++)
+        count *= meta->shape[d];
+    return count;
+}
 /* Product of the sizes, or -1 if one is negative or the product passes TD_ELEMENTS_MAX. */
 int64_t td_checked_numel(int rank, const int64_t *shape);
 /* Bytes of the elements, laid out densely. */
@@ -45,6 +51,12 @@ const char *td_shape_text(int rank, const int64_t *shape, char *buffer, size_t b
 
 /* dim counted from the end if negative; -1 if it is out of range for rank. */
 int td_wrap_dim(int64_t dim, int rank);
-bool td_meta_same_shape(const struct td_meta *a, const struct td_meta *b);
+static inline bool td_meta_same_shape(const struct td_meta *a, const struct td_meta *b)
+{
+    bool same = a->rank == b->rank;
+    for (int d = 0; same && d < a->rank; d++)
+        same = a->shape[d] == b->shape[d];
+    return same;
+}
 
 #endif

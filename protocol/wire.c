@@ -21,7 +21,7 @@ static uint8_t tag(const struct td_reader *r)
     return !r->failed && r->at < r->end ? *r->at : 0xc1; /* 0xc1 is the byte that msgpack never uses */
 }
 
-enum td_wire_type td_read_type(const struct td_reader *r)
+enum td_wire_type td_read_type_slow(const struct td_reader *r)
 {
     uint8_t t = tag(r);
     if (t < 0x80 || t >= 0xe0 || (t >= 0xcc && t <= 0xd3))
@@ -79,7 +79,7 @@ int64_t td_read_int(struct td_reader *r)
     }
 }
 
-bool td_take_int(struct td_reader *r, int64_t *value)
+bool td_take_int_slow(struct td_reader *r, int64_t *value)
 {
     struct td_reader trial = *r;
     int64_t taken = td_read_int(&trial);

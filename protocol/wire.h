@@ -50,7 +50,11 @@ static inline size_t td_reader_left(const struct td_reader *r)
 }
 /* The type of the next object; TD_WIRE_NONE at the end, after a failure, or for a byte that the protocol does not use.
  */
-enum td_wire_type td_read_type(const struct td_reader *r);
+enum td_wire_type td_read_type_slow(const struct td_reader *r);
+static inline enum td_wire_type td_read_type(const struct td_reader *r)
+{
+    return r->at < r->end && *r->at < 0x80 ? TD_WIRE_INT : td_read_type_slow(r);
+}
 uint64_t td_read_uint_slow(struct td_reader *r);
 /* An unsigned integer of any width; a signed one that is not negative also counts. */
 static inline uint64_t td_read_uint(struct td_reader *r)
@@ -68,7 +72,14 @@ static inline uint32_t td_read_u32(struct td_reader *r)
 int64_t td_read_int(struct td_reader *r);
 /* True if the next object is an integer that int64_t holds, which is then taken; anything else stays where it is and
  * fails nothing. */
-bool td_take_int(struct td_reader *r, int64_t *value);
+bool td_take_int_slow(struct td_reader *r, int64_t *value);
+static inline bool td_take_int(struct td_reader *r, int64_t *value)
+{
+    if (r->at >= r->end || *r->at >= 0x80)
+        return td_take_int_slow(r, value);
+    *value = *r->at++;
+    return true;
+}
 bool td_read_bool(struct td_reader *r);
 /* True if the next object is nil, which is then taken. */
 bool td_read_nil(struct td_reader *r);

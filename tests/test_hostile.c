@@ -518,6 +518,34 @@ static void test_uploads(void **state)
     raw_close(raw);
 }
 
+/* What uploads leave out is 0, whatever lay there, wherever the gap is and whatever comes between. */
+static void test_upload_gaps(void **state)
+{
+    (void)state;
+    const double ones[4] = {1, 1, 1, 1};
+    struct raw opened = session_with_tensors(), *raw = &opened;
+    for (unsigned given = 0; given < 64; given++) { /* which uploads come, and at which end they begin */
+        double values[5];
+        size_t count;
+        bool backwards = given & 16;
+        say(raw, 0, TD_OP_full, "u[ufu", U(20), K(1), U(5), 7.0, U(TD_F64)); /* its bytes lie there next */
+        say(raw, 0, TD_R_RELEASE, "u", U(20));
+        say(raw, 0, TD_OP_from, "u[uu", U(10), K(1), U(5), U(TD_F64));
+        for (int k = 0; k < 4; k++) {
+            if (!(given >> k & 1))
+                continue;
+            upload(raw, 10, U(backwards ? 4 - k : k) * 8, ones, 8);
+            if (given & 32)
+                assert_int_equal(raw_barrier(raw, false).code, TD_E_OK);
+        }
+        assert_int_equal(raw_read(raw, 10, values, 5, &count).code, TD_E_OK);
+        for (int k = 0; k < 5; k++)
+            assert_true(values[backwards ? 4 - k : k] == (k < 4 && given >> k & 1));
+        say(raw, 0, TD_R_RELEASE, "u", U(10));
+    }
+    raw_close(raw);
+}
+
 /* ---- clients that do not keep up, or do not go on ---- */
 
 static void test_half_a_frame(void **state)
@@ -745,6 +773,7 @@ int main(void)
         HOSTILE(test_wrong_requests),
         HOSTILE(test_first_error_stands),
         HOSTILE(test_uploads),
+        HOSTILE(test_upload_gaps),
         HOSTILE(test_half_a_frame),
         HOSTILE(test_client_that_does_not_read),
         HOSTILE(test_urgent_overtakes),

@@ -570,7 +570,7 @@ static void test_calls_round_trip(void **state)
             assert_int_equal(call.in_count, s.in_count);
             for (int k = 0; k < s.in_count; k++)
                 assert_true(same_input(&call.in[k], &s.in[k]));
-            assert_memory_equal(call.attrs, s.attrs, (size_t)td_op_slots(op) * 8);
+            assert_memory_equal(call.attrs, s.attrs, (size_t)op->slots * 8);
             int list = 0;
             for (const struct td_param *p = op->params; p->kind; p++)
                 if (p->kind == TD_PARAM_LIST)

@@ -241,10 +241,43 @@ static void plane_tiles(const struct td_loop *loop, char *const *at, const void 
         }
 }
 
+/* The step of operand's elements taken row by row where they are one run whatever the shape: 1 if it is dense, 0 if it
+ * is one element everywhere; -1 if they are not. */
+static int64_t run_step(const struct td_operand *operand)
+{
+    int64_t step = 1;
+    bool dense = true, same = true;
+    for (int d = operand->rank - 1; d >= 0; d--) {
+        dense &= operand->stride[d] == step;
+        same &= operand->stride[d] == 0;
+        step *= operand->shape[d];
+    }
+    return dense ? 1 : same ? 0 : -1;
+}
+
+/* Small tensors spend their time in finding the loop, not in it: the plainest one is looked for first. */
+static bool iterate_run(td_inner *inner, int operands, const struct td_operand *const *operand)
+{
+    void *at[TD_OPERANDS_MAX];
+    int64_t stride[TD_OPERANDS_MAX];
+    for (int k = 0; k < operands; k++) {
+        at[k] = operand[k]->data;
+        stride[k] = run_step(operand[k]);
+        if (stride[k] < 0)
+            return false;
+    }
+    int64_t count = stride[0] == 1 ? td_operand_numel(operand[0]) : 0;
+    if (count)
+        inner(count, at, stride);
+    return count != 0;
+}
+
 void TD_CPU(iterate)(td_inner *inner, int operands, const struct td_operand *const *operand)
 {
     struct td_loop loop;
     bool turned = false;
+    if (iterate_run(inner, operands, operand))
+        return;
     if (!TD_CPU(loop_init)(&loop, operands, operand))
         return;
     for (int k = 1; k < operands; k++)

@@ -111,7 +111,7 @@ static void fail(struct session *session, struct walk *w, const struct td_failur
 
 static void no_memory(struct session *session, struct walk *w)
 {
-    struct td_failure failure = {0};
+    TD_NO_FAILURE(failure);
     td_fail(&failure, TD_E_MEMORY, "backward: the daemon's host has no memory left");
     fail(session, w, &failure);
 }
@@ -180,7 +180,7 @@ static void drop_node(struct session *session, struct walk *w)
 
 static void next_node(struct session *session, struct walk *w)
 {
-    struct td_failure failure = {0};
+    TD_NO_FAILURE(failure);
     if (w->node)
         drop_node(session, w);
     w->at = 0;
@@ -333,7 +333,7 @@ static enum step walk_next(struct session *session, struct iterator *iterator)
     if (session->closing)
         return STEP_DONE;
     if (session->cancelled && !w->cause) {
-        struct td_failure failure = {0};
+        TD_NO_FAILURE(failure);
         td_fail(&failure, TD_E_CANCELLED, "backward: cancelled");
         fail(session, w, &failure);
     }

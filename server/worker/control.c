@@ -142,6 +142,8 @@ static void run_upload(struct session *session, struct request *request, struct 
                 offset, size);
         return;
     }
+    if (session->filling && (tensor != session->filling || (size_t)offset != session->filled))
+        session_fill_end(session);
     size_t first = (size_t)tensor->offset * td_dtype_size(tensor->dtype) + (size_t)offset;
     if (storage_write(session, tensor->storage, first, first + bytes, failure))
         return;
@@ -149,6 +151,8 @@ static void run_upload(struct session *session, struct request *request, struct 
     if (tensor->dtype == TD_BOOL) /* any byte but 0 means true; kernels count on 0 and 1 */
         for (uint8_t *at = (uint8_t *)tensor_data(tensor) + offset, *end = at + bytes; at < end; at++)
             *at = *at != 0;
+    if (session->filling && (session->filled += bytes) == size)
+        session_fill_end(session);
 }
 
 static void run_backward(struct session *session, struct request *request, struct td_failure *failure)
@@ -287,7 +291,7 @@ static void answer_barrier(struct session *session, bool clear)
 
 void control_run(struct session *session, uint64_t id, struct request *request)
 {
-    struct td_failure failure = {0};
+    TD_NO_FAILURE(failure);
     const char *name = "request";
     switch (id) {
 #define TD_REQUEST(id, name_, NAME, ...) \

@@ -22,7 +22,7 @@ static void bind_results(struct session *session, struct tensor *const *results,
     (void)data;
     bool named = td_op_named_outputs(session->call_op) > 0 && !session->closing;
     for (int k = 0; k < session->call_op->output_count; k++) {
-        struct td_failure failure = {0};
+        TD_NO_FAILURE(failure);
         if (!named)
             tensor_unref(session, results[k]);
         else if (session_bind(session, session->call_out[k], results[k], &failure))
@@ -36,10 +36,12 @@ static int resolve_inputs(struct session *session, const struct td_call *call, s
                           struct td_failure *failure)
 {
     for (int k = 0; k < call->in_count; k++) {
-        in[k] = (struct source){.is_number = call->in[k].kind == TD_INPUT_NUMBER, .number = call->in[k].number};
+        in[k] = (struct source){.is_number = call->in[k].kind == TD_INPUT_NUMBER};
+        if (in[k].is_number)
+            in[k].number = call->in[k].number;
         if (call->in[k].kind != TD_INPUT_HANDLE)
             continue;
-        struct td_failure missing = {0};
+        TD_NO_FAILURE(missing);
         struct tensor *tensor = session_tensor(session, call->in[k].handle, &missing);
         if (tensor)
             in[k].tensor = tensor_ref(tensor);
@@ -48,7 +50,7 @@ static int resolve_inputs(struct session *session, const struct td_call *call, s
                     (td_fail(failure, missing.code, "%s: %s", call->op->name, missing.message), missing.hint));
     }
     for (int k = 0; k < call->in_count && k < TD_CONSUME_MAX; k++) {
-        struct td_failure ignored = {0};
+        TD_NO_FAILURE(ignored);
         if (call->flags & TD_FLAG_CONSUME(k) && call->in[k].kind == TD_INPUT_HANDLE)
             session_release(session, call->in[k].handle, &ignored);
     }
@@ -69,7 +71,7 @@ static void run_call(struct session *session, const struct td_op *op, struct req
 {
     struct td_call *call = &session->worker->call;
     struct source *in = session->worker->sources;
-    struct td_failure failure = {0};
+    TD_NO_FAILURE(failure);
     call->flags = request->flags;
     td_call_decode(request->reader, op, request->elements + 1, call, &failure);
     if (request->reader->failed)
@@ -123,6 +125,8 @@ static void run_request(struct session *session, struct td_reader *reader)
     request.elements--;
     request.cancelled = session->cancel_left > session->frame_at;
     session->request++;
+    if (session->filling && id != TD_R_UPLOAD)
+        session_fill_end(session);
     const struct td_op *op = td_op_of(id);
     if (op) {
         run_call(session, op, &request);

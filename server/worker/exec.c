@@ -52,17 +52,18 @@ static struct execution *execution_new(struct session *session, const struct ope
         e->conversions = (struct conversion *)(e->operands + count);
         e->in = (struct source *)(e->conversions + count);
     }
-    memcpy(e->attrs, operation->attrs, (size_t)td_op_slots(operation->op) * 8);
-    for (int k = 0; k < operation->in_count; k++)
-        e->in[k] = operation->in[k];
+    if (operation->op->slots)
+        memcpy(e->attrs, operation->attrs, (size_t)operation->op->slots * 8);
     if (operation->list_counts)
         memcpy(e->list_counts, operation->list_counts, sizeof e->list_counts);
     e->operation.attrs = e->attrs;
     e->operation.in = e->in;
     e->operation.list_counts = e->list_counts;
-    for (int k = 0; k < operation->in_count; k++)
+    for (int k = 0; k < operation->in_count; k++) {
+        e->in[k] = operation->in[k];
         if (e->in[k].tensor)
             tensor_ref(e->in[k].tensor);
+    }
     return e;
 }
 
@@ -103,23 +104,26 @@ static void describe_inputs(struct execution *e)
 {
     for (int k = 0; k < e->operation.in_count; k++) {
         struct td_meta *meta = &e->metas[k];
-        if (e->in[k].tensor)
+        if (e->in[k].tensor) {
             tensor_meta(e->in[k].tensor, meta);
-        else
-            *meta = (struct td_meta){.scalar = true,
-                                     .dtype = e->in[k].is_number ? td_dtype_of_number(e->in[k].number) : TD_DTYPE_NONE};
+            continue;
+        }
+        meta->dtype = e->in[k].is_number ? td_dtype_of_number(e->in[k].number) : TD_DTYPE_NONE;
+        meta->rank = 0;
+        meta->scalar = true;
+        meta->offset = 0;
     }
 }
 
 static int infer(struct execution *e)
 {
     describe_inputs(e);
-    e->inference = (struct td_inference){.op = e->operation.op,
-                                         .in = e->metas,
-                                         .in_count = e->operation.in_count,
-                                         .list_counts = e->list_counts,
-                                         .attrs = e->attrs,
-                                         .failure = &e->failure};
+    e->inference.op = e->operation.op; /* member by member: what is found need not be cleared first */
+    e->inference.in = e->metas;
+    e->inference.in_count = e->operation.in_count;
+    e->inference.list_counts = e->list_counts;
+    e->inference.attrs = e->attrs;
+    e->inference.failure = &e->failure;
     return td_infer(&e->inference);
 }
 
@@ -213,6 +217,11 @@ static void broadcast_operand(struct td_operand *operand, int rank, const int64_
 {
     int64_t stride[TD_RANK_MAX];
     int added = rank - operand->rank;
+    bool same = added == 0;
+    for (int d = 0; same && d < rank; d++)
+        same = operand->shape[d] == shape[d];
+    if (same)
+        return;
     for (int d = 0; d < rank; d++)
         stride[d] = d < added || (operand->shape[d - added] == 1 && shape[d] != 1) ? 0 : operand->stride[d - added];
     operand->rank = (uint8_t)rank;
@@ -336,12 +345,12 @@ static struct node *record(struct execution *e)
 static void plan_launch(struct execution *e)
 {
     e->launches = true;
-    e->launch = (struct td_launch){.op = e->operation.op,
-                                   .in_count = e->operation.in_count,
-                                   .in = e->operands,
-                                   .grads = e->grads,
-                                   .list_counts = e->list_counts,
-                                   .attrs = e->attrs};
+    e->launch.op = e->operation.op; /* member by member, as above; the outputs are as many as the op has */
+    e->launch.in_count = e->operation.in_count;
+    e->launch.in = e->operands;
+    e->launch.grads = e->grads;
+    e->launch.list_counts = e->list_counts;
+    e->launch.attrs = e->attrs;
     for (int k = 0; k < e->inference.out_count; k++)
         operand_of(&e->launch.out[k], &e->inference.out[k], tensor_data(e->out[k]));
 }
@@ -366,10 +375,10 @@ static int prepare_fresh(struct execution *e)
     struct session *session = e->session;
     if (make_outputs(e))
         return e->failure.code;
-    const struct block *block = e->out[0]->storage->block;
     if (e->operation.op->id == TD_OP_from) {
-        /* The uploads that follow bring the bytes; until then nobody else's may show. */
-        session->worker->device->zero(block->data, td_meta_bytes(&e->inference.out[0]));
+        /* The uploads that follow bring the bytes; what they leave out is cleared before anybody can see it. */
+        session->filling = tensor_ref(e->out[0]);
+        session->filled = 0;
         return TD_E_OK;
     }
     if (make_operands(e))

@@ -73,7 +73,7 @@ ref rule_step(struct rule *r, enum td_op_id id, const void *attrs, int in_count,
     s->draw = NULL;
     td_op_defaults(s->op, s->attrs);
     if (attrs)
-        memcpy(s->attrs, attrs, (size_t)td_op_slots(s->op) * 8);
+        memcpy(s->attrs, attrs, (size_t)s->op->slots * 8);
     for (int k = 0; k < in_count; k++) {
         s->in[k] = in[k];
         metas[k] = r->values[in[k]].meta;

@@ -17,7 +17,7 @@
 
 static bool is_light(struct session *session)
 {
-    uint64_t now = uv_hrtime();
+    uint64_t now = uv_now(&session->worker->loop) * 1000000; /* the loop's clock: no other needs to be read */
     if (now - session->window_ns > WINDOW_NS) {
         session->window_ns = now;
         session->used_ns = 0;

@@ -89,6 +89,8 @@ void session_close(struct session *session)
               session->handle_count, session->bytes, session->copied_bytes);
     if (session->opened)
         connection_close(session);
+    tensor_unref(session, session->filling);
+    session->filling = NULL;
     struct iterator *release = calloc(1, sizeof *release);
     if (release) {
         /* It goes to the bottom: what runs now is dropped first, by decoder_next and its kin seeing closing. */
@@ -218,6 +220,19 @@ int session_release(struct session *session, uint32_t handle, struct td_failure 
     session->handle_count--;
     tensor_unref(session, tensor);
     return TD_E_OK;
+}
+
+void session_fill_end(struct session *session)
+{
+    struct tensor *tensor = session->filling;
+    struct td_meta meta;
+    if (!tensor)
+        return;
+    tensor_meta(tensor, &meta);
+    session->worker->device->zero((char *)tensor_data(tensor) + session->filled,
+                                  td_meta_bytes(&meta) - session->filled);
+    session->filling = NULL;
+    tensor_unref(session, tensor);
 }
 
 /* ---- errors ---- */

@@ -63,9 +63,11 @@ struct session {
     /* tensors */
     struct tensor **handles; /* by number; NULL: none */
     uint32_t handle_capacity, handle_count;
-    size_t bytes;          /* of blocks charged to this session */
-    uint64_t copied_bytes; /* moved because a write met a reader */
-    struct cause *error;   /* the first failure that nobody has cleared */
+    size_t bytes;           /* of blocks charged to this session */
+    uint64_t copied_bytes;  /* moved because a write met a reader */
+    struct cause *error;    /* the first failure that nobody has cleared */
+    struct tensor *filling; /* made for uploads, of which the first filled bytes have come in order; NULL: none */
+    size_t filled;
     uint64_t seed, random_counter;
     uint64_t node_count; /* numbers the nodes of the tape */
     uint64_t dead_nodes; /* of graphs nobody needs, not yet freed */
@@ -102,6 +104,9 @@ struct tensor *session_tensor(struct session *session, uint32_t handle, struct t
 int session_bind(struct session *session, uint32_t handle, struct tensor *tensor, struct td_failure *failure);
 /* Ends a handle; failure if it is not bound. */
 int session_release(struct session *session, uint32_t handle, struct td_failure *failure);
+
+/* The tensor that uploads were filling gets no more of them in order: what they have not brought becomes 0. */
+void session_fill_end(struct session *session);
 
 const char *session_site(const struct session *session, uint32_t site);
 /* Makes the cause of the request in work out of failure, lets it stand if nothing does yet, and returns it with one

@@ -61,7 +61,7 @@ struct node *node_leaf(const struct tensor *tensor)
 
 struct node *node_new(struct session *session, const struct td_op *op, const void *attrs, uint32_t site, int in_count)
 {
-    size_t attr_bytes = (size_t)td_op_slots(op) * 8, in_bytes = (size_t)in_count * sizeof(struct node_input);
+    size_t attr_bytes = (size_t)op->slots * 8, in_bytes = (size_t)in_count * sizeof(struct node_input);
     size_t out_bytes = op->output_count * sizeof(struct node_output);
     struct node *node = calloc(1, sizeof *node + in_bytes + out_bytes + attr_bytes);
     if (!node)

@@ -185,14 +185,15 @@ int storage_write(struct session *session, struct storage *storage, size_t first
 
 struct tensor *tensor_new(const struct td_meta *meta, struct storage *storage)
 {
-    size_t bytes = meta->rank * sizeof(int64_t);
-    struct tensor *tensor = malloc(sizeof *tensor + 2 * bytes);
+    struct tensor *tensor = malloc(sizeof *tensor + 2 * meta->rank * sizeof *tensor->dims);
     if (!tensor)
         return NULL;
     *tensor = (struct tensor){
         .refs = 1, .dtype = meta->dtype, .rank = meta->rank, .storage = storage, .offset = meta->offset};
-    memcpy(tensor->dims, meta->shape, bytes);
-    memcpy(tensor->dims + meta->rank, meta->stride, bytes);
+    for (int d = 0; d < meta->rank; d++) {
+        tensor->dims[d] = meta->shape[d];
+        tensor->dims[meta->rank + d] = meta->stride[d];
+    }
     storage->refs++;
     return tensor;
 }
@@ -205,16 +206,8 @@ struct tensor *tensor_failed(struct cause *cause)
     return tensor;
 }
 
-struct tensor *tensor_ref(struct tensor *tensor)
+void tensor_free(struct session *session, struct tensor *tensor)
 {
-    tensor->refs++;
-    return tensor;
-}
-
-void tensor_unref(struct session *session, struct tensor *tensor)
-{
-    if (!tensor || --tensor->refs)
-        return;
     if (tensor->storage)
         storage_unref(session, tensor->storage);
     if (tensor->node)
@@ -224,21 +217,6 @@ void tensor_unref(struct session *session, struct tensor *tensor)
     cause_unref(tensor->failed);
     free(tensor->name);
     free(tensor);
-}
-
-void tensor_meta(const struct tensor *tensor, struct td_meta *meta)
-{
-    meta->dtype = tensor->dtype;
-    meta->rank = tensor->rank;
-    meta->scalar = false;
-    meta->offset = tensor->offset;
-    memcpy(meta->shape, tensor->dims, tensor->rank * sizeof(int64_t));
-    memcpy(meta->stride, tensor->dims + tensor->rank, tensor->rank * sizeof(int64_t));
-}
-
-void *tensor_data(const struct tensor *tensor)
-{
-    return (char *)tensor->storage->block->data + (size_t)tensor->offset * td_dtype_size(tensor->dtype);
 }
 
 /* ---- saved values ---- */

@@ -5,6 +5,7 @@
 #ifndef TD_SERVER_WORKER_TENSOR_H
 #define TD_SERVER_WORKER_TENSOR_H
 
+#include "protocol/dtype.h"
 #include "protocol/error.h"
 #include "protocol/infer.h"
 #include "server/worker/pool.h"
@@ -77,11 +78,33 @@ void cause_unref(struct cause *cause);
 /* All tensor_ functions that make one return NULL where the host has no memory. A new tensor has one reference. */
 struct tensor *tensor_new(const struct td_meta *meta, struct storage *storage); /* takes a reference of storage */
 struct tensor *tensor_failed(struct cause *cause);
-struct tensor *tensor_ref(struct tensor *tensor);
-void tensor_unref(struct session *session, struct tensor *tensor);
-void tensor_meta(const struct tensor *tensor, struct td_meta *meta);
+static inline struct tensor *tensor_ref(struct tensor *tensor)
+{
+    tensor->refs++;
+    return tensor;
+}
+void tensor_free(struct session *session, struct tensor *tensor);
+static inline void tensor_unref(struct session *session, struct tensor *tensor)
+{
+    if (tensor && --tensor->refs == 0)
+        tensor_free(session, tensor);
+}
+static inline void tensor_meta(const struct tensor *tensor, struct td_meta *meta)
+{
+    meta->dtype = tensor->dtype;
+    meta->rank = tensor->rank;
+    meta->scalar = false;
+    meta->offset = tensor->offset;
+    for (int d = 0; d < tensor->rank; d++) {
+        meta->shape[d] = tensor->dims[d];
+        meta->stride[d] = tensor->dims[tensor->rank + d];
+    }
+}
 /* The window's first element; valid until the next storage_write. */
-void *tensor_data(const struct tensor *tensor);
+static inline void *tensor_data(const struct tensor *tensor)
+{
+    return (char *)tensor->storage->block->data + (size_t)tensor->offset * td_dtype_size(tensor->dtype);
+}
 
 /* A storage of bytes, charged to session. NULL if there is no memory; failure says so then. */
 struct storage *storage_new(struct session *session, size_t bytes, struct td_failure *failure);

@@ -1,0 +1,293 @@
+/* One training step, 784-128-10, batch 64, resident: through the daemon, by hand in C on the same BLAS, and in PyTorch
+ * where it is installed. Eager, one thread each. SPDX-License-Identifier: Apache-2.0 */
+#include <cblas.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/bench/bench.h"
+#include "client/tensord.h"
+
+#define BATCH 64
+#define IN 784
+#define HIDDEN 128
+#define OUT 10
+#define STEPS 25
+#define LR 0.01f
+
+static float images[BATCH * IN];
+static int64_t labels[BATCH];
+
+static void fill(void)
+{
+    for (int k = 0; k < BATCH * IN; k++)
+        images[k] = (float)drand48() - 0.5f;
+    for (int k = 0; k < BATCH; k++)
+        labels[k] = lrand48() % OUT;
+}
+
+/* ---- by hand ---- */
+
+static struct bare {
+    bool adam;
+    float w1[IN * HIDDEN], b1[HIDDEN], w2[HIDDEN * OUT], b2[OUT];
+    float dw1[IN * HIDDEN], db1[HIDDEN], dw2[HIDDEN * OUT], db2[OUT];
+    float mean[IN * HIDDEN + HIDDEN + HIDDEN * OUT + OUT], square[IN * HIDDEN + HIDDEN + HIDDEN * OUT + OUT];
+    float h[BATCH * HIDDEN], y[BATCH * OUT], dh[BATCH * HIDDEN];
+    int count;
+} bare;
+
+static void multiply(bool a_turned, bool b_turned, int n, int m, int k, const float *a, const float *b, float *c)
+{
+    cblas_sgemm(CblasRowMajor, a_turned ? CblasTrans : CblasNoTrans, b_turned ? CblasTrans : CblasNoTrans, n, m, k, 1,
+                a, a_turned ? n : k, b, b_turned ? k : m, 0, c, m);
+}
+
+static void sum_rows(int columns, const float *x, float *sum)
+{
+    memset(sum, 0, (size_t)columns * sizeof *sum);
+    for (int r = 0; r < BATCH; r++)
+        for (int c = 0; c < columns; c++)
+            sum[c] += x[r * columns + c];
+}
+
+/* Scores to d loss / d scores, in place. */
+static void softmax_gradient(float *y)
+{
+    for (int r = 0; r < BATCH; r++, y += OUT) {
+        float max = y[0], sum = 0;
+        for (int c = 1; c < OUT; c++)
+            max = fmaxf(max, y[c]);
+        for (int c = 0; c < OUT; c++)
+            sum += y[c] = expf(y[c] - max);
+        for (int c = 0; c < OUT; c++)
+            y[c] = (y[c] / sum - (c == labels[r])) / BATCH;
+    }
+}
+
+static void update(const struct bare *b, int count, float *w, const float *g, float *mean, float *square)
+{
+    if (!b->adam) {
+        for (int k = 0; k < count; k++)
+            w[k] -= LR * g[k];
+        return;
+    }
+    float rate = 0.001f / (1 - powf(0.9f, (float)b->count)), root = 1 / sqrtf(1 - powf(0.999f, (float)b->count));
+    for (int k = 0; k < count; k++) {
+        mean[k] = 0.9f * mean[k] + 0.1f * g[k];
+        square[k] = 0.999f * square[k] + 0.001f * g[k] * g[k];
+        w[k] -= rate * mean[k] / (sqrtf(square[k]) * root + 1e-8f);
+    }
+}
+
+static void bare_step(struct bare *b)
+{
+    float *mean = b->mean, *square = b->square;
+    multiply(false, false, BATCH, HIDDEN, IN, images, b->w1, b->h);
+    for (float *h = b->h; h < b->h + BATCH * HIDDEN; h += HIDDEN)
+        for (int c = 0; c < HIDDEN; c++) {
+            float sum = h[c] + b->b1[c];
+            h[c] = sum > 0 ? sum : 0;
+        }
+    multiply(false, false, BATCH, OUT, HIDDEN, b->h, b->w2, b->y);
+    for (int r = 0; r < BATCH; r++)
+        for (int c = 0; c < OUT; c++)
+            b->y[r * OUT + c] += b->b2[c];
+    softmax_gradient(b->y);
+    multiply(true, false, HIDDEN, OUT, BATCH, b->h, b->y, b->dw2);
+    sum_rows(OUT, b->y, b->db2);
+    multiply(false, true, BATCH, HIDDEN, OUT, b->y, b->w2, b->dh);
+    for (int k = 0; k < BATCH * HIDDEN; k++)
+        b->dh[k] = b->h[k] > 0 ? b->dh[k] : 0;
+    multiply(true, false, IN, HIDDEN, BATCH, images, b->dh, b->dw1);
+    sum_rows(HIDDEN, b->dh, b->db1);
+    b->count++;
+    update(b, IN * HIDDEN, b->w1, b->dw1, mean, square);
+    update(b, HIDDEN, b->b1, b->db1, mean += IN * HIDDEN, square += IN * HIDDEN);
+    update(b, HIDDEN * OUT, b->w2, b->dw2, mean += HIDDEN, square += HIDDEN);
+    update(b, OUT, b->b2, b->db2, mean + HIDDEN * OUT, square + HIDDEN * OUT);
+}
+
+static double bare_steps(void *data)
+{
+    double start = bench_now_s();
+    for (int k = 0; k < STEPS; k++)
+        bare_step(data);
+    return (bench_now_s() - start) / STEPS;
+}
+
+static void bare_reset(bool adam)
+{
+    memset(&bare, 0, sizeof bare);
+    bare.adam = adam;
+    for (int k = 0; k < IN * HIDDEN; k++)
+        bare.w1[k] = 0.05f * ((float)drand48() - 0.5f);
+    for (int k = 0; k < HIDDEN * OUT; k++)
+        bare.w2[k] = 0.1f * ((float)drand48() - 0.5f);
+}
+
+/* ---- through the daemon ---- */
+
+struct served {
+    td_session *session;
+    td_tensor x, target, w1, b1, w2, b2;
+    td_optimizer *optimizer;
+};
+
+static td_tensor leaf(td_session *s, const float *data, struct td_dims shape)
+{
+    return td_from(s, data, TD_F32, shape, .requires_grad = true);
+}
+
+static struct served served_new(const struct test_daemon *daemon)
+{
+    td_session *s = td_open(daemon->address);
+    struct served served = {.session = s,
+                            .x = td_from(s, images, TD_F32, TD_SHAPE(BATCH, IN)),
+                            .target = td_from(s, labels, TD_I64, TD_SHAPE(BATCH)),
+                            .w1 = leaf(s, bare.w1, TD_SHAPE(IN, HIDDEN)),
+                            .b1 = leaf(s, bare.b1, TD_SHAPE(HIDDEN)),
+                            .w2 = leaf(s, bare.w2, TD_SHAPE(HIDDEN, OUT)),
+                            .b2 = leaf(s, bare.b2, TD_SHAPE(OUT))};
+    td_list parameters = TD_LIST(served.w1, served.b1, served.w2, served.b2);
+    served.optimizer = bare.adam ? td_adam(s, parameters) : td_sgd(s, parameters, .lr = LR);
+    return served;
+}
+
+static double served_steps(void *data)
+{
+    struct served *m = data;
+    double start = bench_now_s();
+    for (int k = 0; k < STEPS; k++) {
+        td_tensor h = td_relu(td_add(td_matmul(m->x, m->w1), m->b1));
+        td_tensor loss = td_cross_entropy(td_add(td_matmul(td_take(h), m->w2), m->b2), m->target);
+        td_zero_grad(m->optimizer);
+        td_backward(td_take(loss));
+        td_step(m->optimizer);
+    }
+    td_sync(m->session);
+    return (bench_now_s() - start) / STEPS;
+}
+
+/* Both have made the same steps: their weights must agree, or the comparison is of nothing. */
+static void check(const struct served *m)
+{
+    static float w1[IN * HIDDEN];
+    double worst = 0;
+    td_read(m->w1, w1, TD_F32, IN * HIDDEN);
+    for (int k = 0; k < IN * HIDDEN; k++)
+        worst = fmax(worst, fabs((double)w1[k] - (double)bare.w1[k]));
+    if (!(worst < (bare.adam ? 2e-2 : 1e-4))) { /* after 1500 steps of 1e-3 each, or of 1e-5 */
+        fprintf(stderr, "the two trainings differ by %g\n", worst);
+        exit(1);
+    }
+}
+
+/* ---- PyTorch ---- */
+
+struct torch {
+    pid_t pid;
+    FILE *to, *from;
+    char name[64];
+};
+
+static void run_python(const char *python, const char *script, const char *optimizer)
+{
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    setenv("OPENBLAS_NUM_THREADS", "1", 1);
+    setenv("OMP_NUM_THREADS", "1", 1);
+    setenv("MALLOC_MMAP_THRESHOLD_", "1073741824", 1); /* memory is kept, which is the faster PyTorch */
+    setenv("MALLOC_TRIM_THRESHOLD_", "1073741824", 1);
+    execlp(python, python, script, optimizer, (char *)NULL);
+    _exit(127);
+}
+
+static bool torch_try(struct torch *torch, const char *python, const char *optimizer)
+{
+    const char *root = getenv("TENSORD_ROOT");
+    char script[4096], version[32];
+    int in[2], out[2];
+    snprintf(script, sizeof script, "%s/tests/bench/torch_step.py", root ? root : ".");
+    if (pipe(in) || pipe(out))
+        return false;
+    fflush(NULL);
+    torch->pid = fork();
+    if (torch->pid == 0) {
+        dup2(in[0], 0);
+        dup2(out[1], 1);
+        close(in[1]);
+        close(out[0]);
+        if (!freopen("/dev/null", "w", stderr)) /* where PyTorch is missing that is no error */
+            _exit(126);
+        run_python(python, script, optimizer);
+    }
+    close(in[0]);
+    close(out[1]);
+    torch->to = fdopen(in[1], "w");
+    torch->from = fdopen(out[0], "r");
+    if (fgets(version, sizeof version, torch->from)) {
+        version[strcspn(version, "\n")] = 0;
+        snprintf(torch->name, sizeof torch->name, "PyTorch %s", version);
+        return true;
+    }
+    fclose(torch->to);
+    fclose(torch->from);
+    waitpid(torch->pid, NULL, 0);
+    return false;
+}
+
+static bool torch_start(struct torch *torch, const char *optimizer)
+{
+    signal(SIGPIPE, SIG_IGN);
+    return torch_try(torch, "python3", optimizer) || torch_try(torch, "/usr/bin/python3", optimizer);
+}
+
+static double torch_steps(void *data)
+{
+    struct torch *torch = data;
+    char line[64];
+    fprintf(torch->to, "%d\n", STEPS);
+    fflush(torch->to);
+    return fgets(line, sizeof line, torch->from) ? strtod(line, NULL) / STEPS : 0;
+}
+
+/* ---- the rows ---- */
+
+static void compare_steps(const struct test_daemon *daemon, bool adam, double goal)
+{
+    const char *what = adam ? "MLP 784-128-10 b64, Adam step" : "MLP 784-128-10 b64, SGD step";
+    struct torch torch;
+    bool has_torch = torch_start(&torch, adam ? "adam" : "sgd");
+    bare_reset(adam);
+    struct served served = served_new(daemon);
+    struct bench_side sides[] = {
+        {"tensord", served_steps, &served}, {"bare C", bare_steps, &bare}, {"torch", torch_steps, &torch}};
+    struct bench_result r = bench_rounds(60, has_torch ? 3 : 2, sides);
+    check(&served);
+    bench_report(&(struct bench_row){what, "us", r.median[0] * 1e6, "bare C", r.median[1] * 1e6, r.ratio[1],
+                                     BENCH_AT_MOST, goal});
+    if (has_torch) {
+        bench_report(&(struct bench_row){what, "us", r.median[0] * 1e6, torch.name, r.median[2] * 1e6, r.ratio[2],
+                                         BENCH_AT_MOST, 1});
+        fclose(torch.to);
+        fclose(torch.from);
+        waitpid(torch.pid, NULL, 0);
+    } else {
+        bench_skip(what, "PyTorch is not installed");
+    }
+    td_optimizer_free(served.optimizer);
+    td_close(served.session);
+}
+
+void bench_training(const struct test_daemon *daemon)
+{
+    openblas_set_num_threads(1);
+    fill();
+    compare_steps(daemon, false, 1.4);
+    compare_steps(daemon, true, 1.4);
+}
