@@ -199,7 +199,8 @@ RULE(clamp)
 /* a: g * b * pow(a, b - 1), 0 where b is 0; b: g * y * log(a), 0 where a is 0 and b is not negative */
 RULE(pow)
 {
-    ref a = in(r, 0), b = in(r, 1), zero = real(r, 0);
+    /* The logarithm of integers, for one, would be taken in f32. */
+    ref a = as_computed(r, in(r, 0)), b = as_computed(r, in(r, 1)), zero = real(r, 0);
     bool fixed = r->values[b].is_number;
     double exponent = fixed ? td_number_real(r->values[b].number) : 0;
     if (needs(r, 0) && fixed && exponent == 0) {

@@ -82,6 +82,14 @@ static inline ref add(struct rule *r, ref a, ref b)
 {
     return binary(r, TD_OP_add, a, b);
 }
+/* x in the dtype of the node's output, in which the op computed. */
+static inline ref as_computed(struct rule *r, ref x)
+{
+    uint8_t dtype = r->node->out[0].meta.dtype;
+    if (r->values[x].is_number || r->values[x].meta.dtype == dtype)
+        return x;
+    return step(r, TD_OP_to, &(struct td_to_attrs){.dtype = dtype}, 1, &x);
+}
 static inline ref one_minus(struct rule *r, ref x)
 {
     return binary(r, TD_OP_rsub, x, real(r, 1));
