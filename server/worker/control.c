@@ -241,11 +241,12 @@ static void run_requires_grad(struct session *session, struct request *request, 
     }
     if (wanted == (node != NULL))
         return;
-    if (node)
-        node_unref(session, node);
-    tensor->node = wanted ? node_leaf(tensor) : NULL;
-    if (wanted && !tensor->node)
+    struct node *leaf = wanted ? node_leaf(tensor) : NULL;
+    if (wanted && !leaf) {
         td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+        return;
+    }
+    tensor_tie(session, tensor, leaf, 0);
     history_mark_leaf(tensor, wanted);
 }
 

@@ -176,8 +176,7 @@ static ref saved(struct rule *r, struct saved *saved, struct node *edge, uint8_t
 {
     struct tensor *tensor = saved ? saved_tensor(saved) : NULL;
     if (tensor && edge && r->create && td_dtype_category(tensor->dtype) == TD_FLOATING) {
-        tensor->node = node_ref(edge);
-        tensor->output = output;
+        tensor_tie(r->session, tensor, node_ref(edge), output);
     }
     return tensor_value(r, tensor);
 }
