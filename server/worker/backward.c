@@ -295,6 +295,12 @@ static void combine(struct session *session, struct walk *w)
         run_add(session, w, leaf->grad, leaf->out->pending, &leaf->out->pending);
         return;
     }
+    if (w->create && node_is_leaf(leaf->out->pending->node)) {
+        /* A leaf given as the root's gradient. A gradient is nobody's leaf: two that were each other's would never end. */
+        run_op(session, w, td_op_of(TD_OP_clone), &(struct td_clone_attrs){}, 1,
+               &(struct source){.tensor = leaf->out->pending}, &leaf->out->pending);
+        return;
+    }
     if (!td_meta_is_contiguous(&meta)) {
         run_op(session, w, td_op_of(TD_OP_contiguous), &(struct td_contiguous_attrs){}, 1,
                &(struct source){.tensor = leaf->out->pending}, &leaf->out->pending);
@@ -308,7 +314,8 @@ static void combine(struct session *session, struct walk *w)
         no_memory(session, w);
         return;
     }
-    tensor->node = leaf->out->pending->node ? node_ref(leaf->out->pending->node) : NULL;
+    if (w->create && leaf->out->pending->node)
+        tensor_tie(session, tensor, node_ref(leaf->out->pending->node), leaf->out->pending->output);
     tensor_unref(session, leaf->out->pending);
     leaf->out->pending = tensor;
     leaf->combined = false;
@@ -319,6 +326,8 @@ static void commit(struct session *session, struct walk *w)
 {
     for (size_t k = 0; k < w->leaves.count; k++) {
         struct node *leaf = w->leaves.nodes[k];
+        if (leaf->tensors == 0)
+            continue; /* nobody can ask for it any more; list_free lets go of it */
         tensor_unref(session, leaf->grad);
         leaf->grad = leaf->out->pending;
         leaf->out->pending = NULL;

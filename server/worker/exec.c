@@ -485,11 +485,14 @@ static int prepare(struct execution *e)
 static void make_leaf(struct execution *e)
 {
     struct tensor *out = e->out[0];
+    struct node *leaf;
     if (td_dtype_category(out->dtype) != TD_FLOATING)
         td_fail(&e->failure, TD_E_GRAD, "%s: only floating types can want a gradient, not %s", e->operation.op->name,
                 td_dtype_name(out->dtype));
-    else if (!(out->node = node_leaf(out)))
+    else if (!(leaf = node_leaf(out)))
         td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
+    else
+        tensor_tie(e->session, out, leaf, 0);
 }
 
 /* Ties the results to the graph; an op in place has done so before its kernel. */
@@ -505,8 +508,7 @@ static void note_results(struct execution *e)
     for (int k = 0; k < e->inference.out_count; k++) {
         if (td_dtype_category(e->out[k]->dtype) != TD_FLOATING)
             continue;
-        e->out[k]->node = node_ref(node);
-        e->out[k]->output = (uint8_t)k;
+        tensor_tie(e->session, e->out[k], node_ref(node), (uint8_t)k);
     }
     node_unref(e->session, node);
 }

@@ -98,10 +98,8 @@ ref rule_step(struct rule *r, enum td_op_id id, const void *attrs, int in_count,
 static ref saved(struct rule *r, struct saved *saved, struct node *edge, uint8_t output)
 {
     struct tensor *tensor = saved ? saved_tensor(saved) : NULL;
-    if (tensor && edge && r->create && td_dtype_category(tensor->dtype) == TD_FLOATING) {
-        tensor->node = node_ref(edge);
-        tensor->output = output;
-    }
+    if (tensor && edge && r->create && td_dtype_category(tensor->dtype) == TD_FLOATING)
+        tensor_tie(r->session, tensor, node_ref(edge), output);
     return tensor_value(r, tensor);
 }
 
