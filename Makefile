@@ -224,7 +224,7 @@ TEST_ENV = TENSORD_ROOT=$(CURDIR) TENSORD_BUILD=$(CURDIR)/$(B) TENSORD_BIN=$(CUR
 
 SELECTED := $(if $(ONLY),$(patsubst %,$(B)/tests/test_%,$(subst $(comma),$(space),$(ONLY))),$(TEST_PROGRAMS))
 CHECKS := $(if $(ONLY),,tests/layers.sh tests/headers.sh tests/generated.sh)
-test: $(SELECTED) $(if $(ONLY),,all $(if $(wildcard protocol/gen.c),$(B)/gen))
+test: $(SELECTED) $(if $(ONLY),$(B)/tensord $(B)/tensorctl,all $(if $(wildcard protocol/gen.c),$(B)/gen))
 	@$(TEST_ENV) tests/run.sh $(SELECTED) $(CHECKS)
 
 bench: all $(BENCH)

@@ -186,15 +186,23 @@ TD_HD static inline float td_erf_f32(float x)
     return td_f32_of_bits(td_bits_of_f32(y) | sign);
 }
 
+TD_HD static inline double td_erf_pick(double t, double c0, double c1, double c2, double c3)
+{
+    double c = t < 1 / 0.35 ? c2 : c3;
+    c = t < 1.25 ? c1 : c;
+    return t < 0.84375 ? c0 : c;
+}
+
 /* fdlibm's, whose four ranges share one quotient of polynomials, each coefficient chosen by range: in x^2 below
  * 0.84375, in x - 1 below 1.25, in 1 / x^2 below 2.857 and above. */
 TD_HD static inline double td_erf_f64(double x)
 {
     uint64_t sign = td_bits_of_f64(x) & TD_SIGN_F64;
     double a = td_f64_of_bits(td_bits_of_f64(x) ^ sign);
-    int small = a < 0.84375, middle = a < 1.25, large = a < 1 / 0.35;
-    double t = a > 6.0 ? 6.0 : a, u = small ? t * t : middle ? t - 1.0 : 1.0 / (t * t);
-#define TD_ERF_PICK(c0, c1, c2, c3) (small ? c0 : middle ? c1 : large ? c2 : c3)
+    double t = a > 6.0 ? 6.0 : a, u = 1.0 / (t * t);
+    u = t < 1.25 ? t - 1.0 : u;
+    u = t < 0.84375 ? t * t : u;
+#define TD_ERF_PICK(c0, c1, c2, c3) td_erf_pick(t, c0, c1, c2, c3)
     double p = TD_ERF_PICK(0.0, 0.0, -9.81432934416914548592e+00, 0.0);
     p = p * u + TD_ERF_PICK(0.0, -2.16637559486879084300e-03, -8.12874355063065934246e+01, -4.83519191608651397019e+02);
     p = p * u + TD_ERF_PICK(0.0, 3.54783043256182359371e-02, -1.84605092906711035994e+02, -1.02509513161107724954e+03);
@@ -225,7 +233,8 @@ TD_HD static inline double td_erf_f64(double x)
     double quotient = p / (q * u + 1.0);
     double cut = td_f64_of_bits(td_bits_of_f64(t) & UINT64_C(0xffffffff00000000)); /* its square is exact */
     double tail = td_exp_sum_f64(-cut * cut - 0.5625, (cut - t) * (cut + t) + quotient) / t;
-    double y = small ? a + a * quotient : middle ? 8.45062911510467529297e-01 + quotient : 1.0 - tail;
+    double y = t < 1.25 ? 8.45062911510467529297e-01 + quotient : 1.0 - tail;
+    y = t < 0.84375 ? a + a * quotient : y;
     y = a >= 6.0 ? 1.0 : y;
     y = a != a ? a : y;
     return td_f64_of_bits(td_bits_of_f64(y) | sign);
@@ -262,18 +271,23 @@ TD_HD static inline double td_silu_f64(double x)
 TD_HD static inline double td_pow_rules(double x, double y, double size)
 {
     const double two52 = 4503599627370496.0, inf = td_f64_of_bits(TD_INF_BITS_F64);
+    const double nan = td_f64_of_bits(TD_NAN_BITS_F64);
     double a = td_f64_of_bits(td_bits_of_f64(x) & ~TD_SIGN_F64), b = td_f64_of_bits(td_bits_of_f64(y) & ~TD_SIGN_F64);
-    double half = b * 0.5;
-    int whole = (b >= two52) | ((b + two52) - two52 == b), even = (half >= two52) | ((half + two52) - two52 == half);
-    double end = a == 0.0 ? 0.0 : inf; /* 0 or inf to a positive power; the other one to a negative power */
-    double other = a == 0.0 ? inf : 0.0;
-    size = (a == 0.0) | (a == inf) ? (y > 0.0 ? end : other) : size;
-    uint64_t negative = td_bits_of_f64(x) & TD_SIGN_F64;
-    uint64_t flip = whole & !even ? negative : 0;
-    double result = td_f64_of_bits(td_bits_of_f64(size) | flip);
-    result = (x < 0.0) & (a != inf) & !whole ? td_f64_of_bits(TD_NAN_BITS_F64) : result;
-    result = (x != x) | (y != y) ? x + y : result;
-    return (y == 0.0) | (x == 1.0) ? 1.0 : result;
+    /* Added to 2^52 what is no integer rounds to one; from there on all are, and 2^53 is where they end being odd. */
+    double whole_b = b >= two52 ? b : (b + two52) - two52, half = b * 0.5;
+    double whole_half = half >= two52 ? half : (half + two52) - two52;
+    double up = y > 0.0 ? inf : 0.0, down = y > 0.0 ? 0.0 : inf;
+    size = a == 0.0 ? down : size;
+    size = a == inf ? up : size;
+    double sign = td_f64_of_bits((td_bits_of_f64(x) & TD_SIGN_F64) | UINT64_C(0x3ff0000000000000));
+    double odd = whole_half == half ? 1.0 : sign; /* of whole y only */
+    double result = size * (whole_b == b ? odd : 1.0);
+    double fraction = a == inf ? result : nan, below = x < 0.0 ? fraction : result;
+    result = whole_b == b ? result : below;
+    result = x != x ? nan : result;
+    result = y != y ? nan : result;
+    result = y == 0.0 ? 1.0 : result;
+    return x == 1.0 ? 1.0 : result;
 }
 
 /* In f64, which has more than the digits it takes. Beyond 2^65 every power of anything but 1 is 0 or inf. */
@@ -309,7 +323,9 @@ TD_HD static inline double td_pow_f64(double x, double y)
     double z = td_product_f64(s, s, &z_rest);
     z_rest += 2.0 * s * s_rest;
     /* 1/5 + z/7 + ...: z is at most 0.0295. */
-    double q = 1.0 / 21;
+    double q = 1.0 / 25;
+    q = q * z + 1.0 / 23;
+    q = q * z + 1.0 / 21;
     q = q * z + 1.0 / 19;
     q = q * z + 1.0 / 17;
     q = q * z + 1.0 / 15;

@@ -423,6 +423,8 @@ static const char *gives_text(const struct td_op *op)
         return "bool";
     case TD_TOTAL:
         return "the same, i64 for integers and bool";
+    case TD_WHOLE:
+        return "the same, i64 for bool";
     case TD_PLACE:
         return "i64";
     case TD_KEEP:

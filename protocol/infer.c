@@ -109,7 +109,7 @@ static int decide_dtypes(struct td_inference *i)
         i->compute = common;
         if (i->op->gives == TD_FLOAT && !floats)
             i->compute = TD_F32;
-        if (i->op->gives == TD_TOTAL && !floats)
+        if ((i->op->gives == TD_TOTAL && !floats) || (i->op->gives == TD_WHOLE && common == TD_BOOL))
             i->compute = TD_I64;
         i->out[0].dtype = i->op->gives == TD_TRUTH ? TD_BOOL : i->op->gives == TD_PLACE ? TD_I64 : i->compute;
     }

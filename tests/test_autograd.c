@@ -1,224 +1,6 @@
-/* What autograd promises, by hand through libtensord: known values at edges and ties, accumulation, graphs kept, freed
- * and differentiated again, no_grad, writes in place through views. SPDX-License-Identifier: Apache-2.0 */
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <math.h>
-#include <cmocka.h>
-
-#include "tests/support.h"
-
-#include "client/tensord.h"
-
-#define ELEMENTS 64
-
-static struct test_daemon daemon_;
-static td_session *s;
-
-static void check_healthy(const char *text)
-{
-    const td_error_info *error = td_error(s);
-    if (error->code)
-        print_error("%s: %s: %s (%s)\n", text, td_code_name(error->code), error->message, error->hint);
-    assert_int_equal(error->code, TD_E_OK);
-}
-
-#define LEAF(...)                                                                                      \
-    td_from(s, ((const double[]){__VA_ARGS__}), TD_F64, TD_SHAPE(sizeof((double[]){__VA_ARGS__}) / 8), \
-            .requires_grad = true)
-
-static void expect_values(td_tensor x, int64_t count, const double *due, int line)
-{
-    double found[ELEMENTS];
-    int64_t got = td_read(x, found, TD_F64, ELEMENTS);
-    check_healthy("by hand");
-    assert_int_equal(got, count);
-    for (int64_t k = 0; k < count; k++) {
-        if (fabs(found[k] - due[k]) > 1e-12)
-            print_error("line %d: element %d is %.17g where %.17g is due\n", line, (int)k, found[k], due[k]);
-        assert_true(fabs(found[k] - due[k]) <= 1e-12);
-    }
-}
-#define EXPECT(x, ...) expect_values(x, sizeof((double[]){__VA_ARGS__}) / 8, (const double[]){__VA_ARGS__}, __LINE__)
-
-/* The error that stands has this code; then it is taken away. */
-static void expect_error(int code)
-{
-    assert_int_equal(td_error(s)->code, code);
-    td_clear_error(s);
-}
-
-static void test_known_values(void **state)
-{
-    (void)state;
-    td_tensor w = LEAF(1, 2, -3);
-    td_backward(td_sum(td_mul(w, w)));
-    EXPECT(td_grad(w), 2, 4, -6);
-    w = LEAF(1, 2, -3);
-    td_backward(td_mean(td_square(w)));
-    EXPECT(td_grad(w), 2 / 3.0, 4 / 3.0, -2);
-    w = LEAF(3, 1, 3, 3);
-    td_backward(td_max(w));
-    EXPECT(td_grad(w), 1 / 3.0, 0, 1 / 3.0, 1 / 3.0); /* equals share */
-    w = LEAF(0, -1, 1);
-    td_backward(td_sum(td_relu(w)));
-    EXPECT(td_grad(w), 0, 0, 1);
-    w = LEAF(2, 5);
-    td_tensor half = td_to(w, TD_F32);
-    td_backward(td_sum(td_mul(half, 3)));
-    assert_int_equal(td_dtype_of(td_grad(w)), TD_F64);
-    EXPECT(td_grad(w), 3, 3);
-    td_tensor b = td_from(s, (const double[]){4}, TD_F64, TD_SHAPE(), .requires_grad = true);
-    w = LEAF(1, 2);
-    td_backward(td_sum(td_mul(w, b)));
-    EXPECT(td_grad(w), 4, 4);
-    EXPECT(td_grad(b), 3);
-    assert_int_equal(td_rank(td_grad(b)), 0);
-}
-
-static void test_ties_and_edges(void **state)
-{
-    (void)state;
-    td_tensor a = LEAF(1, 2, 3), b = LEAF(1, 5, 0);
-    td_backward(td_sum(td_maximum(a, b)));
-    EXPECT(td_grad(a), 0.5, 0, 1);
-    EXPECT(td_grad(b), 0.5, 1, 0);
-    a = LEAF(1, 2, 3), b = LEAF(1, 5, 0);
-    td_backward(td_sum(td_minimum(a, b)));
-    EXPECT(td_grad(a), 0.5, 1, 0);
-    EXPECT(td_grad(b), 0.5, 0, 1);
-    a = LEAF(-2, -1, 0, 1, 2);
-    td_backward(td_sum(td_clamp(a, .min = -1, .max = 1)));
-    EXPECT(td_grad(a), 0, 1, 1, 1, 0); /* 1 at both edges */
-    a = LEAF(-2, -1, 0);
-    td_backward(td_sum(td_clamp(a, .min = -1)));
-    EXPECT(td_grad(a), 0, 1, 1);
-    a = LEAF(0, -3, 3);
-    td_backward(td_sum(td_add(td_abs(a), td_sign(a))));
-    EXPECT(td_grad(a), 0, -1, 1);
-    a = LEAF(3, 1, 3, 2);
-    td_backward(td_min(td_neg(a)));
-    EXPECT(td_grad(a), -0.5, 0, -0.5, 0);
-}
-
-static void test_powers_of_zero(void **state)
-{
-    (void)state;
-    td_tensor x = LEAF(0, 0, 0), e = LEAF(0, 1, 2), y = td_pow(x, e);
-    EXPECT(y, 1, 0, 0);
-    td_backward(td_sum(y));
-    EXPECT(td_grad(x), 0, 1, 0);
-    EXPECT(td_grad(e), 0, 0, 0);
-    static const double ones[] = {0, 1, 0};
-    for (int k = 0; k < 3; k++) {
-        x = LEAF(0);
-        td_backward(td_sum(td_pow(x, k)));
-        EXPECT(td_grad(x), ones[k]);
-    }
-    x = LEAF(-2, 3);
-    td_backward(td_sum(td_pow(x, 3.0)));
-    EXPECT(td_grad(x), 12, 27);
-}
-
-static void test_dropout(void **state)
-{
-    (void)state;
-    enum { MANY = 1000 };
-    double once[MANY], again[MANY];
-    int64_t zeros = 0;
-    td_tensor x = td_ones(s, TD_SHAPE(MANY), .dtype = TD_F64, .requires_grad = true);
-    td_manual_seed(s, 11);
-    td_tensor y = td_dropout(x, .p = 0.25);
-    td_rand(s, TD_SHAPE(7)); /* the mask is not drawn again */
-    td_backward(td_sum(y));
-    assert_int_equal(td_read(y, once, TD_F64, MANY), MANY);
-    assert_int_equal(td_read(td_grad(x), again, TD_F64, MANY), MANY);
-    assert_memory_equal(once, again, sizeof once);
-    for (int k = 0; k < MANY; k++) {
-        zeros += once[k] == 0;
-        assert_true(once[k] == 0 || fabs(once[k] - 1 / 0.75) < 1e-12);
-    }
-    assert_in_range(zeros, 190, 310);
-    td_manual_seed(s, 11);
-    assert_int_equal(td_read(td_dropout(x, .p = 0.25), again, TD_F64, MANY), MANY);
-    assert_memory_equal(once, again, sizeof once);
-    assert_int_equal(td_read(td_dropout(x, .p = 0.25), again, TD_F64, MANY), MANY);
-    assert_memory_not_equal(once, again, sizeof once);
-    td_tensor w = LEAF(1, 2, 3);
-    td_backward(td_sum(td_dropout(w, .training = false)));
-    EXPECT(td_grad(w), 1, 1, 1);
-    EXPECT(td_dropout(w, .p = 1), 0, 0, 0);
-}
-
-static td_tensor leaf_of(const double *values, struct td_dims shape)
-{
-    return td_from(s, values, TD_F64, shape, .requires_grad = true);
-}
-
-static void test_picked_and_joined(void **state)
-{
-    (void)state;
-    td_tensor x = leaf_of((const double[]){3, 3, 1, 1, 2, 2}, TD_SHAPE(2, 3));
-    td_indexed top = td_max_dim(x, 1);
-    assert_true(td_requires_grad(top.values) && !td_requires_grad(top.indices) && td_is_leaf(top.indices));
-    EXPECT(top.values, 3, 2);
-    EXPECT(top.indices, 0, 1);
-    td_backward(td_sum(td_mul(top.values, td_add(top.indices, 1))));
-    EXPECT(td_grad(x), 1, 0, 0, 0, 2, 0); /* the first of equal ones */
-    x = leaf_of((const double[]){3, 1, 1, 1, 2, 2}, TD_SHAPE(2, 3));
-    top = td_min_dim(x, 0, .keepdim = true);
-    EXPECT(top.values, 1, 1, 1);
-    td_backward(td_sum(top.values));
-    EXPECT(td_grad(x), 0, 1, 1, 1, 0, 0);
-
-    x = LEAF(1, 2, 3);
-    td_tensor index = td_from(s, (const int64_t[]){2, 0, 2, 2}, TD_I64, TD_SHAPE(4));
-    td_backward(td_sum(td_gather(x, 0, index)));
-    EXPECT(td_grad(x), 1, 0, 3);
-    x = LEAF(1, 2, 3);
-    td_tensor source = LEAF(10, 20, 30, 40), added = td_scatter_add(x, 0, index, source);
-    EXPECT(added, 21, 2, 83);
-    td_backward(td_sum(td_square(added)));
-    EXPECT(td_grad(x), 42, 4, 166);
-    EXPECT(td_grad(source), 166, 42, 166, 166);
-
-    td_tensor a = LEAF(1, 2), nothing = td_zeros(s, TD_SHAPE(0), .dtype = TD_F64, .requires_grad = true);
-    td_tensor b = LEAF(3), all = td_cat(TD_LIST(a, nothing, td_mul(b, 10), a));
-    EXPECT(all, 1, 2, 30, 1, 2);
-    td_backward(td_sum(td_mul(all, td_from(s, (const double[]){1, 2, 3, 4, 5}, TD_F64, TD_SHAPE(5)))));
-    EXPECT(td_grad(a), 5, 7);
-    EXPECT(td_grad(b), 30);
-    assert_int_equal(td_numel(td_grad(nothing)), 0);
-    a = LEAF(1, 2), b = LEAF(3, 4);
-    td_tensor columns = td_stack(TD_LIST(a, b), .dim = 1);
-    EXPECT(columns, 1, 3, 2, 4);
-    td_backward(td_sum(td_select(columns, 0, 1)));
-    EXPECT(td_grad(a), 0, 1);
-    EXPECT(td_grad(b), 0, 1);
-}
-
-static void test_products_and_softmax(void **state)
-{
-    (void)state;
-    td_tensor v = LEAF(1, 2), w = LEAF(3, 4), dot = td_matmul(v, w);
-    assert_int_equal(td_rank(dot), 0);
-    td_backward(dot);
-    EXPECT(td_grad(v), 3, 4);
-    EXPECT(td_grad(w), 1, 2);
-    v = LEAF(1, 10);
-    td_tensor m = leaf_of((const double[]){1, 2, 3, 4, 5, 6, 7, 8}, TD_SHAPE(2, 2, 2)), y = td_matmul(m, v);
-    EXPECT(y, 21, 43, 65, 87);
-    td_backward(td_sum(y));
-    EXPECT(td_grad(v), 16, 20);
-    EXPECT(td_grad(m), 1, 10, 1, 10, 1, 10, 1, 10);
-    td_tensor x = LEAF(0, log(3)), p = td_softmax(x, 0);
-    EXPECT(p, 0.25, 0.75);
-    td_backward(td_select(p, 0, 1));
-    EXPECT(td_grad(x), -0.1875, 0.1875);
-}
+/* What autograd promises, by hand through libtensord: accumulation, graphs kept, freed and differentiated again,
+ * no_grad, writes in place through views. SPDX-License-Identifier: Apache-2.0 */
+#include "tests/by_hand.h"
 
 /* Gradients of gradients: x^4 three times over. */
 static void test_create_graph(void **state)
@@ -242,10 +24,12 @@ static void test_create_graph(void **state)
     /* A penalty on the gradient's length, inside a loss: it keeps the graph, and plain gradients add up. */
     td_tensor w = LEAF(3, 4), loss = td_sum(td_square(w));
     td_backward(loss, .create_graph = true);
+    assert_true(td_requires_grad(td_grad(w)) && !td_is_leaf(td_grad(w)));
     td_tensor length = td_sqrt(td_sum(td_square(td_grad(w))));
     EXPECT(length, 10);
     td_backward(td_add(length, loss));
     EXPECT(td_grad(w), 2 * 3 + 2 * 0.6 + 2 * 3, 2 * 4 + 2 * 0.8 + 2 * 4);
+    assert_false(td_requires_grad(td_grad(w)));
 }
 
 static void test_accumulation_and_graphs(void **state)
@@ -390,6 +174,23 @@ static void test_products_and_copies_through_views(void **state)
     EXPECT(td_grad(x), 0, 0, 3, 4, 6, 8);
 }
 
+/* The gradients' own gradients where a write through a view lies between. */
+static void test_create_graph_through_views(void **state)
+{
+    (void)state;
+    td_tensor x = grid(1), y = td_clone(x), b = LEAF(10, 20);
+    td_optimizer *zero = td_sgd(s, TD_LIST(x, b));
+    td_mul_(td_select(y, 0, 1), b);
+    td_backward(td_sum(td_square(y)), .create_graph = true);
+    EXPECT(td_grad(b), 2 * 10 * 9, 2 * 20 * 16);
+    td_tensor total = td_add(td_sum(td_grad(x)), td_sum(td_grad(b))); /* 2 x and 2 x b^2, 2 b x^2 */
+    td_zero_grad(zero);
+    td_backward(total);
+    EXPECT(td_grad(x), 2, 2, 2 * 100 + 4 * 10 * 3, 2 * 400 + 4 * 20 * 4, 2, 2);
+    EXPECT(td_grad(b), 4 * 3 * 10 + 2 * 9, 4 * 4 * 20 + 2 * 16);
+    td_optimizer_free(zero);
+}
+
 static void test_views_see_writes(void **state)
 {
     (void)state;
@@ -455,55 +256,20 @@ static void test_failed_operand_is_skipped(void **state)
     EXPECT(td_grad(x), 2, 2); /* nothing of the failed one */
 }
 
-/* ---- all of it on one daemon, each test in a session of its own ----
- * No test holds a TD_SCOPE around its assertions: cmocka jumps out of a failed one, past the scope's end. */
-
-static int setup_group(void **state)
-{
-    (void)state;
-    return daemon_start(&daemon_, (const char *const[]){"--memory", "256M", "--log-level", "warn", NULL});
-}
-
-static int teardown_group(void **state)
-{
-    (void)state;
-    return daemon_stop(&daemon_);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    s = td_open(daemon_.address);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    td_clear_error(s);
-    return td_close(s);
-}
-
 int main(void)
 {
-#define AUTOGRAD(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        AUTOGRAD(test_known_values),
-        AUTOGRAD(test_ties_and_edges),
-        AUTOGRAD(test_powers_of_zero),
-        AUTOGRAD(test_dropout),
-        AUTOGRAD(test_picked_and_joined),
-        AUTOGRAD(test_products_and_softmax),
-        AUTOGRAD(test_create_graph),
-        AUTOGRAD(test_accumulation_and_graphs),
-        AUTOGRAD(test_shared_parts),
-        AUTOGRAD(test_no_grad_and_detach),
-        AUTOGRAD(test_writes_are_refused_to_leaves),
-        AUTOGRAD(test_writes_through_views),
-        AUTOGRAD(test_products_and_copies_through_views),
-        AUTOGRAD(test_views_see_writes),
-        AUTOGRAD(test_overwritten_after_use),
-        AUTOGRAD(test_failed_operand_is_skipped),
+        BY_HAND(test_create_graph),
+        BY_HAND(test_accumulation_and_graphs),
+        BY_HAND(test_shared_parts),
+        BY_HAND(test_no_grad_and_detach),
+        BY_HAND(test_writes_are_refused_to_leaves),
+        BY_HAND(test_writes_through_views),
+        BY_HAND(test_products_and_copies_through_views),
+        BY_HAND(test_create_graph_through_views),
+        BY_HAND(test_views_see_writes),
+        BY_HAND(test_overwritten_after_use),
+        BY_HAND(test_failed_operand_is_skipped),
     };
     return cmocka_run_group_tests(tests, setup_group, teardown_group);
 }

@@ -168,7 +168,8 @@ static void assert_same_bits(const struct call *c, const struct tensor *a, const
         struct td_number x = get(a, i), y = get(b, i);
         bool nans = x.category == TD_FLOATING && isnan(x.f) && isnan(y.f);
         if (x.i != y.i && !nans)
-            fail_msg("%s: %s gives other bits at element %" PRId64, c->op->name, isa, i);
+            fail_msg("%s %s: %s gives other bits at element %" PRId64 ": %.17g and %.17g", c->op->name,
+                     td_dtype_name(a->meta.dtype), isa, i, td_number_real(x), td_number_real(y));
     }
 }
 

@@ -8,6 +8,8 @@
 
 /* Elements of a block: 16 KiB of f64. */
 #define BLOCK 2048
+/* Up to here one by one. */
+#define SHORT_RUN 32
 /* Neighbouring rows searched together: their best values and places stay in L1. */
 #define WIDTH 512
 

@@ -212,7 +212,7 @@ RULE(pow)
     }
     if (needs(r, 1)) {
         /* A safe base first: log(0) would come back as nan in the second derivative. */
-        ref flat = where(r, binary(r, TD_OP_eq, a, zero), binary(r, TD_OP_ge, b, zero), binary(r, TD_OP_ne, a, a));
+        ref flat = mul(r, binary(r, TD_OP_eq, a, zero), binary(r, TD_OP_ge, b, zero));
         ref base = where(r, flat, real(r, 1), a);
         give(r, 1, where(r, flat, zero, mul(r, g, mul(r, out(r), unary(r, TD_OP_log, base)))));
     }

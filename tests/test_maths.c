@@ -1,0 +1,207 @@
+/* The maths of single elements against libm's long double: accuracy over random arguments, special values, far angles.
+ * The seed is printed and taken from TEST_SEED. SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <float.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kernels/scalar.h"
+#include "kernels/special.h"
+
+static uint64_t seed, random_state;
+
+static uint64_t draw(void)
+{
+    random_state += UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t z = random_state;
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+static int below(int n)
+{
+    return (int)(draw() % (uint64_t)n);
+}
+static double between(double low, double high)
+{
+    return low + (high - low) * (double)(draw() >> 11) * 0x1p-53;
+}
+
+/* Error in units of the last place of the result's type. */
+static double ulps(double got, long double want, int digits, int exponent_min)
+{
+    int exponent;
+    if (isnan(want))
+        return isnan(got) ? 0 : INFINITY;
+    if ((double)want == got)
+        return 0;
+    if (digits == 24 && isinf((float)want)) /* the last finite numbers are as good */
+        return isinf(got) || fabs(got) > FLT_MAX * (1 - 4 * FLT_EPSILON) ? 0 : INFINITY;
+    if (isinf(got) || isinf((double)want))
+        return INFINITY;
+    frexpl(want, &exponent);
+    int last = exponent - digits > exponent_min ? exponent - digits : exponent_min;
+    return (double)(fabsl(got - want) / ldexpl(1, last));
+}
+
+#define sigmoid_true(x) (1 / (1 + expl(-(x))))
+#define silu_true(x) ((x) / (1 + expl(-(x))))
+#define FUNCTIONS(X)                                \
+    X(exp, expl, -110, 95, -750, 720, 4)            \
+    X(log, logl, 0, 1e6, 0, 1e9, 4)                 \
+    X(tanh, tanhl, -12, 12, -24, 24, 6)             \
+    X(sigmoid, sigmoid_true, -110, 30, -750, 50, 4) \
+    X(sin, sinl, -1e5, 1e5, -1e5, 1e5, 4)           \
+    X(cos, cosl, -1e5, 1e5, -1e5, 1e5, 4)           \
+    X(erf, erfl, -7, 7, -8, 8, 4)
+
+#define ACCURACY(name, truth, low32, high32, low64, high64, bound)                               \
+    static void test_accuracy_##name(void **state)                                               \
+    {                                                                                            \
+        (void)state;                                                                             \
+        double worst32 = 0, worst64 = 0;                                                         \
+        random_state = seed;                                                                     \
+        for (int i = 0; i < 1000000; i++) {                                                      \
+            float x = (float)between(low32, high32);                                             \
+            double y = between(low64, high64);                                                   \
+            if (i % 4 == 0) { /* all magnitudes */                                               \
+                x = (float)ldexp(between(0.5, 1), below(150) - 149);                             \
+                y = ldexp(between(0.5, 1), below(1080) - 1074);                                  \
+            }                                                                                    \
+            worst32 = fmax(worst32, ulps(td_##name##_f32(x), truth((long double)x), 24, -149));  \
+            worst64 = fmax(worst64, ulps(td_##name##_f64(y), truth((long double)y), 53, -1074)); \
+        }                                                                                        \
+        print_message("%s: %.2f ulp in f32, %.2f in f64\n", #name, worst32, worst64);            \
+        assert_true(worst32 <= bound);                                                           \
+        assert_true(worst64 <= bound);                                                           \
+    }
+FUNCTIONS(ACCURACY)
+ACCURACY(silu, silu_true, -80, 30, -700, 50, 4)
+
+/* Arguments of all magnitudes, and the f64 that come nearest to a multiple of pi / 2 (Kahan's, and 2^k pi / 2). */
+static void test_far_angles(void **state)
+{
+    (void)state;
+    double worst = 0, near[] = {0x1.6ac5b262ca1ffp+849, 0x1.921fb54442d18p+100, 0x1.921fb54442d18p+1000, 1.6e6, -1.6e6};
+    random_state = seed;
+    for (int i = 0; i < 300000; i++) {
+        double x = ldexp(between(0.5, 1), below(1010) + 14) * (below(2) ? 1 : -1);
+        float y = (float)ldexp(between(0.5, 1), below(114) + 14);
+        if (i < (int)(sizeof near / sizeof *near))
+            x = near[i];
+        worst = fmax(worst, ulps(td_sin_f64(x), sinl((long double)x), 53, -1074));
+        worst = fmax(worst, ulps(td_cos_f64(x), cosl((long double)x), 53, -1074));
+        worst = fmax(worst, ulps(td_sin_f32(y), sinl((long double)y), 24, -149));
+        worst = fmax(worst, ulps(td_cos_f32(y), cosl((long double)y), 24, -149));
+    }
+    print_message("sin and cos beyond %g: %.2f ulp\n", TD_TURN_FAST, worst);
+    assert_true(worst <= 1);
+    assert_true(isnan(td_sin_f64(INFINITY)) && isnan(td_cos_f32(-INFINITY)) && isnan(td_sin_f32(NAN)));
+    assert_true(signbit(td_sin_f64(-0.0)) && signbit(td_sin_f32(-0.0f)));
+}
+
+static void test_powers(void **state)
+{
+    (void)state;
+    static const double x[] = {0.0, -0.0,  1,   -1,    INFINITY, -INFINITY, NAN,     2,         -2,        0.5,     3,
+                               -3,  1e300, 1.5, -1e-9, 0x1p-149, 0x1p-1074, DBL_MAX, 1.0000001, 0.9999999, FLT_MAX, 7};
+    static const double y[] = {0.0,
+                               -0.0,
+                               1,
+                               -1,
+                               INFINITY,
+                               -INFINITY,
+                               NAN,
+                               2,
+                               -2,
+                               0.5,
+                               -0.5,
+                               3,
+                               -3,
+                               1e20,
+                               -1e20,
+                               0x1p53,
+                               1e-9,
+                               0x1p-149,
+                               1e300,
+                               1.5,
+                               0x1p52 + 1,
+                               0x1p51 + .5,
+                               -1e300,
+                               9007199254740993.0,
+                               4503599627370495.5};
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++)
+        for (size_t j = 0; j < sizeof y / sizeof *y; j++) {
+            float a = (float)x[i], b = (float)y[j];
+            assert_true(ulps(td_pow_f64(x[i], y[j]), powl((long double)x[i], (long double)y[j]), 53, -1074) <= 2);
+            assert_true(ulps(td_pow_f32(a, b), powl((long double)a, (long double)b), 24, -149) <= 1);
+            assert_int_equal(!signbit(td_pow_f64(x[i], y[j])) && !isnan(td_pow_f64(x[i], y[j])),
+                             !signbit(pow(x[i], y[j])) && !isnan(pow(x[i], y[j])));
+        }
+    double worst32 = 0, worst64 = 0;
+    random_state = seed;
+    for (int i = 0; i < 1000000; i++) {
+        double a = i % 2 ? between(0, 4) : ldexp(between(0.5, 1), below(2000) - 1000);
+        double b = between(-1, 1) * (i % 3 ? 10 : 740 / fabs(log(a)));
+        float c = i % 2 ? (float)a : (float)ldexp(between(0.5, 1), below(240) - 120);
+        float d = (float)(between(-1, 1) * (i % 3 ? 5 : 88 / fabs(log((double)c))));
+        worst64 = fmax(worst64, ulps(td_pow_f64(a, b), powl((long double)a, (long double)b), 53, -1074));
+        worst32 = fmax(worst32, ulps(td_pow_f32(c, d), powl((long double)c, (long double)d), 24, -149));
+    }
+    print_message("pow: %.2f ulp in f32, %.2f in f64\n", worst32, worst64);
+    assert_true(worst32 <= 1);
+    assert_true(worst64 <= 2);
+    assert_int_equal(td_pow_i64(3, 5), 243);
+    assert_int_equal(td_pow_i64((uint64_t)-1, -3), (uint64_t)-1);
+    assert_int_equal(td_pow_i64((uint64_t)-1, INT64_MIN), 1);
+    assert_int_equal(td_pow_i64(0, -1), 0);
+    assert_int_equal(td_pow_i64(0, 0), 1);
+}
+
+#define SPECIAL(name, truth, ...)                                                                                    \
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++) {                                                              \
+        assert_true(ulps(td_##name##_f64(x[i]), truth((long double)x[i]), 53, -1074) <= 6);                          \
+        assert_true(                                                                                                 \
+            ulps(td_##name##_f32((float)x[i]), (long double)(float)truth((long double)(float)x[i]), 24, -149) <= 6); \
+    }
+
+static void test_special_values(void **state)
+{
+    (void)state;
+    static const double x[] = {0.0,       -0.0,     INFINITY,  -INFINITY, NAN,        1,          -1,     0x1p-149,
+                               0x1p-1074, 0x1p-126, 0x1p-1022, -0x1p-149, 88.722839f, 88.722847f, -103.9, -104.5,
+                               -87.5,     709.7827, 709.79,    -745.1,    -745.2,     -708.5,     1e30,   -1e30,
+                               FLT_MAX,   DBL_MAX,  -DBL_MAX,  FLT_MIN,   0.625,      -0.625,     20,     -20};
+    FUNCTIONS(SPECIAL)
+    assert_true(signbit(td_tanh_f32(-0.0f)));
+    assert_true(isnan(td_relu_f32(NAN)) && isnan(td_relu_f64(NAN)));
+    assert_true(isnan(td_max_f32(NAN, 1)) && isnan(td_max_f32(1, NAN)));
+    assert_int_equal(td_i64_of_f64(NAN), INT64_MIN);
+    assert_int_equal(td_i64_of_f64(-INFINITY), INT64_MIN);
+    assert_int_equal(td_i64_of_f64(9223372036854775808.0), INT64_MIN);
+    assert_int_equal(td_i64_of_f64(-2.9), -2);
+}
+
+int main(void)
+{
+    const char *given = getenv("TEST_SEED");
+    seed = given ? strtoull(given, NULL, 0) : 20251123;
+    print_message("TEST_SEED=%" PRIu64 "\n", seed);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_accuracy_exp),   cmocka_unit_test(test_accuracy_log),
+        cmocka_unit_test(test_accuracy_tanh),  cmocka_unit_test(test_accuracy_sigmoid),
+        cmocka_unit_test(test_accuracy_sin),   cmocka_unit_test(test_accuracy_cos),
+        cmocka_unit_test(test_accuracy_erf),   cmocka_unit_test(test_accuracy_silu),
+        cmocka_unit_test(test_special_values), cmocka_unit_test(test_far_angles),
+        cmocka_unit_test(test_powers),
+    };
+    return cmocka_run_group_tests_name("maths", tests, NULL, NULL);
+}
