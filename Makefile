@@ -44,7 +44,7 @@ say = @$(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),:,printf '%-5s%s\n' $
 # itself again. A warm build asks pkg-config once. ----
 
 PACKAGES_MK := $(B)/packages.mk
-ifneq ($(or $(if $(MAKECMDGOALS),,all),$(filter-out clean help deps format,$(MAKECMDGOALS))),)
+ifneq ($(or $(if $(MAKECMDGOALS),,all),$(filter-out clean help help-op deps format,$(MAKECMDGOALS))),)
 # Once only: what cannot be installed is still missing when make has read itself again.
 ifeq ($(MAKE_RESTARTS)$(shell pkg-config --exists libuv openblas cmocka 2>/dev/null && echo there),)
 $(PACKAGES_MK): FORCE
@@ -113,7 +113,7 @@ EXAMPLE_PROGRAMS := $(patsubst client/examples/%.c,$(B)/examples/%,$(EXAMPLES))
 BENCH := $(B)/tests/bench/bench
 PRODUCTS := $(B)/tensord $(B)/tensorctl $(LIBCLIENT) $(B)/libtensord.so $(PLUGIN) $(EXAMPLE_PROGRAMS)
 
-.PHONY: all lib programs plugin cuda-compiler test demo bench install gen format deps clean help FORCE
+.PHONY: all lib programs plugin cuda-compiler test demo bench install gen format deps clean help help-op FORCE
 all: $(PRODUCTS) compile_commands.json
 lib: $(LIBCLIENT) $(B)/libtensord.so
 # Everything that is compiled and linked, tests and benchmarks too; nothing of it runs.
@@ -261,6 +261,10 @@ format:
 deps:
 	@tests/deps.sh
 
+# Told once, in README.md: the list under "Adding an op", without its markup.
+help-op:
+	@awk '/^## /{ told = /^## Adding an op/; next } told' README.md | tr -d '`' | sed '1{/^$$/d}; $${/^$$/d}'
+
 clean:
 	rm -rf build compile_commands.json
 
@@ -272,6 +276,7 @@ help:
 	    'make bench                builds and runs the benchmarks; JSON=1 prints one object a line' \
 	    'make install              PREFIX=/usr/local DESTDIR=' \
 	    'make gen                  prints the generated files again from protocol/ops.def' \
+	    'make help-op              which places adding an op touches' \
 	    'make format               clang-format over all C files' \
 	    'make lib                  the client library only' \
 	    'make deps                 installs the packages that are missing; DEPS=0 never does' \

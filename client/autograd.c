@@ -122,7 +122,9 @@ void td_backward_at(td_origin origin, td_tensor loss, const struct td_backward_k
     if (at) {
         at = td_write_uint(request_head(at, 0, site, 5, TD_R_BACKWARD), loss.handle);
         at = seed ? td_write_uint(at, keywords->seed.handle) : td_write_nil(at);
-        request_end(s, td_write_bool(td_write_bool(at, keywords->retain_graph), false));
+        at = td_write_bool(at, keywords->retain_graph || keywords->create_graph);
+        request_end(s, td_write_bool(at, keywords->create_graph));
+        s->graph_created = keywords->create_graph;
     }
     call_check(s, origin);
     query_end(origin, loss);
@@ -154,7 +156,9 @@ td_tensor td_grad_at(td_origin origin, td_tensor w)
         return failed;
     }
     struct entry *g = &s->handles.entries[grad];
-    g->flags |= ENTRY_OWNED | ENTRY_LEAF;
+    g->flags &= ~(uint32_t)(ENTRY_LEAF | ENTRY_REQUIRES_GRAD);
+    g->flags |= ENTRY_OWNED | (s->graph_created ? ENTRY_REQUIRES_GRAD : ENTRY_LEAF);
+    g->maker = td_op_of(TD_OP_clone);
     g->meta = e->meta;
     g->meta.offset = 0;
     td_contiguous_strides(g->meta.rank, g->meta.shape, g->meta.stride);

@@ -95,11 +95,21 @@ static void add_names(struct call *c)
     }
 }
 
+static void check_lists(struct call *c)
+{
+    int list = 0;
+    for (const struct td_param *p = c->op->params; p->kind; p++) {
+        if (p->kind == TD_PARAM_LIST && c->given->list_counts[list++] > TD_LIST_MAX)
+            td_fail(&c->failure, TD_E_LIMIT, "%s: %s are more than %d tensors", c->op->name, p->name, TD_LIST_MAX);
+    }
+}
+
 /* Whether the call can be sent; if not, cause is set. */
 static bool accepted(struct call *c)
 {
     struct td_session *s = c->session;
     lookup(c);
+    check_lists(c);
     if (s->dead && !c->cause)
         c->cause = cause_ref(s->dead);
     if (!c->cause && !c->failure.code) {
@@ -124,12 +134,19 @@ static bool accepted(struct call *c)
     return !c->cause && !c->failure.code;
 }
 
+/* Whether the call's text says that input k is used up. */
+static bool written_inside(const struct call *c, int k)
+{
+    td_tensor x = c->given->in[k].tensor;
+    return c->given->used_up ? c->given->used_up[k] && x.generation & FRESH : consumes(c->given->origin, x, k);
+}
+
 static bool consumed_here(const struct call *c, int k)
 {
     const td_operand *operand = &c->given->in[k];
     /* The target of an in-place op is what the call returns: it goes on, as fresh as it was. */
-    if (!is_tensor(operand) || (c->op->kind == TD_INPLACE && k == 0) ||
-        !consumes(c->given->origin, operand->tensor, k) || !handles_find(c->session, operand->tensor))
+    if (!is_tensor(operand) || (c->op->kind == TD_INPLACE && k == 0) || !written_inside(c, k) ||
+        !handles_find(c->session, operand->tensor))
         return false;
     for (int before = 0; before < k; before++)
         if (is_tensor(&c->given->in[before]) && c->given->in[before].tensor.handle == operand->tensor.handle)
@@ -148,12 +165,9 @@ static td_tensor target_of(const struct call *c)
 static void refuse(struct call *c, td_tensor *results)
 {
     struct td_session *s = c->session;
-    uint32_t released = 0;
     error_raise(s, c->cause);
-    for (int k = 0; k < c->given->in_count && k < 32; k++)
-        released |= (uint32_t)consumed_here(c, k) << k;
-    for (int k = 0; k < c->given->in_count && k < 32; k++)
-        if (released >> k & 1)
+    for (int k = 0; k < c->given->in_count; k++)
+        if (consumed_here(c, k))
             request_release(s, c->given->in[k].tensor.handle);
     if (c->op->kind == TD_INPLACE)
         results[0] = target_of(c);
@@ -194,21 +208,18 @@ static void send(struct call *c, const uint32_t *out)
 {
     struct td_session *s = c->session;
     const struct client_op *given = c->given;
-    uint32_t flags = c->recording ? TD_FLAG_GRAD : 0, later = 0;
+    uint32_t flags = c->recording ? TD_FLAG_GRAD : 0;
     uint32_t site = site_number(s, given->origin.where);
     if (given->requires_grad)
         flags |= TD_FLAG_REQUIRES_GRAD;
-    for (int k = 0; k < given->in_count && k < 32; k++) {
-        if (!consumed_here(c, k))
-            continue;
-        later |= 1u << k;
-        flags |= k < TD_CONSUME_MAX ? TD_FLAG_CONSUME(k) : 0;
-    }
+    for (int k = 0; k < given->in_count && k < TD_CONSUME_MAX; k++)
+        if (consumed_here(c, k))
+            flags |= TD_FLAG_CONSUME(k);
     uint8_t *at = request_begin(s, td_call_bound(given->in_count));
     if (at)
         request_end(s, td_call_encode(at, c->op, flags, site, out, c->inputs, given->list_counts, given->attrs));
-    for (int k = 0; k < given->in_count && later; k++, later >>= 1) {
-        if (!(later & 1))
+    for (int k = 0; k < given->in_count; k++) {
+        if (!consumed_here(c, k))
             continue;
         uint32_t handle = given->in[k].tensor.handle;
         if (k < TD_CONSUME_MAX && !s->handles.entries[handle].grad)
@@ -320,6 +331,10 @@ void client_ops(const struct client_op *given, td_tensor *results)
     struct td_meta metas[FEW];
     struct td_input inputs[FEW];
     struct entry *entries[FEW];
+    if (given->lists) {
+        client_lists(given, results);
+        return;
+    }
     struct call c; /* member by member: what inference finds need not be cleared first */
     c.given = given;
     c.op = td_op_of(given->id);

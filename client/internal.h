@@ -195,6 +195,7 @@ struct td_session {
     td_error_info info;
     enum td_policy policy;
     bool sync, forked;
+    bool graph_created; /* by the last td_backward: gradients have gradients */
     td_guard *guards;
     struct td_optimizer *optimizers;
 };
@@ -217,16 +218,19 @@ struct client_op {
     td_origin origin;
     td_session *session; /* NULL: the first tensor's */
     bool requires_grad;
-    bool owned; /* the result belongs to no scope */
-    const td_operand *in;
+    bool owned;           /* the result belongs to no scope */
+    const td_operand *in; /* every tensor of the call; with lists given, all but theirs */
     int in_count;
-    const uint16_t *list_counts;
+    const td_list *lists;        /* as they were written, for client_lists to lay out; NULL: in has all */
+    const uint16_t *list_counts; /* of a call laid out flat */
+    const bool *used_up;         /* of a call laid out flat, by input; NULL: the origin tells */
     const void *attrs;
     const void *data; /* of from: what is uploaded */
 };
-/* Takes the lock itself. */
-/* Runs a call; results has room for TD_OUTPUTS_MAX. client_op returns the first. */
+/* Runs a call; results has room for TD_OUTPUTS_MAX. client_op returns the first. Both take the lock themselves. */
 void client_ops(const struct client_op *call, td_tensor *results);
+/* The same of a call with lists (list.c). */
+void client_lists(const struct client_op *call, td_tensor *results);
 td_tensor client_op(const struct client_op *call);
 struct td_number client_keyword_number(double value);
 /* With TENSORD_SYNC: waits for the call just sent and raises what the daemon found. */

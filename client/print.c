@@ -82,6 +82,8 @@ static int format_element(const struct printer *p, int64_t index, char *to, size
     if (!p->floats) {
         if (p->meta->dtype == TD_BOOL)
             return snprintf(to, size, "%s", ((const uint8_t *)p->elements)[index] ? "True" : "False");
+        if (p->meta->dtype == TD_I32)
+            return snprintf(to, size, "%" PRId32, ((const int32_t *)p->elements)[index]);
         return snprintf(to, size, "%" PRId64, ((const int64_t *)p->elements)[index]);
     }
     double value = real_at(p, index);
@@ -229,7 +231,7 @@ static void add_suffixes(struct printer *p, const struct entry *e)
         snprintf(suffix, sizeof suffix, "size=%s", td_shape_text(e->meta.rank, e->meta.shape, shape, sizeof shape));
         add_suffix(t, &column, suffix);
     }
-    if (e->meta.dtype == TD_F64 || (empty && e->meta.dtype != TD_F32)) {
+    if (e->meta.dtype == TD_F64 || e->meta.dtype == TD_I32 || (empty && e->meta.dtype != TD_F32)) {
         snprintf(suffix, sizeof suffix, "dtype=torch.%s", td_dtype_torch_name(e->meta.dtype));
         add_suffix(t, &column, suffix);
     }

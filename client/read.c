@@ -58,9 +58,13 @@ static double element_value(const void *element, uint8_t dtype)
     double f64;
     float f32;
     int64_t i64;
+    int32_t i32;
     switch ((enum td_dtype)dtype) {
     case TD_BOOL:
         return *(const uint8_t *)element != 0;
+    case TD_I32:
+        memcpy(&i32, element, sizeof i32);
+        return i32;
     case TD_I64:
         memcpy(&i64, element, sizeof i64);
         return (double)i64;

@@ -46,12 +46,18 @@ typedef struct td_tensor {
     uint32_t handle, generation;
 } td_tensor;
 
-/* Several tensors; the array stays the caller's. Write TD_LIST(a, b, c) or TD_LIST_OF(count, array). */
+/* Several tensors; the array stays the caller's. Write TD_LIST(a, b, c) or TD_LIST_OF(count, array). A call written
+ * inside TD_LIST is used up by the op around it, as a nested call is. */
 typedef struct td_list {
     int64_t count;
     const td_tensor *items;
     const char *text; /* the list as it was written, NULL if unknown: tells which items are used up */
 } td_list;
+
+/* What an op with two results gives, as td_max_dim(x, 1): the elements found and where they stand. */
+typedef struct td_indexed {
+    td_tensor values, indices;
+} td_indexed;
 
 /* Where a call was written, and which of its tensors it uses up (bit k: the k-th). Made by the macros. */
 typedef struct td_origin {
@@ -169,6 +175,20 @@ TD_API bool td_is_contiguous(td_tensor x);
 /* Whether a write to one can be seen in the other. */
 TD_API bool td_same_storage(td_tensor a, td_tensor b);
 
+/* ---- parts ---- */
+
+struct td_chunk_keywords {
+    int64_t dim;
+    TD_KEYWORDS_END
+};
+/* Cuts x along a dimension into chunks parts of equal size, the last of what is left, and puts them into parts: views
+ * of x. Returns how many came out, at most chunks (5 elements in 4 chunks are 3 parts); what lies behind them in parts
+ * stays as it was. Keyword: .dim (0). */
+TD_API int td_chunk(td_tensor x, int64_t chunks, td_tensor *parts,
+                    const struct td_chunk_keywords *keywords TD_DEFAULT(NULL));
+TD_API int td_chunk_at(td_origin origin, td_tensor x, int64_t chunks, td_tensor *parts,
+                       const struct td_chunk_keywords *keywords);
+
 /* ---- lifetimes ---- */
 
 /* Ends x. What was computed from it stays. */
@@ -194,10 +214,12 @@ TD_API void td_guard_end(td_guard *guard);
 /* ---- autograd ---- */
 
 /* Adds d loss / d w to the gradient of every leaf w that loss was computed from. Keywords: .retain_graph (false)
- * keeps the graph for another td_backward; .seed, a tensor of loss's shape, is needed unless loss has one element. */
+ * keeps the graph for another td_backward; .create_graph (false) keeps it, too, and records how the gradients were
+ * computed, so that they have gradients themselves; .seed, a tensor of loss's shape, is needed unless loss has one
+ * element. */
 struct td_backward_keywords {
     td_tensor seed;
-    bool retain_graph;
+    bool retain_graph, create_graph;
     TD_KEYWORDS_END
 };
 TD_API void td_backward(td_tensor loss, const struct td_backward_keywords *keywords TD_DEFAULT(NULL));
@@ -316,6 +338,9 @@ TD_API int td_sync_at(td_origin origin, td_session *s);
     TD_DO_WITH_KEYWORDS(                                  \
         td_backward_at(TD_HERE(TD_FRESH(#loss, 0)), loss, \
                        TD_KEYWORDS(td_backward, .retain_graph = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_chunk(x, chunks, parts, ...)                                           \
+    TD_WITH_KEYWORDS(int, td_chunk_at(TD_HERE(TD_FRESH(#x, 0)), x, chunks, parts, \
+                                      TD_KEYWORDS(td_chunk, .dim = 0, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_sgd(s, parameters, ...)                                        \
     TD_WITH_KEYWORDS(td_optimizer *, td_sgd_at(TD_HERE(0), s, parameters, \
                                                TD_KEYWORDS(td_sgd, .lr = 0.001, .td_keywords_only = 0, __VA_ARGS__)))

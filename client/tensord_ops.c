@@ -647,3 +647,496 @@ td_tensor(td_index_add)(td_tensor x, int64_t dim, td_tensor index, td_tensor sou
 {
     return td_index_add_at((td_origin){0}, x, dim, index, source);
 }
+
+td_tensor td_linspace_at(td_origin origin, td_session *s, struct td_number start, struct td_number end, int64_t steps, const struct td_linspace_keywords *keywords)
+{
+    static const struct td_linspace_keywords defaults = {.dtype = TD_DTYPE_NONE, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_linspace_attrs attrs = {
+        .start = start,
+        .end = end,
+        .steps = steps,
+        .dtype = keywords->dtype,
+    };
+    return client_op(&(struct client_op){.id = TD_OP_linspace, .origin = origin, .session = s, .requires_grad = keywords->requires_grad, .attrs = &attrs});
+}
+
+td_tensor(td_linspace)(td_session *s, struct td_number start, struct td_number end, int64_t steps, const struct td_linspace_keywords *keywords)
+{
+    return td_linspace_at((td_origin){0}, s, start, end, steps, keywords);
+}
+
+td_tensor td_eye_at(td_origin origin, td_session *s, int64_t n, const struct td_eye_keywords *keywords)
+{
+    static const struct td_eye_keywords defaults = {.m = -1, .dtype = TD_DTYPE_NONE, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_eye_attrs attrs = {
+        .n = n,
+        .m = keywords->m,
+        .dtype = keywords->dtype,
+    };
+    return client_op(&(struct client_op){.id = TD_OP_eye, .origin = origin, .session = s, .requires_grad = keywords->requires_grad, .attrs = &attrs});
+}
+
+td_tensor(td_eye)(td_session *s, int64_t n, const struct td_eye_keywords *keywords)
+{
+    return td_eye_at((td_origin){0}, s, n, keywords);
+}
+
+td_tensor td_permute_at(td_origin origin, td_tensor x, struct td_dims dims)
+{
+    const struct td_permute_attrs attrs = {
+        .dims = dims,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_permute, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_permute)(td_tensor x, struct td_dims dims)
+{
+    return td_permute_at((td_origin){0}, x, dims);
+}
+
+td_tensor td_squeeze_at(td_origin origin, td_tensor x, const struct td_squeeze_keywords *keywords)
+{
+    static const struct td_squeeze_keywords defaults = {.dims = {.count = -1}, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_squeeze_attrs attrs = {
+        .dims = keywords->dims,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_squeeze, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_squeeze)(td_tensor x, const struct td_squeeze_keywords *keywords)
+{
+    return td_squeeze_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_unsqueeze_at(td_origin origin, td_tensor x, int64_t dim)
+{
+    const struct td_unsqueeze_attrs attrs = {
+        .dim = dim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_unsqueeze, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_unsqueeze)(td_tensor x, int64_t dim)
+{
+    return td_unsqueeze_at((td_origin){0}, x, dim);
+}
+
+td_tensor td_flatten_at(td_origin origin, td_tensor x, const struct td_flatten_keywords *keywords)
+{
+    static const struct td_flatten_keywords defaults = {.start_dim = 0, .end_dim = -1, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_flatten_attrs attrs = {
+        .start_dim = keywords->start_dim,
+        .end_dim = keywords->end_dim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_flatten, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_flatten)(td_tensor x, const struct td_flatten_keywords *keywords)
+{
+    return td_flatten_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_narrow_at(td_origin origin, td_tensor x, int64_t dim, int64_t start, int64_t length)
+{
+    const struct td_narrow_attrs attrs = {
+        .dim = dim,
+        .start = start,
+        .length = length,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_narrow, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_narrow)(td_tensor x, int64_t dim, int64_t start, int64_t length)
+{
+    return td_narrow_at((td_origin){0}, x, dim, start, length);
+}
+
+td_tensor td_copy__at(td_origin origin, td_tensor x, td_operand source)
+{
+    const td_operand in[] = {td_operand_of_tensor(x), source};
+    return client_op(&(struct client_op){.id = TD_OP_copy_, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_copy_)(td_tensor x, td_tensor source)
+{
+    return td_copy__at((td_origin){0}, x, td_operand_of_tensor(source));
+}
+
+td_tensor td_mul__at(td_origin origin, td_tensor x, td_operand other)
+{
+    const td_operand in[] = {td_operand_of_tensor(x), other};
+    return client_op(&(struct client_op){.id = TD_OP_mul_, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_mul_)(td_tensor x, td_tensor other)
+{
+    return td_mul__at((td_origin){0}, x, td_operand_of_tensor(other));
+}
+
+td_tensor td_abs_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_abs, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_abs)(td_tensor x)
+{
+    return td_abs_at((td_origin){0}, x);
+}
+
+td_tensor td_sqrt_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_sqrt, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_sqrt)(td_tensor x)
+{
+    return td_sqrt_at((td_origin){0}, x);
+}
+
+td_tensor td_rsqrt_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_rsqrt, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_rsqrt)(td_tensor x)
+{
+    return td_rsqrt_at((td_origin){0}, x);
+}
+
+td_tensor td_sin_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_sin, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_sin)(td_tensor x)
+{
+    return td_sin_at((td_origin){0}, x);
+}
+
+td_tensor td_cos_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_cos, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_cos)(td_tensor x)
+{
+    return td_cos_at((td_origin){0}, x);
+}
+
+td_tensor td_gelu_at(td_origin origin, td_tensor x, const struct td_gelu_keywords *keywords)
+{
+    static const struct td_gelu_keywords defaults = {.tanh_form = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_gelu_attrs attrs = {
+        .tanh_form = keywords->tanh_form,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_gelu, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_gelu)(td_tensor x, const struct td_gelu_keywords *keywords)
+{
+    return td_gelu_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_silu_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_silu, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_silu)(td_tensor x)
+{
+    return td_silu_at((td_origin){0}, x);
+}
+
+td_tensor td_sign_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_sign, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_sign)(td_tensor x)
+{
+    return td_sign_at((td_origin){0}, x);
+}
+
+td_tensor td_reciprocal_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_reciprocal, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_reciprocal)(td_tensor x)
+{
+    return td_reciprocal_at((td_origin){0}, x);
+}
+
+td_tensor td_pow_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_pow, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_pow)(td_tensor a, td_tensor b)
+{
+    return td_pow_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_maximum_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_maximum, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_maximum)(td_tensor a, td_tensor b)
+{
+    return td_maximum_at((td_origin){0}, a, b);
+}
+
+td_tensor td_minimum_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_minimum, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_minimum)(td_tensor a, td_tensor b)
+{
+    return td_minimum_at((td_origin){0}, a, b);
+}
+
+td_tensor td_clamp_at(td_origin origin, td_tensor x, const struct td_clamp_keywords *keywords)
+{
+    static const struct td_clamp_keywords defaults = {.min = -__builtin_inf(), .max = __builtin_inf(), };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_clamp_attrs attrs = {
+        .min = keywords->min,
+        .max = keywords->max,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_clamp, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_clamp)(td_tensor x, const struct td_clamp_keywords *keywords)
+{
+    return td_clamp_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_min_at(td_origin origin, td_tensor x, const struct td_min_keywords *keywords)
+{
+    static const struct td_min_keywords defaults = {.dims = {.count = -1}, .keepdim = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_min_attrs attrs = {
+        .dims = keywords->dims,
+        .keepdim = keywords->keepdim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_min, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_min)(td_tensor x, const struct td_min_keywords *keywords)
+{
+    return td_min_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_argmax_at(td_origin origin, td_tensor x, const struct td_argmax_keywords *keywords)
+{
+    static const struct td_argmax_keywords defaults = {.dim = INT64_MIN, .keepdim = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_argmax_attrs attrs = {
+        .dim = keywords->dim,
+        .keepdim = keywords->keepdim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_argmax, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_argmax)(td_tensor x, const struct td_argmax_keywords *keywords)
+{
+    return td_argmax_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_argmin_at(td_origin origin, td_tensor x, const struct td_argmin_keywords *keywords)
+{
+    static const struct td_argmin_keywords defaults = {.dim = INT64_MIN, .keepdim = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_argmin_attrs attrs = {
+        .dim = keywords->dim,
+        .keepdim = keywords->keepdim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_argmin, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_argmin)(td_tensor x, const struct td_argmin_keywords *keywords)
+{
+    return td_argmin_at((td_origin){0}, x, keywords);
+}
+
+td_indexed td_max_dim_at(td_origin origin, td_tensor x, int64_t dim, const struct td_max_dim_keywords *keywords)
+{
+    static const struct td_max_dim_keywords defaults = {.keepdim = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_max_dim_attrs attrs = {
+        .dim = dim,
+        .keepdim = keywords->keepdim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_max_dim, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (td_indexed){results[0], results[1]};
+}
+
+td_indexed(td_max_dim)(td_tensor x, int64_t dim, const struct td_max_dim_keywords *keywords)
+{
+    return td_max_dim_at((td_origin){0}, x, dim, keywords);
+}
+
+td_indexed td_min_dim_at(td_origin origin, td_tensor x, int64_t dim, const struct td_min_dim_keywords *keywords)
+{
+    static const struct td_min_dim_keywords defaults = {.keepdim = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_min_dim_attrs attrs = {
+        .dim = dim,
+        .keepdim = keywords->keepdim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_min_dim, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (td_indexed){results[0], results[1]};
+}
+
+td_indexed(td_min_dim)(td_tensor x, int64_t dim, const struct td_min_dim_keywords *keywords)
+{
+    return td_min_dim_at((td_origin){0}, x, dim, keywords);
+}
+
+td_tensor td_softmax_at(td_origin origin, td_tensor x, int64_t dim)
+{
+    const struct td_softmax_attrs attrs = {
+        .dim = dim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_softmax, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_softmax)(td_tensor x, int64_t dim)
+{
+    return td_softmax_at((td_origin){0}, x, dim);
+}
+
+td_tensor td_gather_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index)
+{
+    const struct td_gather_attrs attrs = {
+        .dim = dim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(index)};
+    return client_op(&(struct client_op){.id = TD_OP_gather, .origin = origin, .in = in, .in_count = 2, .attrs = &attrs});
+}
+
+td_tensor(td_gather)(td_tensor x, int64_t dim, td_tensor index)
+{
+    return td_gather_at((td_origin){0}, x, dim, index);
+}
+
+td_tensor td_scatter_add_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source)
+{
+    const struct td_scatter_add_attrs attrs = {
+        .dim = dim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(index), td_operand_of_tensor(source)};
+    return client_op(&(struct client_op){.id = TD_OP_scatter_add, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_scatter_add)(td_tensor x, int64_t dim, td_tensor index, td_tensor source)
+{
+    return td_scatter_add_at((td_origin){0}, x, dim, index, source);
+}
+
+td_tensor td_cat_at(td_origin origin, td_list tensors, const struct td_cat_keywords *keywords)
+{
+    static const struct td_cat_keywords defaults = {.dim = 0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_cat_attrs attrs = {
+        .dim = keywords->dim,
+    };
+    const td_list lists[] = {tensors};
+    return client_op(&(struct client_op){.id = TD_OP_cat, .origin = origin, .lists = lists, .attrs = &attrs});
+}
+
+td_tensor(td_cat)(td_list tensors, const struct td_cat_keywords *keywords)
+{
+    return td_cat_at((td_origin){0}, tensors, keywords);
+}
+
+td_tensor td_stack_at(td_origin origin, td_list tensors, const struct td_stack_keywords *keywords)
+{
+    static const struct td_stack_keywords defaults = {.dim = 0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_stack_attrs attrs = {
+        .dim = keywords->dim,
+    };
+    const td_list lists[] = {tensors};
+    return client_op(&(struct client_op){.id = TD_OP_stack, .origin = origin, .lists = lists, .attrs = &attrs});
+}
+
+td_tensor(td_stack)(td_list tensors, const struct td_stack_keywords *keywords)
+{
+    return td_stack_at((td_origin){0}, tensors, keywords);
+}
+
+td_tensor td_dropout_at(td_origin origin, td_tensor x, const struct td_dropout_keywords *keywords)
+{
+    static const struct td_dropout_keywords defaults = {.p = 0.5, .training = 1, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_dropout_attrs attrs = {
+        .p = keywords->p,
+        .training = keywords->training,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_dropout, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_dropout)(td_tensor x, const struct td_dropout_keywords *keywords)
+{
+    return td_dropout_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_erf_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_erf, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_erf)(td_tensor x)
+{
+    return td_erf_at((td_origin){0}, x);
+}

@@ -16,6 +16,7 @@ extern "C" {
 enum td_dtype {
     TD_DTYPE_NONE = 0, /* not given: the op's own default */
     TD_BOOL = 1, /* uint8_t, torch.bool */
+    TD_I32 = 5, /* int32_t, torch.int32 */
     TD_I64 = 6, /* int64_t, torch.int64 */
     TD_F32 = 9, /* float, torch.float32 */
     TD_F64 = 10, /* double, torch.float64 */
@@ -417,7 +418,7 @@ struct td_max_keywords {
 TD_API td_tensor td_max(td_tensor x, const struct td_max_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_max_at(td_origin origin, td_tensor x, const struct td_max_keywords *keywords);
 
-/* matrix product of a (n, k) and b (k, m) */
+/* matrix product of the last two dimensions (n, k) and (k, m), the others broadcast; a vector counts as a row on the left and a column on the right, without that dimension in the result */
 TD_API td_tensor td_matmul(td_tensor a, td_tensor b);
 TD_API td_tensor td_matmul_at(td_origin origin, td_tensor a, td_tensor b);
 
@@ -452,6 +453,207 @@ TD_API td_tensor td_index_select_at(td_origin origin, td_tensor x, int64_t dim, 
 /* x with the slices of source added along dim at a 1-d index; equal indices add up in their order */
 TD_API td_tensor td_index_add(td_tensor x, int64_t dim, td_tensor index, td_tensor source);
 TD_API td_tensor td_index_add_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source);
+
+/* steps numbers from start to end, both included, at equal distances; dtype f32 if not given. Keywords: .dtype (as above), .requires_grad (false) */
+struct td_linspace_keywords {
+    int dtype;
+    bool requires_grad;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_linspace(td_session *s, struct td_number start, struct td_number end, int64_t steps, const struct td_linspace_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_linspace_at(td_origin origin, td_session *s, struct td_number start, struct td_number end, int64_t steps, const struct td_linspace_keywords *keywords);
+
+/* a matrix (n, m) with 1 on its diagonal and 0 elsewhere; m is n if not given, dtype f32. Keywords: .m (-1), .dtype (as above), .requires_grad (false) */
+struct td_eye_keywords {
+    int64_t m;
+    int dtype;
+    bool requires_grad;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_eye(td_session *s, int64_t n, const struct td_eye_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_eye_at(td_origin origin, td_session *s, int64_t n, const struct td_eye_keywords *keywords);
+
+/* x with its dimensions in the order dims */
+TD_API td_tensor td_permute(td_tensor x, struct td_dims dims);
+TD_API td_tensor td_permute_at(td_origin origin, td_tensor x, struct td_dims dims);
+
+/* x without those of dims that have size 1 (all of size 1, if none are given). Keywords: .dims (all) */
+struct td_squeeze_keywords {
+    struct td_dims dims;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_squeeze(td_tensor x, const struct td_squeeze_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_squeeze_at(td_origin origin, td_tensor x, const struct td_squeeze_keywords *keywords);
+
+/* x with a dimension of size 1 put in at dim */
+TD_API td_tensor td_unsqueeze(td_tensor x, int64_t dim);
+TD_API td_tensor td_unsqueeze_at(td_origin origin, td_tensor x, int64_t dim);
+
+/* x with dimensions start_dim to end_dim made into one: a view where the strides allow it, otherwise a copy. Keywords: .start_dim (0), .end_dim (-1) */
+struct td_flatten_keywords {
+    int64_t start_dim;
+    int64_t end_dim;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_flatten(td_tensor x, const struct td_flatten_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_flatten_at(td_origin origin, td_tensor x, const struct td_flatten_keywords *keywords);
+
+/* length elements of dimension dim from start on; refused where they are not all there */
+TD_API td_tensor td_narrow(td_tensor x, int64_t dim, int64_t start, int64_t length);
+TD_API td_tensor td_narrow_at(td_origin origin, td_tensor x, int64_t dim, int64_t start, int64_t length);
+
+/* x becomes source, broadcast to x's shape and converted to its dtype */
+TD_API td_tensor td_copy_(td_tensor x, td_tensor source);
+TD_API td_tensor td_copy__at(td_origin origin, td_tensor x, td_operand source);
+
+/* x becomes x * other, broadcast to x's shape */
+TD_API td_tensor td_mul_(td_tensor x, td_tensor other);
+TD_API td_tensor td_mul__at(td_origin origin, td_tensor x, td_operand other);
+
+/* the absolute value of x */
+TD_API td_tensor td_abs(td_tensor x);
+TD_API td_tensor td_abs_at(td_origin origin, td_tensor x);
+
+/* square root; nan below 0 */
+TD_API td_tensor td_sqrt(td_tensor x);
+TD_API td_tensor td_sqrt_at(td_origin origin, td_tensor x);
+
+/* 1 / sqrt(x) */
+TD_API td_tensor td_rsqrt(td_tensor x);
+TD_API td_tensor td_rsqrt_at(td_origin origin, td_tensor x);
+
+/* sine of x in radians */
+TD_API td_tensor td_sin(td_tensor x);
+TD_API td_tensor td_sin_at(td_origin origin, td_tensor x);
+
+/* cosine of x in radians */
+TD_API td_tensor td_cos(td_tensor x);
+TD_API td_tensor td_cos_at(td_origin origin, td_tensor x);
+
+/* x / 2 * (1 + erf(x / sqrt(2))); by tanh where tanh_form is given: x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x))). Keywords: .tanh_form (false) */
+struct td_gelu_keywords {
+    bool tanh_form;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_gelu(td_tensor x, const struct td_gelu_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_gelu_at(td_origin origin, td_tensor x, const struct td_gelu_keywords *keywords);
+
+/* x * sigmoid(x) */
+TD_API td_tensor td_silu(td_tensor x);
+TD_API td_tensor td_silu_at(td_origin origin, td_tensor x);
+
+/* -1 below 0, 1 above, 0 at 0; nan gives 0, as in PyTorch */
+TD_API td_tensor td_sign(td_tensor x);
+TD_API td_tensor td_sign_at(td_origin origin, td_tensor x);
+
+/* 1 / x */
+TD_API td_tensor td_reciprocal(td_tensor x);
+TD_API td_tensor td_reciprocal_at(td_origin origin, td_tensor x);
+
+/* a to the power b; integers to a negative power are refused where b is a number, and give 0 (1 and -1 aside) where it is a tensor */
+TD_API td_tensor td_pow(td_tensor a, td_tensor b);
+TD_API td_tensor td_pow_at(td_origin origin, td_tensor a, td_operand b);
+
+/* the greater of a and b; nan wins; equal elements share the gradient */
+TD_API td_tensor td_maximum(td_tensor a, td_tensor b);
+TD_API td_tensor td_maximum_at(td_origin origin, td_tensor a, td_tensor b);
+
+/* the smaller of a and b; nan wins; equal elements share the gradient */
+TD_API td_tensor td_minimum(td_tensor a, td_tensor b);
+TD_API td_tensor td_minimum_at(td_origin origin, td_tensor a, td_tensor b);
+
+/* x moved into min to max; nan stays nan. Keywords: .min (none), .max (none) */
+struct td_clamp_keywords {
+    double min;
+    double max;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_clamp(td_tensor x, const struct td_clamp_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_clamp_at(td_origin origin, td_tensor x, const struct td_clamp_keywords *keywords);
+
+/* smallest element of x over dims (all, if none are given); nan wins; equal elements share the gradient. Keywords: .dims (all), .keepdim (false) */
+struct td_min_keywords {
+    struct td_dims dims;
+    bool keepdim;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_min(td_tensor x, const struct td_min_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_min_at(td_origin origin, td_tensor x, const struct td_min_keywords *keywords);
+
+/* where along dim (in all of x, row by row, if it is not given) the greatest element stands; the first of equal ones; nan wins. Keywords: .dim (all), .keepdim (false) */
+struct td_argmax_keywords {
+    int64_t dim;
+    bool keepdim;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_argmax(td_tensor x, const struct td_argmax_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_argmax_at(td_origin origin, td_tensor x, const struct td_argmax_keywords *keywords);
+
+/* where along dim (in all of x, row by row, if it is not given) the smallest element stands; the first of equal ones; nan wins. Keywords: .dim (all), .keepdim (false) */
+struct td_argmin_keywords {
+    int64_t dim;
+    bool keepdim;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_argmin(td_tensor x, const struct td_argmin_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_argmin_at(td_origin origin, td_tensor x, const struct td_argmin_keywords *keywords);
+
+/* greatest elements of x along dim and where they stand, the first of equal ones; nan wins; that one gets the gradient. Keywords: .keepdim (false) */
+struct td_max_dim_keywords {
+    bool keepdim;
+    TD_KEYWORDS_END
+};
+TD_API td_indexed td_max_dim(td_tensor x, int64_t dim, const struct td_max_dim_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_indexed td_max_dim_at(td_origin origin, td_tensor x, int64_t dim, const struct td_max_dim_keywords *keywords);
+
+/* smallest elements of x along dim and where they stand, the first of equal ones; nan wins; that one gets the gradient. Keywords: .keepdim (false) */
+struct td_min_dim_keywords {
+    bool keepdim;
+    TD_KEYWORDS_END
+};
+TD_API td_indexed td_min_dim(td_tensor x, int64_t dim, const struct td_min_dim_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_indexed td_min_dim_at(td_origin origin, td_tensor x, int64_t dim, const struct td_min_dim_keywords *keywords);
+
+/* exp(x) / sum(exp(x)) over dimension dim, computed without overflow */
+TD_API td_tensor td_softmax(td_tensor x, int64_t dim);
+TD_API td_tensor td_softmax_at(td_origin origin, td_tensor x, int64_t dim);
+
+/* for each element of index the element of x that stands at it along dim, elsewhere at its own place */
+TD_API td_tensor td_gather(td_tensor x, int64_t dim, td_tensor index);
+TD_API td_tensor td_gather_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index);
+
+/* x with each element of source added where index says along dim; equal indices add up in their order */
+TD_API td_tensor td_scatter_add(td_tensor x, int64_t dim, td_tensor index, td_tensor source);
+TD_API td_tensor td_scatter_add_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source);
+
+/* the tensors one after the other along dim. Keywords: .dim (0) */
+struct td_cat_keywords {
+    int64_t dim;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_cat(td_list tensors, const struct td_cat_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_cat_at(td_origin origin, td_list tensors, const struct td_cat_keywords *keywords);
+
+/* the tensors, all of one shape, along a new dimension dim. Keywords: .dim (0) */
+struct td_stack_keywords {
+    int64_t dim;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_stack(td_list tensors, const struct td_stack_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_stack_at(td_origin origin, td_list tensors, const struct td_stack_keywords *keywords);
+
+/* each element 0 with probability p, otherwise x / (1 - p); x itself where training is 0. Keywords: .p (0.5), .training (1) */
+struct td_dropout_keywords {
+    double p;
+    int64_t training;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_dropout(td_tensor x, const struct td_dropout_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_dropout_at(td_origin origin, td_tensor x, const struct td_dropout_keywords *keywords);
+
+/* the error function, 2 / sqrt(pi) times the integral of exp(-t * t) from 0 to x */
+TD_API td_tensor td_erf(td_tensor x);
+TD_API td_tensor td_erf_at(td_origin origin, td_tensor x);
 
 #ifdef __cplusplus
 }
@@ -535,6 +737,18 @@ template <typename N0, typename N1> inline td_tensor td_where(td_tensor conditio
 {
     return td_where_at(td_origin(), condition, td_operand_of(a), td_operand_of(b));
 }
+template <typename N0> inline td_tensor td_copy_(td_tensor x, N0 source)
+{
+    return td_copy__at(td_origin(), x, td_operand_of(source));
+}
+template <typename N0> inline td_tensor td_mul_(td_tensor x, N0 other)
+{
+    return td_mul__at(td_origin(), x, td_operand_of(other));
+}
+template <typename N0> inline td_tensor td_pow(td_tensor a, N0 b)
+{
+    return td_pow_at(td_origin(), a, td_operand_of(b));
+}
 #else
 #define td_zeros(s_, shape_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_zeros_at(TD_HERE(0), s_, shape_, \
@@ -610,6 +824,68 @@ template <typename N0, typename N1> inline td_tensor td_where(td_tensor conditio
 #define td_embedding(weight_, index_) td_embedding_at(TD_HERE(TD_FRESH(#weight_, 0) | TD_FRESH(#index_, 1)), weight_, index_)
 #define td_index_select(x_, dim_, index_) td_index_select_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1)), x_, dim_, index_)
 #define td_index_add(x_, dim_, index_, source_) td_index_add_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_)
+#define td_linspace(s_, start_, end_, steps_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_linspace_at(TD_HERE(0), s_, TD_NUMBER(start_), TD_NUMBER(end_), steps_, \
+        TD_KEYWORDS(td_linspace, .dtype = TD_DTYPE_NONE, .requires_grad = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_eye(s_, n_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_eye_at(TD_HERE(0), s_, n_, \
+        TD_KEYWORDS(td_eye, .m = -1, .dtype = TD_DTYPE_NONE, .requires_grad = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_permute(x_, dims_) td_permute_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dims_)
+#define td_squeeze(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_squeeze_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_squeeze, .dims = {.count = -1}, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_unsqueeze(x_, dim_) td_unsqueeze_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_)
+#define td_flatten(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_flatten_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_flatten, .start_dim = 0, .end_dim = -1, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_narrow(x_, dim_, start_, length_) td_narrow_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, start_, length_)
+#define td_copy_(x_, source_) td_copy__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#source_, 1)), x_, TD_OPERAND(source_))
+#define td_mul_(x_, other_) td_mul__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#other_, 1)), x_, TD_OPERAND(other_))
+#define td_abs(x_) td_abs_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_sqrt(x_) td_sqrt_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_rsqrt(x_) td_rsqrt_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_sin(x_) td_sin_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_cos(x_) td_cos_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_gelu(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_gelu_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_gelu, .tanh_form = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_silu(x_) td_silu_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_sign(x_) td_sign_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_reciprocal(x_) td_reciprocal_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_pow(a_, b_) td_pow_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_maximum(a_, b_) td_maximum_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_minimum(a_, b_) td_minimum_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_clamp(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_clamp_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_clamp, .min = -__builtin_inf(), .max = __builtin_inf(), .td_keywords_only = 0, __VA_ARGS__)))
+#define td_min(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_min_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_min, .dims = {.count = -1}, .keepdim = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_argmax(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_argmax_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_argmax, .dim = INT64_MIN, .keepdim = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_argmin(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_argmin_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_argmin, .dim = INT64_MIN, .keepdim = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_max_dim(x_, dim_, ...) \
+    TD_WITH_KEYWORDS(td_indexed, td_max_dim_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, \
+        TD_KEYWORDS(td_max_dim, .keepdim = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_min_dim(x_, dim_, ...) \
+    TD_WITH_KEYWORDS(td_indexed, td_min_dim_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, \
+        TD_KEYWORDS(td_min_dim, .keepdim = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_softmax(x_, dim_) td_softmax_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_)
+#define td_gather(x_, dim_, index_) td_gather_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1)), x_, dim_, index_)
+#define td_scatter_add(x_, dim_, index_, source_) td_scatter_add_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_)
+#define td_cat(tensors_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_cat_at(TD_HERE(0), tensors_, \
+        TD_KEYWORDS(td_cat, .dim = 0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_stack(tensors_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_stack_at(TD_HERE(0), tensors_, \
+        TD_KEYWORDS(td_stack, .dim = 0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_dropout(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_dropout_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_dropout, .p = 0.5, .training = 1, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_erf(x_) td_erf_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #endif
 
 #endif

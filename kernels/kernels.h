@@ -32,6 +32,9 @@ struct td_fault {
  * of 0, and the dtype that inference computes in (where's condition: bool; to: its own); a number is an operand of
  *    stride 0 like any other. The output has any dense strides.
  *  - In place (fill_, add_): in[0] is the target, as out[0] is; the other input has the target's shape by strides.
+ *  - dropout: elementwise, and seed and counter as for the ops that create: element i is kept if its uniform number (as
+ *    rand would draw it as f32) is at least p.
+ *  - Lists (cat, stack): in holds the list in the dtype of the result; out is contiguous.
  *  - Steps: in holds the row's lists laid out flat; grads[k] is the gradient of parameter k in the parameter's shape
  *    and dtype, contiguous, or has data NULL, and then parameter k and its states stay as they are and counts[k] too.
  *  - All else: inputs with their own shapes (sum's in the dtype it computes in); the output is contiguous, except that

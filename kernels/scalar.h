@@ -141,20 +141,25 @@ TD_HD static inline void td_turn_f32(float u, float *sine, float *cosine)
 
 /* ---- f64: the same, with more terms ---- */
 
-/* Cephes' rational form of e^r. */
-TD_HD static inline double td_exp_f64(double x)
+/* e^(x + rest), where rest is small beside x or both are: Cephes' rational form of e^r. */
+TD_HD static inline double td_exp_sum_f64(double x, double rest)
 {
     double t = x < -746.0 ? -746.0 : x;
     t = t > 710.0 ? 710.0 : t;
-    double n = (t * 1.4426950408889634073599 + TD_ROUND_F64) - TD_ROUND_F64;
-    double r = (t - n * 6.93145751953125e-1) - n * 1.42860682030941723212e-6, z = r * r;
+    rest = t == x ? rest : 0.0;
+    double n = ((t + rest) * 1.4426950408889634073599 + TD_ROUND_F64) - TD_ROUND_F64;
+    double r = ((t - n * 6.93145751953125e-1) - n * 1.42860682030941723212e-6) + rest, z = r * r;
     double p = r * ((1.26177193074810590878e-4 * z + 3.02994407707441961300e-2) * z + 9.99999999999999999910e-1);
     double q = ((3.00198505138664455042e-6 * z + 2.52448340349684104192e-3) * z + 2.27265548208155028766e-1) * z + 2.0;
     double y = 1.0 + 2.0 * (p / (q - p));
     double half = n * 0.5 + TD_ROUND_F64;
-    double rest = (n - (half - TD_ROUND_F64)) + TD_ROUND_F64;
+    double left = (n - (half - TD_ROUND_F64)) + TD_ROUND_F64;
     return y * td_f64_of_bits((td_bits_of_f64(half) + 1023) << 52) *
-           td_f64_of_bits((td_bits_of_f64(rest) + 1023) << 52);
+           td_f64_of_bits((td_bits_of_f64(left) + 1023) << 52);
+}
+TD_HD static inline double td_exp_f64(double x)
+{
+    return td_exp_sum_f64(x, 0.0);
 }
 
 /* fdlibm's log. */
@@ -240,6 +245,16 @@ TD_HD static inline float td_max_f32(float a, float b)
 TD_HD static inline double td_max_f64(double a, double b)
 {
     return ((a > b) | (a != a)) ? a : b;
+}
+
+/* The smaller. */
+TD_HD static inline float td_min_f32(float a, float b)
+{
+    return ((a < b) | (a != a)) ? a : b;
+}
+TD_HD static inline double td_min_f64(double a, double b)
+{
+    return ((a < b) | (a != a)) ? a : b;
 }
 
 /* As td_number_integer: cut towards 0; nan and what does not fit give INT64_MIN. */

@@ -62,6 +62,11 @@ void td_number_store(struct td_number number, uint8_t dtype, void *at)
     case TD_BOOL:
         memcpy(at, &truth, sizeof truth);
         return;
+    case TD_I32: {
+        int32_t i32 = (int32_t)i64;
+        memcpy(at, &i32, sizeof i32);
+        return;
+    }
     case TD_I64:
         memcpy(at, &i64, sizeof i64);
         return;

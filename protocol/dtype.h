@@ -19,7 +19,7 @@ enum td_category { TD_BOOLEAN, TD_INTEGER, TD_FLOATING };
 /* Masks for sets of dtypes. */
 #define TD_MASK(dtype) (1u << (dtype))
 #define TD_FLOATS (TD_MASK(TD_F32) | TD_MASK(TD_F64))
-#define TD_INTEGERS TD_MASK(TD_I64)
+#define TD_INTEGERS (TD_MASK(TD_I32) | TD_MASK(TD_I64))
 #define TD_NUMBERS (TD_FLOATS | TD_INTEGERS)
 #define TD_ANY (TD_NUMBERS | TD_MASK(TD_BOOL))
 

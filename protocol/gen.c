@@ -1,6 +1,7 @@
 /* Prints what follows from the table of ops: the client's functions (ops.h, ops.c) and the reference (OPS.md). A new
  * row needs nothing here; a new kind of parameter does.
  * SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +17,7 @@ static const char *const reductions[] = {"TD_NONE", "TD_MEAN", "TD_SUM"};
 
 static bool is_create(const struct td_op *op)
 {
-    return op->kind == TD_CREATE || op->kind == TD_RANDOM;
+    return td_op_creates(op);
 }
 
 /* Has a function in the public header: from is written by hand, steps belong to optimisers, windows to autograd. */
@@ -33,12 +34,25 @@ static bool has_keywords(const struct td_op *op)
     return is_create(op);
 }
 
-static int tensor_count(const struct td_op *op)
+/* How many parameters take a list, or else a single tensor. */
+static int tensor_count(const struct td_op *op, bool lists)
 {
     int count = 0;
     for (const struct td_param *p = op->params; p->kind; p++)
-        count += td_param_is_tensor(p->kind);
+        count += td_param_is_tensor(p->kind) && (p->kind == TD_PARAM_LIST) == lists;
     return count;
+}
+
+/* What the function returns: a tensor, or several under the names that they have in the table. */
+static const char *result_of(const struct td_op *op)
+{
+    static char name[64];
+    if (op->output_count < 2)
+        return "td_tensor";
+    if (op->output_count == 2 && !strcmp(op->outputs[0], "values") && !strcmp(op->outputs[1], "indices"))
+        return "td_indexed";
+    snprintf(name, sizeof name, "struct td_%s_results", op->name);
+    return name;
 }
 
 /* The parameter's type: of a positional argument, or of a member of the keywords. */
@@ -64,8 +78,9 @@ static const char *type_of(const struct td_param *p, bool operand)
     case TD_PARAM_SHAPE:
     case TD_PARAM_DIMS:
         return "struct td_dims ";
-    case TD_PARAM_OPT:
     case TD_PARAM_LIST:
+        return "td_list ";
+    case TD_PARAM_OPT:
     case TD_PARAM_END:
         break;
     }
@@ -79,7 +94,17 @@ static const char *default_of(const struct td_param *p)
         return "{.count = -1}";
     if (p->kind == TD_PARAM_DTYPE && !strcmp(p->text, "0"))
         return "TD_DTYPE_NONE";
+    if (p->kind == TD_PARAM_REAL && isinf(p->real))
+        return p->real < 0 ? "-__builtin_inf()" : "__builtin_inf()";
     return p->text;
+}
+
+/* A keyword's default as a reader takes it. */
+static const char *default_words(const struct td_param *p)
+{
+    if (p->kind == TD_PARAM_INT && p->integer == INT64_MIN)
+        return "all";
+    return p->kind == TD_PARAM_REAL && isinf(p->real) ? "none" : p->text;
 }
 
 /* ---- the header ---- */
@@ -117,7 +142,7 @@ static void print_comment(const struct td_op *op)
     for (const struct td_param *p = op->params; p->kind; p++) {
         if (!p->keyword)
             continue;
-        const char *text = p->kind == TD_PARAM_DTYPE && p->integer == 0 ? "as above" : p->text;
+        const char *text = p->kind == TD_PARAM_DTYPE && p->integer == 0 ? "as above" : default_words(p);
         printf("%s.%s (%s)", before, p->name, text);
         before = ", ";
     }
@@ -135,6 +160,14 @@ static void print_keywords(const struct td_op *op)
     if (is_create(op))
         printf("    bool requires_grad;\n");
     printf("    TD_KEYWORDS_END\n};\n");
+}
+
+static void print_results(const struct td_op *op)
+{
+    printf("%s {\n    td_tensor ", result_of(op));
+    for (int k = 0; k < op->output_count; k++)
+        printf("%s%s", k ? ", " : "", op->outputs[k]);
+    printf(";\n};\n");
 }
 
 /* The positional parameters with their types. The public function has tensors where the macro's also takes numbers. */
@@ -175,14 +208,19 @@ static void print_macro(const struct td_op *op)
         printf("%s%s_", before, p->name);
         before = ", ";
     }
-    printf(has_keywords(op) ? ", ...) \\\n    TD_WITH_KEYWORDS(td_tensor, td_%s_at(TD_HERE(" : ") td_%s_at(TD_HERE(",
-           op->name);
-    for (const struct td_param *p = op->params; p->kind; p++)
-        if (td_param_is_tensor(p->kind)) {
-            printf("%sTD_FRESH(#%s_, %d)", tensors ? " | " : "", p->name, tensors);
-            tensors++;
+    if (has_keywords(op))
+        printf(", ...) \\\n    TD_WITH_KEYWORDS(%s, td_%s_at(TD_HERE(", result_of(op), op->name);
+    else
+        printf(") td_%s_at(TD_HERE(", op->name);
+    before = "";
+    for (const struct td_param *p = op->params; p->kind; p++) {
+        if (td_param_is_tensor(p->kind) && p->kind != TD_PARAM_LIST) { /* lists bring their own text */
+            printf("%sTD_FRESH(#%s_, %d)", before, p->name, tensors);
+            before = " | ";
         }
-    printf(tensors ? ")" : "0)");
+        tensors += td_param_is_tensor(p->kind);
+    }
+    printf(*before ? ")" : "0)");
     if (is_create(op))
         printf(", s_");
     for (const struct td_param *p = op->params; p->kind; p++) {
@@ -214,7 +252,7 @@ static void print_templates(const struct td_op *op)
     printf("template <");
     for (int k = 0; k < numbers; k++)
         printf("%stypename N%d", k ? ", " : "", k);
-    printf("> inline td_tensor td_%s(", op->name);
+    printf("> inline %s td_%s(", result_of(op), op->name);
     for (const struct td_param *p = op->params; p->kind; p++) {
         printf(p == op->params ? "" : ", ");
         if (p->kind == TD_PARAM_NUM)
@@ -247,9 +285,11 @@ static void print_header(void)
         print_comment(op);
         if (has_keywords(op))
             print_keywords(op);
-        printf("TD_API td_tensor td_%s(", op->name);
+        if (!strncmp(result_of(op), "struct", 6))
+            print_results(op);
+        printf("TD_API %s td_%s(", result_of(op), op->name);
         print_parameters(op, false, true);
-        printf(");\nTD_API td_tensor td_%s_at(", op->name);
+        printf(");\nTD_API %s td_%s_at(", result_of(op), op->name);
         print_parameters(op, true, true);
         printf(");\n");
     }
@@ -273,45 +313,70 @@ static void print_header(void)
 
 /* ---- the functions ---- */
 
+static void print_defaults(const struct td_op *op)
+{
+    printf("    static const struct td_%s_keywords defaults = {", op->name);
+    for (const struct td_param *p = op->params; p->kind; p++)
+        if (p->keyword)
+            printf(".%s = %s, ", p->name, default_of(p));
+    printf("};\n    if (!keywords)\n        keywords = &defaults;\n");
+}
+
+static void print_attrs(const struct td_op *op)
+{
+    printf("    const struct td_%s_attrs attrs = {\n", op->name);
+    for (const struct td_param *p = op->params; p->kind; p++) {
+        const char *of = p->keyword ? "keywords->" : "";
+        if (td_param_is_tensor(p->kind))
+            continue;
+        if (p->kind == TD_PARAM_NUMBER && p->keyword)
+            printf("        .%s = client_keyword_number(keywords->%s),\n", p->name, p->name);
+        else
+            printf("        .%s = %s%s,\n", p->name, of, p->name);
+    }
+    printf("    };\n");
+}
+
+/* The array of single tensors, or that of lists. */
+static void print_inputs(const struct td_op *op, bool lists)
+{
+    const char *before = "";
+    printf(lists ? "    const td_list lists[] = {" : "    const td_operand in[] = {");
+    for (const struct td_param *p = op->params; p->kind; p++) {
+        if (!td_param_is_tensor(p->kind) || (p->kind == TD_PARAM_LIST) != lists)
+            continue;
+        printf(p->kind == TD_PARAM_NUM || lists ? "%s%s" : "%std_operand_of_tensor(%s)", before, p->name);
+        before = ", ";
+    }
+    printf("};\n");
+}
+
 static void print_body(const struct td_op *op)
 {
-    int slots = op->slots, tensors = tensor_count(op);
-    if (has_keywords(op)) {
-        printf("    static const struct td_%s_keywords defaults = {", op->name);
-        for (const struct td_param *p = op->params; p->kind; p++)
-            if (p->keyword)
-                printf(".%s = %s, ", p->name, default_of(p));
-        printf("};\n    if (!keywords)\n        keywords = &defaults;\n");
-    }
-    if (slots) {
-        printf("    const struct td_%s_attrs attrs = {\n", op->name);
-        for (const struct td_param *p = op->params; p->kind; p++) {
-            const char *of = p->keyword ? "keywords->" : "";
-            if (td_param_is_tensor(p->kind))
-                continue;
-            if (p->kind == TD_PARAM_NUMBER && p->keyword)
-                printf("        .%s = client_keyword_number(keywords->%s),\n", p->name, p->name);
-            else
-                printf("        .%s = %s%s,\n", p->name, of, p->name);
-        }
-        printf("    };\n");
-    }
-    if (tensors) {
-        printf("    const td_operand in[] = {");
-        for (const struct td_param *p = op->params; p->kind; p++)
-            if (td_param_is_tensor(p->kind))
-                printf(p->kind == TD_PARAM_NUM ? "%s%s" : "%std_operand_of_tensor(%s)", p == op->params ? "" : ", ",
-                       p->name);
-        printf("};\n");
-    }
-    printf("    return client_op(&(struct client_op){.id = TD_OP_%s, .origin = origin", op->name);
+    int slots = op->slots, singles = tensor_count(op, false), lists = tensor_count(op, true);
+    bool several = op->output_count > 1;
+    if (has_keywords(op))
+        print_defaults(op);
+    if (slots)
+        print_attrs(op);
+    if (singles)
+        print_inputs(op, false);
+    if (lists)
+        print_inputs(op, true);
+    printf(several ? "    td_tensor results[TD_OUTPUTS_MAX];\n    client_ops(" : "    return client_op(");
+    printf("&(struct client_op){.id = TD_OP_%s, .origin = origin", op->name);
     if (is_create(op))
         printf(", .session = s, .requires_grad = keywords->requires_grad");
-    if (tensors)
-        printf(", .in = in, .in_count = %d", tensors);
+    if (singles)
+        printf(", .in = in, .in_count = %d", singles);
+    if (lists)
+        printf(", .lists = lists");
     if (slots)
         printf(", .attrs = &attrs");
-    printf("});\n");
+    printf(several ? "}, results);\n    return (%s){" : "});\n", result_of(op));
+    for (int k = 0; several && k < op->output_count; k++)
+        printf("%sresults[%d]", k ? ", " : "", k);
+    printf(several ? "};\n" : "");
 }
 
 static void print_functions(void)
@@ -324,11 +389,11 @@ static void print_functions(void)
         const struct td_op *op = td_op_of((uint64_t)id);
         if (!is_public(op))
             continue;
-        printf("\ntd_tensor td_%s_at(", op->name);
+        printf("\n%s td_%s_at(", result_of(op), op->name);
         print_parameters(op, true, false);
         printf(")\n{\n");
         print_body(op);
-        printf("}\n\ntd_tensor(td_%s)(", op->name);
+        printf("}\n\n%s(td_%s)(", result_of(op), op->name);
         print_parameters(op, false, false);
         printf(")\n{\n    return td_%s_at((td_origin){0}", op->name);
         if (is_create(op))
@@ -358,6 +423,8 @@ static const char *gives_text(const struct td_op *op)
         return "bool";
     case TD_TOTAL:
         return "the same, i64 for integers and bool";
+    case TD_PLACE:
+        return "i64";
     case TD_KEEP:
         return op->kind == TD_STEP ? "" : "the first input's";
     case TD_GIVEN:
@@ -381,7 +448,7 @@ static void print_signature(const struct td_op *op)
             printf("%s.%s = %s", before, p->name,
                    !strcmp(p->name, "reduction") ? reductions[p->integer]
                    : p->kind == TD_PARAM_DTYPE   ? "..."
-                                                 : p->text);
+                                                 : default_words(p));
         before = ", ";
     }
     printf("%s)`", is_create(op) ? ", .requires_grad = false" : "");

@@ -9,19 +9,24 @@
 
 /* ---- dtypes ---- */
 
-/* The dtype of the promoted inputs together: tensors with dimensions decide, then those without, then numbers, the
- * weaker ones only by a higher category (torch.result_type). */
-static uint8_t promoted(struct td_inference *i, uint32_t positions)
+/* Dtypes of the promoted inputs so far, by standing. */
+struct standing {
+    uint8_t with_dims, without, numbers;
+};
+
+static void promote(struct standing *standing, const struct td_meta *in)
 {
-    uint8_t with_dims = 0, without = 0, numbers = 0;
-    for (int k = 0; k < i->in_count && k < 32; k++) {
-        const struct td_meta *in = &i->in[k];
-        if (!(positions >> k & 1) || in->dtype == TD_DTYPE_NONE)
-            continue;
-        uint8_t *rank = in->scalar ? &numbers : in->rank ? &with_dims : &without;
-        *rank = td_dtype_promote(*rank, in->dtype);
-    }
-    uint8_t result = with_dims;
+    if (in->dtype == TD_DTYPE_NONE)
+        return;
+    uint8_t *meets = in->scalar ? &standing->numbers : in->rank ? &standing->with_dims : &standing->without;
+    *meets = td_dtype_promote(*meets, in->dtype);
+}
+
+/* What they meet in: tensors with dimensions decide, then those without, then numbers, the weaker ones only by a higher
+ * category (torch.result_type). TD_DTYPE_NONE if there are none. */
+static uint8_t promoted(const struct standing *standing)
+{
+    uint8_t result = standing->with_dims, without = standing->without, numbers = standing->numbers;
     if (without && (!result || td_dtype_category(without) > td_dtype_category(result)))
         result = result ? td_dtype_promote(result, without) : without;
     if (numbers && (!result || td_dtype_category(numbers) > td_dtype_category(result)))
@@ -41,46 +46,64 @@ static const char *mask_text(uint32_t takes)
     return takes == TD_FLOATS ? "a floating type" : takes == TD_NUMBERS ? "a number type" : "another type";
 }
 
-/* Checks each input against its parameter; positions gets the promoted ones. */
-static int check_inputs(struct td_inference *i, uint32_t *positions)
+static int check_input(struct td_inference *i, int k, const struct td_param *p, struct standing *standing)
 {
-    int k = 0, list = 0;
-    *positions = 0;
+    const struct td_meta *in = &i->in[k];
+    switch ((enum td_param_kind)p->kind) {
+    case TD_PARAM_INDEX:
+        return in->dtype == TD_I64 ? TD_E_OK : refuse_dtype(i, k, "i64");
+    case TD_PARAM_MASK:
+        return in->dtype == TD_BOOL ? TD_E_OK : refuse_dtype(i, k, "bool");
+    case TD_PARAM_LIST:
+        if (!(i->op->takes & TD_MASK(in->dtype)))
+            return refuse_dtype(i, k, mask_text(i->op->takes));
+        if (i->op->kind != TD_STEP)
+            promote(standing, in);
+        return TD_E_OK;
+    default:
+        promote(standing, in);
+        return TD_E_OK;
+    }
+}
+
+/* Checks each input against its parameter, and gathers the promoted ones. */
+static int check_inputs(struct td_inference *i, struct standing *standing)
+{
+    int k = 0, list = 0, failed;
     for (const struct td_param *p = i->op->params; p->kind; p++) {
         int count = p->kind == TD_PARAM_LIST ? i->list_counts[list++] : td_param_is_tensor(p->kind);
         for (; count > 0; count--, k++) {
             if (k >= i->in_count)
                 return td_fail(i->failure, TD_E_ARGUMENT, "%s: too few tensors", i->op->name);
-            if (p->kind == TD_PARAM_INDEX && i->in[k].dtype != TD_I64)
-                return refuse_dtype(i, k, "i64");
-            if (p->kind == TD_PARAM_MASK && i->in[k].dtype != TD_BOOL)
-                return refuse_dtype(i, k, "bool");
-            if (p->kind == TD_PARAM_LIST && !(i->op->takes & TD_MASK(i->in[k].dtype)))
-                return refuse_dtype(i, k, mask_text(i->op->takes));
-            if ((p->kind == TD_PARAM_TENSOR || p->kind == TD_PARAM_NUM || p->kind == TD_PARAM_OPT) && k < 32)
-                *positions |= 1u << k;
+            if ((failed = check_input(i, k, p, standing)))
+                return failed;
         }
     }
     return TD_E_OK;
 }
 
+/* fill_ and copy_ convert as to does: PyTorch lets them put 1.5 into integers. */
+static bool overwrites(const struct td_op *op)
+{
+    return op->id == TD_OP_fill_ || op->id == TD_OP_copy_;
+}
+
 static int decide_dtypes(struct td_inference *i)
 {
-    uint32_t positions;
-    int failed = check_inputs(i, &positions);
+    struct standing standing = {0};
+    int failed = check_inputs(i, &standing);
     if (failed)
         return failed;
-    uint8_t common = promoted(i, positions);
+    uint8_t common = promoted(&standing);
     if (i->op->gives == TD_KEEP && i->in_count) {
         i->compute = i->op->kind == TD_STEP ? TD_DTYPE_NONE : i->in[0].dtype;
         i->out[0].dtype = i->in[0].dtype;
-        /* fill_ converts as to does: PyTorch lets it put 1.5 into integers. */
-        if (positions && i->op->id != TD_OP_fill_ && !td_dtype_can_cast(common, i->in[0].dtype)) {
+        if (common && !overwrites(i->op) && !td_dtype_can_cast(common, i->in[0].dtype)) {
             td_fail(i->failure, TD_E_DTYPE, "%s: a result of %s does not go into a tensor of %s", i->op->name,
                     td_dtype_name(common), td_dtype_name(i->in[0].dtype));
             return td_hint(i->failure, "Convert the tensor with td_to first.");
         }
-        common = i->in[0].dtype;
+        common = common ? i->in[0].dtype : common;
     } else if (i->op->gives != TD_GIVEN) {
         bool floats = td_dtype_category(common) == TD_FLOATING;
         i->compute = common;
@@ -88,9 +111,9 @@ static int decide_dtypes(struct td_inference *i)
             i->compute = TD_F32;
         if (i->op->gives == TD_TOTAL && !floats)
             i->compute = TD_I64;
-        i->out[0].dtype = i->op->gives == TD_TRUTH ? TD_BOOL : i->compute;
+        i->out[0].dtype = i->op->gives == TD_TRUTH ? TD_BOOL : i->op->gives == TD_PLACE ? TD_I64 : i->compute;
     }
-    if (positions && common && !(i->op->takes & TD_MASK(common))) {
+    if (common && !(i->op->takes & TD_MASK(common))) {
         td_fail(i->failure, TD_E_DTYPE, "%s: takes %s, not %s", i->op->name, mask_text(i->op->takes),
                 td_dtype_name(common));
         return td_hint(i->failure, "td_to(x, TD_F32) converts.");

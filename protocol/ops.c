@@ -1,6 +1,7 @@
 /* The table of ops. SPDX-License-Identifier: Apache-2.0 */
 #include "protocol/ops.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "protocol/infer.h"
@@ -113,9 +114,12 @@ void td_op_defaults(const struct td_op *op, void *attrs)
     }
 }
 
-bool td_op_writes(const struct td_op *op)
+bool td_op_creates(const struct td_op *op)
 {
-    return op->kind == TD_INPLACE || op->kind == TD_STEP;
+    for (const struct td_param *p = op->params; p->kind; p++)
+        if (td_param_is_tensor(p->kind))
+            return false;
+    return true;
 }
 
 /* FNV-1a. */
@@ -135,7 +139,9 @@ uint64_t td_ops_hash(void)
             continue;
         hash = hash_bytes(hash, &op->id, sizeof op->id);
         hash = hash_bytes(hash, op->name, strlen(op->name));
-        hash = hash_bytes(hash, &op->kind, sizeof op->kind); /* it decides whether a call names a result */
+        /* These decide how many results a call names. */
+        hash = hash_bytes(hash, &op->kind, sizeof op->kind);
+        hash = hash_bytes(hash, &op->output_count, sizeof op->output_count);
         for (const struct td_param *p = op->params; p->kind; p++) {
             hash = hash_bytes(hash, &p->kind, sizeof p->kind);
             hash = hash_bytes(hash, &p->keyword, sizeof p->keyword);

@@ -11,7 +11,7 @@
 
 /* Ops have ids from TD_OP_FIRST; smaller numbers are requests (requests.def). */
 #define TD_OP_FIRST 32
-#define TD_OP_LIMIT 160
+#define TD_OP_LIMIT 200
 
 enum td_op_id {
 #define TD_OP(id, name, ...) TD_OP_##name = id,
@@ -57,7 +57,7 @@ struct td_param {
 };
 
 enum td_op_kind { TD_CREATE, TD_RANDOM, TD_FRESH, TD_VIEW, TD_INPLACE, TD_STEP };
-enum td_gives { TD_SAME, TD_FLOAT, TD_TRUTH, TD_TOTAL, TD_KEEP, TD_GIVEN };
+enum td_gives { TD_SAME, TD_FLOAT, TD_TRUTH, TD_TOTAL, TD_KEEP, TD_GIVEN, TD_PLACE };
 enum td_tried { TD_NOTHING, TD_REALS, TD_POSITIVE, TD_AWAY, TD_STEPS };
 enum td_reduction { TD_NONE, TD_MEAN, TD_SUM };
 
@@ -100,14 +100,15 @@ static inline bool td_param_is_tensor(uint8_t kind)
 int td_param_slots(uint8_t kind);
 /* Fills attrs with the defaults of op's keywords and zeros elsewhere. */
 void td_op_defaults(const struct td_op *op, void *attrs);
-bool td_op_writes(const struct td_op *op);
+/* Whether op has no tensor among its parameters: in C it takes the session first. */
+bool td_op_creates(const struct td_op *op);
 /* How many new handles a call of op names: one for each result that is not its target. */
 static inline int td_op_named_outputs(const struct td_op *op)
 {
     return op->kind == TD_INPLACE ? 0 : op->output_count;
 }
 
-/* The dimensions that a reductionworks on, as a mask; all if none were given. Only after inference accepted. */
+/* The dimensions that a reduction works on, as a mask; all if none were given. Only after inference accepted. */
 uint32_t td_reduced_dims(const struct td_dims *dims, int rank);
 
 /* A number that is equal on both sides exactly if their tables are: rows, parameters, kinds and defaults. */

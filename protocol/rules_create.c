@@ -67,3 +67,19 @@ int td_shape_arange(struct td_inference *i)
     }
     return rule_fresh(i, 1, &count);
 }
+
+int td_shape_linspace(struct td_inference *i)
+{
+    const struct td_linspace_attrs *a = i->attrs;
+    i->out[0].dtype = rule_dtype(a->dtype, TD_F32);
+    if (a->steps >= 0)
+        return rule_fresh(i, 1, &a->steps);
+    return td_fail(i->failure, TD_E_ARGUMENT, "linspace: %" PRId64 " steps; there are 0 or more", a->steps);
+}
+
+int td_shape_eye(struct td_inference *i)
+{
+    const struct td_eye_attrs *a = i->attrs;
+    i->out[0].dtype = rule_dtype(a->dtype, TD_F32);
+    return rule_fresh(i, 2, (int64_t[]){a->n, a->m == -1 ? a->n : a->m});
+}

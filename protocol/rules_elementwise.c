@@ -72,11 +72,13 @@ void rule_follow_layout(struct td_inference *i)
     int64_t strides[3][TD_RANK_MAX];
     int perm[TD_RANK_MAX];
     bool all_contiguous = true, same_dense = true, row_major = true;
-    for (int k = 0; k < i->in_count && all_contiguous; k++)
+    /* To PyTorch pow by a number is a function of one operand. */
+    int count = i->op->id == TD_OP_pow && i->in[1].scalar ? 1 : i->in_count;
+    for (int k = 0; k < count && all_contiguous; k++)
         all_contiguous = td_meta_same_shape(&i->in[k], out) && td_meta_is_contiguous(&i->in[k]);
     if (all_contiguous)
         return;
-    for (int k = 0; k < i->in_count; k++) { /* at most three: where */
+    for (int k = 0; k < count; k++) { /* at most three: where */
         /* rsub is sub with its operands exchanged: the second one comes first where they are of two minds. */
         const struct td_meta *in = &i->in[i->op->id == TD_OP_rsub ? i->in_count - 1 - k : k];
         same_dense &= td_meta_same_shape(in, out) && td_meta_is_dense(in) &&
@@ -87,7 +89,7 @@ void rule_follow_layout(struct td_inference *i)
         memcpy(out->stride, i->in[0].stride, out->rank * sizeof *out->stride);
         return;
     }
-    sort_dims(i->in_count, strides, out->rank, out->shape, perm);
+    sort_dims(count, strides, out->rank, out->shape, perm);
     for (int d = 0; d < out->rank; d++)
         row_major &= perm[d] == out->rank - 1 - d;
     if (row_major)
@@ -151,6 +153,11 @@ int td_shape_write(struct td_inference *i)
         return td_hint(i->failure, "Write to a clone of the expanded tensor instead.");
     }
     return rule_alias(i);
+}
+
+int td_shape_overwrite(struct td_inference *i)
+{
+    return td_shape_write(i);
 }
 
 int td_shape_write_0d(struct td_inference *i)

@@ -63,6 +63,47 @@ int td_shape_index_add(struct td_inference *i)
     return rule_fresh(i, x->rank, x->shape);
 }
 
+/* gather's and scatter's: index has x's rank and, but for dim, no more than x's sizes. */
+static int index_fits(struct td_inference *i, int64_t dim, int *d)
+{
+    const struct td_meta *x = &i->in[0], *index = &i->in[1];
+    int failed = rule_wrap_dim(i, dim, x->rank, d);
+    bool fits = (index->rank ? index->rank : 1) == (x->rank ? x->rank : 1);
+    for (int k = 0; fits && k < x->rank && k < index->rank; k++)
+        fits = k == *d || index->shape[k] <= x->shape[k];
+    if (failed || fits || td_meta_numel(index) == 0)
+        return failed;
+    char xt[TD_SHAPE_TEXT], it[TD_SHAPE_TEXT];
+    td_fail(i->failure, TD_E_SHAPE, "%s: an index of shape %s does not fit a tensor of shape %s along dimension %d",
+            i->op->name, rule_text(index, it), rule_text(x, xt), *d);
+    return td_hint(i->failure, "It has as many dimensions, and no greater sizes but along that one.");
+}
+
+int td_shape_gather(struct td_inference *i)
+{
+    const struct td_gather_attrs *a = i->attrs;
+    int d, failed = index_fits(i, a->dim, &d);
+    return failed ? failed : rule_fresh(i, i->in[1].rank, i->in[1].shape);
+}
+
+int td_shape_scatter(struct td_inference *i)
+{
+    const struct td_scatter_add_attrs *a = i->attrs;
+    const struct td_meta *index = &i->in[1], *source = &i->in[2];
+    int d, failed = index_fits(i, a->dim, &d);
+    if (failed)
+        return failed;
+    bool fits = (source->rank ? source->rank : 1) == (index->rank ? index->rank : 1);
+    for (int k = 0; fits && k < index->rank && k < source->rank; k++)
+        fits = index->shape[k] <= source->shape[k];
+    if (!fits && td_meta_numel(index)) {
+        char st[TD_SHAPE_TEXT], it[TD_SHAPE_TEXT];
+        return td_fail(i->failure, TD_E_SHAPE, "%s: a source of shape %s is smaller than the index of shape %s",
+                       i->op->name, rule_text(source, st), rule_text(index, it));
+    }
+    return rule_fresh(i, i->in[0].rank, i->in[0].shape);
+}
+
 /* ---- windows ---- */
 
 /* The window of an op on content taken as one row of elements, checked to lie inside it. */

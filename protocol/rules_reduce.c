@@ -1,5 +1,6 @@
 /* Shapes of reductions, products, softmax and losses. SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,26 +42,74 @@ int td_shape_reduce_some(struct td_inference *i)
     return reduced(i, true);
 }
 
+/* The result of choosing one element along dim; all of x where dim is INT64_MIN. */
+static int chosen(struct td_inference *i, int64_t dim, bool keepdim)
+{
+    const struct td_meta *x = &i->in[0];
+    int64_t shape[TD_RANK_MAX];
+    int d = -1, rank = 0, failed;
+    if (dim != INT64_MIN && (failed = rule_wrap_dim(i, dim, x->rank, &d)))
+        return failed;
+    for (int k = 0; k < x->rank; k++) {
+        bool chooses = d < 0 || k == d;
+        if (chooses && x->shape[k] == 0)
+            return td_fail(i->failure, TD_E_SHAPE, "%s: dimension %d has no elements to choose from", i->op->name, k);
+        if (!chooses || keepdim)
+            shape[rank++] = chooses ? 1 : x->shape[k];
+    }
+    return rule_fresh(i, rank, shape);
+}
+
+int td_shape_arg(struct td_inference *i)
+{
+    const struct td_argmax_attrs *a = i->attrs;
+    return chosen(i, a->dim, a->keepdim);
+}
+
+int td_shape_extreme(struct td_inference *i)
+{
+    const struct td_max_dim_attrs *a = i->attrs;
+    int failed = a->dim == INT64_MIN ? td_fail(i->failure, TD_E_INDEX, "%s: a dimension is due", i->op->name)
+                                     : chosen(i, a->dim, a->keepdim);
+    i->out[1] = i->out[0];
+    i->out[1].dtype = TD_I64;
+    return failed;
+}
+
 /* ---- products, softmax, losses ---- */
 
+static int refuse_product(struct td_inference *i, const char *why)
+{
+    char at[TD_SHAPE_TEXT], bt[TD_SHAPE_TEXT];
+    return td_fail(i->failure, TD_E_SHAPE, "matmul: shapes %s and %s do not fit together: %s", rule_text(&i->in[0], at),
+                   rule_text(&i->in[1], bt), why);
+}
+
+/* torch.matmul: vectors gain a dimension for the product and lose it in the result. */
 int td_shape_matmul(struct td_inference *i)
 {
     const struct td_meta *a = &i->in[0], *b = &i->in[1];
-    char at[TD_SHAPE_TEXT], bt[TD_SHAPE_TEXT];
-    if (a->rank != 2 || b->rank != 2) {
-        td_fail(i->failure, TD_E_SHAPE, "matmul: shapes %s and %s have %d and %d dimensions where both need 2",
-                rule_text(a, at), rule_text(b, bt), a->rank, b->rank);
-        return td_hint(i->failure, "reshape gives a vector a dimension of size 1.");
-    }
-    if (a->shape[1] != b->shape[0]) {
-        td_fail(i->failure, TD_E_SHAPE,
-                "matmul: shapes %s and %s do not fit together: %" PRId64 " columns meet %" PRId64 " rows",
-                rule_text(a, at), rule_text(b, bt), a->shape[1], b->shape[0]);
-        bool turned = a->shape[1] == b->shape[1];
-        return turned ? td_hint(i->failure, "td_transpose(b, 0, 1) would fit.")
+    int64_t shape[TD_RANK_MAX + 2];
+    int batch;
+    if (a->rank == 0 || b->rank == 0)
+        return refuse_product(i, "a tensor without dimensions is no matrix; td_mul scales");
+    int a_batch = a->rank > 2 ? a->rank - 2 : 0, b_batch = b->rank > 2 ? b->rank - 2 : 0;
+    int64_t columns = a->shape[a->rank - 1], rows = b->rank == 1 ? b->shape[0] : b->shape[b->rank - 2];
+    if (columns != rows) {
+        bool turned = b->rank > 1 && columns == b->shape[b->rank - 1];
+        char why[96];
+        snprintf(why, sizeof why, "%" PRId64 " columns meet %" PRId64 " rows", columns, rows);
+        refuse_product(i, why);
+        return turned ? td_hint(i->failure, "td_transpose(b, -2, -1) would fit.")
                       : td_hint(i->failure, "The columns of the first must be as many as the rows of the second.");
     }
-    return rule_fresh(i, 2, (int64_t[]){a->shape[0], b->shape[1]});
+    if (!td_broadcast(a_batch, a->shape, b_batch, b->shape, &batch, shape))
+        return refuse_product(i, "the dimensions before the matrices do not broadcast");
+    if (a->rank > 1)
+        shape[batch++] = a->shape[a->rank - 2];
+    if (b->rank > 1)
+        shape[batch++] = b->shape[b->rank - 1];
+    return rule_fresh(i, batch, shape);
 }
 
 int td_shape_softmax(struct td_inference *i)

@@ -127,6 +127,15 @@ void td_slice_bounds(int64_t size, int64_t start, int64_t end, int64_t step, int
     *count = end > start ? (end - start - 1) / step + 1 : 0;
 }
 
+/* Moves the result's start by count strides. A stride may lie beyond the storage where a dimension has one element: it
+ * is never used, and no offset is made of it, but arithmetic with it can overflow. */
+static void skip(struct td_inference *i, int64_t count, int64_t stride)
+{
+    int64_t skipped, offset;
+    if (!__builtin_mul_overflow(count, stride, &skipped) && !__builtin_add_overflow(i->out[0].offset, skipped, &offset))
+        i->out[0].offset = offset;
+}
+
 int td_shape_slice(struct td_inference *i)
 {
     const struct td_slice_attrs *a = i->attrs;
@@ -137,14 +146,10 @@ int td_shape_slice(struct td_inference *i)
         td_fail(i->failure, TD_E_ARGUMENT, "slice: step %" PRId64 " is not positive", a->step);
         return td_hint(i->failure, "Steps go forward, as in PyTorch.");
     }
-    int64_t first, stride, skipped, offset;
+    int64_t first, stride;
     rule_alias(i);
     td_slice_bounds(i->in[0].shape[d], a->start, a->end, a->step, &first, &i->out[0].shape[d]);
-    /* A stride may lie beyond the storage where a dimension has one element: it is never used, and no offset is made
-     * of it, but arithmetic with it can overflow. */
-    if (!__builtin_mul_overflow(first, i->in[0].stride[d], &skipped) &&
-        !__builtin_add_overflow(i->out[0].offset, skipped, &offset))
-        i->out[0].offset = offset;
+    skip(i, first, i->in[0].stride[d]);
     if (__builtin_mul_overflow(i->in[0].stride[d], a->step, &stride))
         stride = i->in[0].stride[d];
     i->out[0].stride[d] = stride;
@@ -175,5 +180,111 @@ int td_shape_expand(struct td_inference *i)
     i->out[0].rank = (uint8_t)rank;
     memcpy(i->out[0].shape, out.shape, sizeof out.shape);
     rule_expanded_strides(x, rank, out.shape, i->out[0].stride);
+    return TD_E_OK;
+}
+
+int td_shape_permute(struct td_inference *i)
+{
+    const struct td_dims *dims = &((const struct td_permute_attrs *)i->attrs)->dims;
+    const struct td_meta *x = &i->in[0];
+    uint32_t seen = 0;
+    int d, failed;
+    if (dims->count != x->rank)
+        return td_fail(i->failure, TD_E_SHAPE, "permute: %" PRId64 " dimensions are ordered in a tensor of %d",
+                       dims->count, x->rank);
+    rule_alias(i);
+    for (int to = 0; to < x->rank; to++) {
+        if ((failed = rule_wrap_dim(i, dims->v[to], x->rank, &d)))
+            return failed;
+        if (seen & 1u << d)
+            return td_fail(i->failure, TD_E_ARGUMENT, "permute: dimension %d is given twice", d);
+        seen |= 1u << d;
+        i->out[0].shape[to] = x->shape[d];
+        i->out[0].stride[to] = x->stride[d];
+    }
+    return TD_E_OK;
+}
+
+int td_shape_squeeze(struct td_inference *i)
+{
+    const struct td_dims *dims = &((const struct td_squeeze_attrs *)i->attrs)->dims;
+    const struct td_meta *x = &i->in[0];
+    uint32_t mask = dims->count < 0 ? UINT32_MAX : 0;
+    int d, failed, rank = 0;
+    for (int64_t k = 0; k < dims->count; k++) {
+        if ((failed = rule_wrap_dim(i, dims->v[k], x->rank, &d)))
+            return failed;
+        mask |= 1u << d;
+    }
+    rule_alias(i);
+    for (d = 0; d < x->rank; d++) {
+        if (x->shape[d] == 1 && mask >> d & 1)
+            continue;
+        i->out[0].shape[rank] = x->shape[d];
+        i->out[0].stride[rank++] = x->stride[d];
+    }
+    i->out[0].rank = (uint8_t)rank;
+    return TD_E_OK;
+}
+
+int td_shape_unsqueeze(struct td_inference *i)
+{
+    const struct td_unsqueeze_attrs *a = i->attrs;
+    const struct td_meta *x = &i->in[0];
+    int d, failed;
+    if (x->rank == TD_RANK_MAX)
+        return td_fail(i->failure, TD_E_LIMIT, "unsqueeze: a result of %d dimensions; the limit is %d", x->rank + 1,
+                       TD_RANK_MAX);
+    if ((failed = rule_wrap_dim(i, a->dim, x->rank + 1, &d)))
+        return failed;
+    rule_alias(i);
+    i->out[0].rank++;
+    for (int to = x->rank; to > d; to--) {
+        i->out[0].shape[to] = x->shape[to - 1];
+        i->out[0].stride[to] = x->stride[to - 1];
+    }
+    i->out[0].shape[d] = 1;
+    i->out[0].stride[d] = d < x->rank ? x->shape[d] * x->stride[d] : 1;
+    return TD_E_OK;
+}
+
+int td_shape_flatten(struct td_inference *i)
+{
+    const struct td_flatten_attrs *a = i->attrs;
+    const struct td_meta *x = &i->in[0];
+    struct td_dims wish = {.count = 0};
+    int first, last, failed;
+    if ((failed = rule_wrap_dim(i, a->start_dim, x->rank, &first)) ||
+        (failed = rule_wrap_dim(i, a->end_dim, x->rank, &last)))
+        return failed;
+    if (first > last)
+        return td_fail(i->failure, TD_E_ARGUMENT, "flatten: start_dim %d lies behind end_dim %d", first, last);
+    int64_t joined = 1;
+    for (int d = 0; d < x->rank; d++) {
+        joined = d >= first && d <= last ? joined * x->shape[d] : joined;
+        if (d < first || d > last)
+            wish.v[wish.count++] = x->shape[d];
+        else if (d == last)
+            wish.v[wish.count++] = joined;
+    }
+    if (x->rank == 0)
+        wish.v[wish.count++] = 1;
+    return reshaped(i, &wish, true);
+}
+
+int td_shape_narrow(struct td_inference *i)
+{
+    const struct td_narrow_attrs *a = i->attrs;
+    int d, failed;
+    if ((failed = rule_needs_dims(i)) || (failed = rule_wrap_dim(i, a->dim, i->in[0].rank, &d)))
+        return failed;
+    int64_t size = i->in[0].shape[d], start = a->start < 0 ? a->start + size : a->start;
+    if (start < 0 || start > size || a->length < 0 || a->length > size - start)
+        return td_fail(i->failure, TD_E_INDEX,
+                       "narrow: %" PRId64 " elements from %" PRId64 " on do not lie in dimension %d of size %" PRId64,
+                       a->length, a->start, d, size);
+    rule_alias(i);
+    skip(i, start, i->in[0].stride[d]);
+    i->out[0].shape[d] = a->length;
     return TD_E_OK;
 }

@@ -1,193 +1,14 @@
-/* Calls drawn at random for test_kernels.c: tensors with guard bytes around them in any layout, and attributes that
- * inference accepts. Included once, by that file. SPDX-License-Identifier: Apache-2.0 */
+/* Calls drawn at random for test_kernels.c: tensors, and attributes that inference accepts. Included once, by that
+ * file. SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_TESTS_KERNEL_CALLS_H
 #define TD_TESTS_KERNEL_CALLS_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <stdlib.h>
 #include <string.h>
 
 #include "protocol/infer.h"
-#include "tests/oracle.h"
+#include "tests/kernel_tensors.h"
 
-#define GUARD 64
-#define GUARD_BYTE 0xa5
 #define INPUTS 16
-
-static const uint8_t dtypes[] = {TD_BOOL, TD_I64, TD_F32, TD_F64};
-
-/* ---- randomness of the tests themselves ---- */
-
-static uint64_t random_state;
-
-static uint64_t draw(void)
-{
-    random_state += UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t z = random_state;
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-static int64_t below(int64_t n)
-{
-    return (int64_t)(draw() % (uint64_t)n);
-}
-static double between(double low, double high)
-{
-    return low + (high - low) * (double)(draw() >> 11) * 0x1p-53;
-}
-
-/* ---- tensors ---- */
-
-struct tensor {
-    struct td_meta meta;
-    struct oracle_tensor values; /* what the storage holds, or what the oracle says it should */
-    char *memory;                /* with its guards */
-    size_t bytes;                /* of the storage */
-};
-
-static void values_init(struct oracle_tensor *v, uint8_t dtype, int rank, const int64_t *shape)
-{
-    *v = (struct oracle_tensor){.dtype = dtype, .rank = rank, .count = 1};
-    for (int d = 0; d < rank; d++)
-        v->count *= v->shape[d] = shape[d];
-    v->real = calloc((size_t)v->count + 1, sizeof *v->real);
-    v->integer = calloc((size_t)v->count + 1, sizeof *v->integer);
-    v->scale = calloc((size_t)v->count + 1, sizeof *v->scale);
-}
-
-static void tensor_deinit(struct tensor *t)
-{
-    free(t->values.real);
-    free(t->values.integer);
-    free(t->values.scale);
-    free(t->memory);
-    *t = (struct tensor){0};
-}
-
-static void *element_at(const struct tensor *t, int64_t i)
-{
-    int64_t at = t->meta.offset;
-    for (int d = t->meta.rank - 1; d >= 0; i /= t->meta.shape[d--])
-        at += i % t->meta.shape[d] * t->meta.stride[d];
-    return t->memory + GUARD + (size_t)at * td_dtype_size(t->meta.dtype);
-}
-
-static struct td_number get(const struct tensor *t, int64_t i)
-{
-    struct td_number n = {.category = td_dtype_category(t->meta.dtype)};
-    const void *at = element_at(t, i);
-    float f32;
-    if (t->meta.dtype == TD_BOOL)
-        n.i = *(const uint8_t *)at;
-    else if (t->meta.dtype == TD_F32)
-        memcpy(&f32, at, sizeof f32), n.f = f32;
-    else
-        memcpy(&n.i, at, sizeof n.i); /* i64, and f64 by its bytes */
-    return n;
-}
-
-/* Memory for the meta's extent, all of it guard bytes so far. */
-static void allocate(struct tensor *t)
-{
-    int64_t first, end;
-    td_meta_extent(&t->meta, &first, &end);
-    t->bytes = (size_t)end * td_dtype_size(t->meta.dtype);
-    t->memory = malloc(t->bytes + 2 * GUARD);
-    memset(t->memory, GUARD_BYTE, t->bytes + 2 * GUARD);
-}
-
-static void store(struct tensor *t, int64_t i, struct td_number n)
-{
-    td_number_store(n, t->meta.dtype, element_at(t, i));
-}
-
-/* Reads the storage back into values: of a repeated tensor the last write stands everywhere. */
-static void read_back(struct tensor *t)
-{
-    for (int64_t i = 0; i < t->values.count; i++) {
-        struct td_number n = get(t, i);
-        if (n.category == TD_FLOATING)
-            t->values.real[i] = n.f;
-        else
-            t->values.integer[i] = n.i;
-    }
-}
-
-static void assert_guards(const struct tensor *t)
-{
-    for (int i = 0; i < GUARD; i++) {
-        assert_int_equal((uint8_t)t->memory[i], GUARD_BYTE);
-        assert_int_equal((uint8_t)t->memory[GUARD + t->bytes + (size_t)i], GUARD_BYTE);
-    }
-}
-
-enum layout { ANY_LAYOUT, NO_OVERLAP, DENSE };
-
-/* Dimensions in any order, with gaps, and repeated ones unless the tensor is written to. */
-static void draw_layout(struct td_meta *m, enum layout layout)
-{
-    int order[TD_RANK_MAX];
-    int64_t step = layout != DENSE && below(4) == 0 ? 2 : 1;
-    bool permuted = layout != DENSE && below(2), gaps = layout != DENSE && below(3) == 0;
-    for (int d = 0; d < m->rank; d++)
-        order[d] = m->rank - 1 - d;
-    for (int d = m->rank - 1; d > 0 && permuted; d--) {
-        int other = (int)below(d + 1), swap = order[d];
-        order[d] = order[other];
-        order[other] = swap;
-    }
-    for (int k = 0; k < m->rank; k++) {
-        int d = order[k];
-        m->stride[d] = step;
-        step *= (m->shape[d] > 1 ? m->shape[d] : 1) + (gaps ? below(3) : 0);
-        if (layout == ANY_LAYOUT && below(8) == 0)
-            m->stride[d] = 0;
-    }
-    m->offset = layout == DENSE ? 0 : below(4);
-}
-
-static double draw_real(enum td_tried tried)
-{
-    switch (tried) {
-    case TD_NOTHING:
-    case TD_REALS:
-        return between(-3, 3);
-    case TD_POSITIVE:
-        return between(0.01, 6);
-    case TD_AWAY:
-        return between(0.1, 3) * (below(2) ? 1 : -1);
-    case TD_STEPS:
-        return (double)below(5) - 2;
-    }
-    return 0;
-}
-
-static void make(struct tensor *t, uint8_t dtype, int rank, const int64_t *shape, enum td_tried tried,
-                 enum layout layout)
-{
-    *t = (struct tensor){.meta.dtype = dtype, .meta.rank = (uint8_t)rank};
-    memcpy(t->meta.shape, shape, sizeof t->meta.shape);
-    draw_layout(&t->meta, layout);
-    allocate(t);
-    values_init(&t->values, dtype, rank, shape);
-    for (int64_t i = 0; i < t->values.count; i++) {
-        struct td_number n = {.category = td_dtype_category(dtype)};
-        if (n.category == TD_FLOATING)
-            n.f = draw_real(tried);
-        else
-            n.i = dtype == TD_BOOL ? below(2) : below(16) ? below(21) - 10 : (int64_t)draw();
-        store(t, i, n);
-    }
-    read_back(t);
-}
-
-/* ---- calls ---- */
 
 struct call {
     const struct td_op *op;
@@ -284,10 +105,18 @@ static void draw_created(struct call *c, uint8_t dtype)
         range->end = (struct td_number){.category = TD_INTEGER, .i = start + by * below(300)};
         if (below(2)) {
             range->step =
-                (struct td_number){.category = TD_FLOATING, .f = (double)by * (dtype == TD_I64 ? 1.25 : 0.25)};
+                (struct td_number){.category = TD_FLOATING, .f = (double)by * (dtype <= TD_I64 ? 1.25 : 0.25)};
             range->end.i = start + by * below(50);
         }
         range->dtype = dtype;
+    } else if (c->op->id == TD_OP_linspace) {
+        struct td_linspace_attrs *line = (void *)c->attrs;
+        *line = (struct td_linspace_attrs){.steps = below(8) ? below(300) : below(3), .dtype = dtype};
+        line->start = (struct td_number){.category = TD_FLOATING, .f = between(-9, 9)};
+        line->end = (struct td_number){.category = TD_INTEGER, .i = below(19) - 9};
+    } else if (c->op->id == TD_OP_eye) {
+        struct td_eye_attrs *eye = (void *)c->attrs;
+        *eye = (struct td_eye_attrs){.n = below(20), .m = below(20) - 1, .dtype = dtype};
     } else if (c->op->id == TD_OP_randint) {
         struct td_randint_attrs *integers = (void *)c->attrs;
         struct td_dims shape = a->shape;
@@ -308,50 +137,148 @@ static void draw_elementwise(struct call *c, uint8_t dtype)
         make(next(c), p->kind == TD_PARAM_MASK ? TD_BOOL : dtype, part_rank, which == whole ? shape : part,
              c->op->tried, writes && which == 0 ? NO_OVERLAP : ANY_LAYOUT);
     }
+    double *reals = (double *)(void *)c->attrs;
     if (c->op->id == TD_OP_to)
-        ((struct td_to_attrs *)(void *)c->attrs)->dtype = dtypes[below(4)];
+        ((struct td_to_attrs *)(void *)c->attrs)->dtype = dtypes[below(sizeof dtypes)];
+    if (c->op->id == TD_OP_gelu)
+        c->attrs[0] = below(2);
+    if (c->op->id == TD_OP_clamp && below(4))
+        reals[0] = below(2) ? between(-2, 2) : (double)(below(9) - 4);
+    if (c->op->id == TD_OP_clamp && below(4)) /* the upper bound wins where they cross */
+        reals[1] = below(2) ? between(-1, 3) : (double)(below(9) - 2);
+    if (c->op->id == TD_OP_dropout) {
+        reals[0] = below(2) ? 0 : between(0, 1);
+        c->attrs[1] = below(2);
+    }
+}
+
+static bool is_one_of(const struct td_op *op, const char *names)
+{
+    const char *at = strstr(names, op->name);
+    size_t length = strlen(op->name);
+    for (; at; at = strstr(at + 1, op->name))
+        if ((at == names || at[-1] == ' ') && (at[length] == ' ' || !at[length]))
+            return true;
+    return false;
+}
+
+static int64_t draw_dim(int rank)
+{
+    return rank ? below(rank) - (below(2) ? rank : 0) : -below(2);
+}
+
+/* Vectors, matrices and batches that broadcast. */
+static void draw_product(struct call *c, uint8_t dtype, const int64_t *size)
+{
+    int64_t batch[TD_RANK_MAX] = {0}, part[TD_RANK_MAX] = {0};
+    bool plain = below(3) == 0;
+    int rank = plain ? 0 : (int)below(4), whole = (int)below(2);
+    for (int d = 0; d < rank; d++)
+        batch[d] = below(12) ? 1 + below(4) : 0;
+    for (int k = 0; k < 2; k++) {
+        int part_rank = k == whole ? rank : fewer_dims(rank, batch, part);
+        int64_t *shape = k == whole ? batch : part, matrix[TD_RANK_MAX] = {0};
+        memcpy(matrix, shape, (size_t)part_rank * sizeof *shape);
+        bool vector = part_rank == 0 && !plain && below(2);
+        if (!vector || k == 0)
+            matrix[part_rank++] = vector ? size[1] : size[k];
+        if (!vector || k == 1)
+            matrix[part_rank++] = size[k + 1];
+        if (vector)
+            matrix[0] = size[1];
+        make(next(c), dtype, part_rank, matrix, TD_REALS, ANY_LAYOUT);
+    }
+}
+
+/* One tensor without empty dimensions, many of whose elements may be equal. */
+static void draw_choice(struct call *c, uint8_t dtype)
+{
+    int64_t shape[TD_RANK_MAX];
+    int rank = draw_shape(shape, 0, 4);
+    for (int d = 0; d < rank; d++)
+        shape[d] += shape[d] == 0;
+    make(next(c), dtype, rank, shape, below(2) ? TD_STEPS : TD_REALS, ANY_LAYOUT);
+    if (is_one_of(c->op, "max min")) {
+        struct td_max_attrs *a = (void *)c->attrs;
+        draw_dims(&a->dims, rank);
+        a->keepdim = below(2);
+        return;
+    }
+    c->attrs[0] = is_one_of(c->op, "argmax argmin") && below(3) == 0 ? INT64_MIN : draw_dim(rank);
+    c->attrs[1] = below(2);
 }
 
 static void draw_linear(struct call *c, uint8_t dtype)
 {
-    int64_t shape[TD_RANK_MAX] = {0}, size[3];
-    int rank;
+    int64_t shape[TD_RANK_MAX] = {0}, part[TD_RANK_MAX], size[3];
+    int rank = draw_shape(shape, 0, 4);
     for (int k = 0; k < 3; k++)
         size[k] = below(4) ? 1 + below(below(3) ? 6 : 40) : below(6) ? 1 : 0;
-    switch (c->op->id) {
-    case TD_OP_matmul:
-        make(next(c), dtype, 2, (int64_t[TD_RANK_MAX]){size[0], size[1]}, TD_REALS, ANY_LAYOUT);
-        make(next(c), dtype, 2, (int64_t[TD_RANK_MAX]){size[1], size[2]}, TD_REALS, ANY_LAYOUT);
-        return;
-    case TD_OP_log_softmax:
-        rank = draw_shape(shape, 0, 4);
+    if (c->op->id == TD_OP_matmul) {
+        draw_product(c, dtype, size);
+    } else if (!strcmp(c->op->group, "softmax")) {
         make(next(c), dtype, rank, shape, TD_REALS, ANY_LAYOUT);
-        c->attrs[0] = rank ? below(rank) - (below(2) ? rank : 0) : -below(2);
-        return;
-    case TD_OP_cross_entropy:
+        c->attrs[0] = draw_dim(rank);
+    } else if (c->op->id == TD_OP_cross_entropy) {
         make(next(c), dtype, 2, (int64_t[TD_RANK_MAX]){size[0] * 20, size[1]}, TD_REALS, ANY_LAYOUT);
         draw_index(c, 1, (int64_t[TD_RANK_MAX]){size[0] * 20}, size[1]);
         c->attrs[0] = below(3);
-        return;
-    default: /* reductions, and mse_loss */
-        rank = draw_shape(shape, 0, 4);
-        for (int d = 0; d < rank && c->op->id == TD_OP_max; d++)
-            shape[d] += shape[d] == 0;
+    } else if (c->op->id == TD_OP_mse_loss) {
         make(next(c), dtype, rank, shape, TD_REALS, ANY_LAYOUT);
-        if (c->op->id == TD_OP_mse_loss) {
-            int64_t part[TD_RANK_MAX];
-            make(next(c), dtype, fewer_dims(rank, shape, part), part, TD_REALS, ANY_LAYOUT);
-            c->attrs[0] = below(3);
-            return;
-        }
+        make(next(c), dtype, fewer_dims(rank, shape, part), part, TD_REALS, ANY_LAYOUT);
+        c->attrs[0] = below(3);
+    } else if (is_one_of(c->op, "sum mean")) {
         struct td_sum_attrs *a = (void *)c->attrs;
+        make(next(c), dtype, rank, shape, TD_REALS, ANY_LAYOUT);
         draw_dims(&a->dims, rank);
         a->keepdim = below(2);
+    } else {
+        draw_choice(c, dtype);
     }
+}
+
+/* gather and scatter_add: an index no greater than x, but along dim, and a source no smaller than the index. */
+static void draw_placed(struct call *c, uint8_t dtype)
+{
+    int64_t shape[TD_RANK_MAX], index[TD_RANK_MAX], source[TD_RANK_MAX];
+    int rank = draw_shape(shape, 0, 3), dim = rank ? (int)below(rank) : 0;
+    memcpy(index, shape, sizeof index);
+    for (int d = 0; d < rank; d++) {
+        index[d] = d == dim ? below(12) : shape[d] - (shape[d] ? below(2) : 0);
+        source[d] = index[d] + below(2);
+    }
+    make(next(c), dtype, rank, shape, TD_REALS, ANY_LAYOUT);
+    draw_index(c, rank, index, rank ? shape[dim] : 1);
+    c->attrs[0] = below(2) ? dim - (rank ? rank : 1) : dim;
+    if (c->op->id == TD_OP_scatter_add)
+        make(next(c), dtype, rank, source, TD_REALS, ANY_LAYOUT);
+}
+
+static void draw_join(struct call *c, uint8_t dtype)
+{
+    int64_t shape[TD_RANK_MAX];
+    bool cat = c->op->id == TD_OP_cat;
+    int rank = draw_shape(shape, cat, 3), count = 1 + (int)below(5), dim = (int)below(rank + !cat);
+    for (int k = 0; k < count; k++) {
+        uint8_t lower = k && below(4) == 0 ? dtypes[0] : dtype; /* what promotion makes one of */
+        if (cat && k && below(8) == 0) {
+            make(next(c), lower, 1, (int64_t[TD_RANK_MAX]){0}, TD_REALS, ANY_LAYOUT);
+            continue;
+        }
+        make(next(c), lower, rank, shape, TD_REALS, ANY_LAYOUT);
+        if (cat)
+            shape[dim] = below(6);
+    }
+    c->lists[0] = (uint16_t)count;
+    c->attrs[0] = below(2) ? dim : dim - rank - !cat;
 }
 
 static void draw_indexed(struct call *c, uint8_t dtype)
 {
+    if (is_one_of(c->op, "gather scatter_add")) {
+        draw_placed(c, dtype);
+        return;
+    }
     int64_t shape[TD_RANK_MAX], index[TD_RANK_MAX];
     bool embedding = c->op->id == TD_OP_embedding;
     int rank = embedding ? draw_shape(shape, 2, 2) : draw_shape(shape, 0, 3), dim = rank ? (int)below(rank) : 0;
@@ -430,9 +357,14 @@ static void draw_call(struct call *c, const struct td_op *op, uint8_t dtype)
                 {"unary", draw_elementwise},   {"binary", draw_elementwise}, {"compare", draw_elementwise},
                 {"ternary", draw_elementwise}, {"reduce", draw_linear},      {"linalg", draw_linear},
                 {"softmax", draw_linear},      {"loss", draw_linear},        {"index", draw_indexed},
-                {"step", draw_step},           {"strided", draw_strided}};
+                {"step", draw_step},           {"strided", draw_strided},    {"join", draw_join}};
     *c = (struct call){.op = op};
     td_op_defaults(op, c->attrs);
+    draws_nan = is_one_of(op, "max min argmax argmin max_dim min_dim maximum minimum clamp sign relu abs where");
+    if (op->id == TD_OP_dropout) {
+        draw_elementwise(c, dtype);
+        return;
+    }
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
         if (strcmp(ways[w].group, op->group))
             continue;

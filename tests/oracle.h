@@ -13,7 +13,7 @@ struct oracle_tensor {
     int rank;
     int64_t shape[TD_RANK_MAX], count;
     long double *real; /* the values of a floating dtype */
-    int64_t *integer;  /* the values of bool and i64 */
+    int64_t *integer;  /* the values of bool, i32 and i64 */
     double *scale;     /* results: the accumulated magnitude that a rounding error is relative to */
 };
 
@@ -24,7 +24,7 @@ struct oracle_call {
     const struct oracle_tensor *grads; /* steps: one a parameter; dtype TD_DTYPE_NONE if it has none */
     const uint16_t *list_counts;
     const void *attrs;
-    struct oracle_tensor *out; /* its dtype and shape given; in place: the target's new values */
+    struct oracle_tensor *out; /* one a result, dtypes and shapes given; in place: the target's new values */
 
     /* found */
     bool drawn; /* the op draws: there is no value to compare with */
@@ -36,5 +36,8 @@ typedef void oracle_function(struct oracle_call *call);
 
 /* NULL for views, which compute nothing. */
 extern oracle_function *const oracle_table[TD_OP_LIMIT];
+
+/* Computes call's results. */
+void oracle_run(struct oracle_call *call);
 
 #endif

@@ -1,9 +1,5 @@
 /* The meaning of the optimiser steps, which write to their inputs. SPDX-License-Identifier: Apache-2.0 */
-#include "tests/oracle.h"
-
-#include <math.h>
-
-oracle_function oracle_sgd_step_, oracle_adam_step_;
+#include "tests/oracle_tools.h"
 
 void oracle_sgd_step_(struct oracle_call *c)
 {

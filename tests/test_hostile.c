@@ -406,7 +406,7 @@ static void test_handles(void **state)
     expect_error(raw, TD_E_HANDLE, -1);
     /* Inputs that were to be consumed are, though the request is refused. */
     uint64_t tensors = raw_status(raw, "mine.tensors");
-    say(raw, TD_FLAG_CONSUME(0), TD_OP_matmul, "uuu", U(7), U(1), U(2));
+    say(raw, TD_FLAG_CONSUME(0), TD_OP_matmul, "uuu", U(7), U(1), U(1));
     expect_error(raw, TD_E_SHAPE, 7);
     assert_int_equal(raw_status(raw, "mine.tensors"), tensors - 1);
     raw_close(raw);

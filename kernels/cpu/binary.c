@@ -1,5 +1,7 @@
-/* Elementwise ops of two tensors, where, and add_. SPDX-License-Identifier: Apache-2.0 */
+/* Elementwise ops of two tensors, where, add_ and mul_. SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/cpu/iterate.h"
+#include "kernels/scalar.h"
+#include "kernels/special.h"
 
 /* By the dtype of the operands (where's last one, since its first is the condition). */
 #define BINARY(name, inner)                                                            \
@@ -9,12 +11,16 @@
     }
 
 /* Integers in unsigned arithmetic, which wraps. */
-#define ARITHMETIC(name, expression, bool_inner)                                                      \
-    TD_BINARY_INNER(name##_i64, uint64_t, uint64_t, expression)                                       \
-    TD_BINARY_INNER(name##_f32, float, float, expression)                                             \
-    TD_BINARY_INNER(name##_f64, double, double, expression)                                           \
-    static td_inner *const name##_inner[TD_DTYPE_LIMIT] = {                                           \
-        [TD_BOOL] = bool_inner, [TD_I64] = name##_i64, [TD_F32] = name##_f32, [TD_F64] = name##_f64}; \
+#define ARITHMETIC(name, expression, bool_inner)                                   \
+    TD_BINARY_INNER(name##_i32, uint32_t, uint32_t, expression)                    \
+    TD_BINARY_INNER(name##_i64, uint64_t, uint64_t, expression)                    \
+    TD_BINARY_INNER(name##_f32, float, float, expression)                          \
+    TD_BINARY_INNER(name##_f64, double, double, expression)                        \
+    static td_inner *const name##_inner[TD_DTYPE_LIMIT] = {[TD_BOOL] = bool_inner, \
+                                                           [TD_I32] = name##_i32,  \
+                                                           [TD_I64] = name##_i64,  \
+                                                           [TD_F32] = name##_f32,  \
+                                                           [TD_F64] = name##_f64}; \
     BINARY(name, name##_inner)
 
 TD_BINARY_INNER(or_bool, uint8_t, uint8_t, (a | b) != 0)
@@ -24,6 +30,7 @@ ARITHMETIC(sub, a - b, NULL)
 ARITHMETIC(mul, a *b, and_bool)
 ARITHMETIC(rsub, b - a, NULL)
 BINARY(add_, add_inner)
+BINARY(mul_, mul_inner)
 
 TD_BINARY_INNER(div_f32, float, float, a / b)
 TD_BINARY_INNER(div_f64, double, double, a / b)
@@ -31,13 +38,17 @@ static td_inner *const div_inner[TD_DTYPE_LIMIT] = {[TD_F32] = div_f32, [TD_F64]
 BINARY(div, div_inner)
 
 /* Bytes of a bool may be any number that a client sent; all but 0 are true. */
-#define COMPARE(name, operator)                                                                        \
-    TD_BINARY_INNER(name##_bool, uint8_t, uint8_t, (a != 0) operator(b != 0))                          \
-    TD_BINARY_INNER(name##_i64, int64_t, uint8_t, a operator b)                                        \
-    TD_BINARY_INNER(name##_f32, float, uint8_t, a operator b)                                          \
-    TD_BINARY_INNER(name##_f64, double, uint8_t, a operator b)                                         \
-    static td_inner *const name##_inner[TD_DTYPE_LIMIT] = {                                            \
-        [TD_BOOL] = name##_bool, [TD_I64] = name##_i64, [TD_F32] = name##_f32, [TD_F64] = name##_f64}; \
+#define COMPARE(name, operator)                                                     \
+    TD_BINARY_INNER(name##_bool, uint8_t, uint8_t, (a != 0) operator(b != 0))       \
+    TD_BINARY_INNER(name##_i32, int32_t, uint8_t, a operator b)                     \
+    TD_BINARY_INNER(name##_i64, int64_t, uint8_t, a operator b)                     \
+    TD_BINARY_INNER(name##_f32, float, uint8_t, a operator b)                       \
+    TD_BINARY_INNER(name##_f64, double, uint8_t, a operator b)                      \
+    static td_inner *const name##_inner[TD_DTYPE_LIMIT] = {[TD_BOOL] = name##_bool, \
+                                                           [TD_I32] = name##_i32,   \
+                                                           [TD_I64] = name##_i64,   \
+                                                           [TD_F32] = name##_f32,   \
+                                                           [TD_F64] = name##_f64};  \
     BINARY(name, name##_inner)
 
 COMPARE(eq, ==)
@@ -46,6 +57,50 @@ COMPARE(lt, <)
 COMPARE(le, <=)
 COMPARE(gt, >)
 COMPARE(ge, >=)
+
+/* nan wins. */
+#define EXTREME(name, bool_expression)                                                      \
+    TD_BINARY_INNER(name##imum_bool, uint8_t, uint8_t, bool_expression)                     \
+    TD_BINARY_INNER(name##imum_i32, int32_t, int32_t, name##_integer(a, b))                 \
+    TD_BINARY_INNER(name##imum_i64, int64_t, int64_t, name##_integer(a, b))                 \
+    TD_BINARY_INNER(name##imum_f32, float, float, td_##name##_f32(a, b))                    \
+    TD_BINARY_INNER(name##imum_f64, double, double, td_##name##_f64(a, b))                  \
+    static td_inner *const name##imum_inner[TD_DTYPE_LIMIT] = {[TD_BOOL] = name##imum_bool, \
+                                                               [TD_I32] = name##imum_i32,   \
+                                                               [TD_I64] = name##imum_i64,   \
+                                                               [TD_F32] = name##imum_f32,   \
+                                                               [TD_F64] = name##imum_f64};  \
+    BINARY(name##imum, name##imum_inner)
+#define max_integer(a, b) ((a) > (b) ? (a) : (b))
+#define min_integer(a, b) ((a) < (b) ? (a) : (b))
+EXTREME(max, (a != 0) | (b != 0))
+EXTREME(min, (a != 0) & (b != 0))
+
+/* ---- powers ---- */
+
+TD_BINARY_INNER(pow_i32, int32_t, uint32_t, (uint32_t)td_pow_i64((uint64_t)a, b))
+TD_BINARY_INNER(pow_i64, int64_t, uint64_t, td_pow_i64((uint64_t)a, b))
+TD_BINARY_INNER(power_f32, float, float, td_pow_f32(a, b))
+TD_BINARY_INNER(power_f64, double, double, td_pow_f64(a, b))
+TD_UNARY_INNER(square_f32, float, float, x *x)
+TD_UNARY_INNER(square_f64, double, double, x *x)
+
+/* Squares are what most powers are; theirs come rounded right from both ways. */
+static void pow_f32(int64_t count, void *const *at, const int64_t *stride)
+{
+    bool square = stride[2] == 0 && *(const float *)at[2] == 2;
+    (square ? square_f32 : power_f32)(count, at, stride);
+}
+static void pow_f64(int64_t count, void *const *at, const int64_t *stride)
+{
+    bool square = stride[2] == 0 && *(const double *)at[2] == 2;
+    (square ? square_f64 : power_f64)(count, at, stride);
+}
+static td_inner *const pow_inner[TD_DTYPE_LIMIT] = {
+    [TD_I32] = pow_i32, [TD_I64] = pow_i64, [TD_F32] = pow_f32, [TD_F64] = pow_f64};
+BINARY(pow, pow_inner)
+
+/* ---- where ---- */
 
 /* Only the size of an element matters. A number on either side is the usual case, and is read from its place. */
 #define WHERE(name, type)                                                       \
@@ -84,5 +139,5 @@ WHERE(where_1, uint8_t)
 WHERE(where_4, uint32_t)
 WHERE(where_8, uint64_t)
 static td_inner *const where_inner[TD_DTYPE_LIMIT] = {
-    [TD_BOOL] = where_1, [TD_I64] = where_8, [TD_F32] = where_4, [TD_F64] = where_8};
+    [TD_BOOL] = where_1, [TD_I32] = where_4, [TD_I64] = where_8, [TD_F32] = where_4, [TD_F64] = where_8};
 BINARY(where, where_inner)

@@ -1,4 +1,4 @@
-/* clone, to and fill_: copies between any two layouts and dtypes. SPDX-License-Identifier: Apache-2.0 */
+/* clone, to, fill_ and copy_: copies between any two layouts and dtypes. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "kernels/cpu/iterate.h"
@@ -19,11 +19,26 @@ TD_UNARY_INNER(convert_bool_f64, uint8_t, double, x != 0)
 TD_UNARY_INNER(convert_i64_f64, int64_t, double, (double)x)
 TD_UNARY_INNER(convert_f32_f64, float, double, x)
 
+/* Reals become i32 by way of i64, whose low half stays, as in PyTorch. */
+TD_UNARY_INNER(convert_i32_bool, int32_t, uint8_t, x != 0)
+TD_UNARY_INNER(convert_bool_i32, uint8_t, int32_t, x != 0)
+TD_UNARY_INNER(convert_i64_i32, int64_t, int32_t, (int32_t)x)
+TD_UNARY_INNER(convert_f32_i32, float, int32_t, (int32_t)td_i64_of_f64(x))
+TD_UNARY_INNER(convert_f64_i32, double, int32_t, (int32_t)td_i64_of_f64(x))
+TD_UNARY_INNER(convert_i32_i64, int32_t, int64_t, x)
+TD_UNARY_INNER(convert_i32_f32, int32_t, float, (float)x)
+TD_UNARY_INNER(convert_i32_f64, int32_t, double, x)
+
+#define TO(bool_, i32, i64, f32, f64)                                                     \
+    {                                                                                     \
+        [TD_BOOL] = bool_, [TD_I32] = i32, [TD_I64] = i64, [TD_F32] = f32, [TD_F64] = f64 \
+    }
 static td_inner *const convert[TD_DTYPE_LIMIT][TD_DTYPE_LIMIT] = {
-    [TD_BOOL] = {[TD_I64] = convert_i64_bool, [TD_F32] = convert_f32_bool, [TD_F64] = convert_f64_bool},
-    [TD_I64] = {[TD_BOOL] = convert_bool_i64, [TD_F32] = convert_f32_i64, [TD_F64] = convert_f64_i64},
-    [TD_F32] = {[TD_BOOL] = convert_bool_f32, [TD_I64] = convert_i64_f32, [TD_F64] = convert_f64_f32},
-    [TD_F64] = {[TD_BOOL] = convert_bool_f64, [TD_I64] = convert_i64_f64, [TD_F32] = convert_f32_f64},
+    [TD_BOOL] = TO(NULL, convert_i32_bool, convert_i64_bool, convert_f32_bool, convert_f64_bool),
+    [TD_I32] = TO(convert_bool_i32, NULL, convert_i64_i32, convert_f32_i32, convert_f64_i32),
+    [TD_I64] = TO(convert_bool_i64, convert_i32_i64, NULL, convert_f32_i64, convert_f64_i64),
+    [TD_F32] = TO(convert_bool_f32, convert_i32_f32, convert_i64_f32, NULL, convert_f64_f32),
+    [TD_F64] = TO(convert_bool_f64, convert_i32_f64, convert_i64_f64, convert_f32_f64, NULL),
 };
 
 /* ---- the same dtype: bytes are moved ---- */
@@ -96,6 +111,11 @@ void TD_CPU(to)(struct td_launch *launch)
 }
 
 void TD_CPU(fill_)(struct td_launch *launch)
+{
+    TD_CPU(copy_operand)(&launch->out[0], &launch->in[1]);
+}
+
+void TD_CPU(copy_)(struct td_launch *launch)
 {
     TD_CPU(copy_operand)(&launch->out[0], &launch->in[1]);
 }

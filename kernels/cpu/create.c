@@ -1,4 +1,5 @@
-/* Tensors from nothing: constants and arange. Results are always contiguous. SPDX-License-Identifier: Apache-2.0 */
+/* Tensors from nothing: constants, arange, linspace and eye. Results are always contiguous. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include <string.h>
 
 #include "kernels/cpu/internal.h"
@@ -19,6 +20,7 @@ static void fill(const struct td_operand *out, struct td_number number)
     case TD_BOOL:
         memset(bytes, number.category == TD_FLOATING ? number.f != 0 : number.i != 0, (size_t)count);
         return;
+    case TD_I32:
     case TD_F32:
         for (int64_t i = 0; i < count; i++)
             words[i] = word;
@@ -62,9 +64,14 @@ void TD_CPU(arange)(struct td_launch *launch)
     uint64_t first = (uint64_t)td_number_integer(a->start), by = (uint64_t)td_number_integer(a->step);
     double start = td_number_real(a->start), step = td_number_real(a->step);
     uint64_t *integers = launch->out[0].data;
+    uint32_t *halves = launch->out[0].data;
     float *floats = launch->out[0].data;
     double *doubles = launch->out[0].data;
     switch ((enum td_dtype)launch->out[0].dtype) {
+    case TD_I32:
+        for (int64_t i = 0; i < count; i++)
+            halves[i] = (uint32_t)(first + (uint64_t)i * by);
+        return;
     case TD_I64:
         for (int64_t i = 0; i < count; i++)
             integers[i] = first + (uint64_t)i * by;
@@ -81,4 +88,36 @@ void TD_CPU(arange)(struct td_launch *launch)
     case TD_DTYPE_NONE:
         return;
     }
+}
+
+/* From the nearer end, so that both ends are met. */
+static double linspace_at(double start, double end, double step, int64_t i, int64_t count)
+{
+    double up = start + (double)i * step, down = end - (double)(count - 1 - i) * step;
+    return i < count / 2 || count == 1 ? up : down;
+}
+
+void TD_CPU(linspace)(struct td_launch *launch)
+{
+    const struct td_linspace_attrs *a = launch->attrs;
+    int64_t count = td_operand_numel(&launch->out[0]);
+    double start = td_number_real(a->start), end = td_number_real(a->end);
+    double step = count > 1 ? (end - start) / (double)(count - 1) : 0;
+    float *floats = launch->out[0].data;
+    double *doubles = launch->out[0].data;
+    for (int64_t i = 0; i < count && launch->out[0].dtype == TD_F32; i++)
+        floats[i] = (float)linspace_at(start, end, step, i, count);
+    for (int64_t i = 0; i < count && launch->out[0].dtype == TD_F64; i++)
+        doubles[i] = linspace_at(start, end, step, i, count);
+}
+
+void TD_CPU(eye)(struct td_launch *launch)
+{
+    const struct td_operand *out = &launch->out[0];
+    int64_t rows = out->shape[0], columns = out->shape[1], size = (int64_t)td_dtype_size(out->dtype);
+    uint64_t one = 0;
+    fill(out, (struct td_number){.category = TD_INTEGER, .i = 0});
+    td_number_store((struct td_number){.category = TD_INTEGER, .i = 1}, out->dtype, &one);
+    for (int64_t i = 0; i < rows && i < columns; i++)
+        memcpy((char *)out->data + i * (columns + 1) * size, &one, (size_t)size);
 }

@@ -110,10 +110,12 @@ void TD_CPU(index_select)(struct td_launch *launch)
     } while (td_step_index(dim, out->shape, at, 2, offset, stride));
 }
 
+TD_BINARY_INNER(add_i32, uint32_t, uint32_t, a + b)
 TD_BINARY_INNER(add_i64, uint64_t, uint64_t, a + b)
 TD_BINARY_INNER(add_f32, float, float, a + b)
 TD_BINARY_INNER(add_f64, double, double, a + b)
-static td_inner *const add_inner[TD_DTYPE_LIMIT] = {[TD_I64] = add_i64, [TD_F32] = add_f32, [TD_F64] = add_f64};
+static td_inner *const add_inner[TD_DTYPE_LIMIT] = {
+    [TD_I32] = add_i32, [TD_I64] = add_i64, [TD_F32] = add_f32, [TD_F64] = add_f64};
 
 static void add_row(struct rows *rows, char *target, char *source)
 {

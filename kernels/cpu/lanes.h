@@ -1,9 +1,8 @@
-/* Sums and maxima of many elements in an order that is a function of their number alone, never of strides, vector
- * width or threads: element i goes to lane i mod 16 of its block of 512; the lanes of a block meet in a tree, and
- * blocks meet pairwise. So the error of a sum grows with the logarithm of the number of blocks.
- *   rows     one result: struct td_<op>_<type> is fed with runs of elements
- *   columns  many neighbouring results at once: fed with one element for each of them at a time
- * SPDX-License-Identifier: Apache-2.0 */
+/* Sums, maxima and minima of many elements in an order that is a function of their number alone, never of strides,
+ * vector width or threads: element i goes to lane i mod 16 of its block of 512; the lanes of a block meet in a tree,
+ * and blocks meet pairwise. So the error of a sum grows with the logarithm of the number of blocks. rows     one
+ * result: struct td_<op>_<type> is fed with runs of elements columns  many neighbouring results at once: fed with one
+ * element for each of them at a time SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_KERNELS_CPU_LANES_H
 #define TD_KERNELS_CPU_LANES_H
 
@@ -74,6 +73,13 @@ typedef uint8_t td_vector_bool __attribute__((vector_size(TD_LANES)));
 #define LANES_JOIN_V(a, b) TD_CHOOSE(td_vector_f64, td_mask_i64, ((a) > (b)) | ((a) != (a)), a, b)
 #include "kernels/cpu/lanes.inc"
 
+#define LANES(word) td_##word##_max_i32
+#define LANES_T int32_t
+#define LANES_V td_mask_i32
+#define LANES_JOIN(a, b) ((a) > (b) ? (a) : (b))
+#define LANES_JOIN_V(a, b) TD_CHOOSE(td_mask_i32, td_mask_i32, (a) > (b), a, b)
+#include "kernels/cpu/lanes.inc"
+
 #define LANES(word) td_##word##_max_i64
 #define LANES_T int64_t
 #define LANES_V td_mask_i64
@@ -86,6 +92,41 @@ typedef uint8_t td_vector_bool __attribute__((vector_size(TD_LANES)));
 #define LANES_V td_vector_bool
 #define LANES_JOIN(a, b) ((a) | (b))
 #define LANES_JOIN_V(a, b) ((a) | (b))
+#include "kernels/cpu/lanes.inc"
+
+#define LANES(word) td_##word##_min_f32
+#define LANES_T float
+#define LANES_V td_vector_f32
+#define LANES_JOIN(a, b) td_min_f32(a, b)
+#define LANES_JOIN_V(a, b) TD_CHOOSE(td_vector_f32, td_mask_i32, ((a) < (b)) | ((a) != (a)), a, b)
+#include "kernels/cpu/lanes.inc"
+
+#define LANES(word) td_##word##_min_f64
+#define LANES_T double
+#define LANES_V td_vector_f64
+#define LANES_JOIN(a, b) td_min_f64(a, b)
+#define LANES_JOIN_V(a, b) TD_CHOOSE(td_vector_f64, td_mask_i64, ((a) < (b)) | ((a) != (a)), a, b)
+#include "kernels/cpu/lanes.inc"
+
+#define LANES(word) td_##word##_min_i32
+#define LANES_T int32_t
+#define LANES_V td_mask_i32
+#define LANES_JOIN(a, b) ((a) < (b) ? (a) : (b))
+#define LANES_JOIN_V(a, b) TD_CHOOSE(td_mask_i32, td_mask_i32, (a) < (b), a, b)
+#include "kernels/cpu/lanes.inc"
+
+#define LANES(word) td_##word##_min_i64
+#define LANES_T int64_t
+#define LANES_V td_mask_i64
+#define LANES_JOIN(a, b) ((a) < (b) ? (a) : (b))
+#define LANES_JOIN_V(a, b) TD_CHOOSE(td_mask_i64, td_mask_i64, (a) < (b), a, b)
+#include "kernels/cpu/lanes.inc"
+
+#define LANES(word) td_##word##_min_bool
+#define LANES_T uint8_t
+#define LANES_V td_vector_bool
+#define LANES_JOIN(a, b) ((a) < (b) ? (a) : (b))
+#define LANES_JOIN_V(a, b) TD_CHOOSE(td_vector_bool, td_vector_bool, (a) < (b), a, b)
 #include "kernels/cpu/lanes.inc"
 
 #endif

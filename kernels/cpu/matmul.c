@@ -1,39 +1,109 @@
-/* Matrix products: floats by BLAS, integers by a plain loop. SPDX-License-Identifier: Apache-2.0 */
+/* Matrix products: floats by BLAS, integers by a plain loop. Vectors are matrices of one row or column; the dimensions
+ * before the matrices are walked, one product each. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "kernels/cpu/blas.h"
-#include "kernels/cpu/internal.h"
+#include "kernels/cpu/iterate.h"
 
 /* Row by row of b, so that the inner loop runs along both; wraps. */
-static void multiply_integers(const struct td_operand *a, const struct td_operand *b, const struct td_operand *out)
-{
-    int64_t rows = out->shape[0], columns = out->shape[1], inner = a->shape[1];
-    memset(out->data, 0, (size_t)(rows * columns) * sizeof(uint64_t));
-    for (int64_t i = 0; i < rows; i++) {
-        uint64_t *y = (uint64_t *)out->data + i * columns;
-        for (int64_t k = 0; k < inner; k++) {
-            uint64_t factor = ((const uint64_t *)a->data)[i * a->stride[0] + k * a->stride[1]];
-            const uint64_t *x = (const uint64_t *)b->data + k * b->stride[0];
-            int64_t step = b->stride[1];
-            if (step == 1)
-                for (int64_t j = 0; j < columns; j++)
-                    y[j] += factor * x[j];
-            else
-                for (int64_t j = 0; j < columns; j++)
-                    y[j] += factor * x[j * step];
-        }
+#define MULTIPLY(name, type)                                                                               \
+    static void name(const struct td_operand *a, const struct td_operand *b, const struct td_operand *out) \
+    {                                                                                                      \
+        int64_t rows = out->shape[0], columns = out->shape[1], inner = a->shape[1], step = b->stride[1];   \
+        memset(out->data, 0, (size_t)(rows * columns) * sizeof(type));                                     \
+        for (int64_t i = 0; i < rows; i++)                                                                 \
+            for (int64_t k = 0; k < inner; k++) {                                                          \
+                type factor = ((const type *)a->data)[i * a->stride[0] + k * a->stride[1]];                \
+                type *y = (type *)out->data + i * columns;                                                 \
+                const type *x = (const type *)b->data + k * b->stride[0];                                  \
+                if (step == 1)                                                                             \
+                    for (int64_t j = 0; j < columns; j++)                                                  \
+                        y[j] += factor * x[j];                                                             \
+                else                                                                                       \
+                    for (int64_t j = 0; j < columns; j++)                                                  \
+                        y[j] += factor * x[j * step];                                                      \
+            }                                                                                              \
     }
+MULTIPLY(multiply_i32, uint32_t)
+MULTIPLY(multiply_i64, uint64_t)
+
+/* Products side by side: the matrices of one, and the way to the next. */
+struct batch {
+    struct td_operand a, b, out; /* of rank 2 */
+    int rank;
+    int64_t shape[TD_RANK_MAX], a_stride[TD_RANK_MAX], b_stride[TD_RANK_MAX], out_stride[TD_RANK_MAX];
+};
+
+/* The last two dimensions; a vector is a row on the left and a column on the right. */
+static struct td_operand matrix_of(const struct td_operand *x, bool left)
+{
+    struct td_operand matrix = {.data = x->data, .dtype = x->dtype, .rank = 2, .shape = {1, 1}};
+    int first = x->rank > 1 ? 0 : left;
+    for (int d = first; d < first + (x->rank > 1 ? 2 : 1); d++) {
+        int from = x->rank > 1 ? x->rank - 2 + d : 0;
+        matrix.shape[d] = x->shape[from];
+        matrix.stride[d] = x->stride[from];
+    }
+    return matrix;
+}
+
+/* Rows of the next product behind those of this one, times the same b: one product of more rows. */
+static bool is_one_product(const struct batch *t)
+{
+    int last = t->rank - 1;
+    return t->rank && t->b_stride[last] == 0 &&
+           (t->a.shape[0] == 1 || t->a_stride[last] == t->a.stride[0] * t->a.shape[0]);
+}
+
+static void plan(struct batch *t, const struct td_launch *launch)
+{
+    const struct td_operand *a = &launch->in[0], *b = &launch->in[1], *out = &launch->out[0];
+    *t = (struct batch){.a = matrix_of(a, true), .b = matrix_of(b, false)};
+    int batch = out->rank - (a->rank > 1) - (b->rank > 1);
+    for (int d = 0; d < batch; d++) {
+        int ad = d - (batch - (a->rank - 2)), bd = d - (batch - (b->rank - 2));
+        if (out->shape[d] == 1)
+            continue;
+        t->shape[t->rank] = out->shape[d];
+        t->a_stride[t->rank] = a->rank > 2 && ad >= 0 && a->shape[ad] > 1 ? a->stride[ad] : 0;
+        t->b_stride[t->rank] = b->rank > 2 && bd >= 0 && b->shape[bd] > 1 ? b->stride[bd] : 0;
+        t->out_stride[t->rank++] = out->stride[d];
+    }
+    while (is_one_product(t)) {
+        if (t->a.shape[0] == 1)
+            t->a.stride[0] = t->a_stride[t->rank - 1];
+        t->a.shape[0] *= t->shape[--t->rank];
+    }
+    t->out = (struct td_operand){.data = out->data,
+                                 .dtype = out->dtype,
+                                 .rank = 2,
+                                 .shape = {t->a.shape[0], t->b.shape[1]},
+                                 .stride = {t->b.shape[1], 1}};
 }
 
 void TD_CPU(matmul)(struct td_launch *launch)
 {
-    const struct td_operand *a = &launch->in[0], *b = &launch->in[1], *out = &launch->out[0];
+    const struct td_operand *out = &launch->out[0];
+    int64_t index[TD_RANK_MAX] = {0}, offset[3] = {0}, size = (int64_t)td_dtype_size(out->dtype);
+    struct batch t;
     if (td_operand_numel(out) == 0)
         return;
-    if (out->dtype == TD_I64)
-        multiply_integers(a, b, out);
-    else if (a->shape[1] == 0)
-        memset(out->data, 0, (size_t)td_operand_numel(out) * td_dtype_size(out->dtype));
-    else
-        td_cpu_multiply(a, b, out);
+    plan(&t, launch);
+    if (t.a.shape[1] == 0) {
+        memset(out->data, 0, (size_t)(td_operand_numel(out) * size));
+        return;
+    }
+    char *a = t.a.data, *b = t.b.data, *y = t.out.data;
+    const int64_t *stride[] = {t.a_stride, t.b_stride, t.out_stride};
+    do {
+        t.a.data = a + offset[0] * size;
+        t.b.data = b + offset[1] * size;
+        t.out.data = y + offset[2] * size;
+        if (out->dtype == TD_I32)
+            multiply_i32(&t.a, &t.b, &t.out);
+        else if (out->dtype == TD_I64)
+            multiply_i64(&t.a, &t.b, &t.out);
+        else
+            td_cpu_multiply(&t.a, &t.b, &t.out);
+    } while (td_step_index(t.rank, t.shape, index, 3, offset, stride));
 }

@@ -94,8 +94,11 @@ static void integers(const struct batch *batch, const struct td_launch *launch, 
             drawn[2 * j + k] = td_integer_between(a->low, range, batch->word[2 * k][j], batch->word[2 * k + 1][j]);
     float *floats = to;
     double *doubles = to;
+    int32_t *halves = to;
     if (launch->out[0].dtype == TD_I64)
         memcpy(to, drawn, sizeof drawn);
+    for (int j = 0; j < 2 * BATCH && launch->out[0].dtype == TD_I32; j++)
+        halves[j] = (int32_t)drawn[j];
     for (int j = 0; j < 2 * BATCH && launch->out[0].dtype == TD_F32; j++)
         floats[j] = (float)drawn[j];
     for (int j = 0; j < 2 * BATCH && launch->out[0].dtype == TD_F64; j++)
@@ -117,4 +120,75 @@ void TD_CPU(randn)(struct td_launch *launch)
 void TD_CPU(randint)(struct td_launch *launch)
 {
     draw_all(launch, integers, 2);
+}
+
+/* ---- dropout ---- */
+
+/* y = x * scale where kept. */
+#define DROP(name, type)                                                                               \
+    static void name(const float *drawn, float p, double scale, int64_t count, const type *x, type *y) \
+    {                                                                                                  \
+        type factor = (type)scale;                                                                     \
+        for (int64_t i = 0; i < count; i++)                                                            \
+            y[i] = drawn[i] >= p ? x[i] * factor : 0;                                                  \
+    }
+DROP(drop_f32, float)
+DROP(drop_f64, double)
+
+/* Element i row by row decides, wherever it lies: rows that are not dense are gathered and scattered. */
+static void drop_batch(const struct td_launch *launch, const float *drawn, int64_t first, int64_t count, bool dense)
+{
+    const struct td_dropout_attrs *a = launch->attrs;
+    const struct td_operand *x = &launch->in[0], *y = &launch->out[0];
+    int64_t size = (int64_t)td_dtype_size(y->dtype), from[4 * BATCH], to[4 * BATCH];
+    uint64_t gathered[4 * BATCH], dropped[4 * BATCH];
+    /* The smallest f32 from which on a number is at least p. */
+    float p = (float)a->p;
+    p = (double)p < a->p ? __builtin_nextafterf(p, 2) : p;
+    char *source = (char *)x->data + first * size, *target = (char *)y->data + first * size;
+    for (int64_t i = 0; i < count && !dense; i++) {
+        from[i] = to[i] = 0;
+        int64_t left = first + i;
+        for (int d = y->rank - 1; d >= 0; left /= y->shape[d--]) {
+            from[i] += left % y->shape[d] * x->stride[d];
+            to[i] += left % y->shape[d] * y->stride[d];
+        }
+        memcpy((char *)gathered + i * size, (char *)x->data + from[i] * size, (size_t)size);
+    }
+    if (!dense) {
+        source = (char *)gathered;
+        target = (char *)dropped;
+    }
+    if (y->dtype == TD_F32)
+        drop_f32(drawn, p, 1 / (1 - a->p), count, (const float *)(void *)source, (float *)(void *)target);
+    else
+        drop_f64(drawn, p, 1 / (1 - a->p), count, (const double *)(void *)source, (double *)(void *)target);
+    for (int64_t i = 0; i < count && !dense; i++)
+        memcpy((char *)y->data + to[i] * size, target + i * size, (size_t)size);
+}
+
+static bool is_dense(const struct td_operand *operand)
+{
+    int64_t step = 1;
+    for (int d = operand->rank - 1; d >= 0; step *= operand->shape[d--])
+        if (operand->shape[d] != 1 && operand->stride[d] != step)
+            return false;
+    return true;
+}
+
+void TD_CPU(dropout)(struct td_launch *launch)
+{
+    if (!((const struct td_dropout_attrs *)launch->attrs)->training) {
+        TD_CPU(copy_operand)(&launch->out[0], &launch->in[0]);
+        return;
+    }
+    struct batch batch;
+    float drawn[4 * BATCH];
+    bool dense = is_dense(&launch->in[0]) && is_dense(&launch->out[0]);
+    int64_t count = td_operand_numel(&launch->out[0]);
+    for (int64_t done = 0; done < count; done += 4 * BATCH) {
+        draw(&batch, launch->seed, launch->counter + (uint64_t)(done / 4));
+        uniform_f32(&batch, launch, drawn);
+        drop_batch(launch, drawn, done, count - done < 4 * BATCH ? count - done : 4 * BATCH, dense);
+    }
 }

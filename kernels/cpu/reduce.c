@@ -1,4 +1,4 @@
-/* sum, mean and max over any dimensions. Rows are read as they lie: where the kept elements are neighbours many
+/* sum, mean, max and min over any dimensions. Rows are read as they lie: where the kept elements are neighbours many
  * results are built at once (columns), otherwise one after the other (rows); the order of additions is the same.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/cpu/iterate.h"
@@ -69,10 +69,28 @@ static void plan(struct reduction *r, const struct td_launch *launch)
 #define REDUCE(word) td_##word##_max_f64
 #define REDUCE_T double
 #include "kernels/cpu/reduce.inc"
+#define REDUCE(word) td_##word##_max_i32
+#define REDUCE_T int32_t
+#include "kernels/cpu/reduce.inc"
 #define REDUCE(word) td_##word##_max_i64
 #define REDUCE_T int64_t
 #include "kernels/cpu/reduce.inc"
 #define REDUCE(word) td_##word##_max_bool
+#define REDUCE_T uint8_t
+#include "kernels/cpu/reduce.inc"
+#define REDUCE(word) td_##word##_min_f32
+#define REDUCE_T float
+#include "kernels/cpu/reduce.inc"
+#define REDUCE(word) td_##word##_min_f64
+#define REDUCE_T double
+#include "kernels/cpu/reduce.inc"
+#define REDUCE(word) td_##word##_min_i32
+#define REDUCE_T int32_t
+#include "kernels/cpu/reduce.inc"
+#define REDUCE(word) td_##word##_min_i64
+#define REDUCE_T int64_t
+#include "kernels/cpu/reduce.inc"
+#define REDUCE(word) td_##word##_min_bool
 #define REDUCE_T uint8_t
 #include "kernels/cpu/reduce.inc"
 
@@ -114,10 +132,12 @@ static reducer *const sums[TD_DTYPE_LIMIT] = {
     [TD_F64] = td_reduce_sum_f64,
 };
 static reducer *const maxima[TD_DTYPE_LIMIT] = {
-    [TD_BOOL] = td_reduce_max_bool,
-    [TD_I64] = td_reduce_max_i64,
-    [TD_F32] = td_reduce_max_f32,
-    [TD_F64] = td_reduce_max_f64,
+    [TD_BOOL] = td_reduce_max_bool, [TD_I32] = td_reduce_max_i32, [TD_I64] = td_reduce_max_i64,
+    [TD_F32] = td_reduce_max_f32,   [TD_F64] = td_reduce_max_f64,
+};
+static reducer *const minima[TD_DTYPE_LIMIT] = {
+    [TD_BOOL] = td_reduce_min_bool, [TD_I32] = td_reduce_min_i32, [TD_I64] = td_reduce_min_i64,
+    [TD_F32] = td_reduce_min_f32,   [TD_F64] = td_reduce_min_f64,
 };
 
 void TD_CPU(sum)(struct td_launch *launch)
@@ -128,6 +148,11 @@ void TD_CPU(sum)(struct td_launch *launch)
 void TD_CPU(max)(struct td_launch *launch)
 {
     reduce(launch, maxima);
+}
+
+void TD_CPU(min)(struct td_launch *launch)
+{
+    reduce(launch, minima);
 }
 
 /* 0 / 0 makes the mean of nothing nan. */

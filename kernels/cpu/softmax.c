@@ -1,5 +1,5 @@
-/* log_softmax, and the row statistics that cross_entropy shares. x - max - log(sum(exp(x - max))): no exponential is
- * above 1. The sum is taken in the order of lanes.h. SPDX-License-Identifier: Apache-2.0 */
+/* log_softmax and softmax, and the row statistics that cross_entropy shares. x - max - log(sum(exp(x - max))): no
+ * exponential is above 1. The sum is taken in the order of lanes.h. SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/cpu/iterate.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/scalar.h"
@@ -14,6 +14,7 @@ struct softmax {
     int64_t count, x_step, out_step;   /* of the dimension itself */
     int64_t inner, x_inner, out_inner; /* rows done together, and the way from one to the next; not BY_ROW */
     enum { BY_ROW, BY_COLUMNS, BY_SHORT_ROWS } way;
+    bool exponential; /* softmax itself, not its logarithm */
 };
 
 #define SOFTMAX(word) word##_f32
@@ -28,10 +29,10 @@ struct softmax {
 #define SOFTMAX_T double
 #include "kernels/cpu/softmax.inc"
 
-void TD_CPU(log_softmax)(struct td_launch *launch)
+static void softmax(struct td_launch *launch, bool exponential)
 {
     const struct td_operand *x = &launch->in[0], *out = &launch->out[0];
-    struct softmax s = {.x_step = 1, .out_step = 1, .count = 1};
+    struct softmax s = {.x_step = 1, .out_step = 1, .count = 1, .exponential = exponential};
     int dim = td_wrap_dim(((const struct td_log_softmax_attrs *)launch->attrs)->dim, x->rank), rank = 0;
     int64_t shape[TD_RANK_MAX], x_stride[TD_RANK_MAX], out_stride[TD_RANK_MAX];
     if (td_operand_numel(out) == 0)
@@ -68,4 +69,14 @@ void TD_CPU(log_softmax)(struct td_launch *launch)
         else
             softmax_f64(&s, doubles + offset[0], (double *)out->data + offset[1]);
     } while (td_step_index(rank, shape, index, 2, offset, stride));
+}
+
+void TD_CPU(log_softmax)(struct td_launch *launch)
+{
+    softmax(launch, false);
+}
+
+void TD_CPU(softmax)(struct td_launch *launch)
+{
+    softmax(launch, true);
 }

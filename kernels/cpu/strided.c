@@ -61,6 +61,7 @@ void TD_CPU(strided_write)(struct td_launch *launch)
                 y[i * step] += x[i * value_step];                                                      \
         }                                                                                              \
     }
+ADD_RUN(add_i32, uint32_t)
 ADD_RUN(add_i64, uint64_t)
 ADD_RUN(add_f32, float)
 ADD_RUN(add_f64, double)
@@ -85,6 +86,8 @@ void TD_CPU(strided_add)(struct td_launch *launch)
             add_f32(count, target, step, from, value_step);
         else if (seen.dtype == TD_F64)
             add_f64(count, target, step, from, value_step);
+        else if (seen.dtype == TD_I32)
+            add_i32(count, target, step, from, value_step);
         else
             add_i64(count, target, step, from, value_step);
     } while (td_step_index(last < 0 ? 0 : last, seen.shape, index, 2, offset, stride));

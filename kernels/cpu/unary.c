@@ -1,6 +1,9 @@
 /* Elementwise ops of one tensor. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+
 #include "kernels/cpu/iterate.h"
 #include "kernels/scalar.h"
+#include "kernels/special.h"
 
 #define UNARY(name)                                                        \
     void TD_CPU(name)(struct td_launch * launch)                           \
@@ -13,19 +16,149 @@
     TD_UNARY_INNER(name##_f64, double, double, td_##name##_f64(x))                                        \
     static td_inner *const name##_inner[TD_DTYPE_LIMIT] = {[TD_F32] = name##_f32, [TD_F64] = name##_f64}; \
     UNARY(name)
-/* Defined for integers too, in unsigned arithmetic, which wraps. */
-#define UNARY_NUMBER(name, i64, f32, f64)                                     \
-    TD_UNARY_INNER(name##_i64, uint64_t, uint64_t, i64)                       \
-    TD_UNARY_INNER(name##_f32, float, float, f32)                             \
-    TD_UNARY_INNER(name##_f64, double, double, f64)                           \
-    static td_inner *const name##_inner[TD_DTYPE_LIMIT] = {                   \
-        [TD_I64] = name##_i64, [TD_F32] = name##_f32, [TD_F64] = name##_f64}; \
+/* Defined for integers too, in unsigned arithmetic, which wraps; whole is the signed type of x. */
+#define UNARY_NUMBER(name, integer, f32, f64)                                                        \
+    TD_UNARY_INNER(name##_i32, uint32_t, uint32_t, WITH_SIGN(integer, int32_t))                      \
+    TD_UNARY_INNER(name##_i64, uint64_t, uint64_t, WITH_SIGN(integer, int64_t))                      \
+    TD_UNARY_INNER(name##_f32, float, float, f32)                                                    \
+    TD_UNARY_INNER(name##_f64, double, double, f64)                                                  \
+    static td_inner *const name##_inner[TD_DTYPE_LIMIT] = {                                          \
+        [TD_I32] = name##_i32, [TD_I64] = name##_i64, [TD_F32] = name##_f32, [TD_F64] = name##_f64}; \
     UNARY(name)
+/* An expression over x as it stands and over its value v with a sign. */
+#define WITH_SIGN(expression, type) \
+    ({                              \
+        type v = (type)x;           \
+        (void)v;                    \
+        expression;                 \
+    })
 
 UNARY_REAL(exp)
 UNARY_REAL(log)
 UNARY_REAL(tanh)
 UNARY_REAL(sigmoid)
+UNARY_REAL(erf)
+UNARY_REAL(silu)
 UNARY_NUMBER(neg, 0 - x, -x, -x)
 UNARY_NUMBER(square, x *x, x *x, x *x)
-UNARY_NUMBER(relu, (int64_t)x > 0 ? x : 0, td_relu_f32(x), td_relu_f64(x))
+UNARY_NUMBER(relu, v > 0 ? x : 0, td_relu_f32(x), td_relu_f64(x))
+UNARY_NUMBER(abs, v < 0 ? 0 - x : x, __builtin_fabsf(x), __builtin_fabs(x))
+UNARY_NUMBER(sign, (v > 0) - (v < 0), (float)((x > 0) - (x < 0)), (double)((x > 0) - (x < 0)))
+
+#define td_sqrt_f32(x) __builtin_sqrtf(x)
+#define td_sqrt_f64(x) __builtin_sqrt(x)
+#define td_rsqrt_f32(x) (1.0f / __builtin_sqrtf(x))
+#define td_rsqrt_f64(x) (1.0 / __builtin_sqrt(x))
+#define td_reciprocal_f32(x) (1.0f / (x))
+#define td_reciprocal_f64(x) (1.0 / (x))
+UNARY_REAL(sqrt)
+UNARY_REAL(rsqrt)
+UNARY_REAL(reciprocal)
+
+/* ---- gelu in its two forms ---- */
+
+TD_UNARY_INNER(gelu_f32, float, float, td_gelu_f32(x))
+TD_UNARY_INNER(gelu_f64, double, double, td_gelu_f64(x))
+TD_UNARY_INNER(gelu_tanh_f32, float, float, td_gelu_tanh_f32(x))
+TD_UNARY_INNER(gelu_tanh_f64, double, double, td_gelu_tanh_f64(x))
+
+void TD_CPU(gelu)(struct td_launch *launch)
+{
+    bool narrow = launch->in[0].dtype == TD_F32;
+    bool by_tanh = ((const struct td_gelu_attrs *)launch->attrs)->tanh_form != 0;
+    TD_CPU(iterate_launch)
+    (by_tanh ? (narrow ? gelu_tanh_f32 : gelu_tanh_f64) : (narrow ? gelu_f32 : gelu_f64), launch);
+}
+
+/* ---- sine and cosine: vectors first, and what lies too far for them again by itself ---- */
+
+/* Small beside L1. */
+#define CHUNK 1024
+
+#define ROUND_INNER(name, type, far_added)                                                             \
+    TD_UNARY_INNER(name##_fast, type, type, td_##name(x))                                              \
+    static void name(int64_t count, void *const *at, const int64_t *stride)                            \
+    {                                                                                                  \
+        for (int64_t done = 0; done < count; done += CHUNK) {                                          \
+            int64_t now = count - done < CHUNK ? count - done : CHUNK, sy = stride[0], sx = stride[1]; \
+            type *y = (type *)at[0] + done * sy;                                                       \
+            const type *x = (const type *)at[1] + done * sx;                                           \
+            name##_fast(now, (void *[]){y, (void *)x}, stride);                                        \
+            int far = 0;                                                                               \
+            for (int64_t i = 0; i < now; i++)                                                          \
+                far |= !(x[i * sx] < (type)TD_TURN_FAST && x[i * sx] > (type)-TD_TURN_FAST);           \
+            for (int64_t i = 0; far && i < now; i++)                                                   \
+                if (!(x[i * sx] < (type)TD_TURN_FAST && x[i * sx] > (type)-TD_TURN_FAST))              \
+                    y[i * sy] = (type)td_sin_far(x[i * sx], far_added);                                \
+        }                                                                                              \
+    }
+ROUND_INNER(sin_fast_f32, float, 0)
+ROUND_INNER(sin_fast_f64, double, 0)
+ROUND_INNER(cos_fast_f32, float, 1)
+ROUND_INNER(cos_fast_f64, double, 1)
+static td_inner *const sin_inner[TD_DTYPE_LIMIT] = {[TD_F32] = sin_fast_f32, [TD_F64] = sin_fast_f64};
+static td_inner *const cos_inner[TD_DTYPE_LIMIT] = {[TD_F32] = cos_fast_f32, [TD_F64] = cos_fast_f64};
+UNARY(sin)
+UNARY(cos)
+
+/* ---- clamp: its bounds go with it as two more sources of one element ---- */
+
+#define CLAMP(name, type)                                                         \
+    static void name(int64_t count, void *const *at, const int64_t *stride)       \
+    {                                                                             \
+        type *y = at[0], low = *(const type *)at[2], high = *(const type *)at[3]; \
+        const type *px = at[1];                                                   \
+        int64_t sy = stride[0], sx = stride[1];                                   \
+        if (sy == 1 && sx == 1) {                                                 \
+            TD_INDEPENDENT                                                        \
+            for (int64_t i = 0; i < count; i++) {                                 \
+                type x = px[i] < low ? low : px[i];                               \
+                y[i] = x > high ? high : x;                                       \
+            }                                                                     \
+            return;                                                               \
+        }                                                                         \
+        for (int64_t i = 0; i < count; i++) {                                     \
+            type x = px[i * sx] < low ? low : px[i * sx];                         \
+            y[i * sy] = x > high ? high : x;                                      \
+        }                                                                         \
+    }
+CLAMP(clamp_i32, int32_t)
+CLAMP(clamp_i64, int64_t)
+CLAMP(clamp_f32, float)
+CLAMP(clamp_f64, double)
+static td_inner *const clamp_inner[TD_DTYPE_LIMIT] = {
+    [TD_I32] = clamp_i32, [TD_I64] = clamp_i64, [TD_F32] = clamp_f32, [TD_F64] = clamp_f64};
+
+/* A whole bound, cut to what the type holds; one that is nan is none. */
+static int64_t whole_bound(double bound, int64_t least, int64_t most, int64_t none)
+{
+    if (bound != bound)
+        return none;
+    if (bound <= (double)least)
+        return least;
+    return bound >= (double)most ? most : (int64_t)bound;
+}
+
+void TD_CPU(clamp)(struct td_launch *launch)
+{
+    const struct td_clamp_attrs *a = launch->attrs;
+    uint8_t dtype = launch->out[0].dtype;
+    int64_t least = dtype == TD_I32 ? INT32_MIN : INT64_MIN, most = dtype == TD_I32 ? INT32_MAX : INT64_MAX;
+    double bound[2] = {a->min, a->max};
+    uint64_t element[2] = {0};
+    struct td_operand operand[2];
+    for (int k = 0; k < 2; k++) {
+        struct td_number number = {.category = TD_FLOATING, .f = bound[k]};
+        /* Between two integers the one inside. */
+        if (td_dtype_category(dtype) == TD_INTEGER)
+            number = (struct td_number){
+                .category = TD_INTEGER,
+                .i = whole_bound(k ? floor(bound[k]) : ceil(bound[k]), least, most, k ? most : least)};
+        td_number_store(number, dtype, &element[k]);
+        operand[k] = launch->out[0];
+        operand[k].data = &element[k];
+        memset(operand[k].stride, 0, sizeof operand[k].stride);
+    }
+    TD_CPU(iterate)
+    (clamp_inner[dtype], 4, (const struct td_operand *[]){&launch->out[0], &launch->in[0], &operand[0], &operand[1]});
+}

@@ -6,7 +6,7 @@
 
 #include "server/worker/decoder.h"
 #include "server/worker/exec.h"
-#include "server/worker/gradients.h"
+#include "server/worker/rule.h"
 
 enum phase {
     PHASE_SEED,    /* makes the root's gradient, where none was given */
@@ -37,7 +37,8 @@ struct walk {
     int at;                                /* step, input or leaf that is next */
     struct tensor **slots[TD_OUTPUTS_MAX]; /* where the results of the op in work go */
     int slot_count;
-    struct cause *cause; /* what failed */
+    const struct draw *draw; /* of the op in work, NULL but for a repeated drawing */
+    struct cause *cause;     /* what failed */
 };
 
 /* ---- lists ---- */
@@ -137,8 +138,13 @@ static void run_op(struct session *session, struct walk *w, const struct td_op *
     w->slots[0] = slot;
     w->slot_count = op->output_count;
     exec_run(session,
-             &(struct operation){
-                 .op = op, .attrs = attrs, .in = in, .in_count = in_count, .grad = w->create, .site = w->site},
+             &(struct operation){.op = op,
+                                 .attrs = attrs,
+                                 .in = in,
+                                 .in_count = in_count,
+                                 .draw = w->draw,
+                                 .grad = w->create,
+                                 .site = w->site},
              store, w);
 }
 
@@ -200,7 +206,7 @@ static void next_node(struct session *session, struct walk *w)
 
 static bool is_gradient(const struct rule *rule, ref value)
 {
-    for (int k = 0; k < RULE_INPUTS; k++)
+    for (int k = 0; k < rule->node->in_count; k++)
         if (rule->gradients[k] == value)
             return true;
     return false;
@@ -236,7 +242,9 @@ static void run_step(struct session *session, struct walk *w)
     }
     for (int k = 1; k < s->op->output_count; k++)
         w->slots[k] = &w->rule.values[s->out + k].tensor;
+    w->draw = s->draw;
     run_op(session, w, s->op, s->attrs, s->in_count, in, &w->rule.values[s->out].tensor);
+    w->draw = NULL;
 }
 
 static bool enqueue(struct walk *w, struct node *node)
@@ -249,7 +257,7 @@ static bool enqueue(struct walk *w, struct node *node)
 /* Hands one gradient on: the first that reaches a node waits there, further ones are added. */
 static void deliver(struct session *session, struct walk *w)
 {
-    if (w->at == w->node->in_count || w->at == RULE_INPUTS) {
+    if (w->at == w->node->in_count) {
         rule_clear(&w->rule);
         w->phase = PHASE_NODE;
         return;
@@ -287,6 +295,12 @@ static void combine(struct session *session, struct walk *w)
         run_add(session, w, leaf->grad, leaf->out->pending, &leaf->out->pending);
         return;
     }
+    if (w->create && node_is_leaf(leaf->out->pending->node)) {
+        /* A leaf given as the root's gradient. A gradient is nobody's leaf: two that were each other's would never end. */
+        run_op(session, w, td_op_of(TD_OP_clone), &(struct td_clone_attrs){}, 1,
+               &(struct source){.tensor = leaf->out->pending}, &leaf->out->pending);
+        return;
+    }
     if (!td_meta_is_contiguous(&meta)) {
         run_op(session, w, td_op_of(TD_OP_contiguous), &(struct td_contiguous_attrs){}, 1,
                &(struct source){.tensor = leaf->out->pending}, &leaf->out->pending);
@@ -300,7 +314,8 @@ static void combine(struct session *session, struct walk *w)
         no_memory(session, w);
         return;
     }
-    tensor->node = leaf->out->pending->node ? node_ref(leaf->out->pending->node) : NULL;
+    if (w->create && leaf->out->pending->node)
+        tensor_tie(session, tensor, node_ref(leaf->out->pending->node), leaf->out->pending->output);
     tensor_unref(session, leaf->out->pending);
     leaf->out->pending = tensor;
     leaf->combined = false;
@@ -311,6 +326,8 @@ static void commit(struct session *session, struct walk *w)
 {
     for (size_t k = 0; k < w->leaves.count; k++) {
         struct node *leaf = w->leaves.nodes[k];
+        if (leaf->tensors == 0)
+            continue; /* nobody can ask for it any more; list_free lets go of it */
         tensor_unref(session, leaf->grad);
         leaf->grad = leaf->out->pending;
         leaf->out->pending = NULL;
@@ -361,6 +378,7 @@ static void walk_drop(struct session *session, struct iterator *iterator)
 {
     struct walk *w = (struct walk *)iterator;
     rule_clear(&w->rule);
+    rule_deinit(&w->rule);
     list_free(session, &w->leaves);
     list_free(session, &w->heap);
     if (w->node)

@@ -1,10 +1,9 @@
-/* The bytes of a session. SPDX-License-Identifier: Apache-2.0 */
+/* The bytes of a session: its buffers, and frames in them. SPDX-License-Identifier: Apache-2.0 */
 #include "server/worker/connection.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/log.h"
 #include "server/worker/decoder.h"
 #include "server/worker/schedule.h"
 
@@ -26,10 +25,8 @@ static void compact(struct session *session)
     session->input_start = 0;
 }
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
+uint8_t *connection_input(struct session *session, size_t *bytes)
 {
-    struct session *session = handle->data;
-    (void)suggested;
     if (session->input_start == session->input_end)
         session->input_start = session->input_end = 0;
     size_t room = session->input_capacity - session->input_end;
@@ -46,28 +43,26 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
             session->input_capacity = capacity;
         }
     }
-    *buffer = uv_buf_init((char *)session->input + session->input_end,
-                          (unsigned)(session->input_capacity - session->input_end));
+    *bytes = session->input_capacity - session->input_end;
+    return session->input + session->input_end;
 }
 
-static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buffer)
+void connection_received(struct session *session, size_t bytes)
 {
-    struct session *session = stream->data;
-    (void)buffer;
-    if (got == UV_ENOBUFS) {
-        session_goodbye(session, TD_E_LIMIT, "more bytes were sent than the credit allows");
-        return;
-    }
-    if (got < 0) {
-        session_close(session);
-        return;
-    }
     if (session->closing)
         return;
-    session->input_end += (size_t)got;
+    session->input_end += bytes;
     decoder_urgent(session);
     if (!session->closing)
         schedule_wake(session);
+}
+
+void connection_overrun(struct session *session)
+{
+    if (session->input_capacity < INPUT_MAX)
+        session_goodbye(session, TD_E_MEMORY, "the daemon's host has no memory left");
+    else
+        session_goodbye(session, TD_E_LIMIT, "more bytes were sent than the credit allows");
 }
 
 static size_t frame_length(const uint8_t *at)
@@ -122,134 +117,6 @@ void connection_wrote(struct session *session, size_t bytes)
     session->output_bytes += bytes;
 }
 
-struct copied_write {
-    uv_write_t uv;
-    struct session *session;
-    size_t bytes;
-    uint8_t data[];
-};
-
-static void on_copied(uv_write_t *uv, int status)
-{
-    struct copied_write *write = (struct copied_write *)uv;
-    struct session *session = write->session;
-    session->unsent_bytes -= write->bytes;
-    free(write);
-    if (status == 0 && !session->closing)
-        schedule_wake(session);
-    else if (status < 0 && !session->closing)
-        session_close(session);
-}
-
-void session_flush(struct session *session)
-{
-    uv_stream_t *stream = (uv_stream_t *)&session->pipe;
-    if (session->output_bytes == 0 || session->closed || uv_is_closing((uv_handle_t *)stream)) {
-        session->output_bytes = 0;
-        return;
-    }
-    size_t sent = 0;
-    uv_buf_t buffer = uv_buf_init((char *)session->output, (unsigned)session->output_bytes);
-    if (session->unsent_bytes == 0) {
-        int wrote = uv_try_write(stream, &buffer, 1);
-        sent = wrote > 0 ? (size_t)wrote : 0;
-    }
-    size_t left = session->output_bytes - sent;
-    session->output_bytes = 0;
-    if (left == 0)
-        return;
-    struct copied_write *write = malloc(sizeof *write + left);
-    if (!write) {
-        session_close(session); /* half a reply cannot be taken back */
-        return;
-    }
-    write->session = session;
-    write->bytes = left;
-    memcpy(write->data, session->output + sent, left);
-    buffer = uv_buf_init((char *)write->data, (unsigned)left);
-    session->unsent_bytes += left;
-    if (uv_write(&write->uv, stream, &buffer, 1, on_copied)) {
-        session->unsent_bytes -= left;
-        free(write);
-        session_close(session);
-    }
-}
-
-static void on_in_place(uv_write_t *uv, int status)
-{
-    struct connection_write *write = (struct connection_write *)uv;
-    struct session *session = write->session;
-    session->unsent_bytes -= write->bytes;
-    write->then(session, write);
-    if (status < 0)
-        session_close(session);
-    else
-        schedule_wake(session);
-}
-
-int connection_write_in_place(struct connection_write *write, size_t header_bytes, void *data, size_t bytes)
-{
-    struct session *session = write->session;
-    uv_buf_t buffers[2] = {uv_buf_init((char *)write->header, (unsigned)header_bytes),
-                           uv_buf_init(data, (unsigned)bytes)};
-    session_flush(session); /* replies go out in their order */
-    if (session->closing || uv_is_closing((uv_handle_t *)&session->pipe))
-        return -1;
-    write->bytes = header_bytes + bytes;
-    session->unsent_bytes += write->bytes;
-    if (uv_write(&write->uv, (uv_stream_t *)&session->pipe, buffers, 2, on_in_place)) {
-        session->unsent_bytes -= write->bytes;
-        return -1;
-    }
-    return 0;
-}
-
-/* ---- life ---- */
-
-int connection_open(struct session *session, int descriptor)
-{
-    if (uv_pipe_init(&session->worker->loop, &session->pipe, 0))
-        return -1;
-    session->pipe.data = session;
-    session->opened = true;
-    if (uv_pipe_open(&session->pipe, descriptor))
-        return -1;
-    return uv_read_start((uv_stream_t *)&session->pipe, on_alloc, on_read) ? -1 : 0;
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-    struct session *session = handle->data;
-    session->closed = true;
-    session_settle(session);
-}
-
-static void on_shutdown(uv_shutdown_t *shutdown, int status)
-{
-    (void)status;
-    if (!uv_is_closing((uv_handle_t *)shutdown->handle))
-        uv_close((uv_handle_t *)shutdown->handle, on_closed);
-    free(shutdown);
-}
-
-void connection_close(struct session *session)
-{
-    uv_stream_t *stream = (uv_stream_t *)&session->pipe;
-    if (uv_is_closing((uv_handle_t *)stream))
-        return;
-    uv_read_stop(stream);
-    session_flush(session);
-    if (uv_is_closing((uv_handle_t *)stream))
-        return;
-    /* A goodbye half written goes out while the tensors are released; a client that does not read it cannot keep the
-     * session, since the pipe is closed outright when they are. */
-    uv_shutdown_t *shutdown = session->unsent_bytes ? malloc(sizeof *shutdown) : NULL;
-    if (!shutdown || uv_shutdown(shutdown, stream, on_shutdown)) {
-        free(shutdown);
-        uv_close((uv_handle_t *)stream, on_closed);
-    }
-}
-
 void connection_rest(struct session *session)
 {
     if (session->input_start == session->input_end && session->input_capacity > KEEP_BYTES) {
@@ -262,10 +129,4 @@ void connection_rest(struct session *session)
         session->output = NULL;
         session->output_capacity = 0;
     }
-}
-
-void connection_abort(struct session *session)
-{
-    if (!uv_is_closing((uv_handle_t *)&session->pipe))
-        uv_close((uv_handle_t *)&session->pipe, on_closed);
 }

@@ -4,11 +4,11 @@
 
 #include "server/worker/session.h"
 
-int connection_open(struct session *session, int descriptor);
-/* Stops reading; the pipe is closed when what has been handed to it is written. */
-void connection_close(struct session *session);
-/* Closes the pipe outright, whatever is unsent. */
-void connection_abort(struct session *session);
+/* Room for input, where it is to be written; *bytes may be 0. connection_received tells how much came,
+ * connection_overrun that something came and there was no room. */
+uint8_t *connection_input(struct session *session, size_t *bytes);
+void connection_received(struct session *session, size_t bytes);
+void connection_overrun(struct session *session);
 /* The session rests: big empty buffers are given back. */
 void connection_rest(struct session *session);
 /* A complete frame lies at input_start: sets frame_at and frame_end around its payload. Breaks the session off where
@@ -24,6 +24,15 @@ static inline size_t connection_backlog(const struct session *session)
 {
     return session->output_bytes + session->unsent_bytes;
 }
+
+/* ---- pipe.c, and session_flush: what the bytes travel on ---- */
+
+/* Takes the descriptor, also on failure. */
+int connection_open(struct session *session, int descriptor);
+/* Stops reading; the pipe is closed when what has been handed to it is written. */
+void connection_close(struct session *session);
+/* Closes the pipe outright, whatever is unsent. */
+void connection_abort(struct session *session);
 /* Sends header and data in place, without copying data; then is called once when both are out, or failed. request is
  * the caller's until then. */
 struct connection_write {

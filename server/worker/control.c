@@ -185,8 +185,7 @@ static void run_grad(struct session *session, struct request *request, struct td
     struct tensor *tensor = session_tensor(session, take_handle(request), failure);
     struct tensor *grad = tensor && node_is_leaf(tensor->node) ? tensor->node->grad : NULL;
     struct td_failure unbound = {0};
-    session_release(session, out, &unbound); /* the same handle may be bound again and again: it is rebound */
-    struct tensor *result = NULL;
+    struct tensor *result;
     if (grad) {
         result = tensor_ref(grad);
     } else if (tensor && tensor->failed) {
@@ -207,6 +206,7 @@ static void run_grad(struct session *session, struct request *request, struct td
         cause_unref(cause);
         failure->code = TD_E_OK;
     }
+    session_release(session, out, &unbound); /* it is rebound; last, since it may be the tensor's own */
     session_bind(session, out, result, failure);
 }
 
@@ -245,11 +245,12 @@ static void run_requires_grad(struct session *session, struct request *request, 
     }
     if (wanted == (node != NULL))
         return;
-    if (node)
-        node_unref(session, node);
-    tensor->node = wanted ? node_leaf(tensor) : NULL;
-    if (wanted && !tensor->node)
+    struct node *leaf = wanted ? node_leaf(tensor) : NULL;
+    if (wanted && !leaf) {
         td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+        return;
+    }
+    tensor_tie(session, tensor, leaf, 0);
     history_mark_leaf(tensor, wanted);
 }
 

@@ -31,6 +31,7 @@ static struct execution *execution_new(struct session *session, const struct ope
     e->in = e->small_in;
     e->metas = e->small_metas;
     e->operands = e->small_operands;
+    e->conversions = e->small_conversions;
     e->grads = NULL;
     e->lists = NULL;
     e->failure.code = TD_E_OK;
@@ -40,7 +41,7 @@ static struct execution *execution_new(struct session *session, const struct ope
     e->launch.fault.code = TD_E_OK;
     if (operation->in_count > EXEC_INPUTS) {
         size_t count = (size_t)operation->in_count;
-        size_t each = sizeof *e->in + sizeof *e->metas + sizeof *e->operands;
+        size_t each = sizeof *e->in + sizeof *e->metas + sizeof *e->operands + sizeof *e->conversions;
         if (!(e->lists = malloc(count * each))) {
             e->next = worker->spare_executions;
             worker->spare_executions = e;
@@ -48,7 +49,8 @@ static struct execution *execution_new(struct session *session, const struct ope
         }
         e->metas = e->lists;
         e->operands = (struct td_operand *)(e->metas + count);
-        e->in = (struct source *)(e->operands + count);
+        e->conversions = (struct conversion *)(e->operands + count);
+        e->in = (struct source *)(e->conversions + count);
     }
     if (operation->op->slots)
         memcpy(e->attrs, operation->attrs, (size_t)operation->op->slots * 8);
@@ -132,7 +134,7 @@ static int decide_recording(struct execution *e)
     bool failed = false;
     if (!e->operation.grad)
         return TD_E_OK;
-    for (int k = 0; k < e->operation.in_count && k < EXEC_INPUTS && !op->no_gradient; k++)
+    for (int k = 0; k < e->operation.in_count && !op->no_gradient; k++)
         if (e->in[k].tensor && tensor_edge(e->session, e->in[k].tensor, &failed))
             e->recorded = true;
     if (!e->inference.out_count || td_dtype_category(e->inference.out[0].dtype) != TD_FLOATING)
@@ -191,15 +193,12 @@ static int announce_write(struct execution *e, const struct tensor *tensor, cons
     return storage_write(e->session, tensor->storage, (size_t)first * size, (size_t)end * size, &e->failure);
 }
 
-static int take_target(struct execution *e)
+static int check_overlaps(struct execution *e)
 {
-    struct tensor *target = e->in[0].tensor;
-    int failed = TD_E_OK;
-    for (int k = 1; k < e->operation.in_count && !failed; k++)
-        failed = check_overlap(e, target, k);
-    if (!failed && !(failed = announce_write(e, target, &e->metas[0])))
-        e->out[0] = tensor_ref(target);
-    return failed;
+    for (int k = 1; k < e->operation.in_count; k++)
+        if (check_overlap(e, e->in[0].tensor, k))
+            return e->failure.code;
+    return TD_E_OK;
 }
 
 /* ---- operands ---- */
@@ -252,14 +251,18 @@ static int convert(struct execution *e, struct td_operand *operand, uint8_t dtyp
     return TD_E_OK;
 }
 
-/* The kinds of the parameters that the inputs stand for; lists do not matter here. */
-static bool is_promoted(const struct td_op *op, int position)
+/* Whether the input at position is converted to the dtype that is computed in. */
+static bool is_promoted(const struct execution *e, int position)
 {
-    uint8_t kind = op->params[0].kind;
-    for (const struct td_param *p = op->params; p->kind; p++)
-        if (td_param_is_tensor(p->kind) && position-- == 0)
-            kind = p->kind;
-    return kind == TD_PARAM_TENSOR || kind == TD_PARAM_NUM || kind == TD_PARAM_OPT;
+    int list = 0;
+    for (const struct td_param *p = e->operation.op->params; p->kind; p++) {
+        if (!td_param_is_tensor(p->kind))
+            continue;
+        position -= p->kind == TD_PARAM_LIST ? e->list_counts[list++] : 1;
+        if (position < 0)
+            return p->kind != TD_PARAM_INDEX && p->kind != TD_PARAM_MASK;
+    }
+    return false;
 }
 
 static int make_operand(struct execution *e, int k, bool dense)
@@ -279,7 +282,7 @@ static int make_operand(struct execution *e, int k, bool dense)
         return TD_E_OK;
     }
     operand_of(operand, meta, tensor_data(e->in[k].tensor));
-    bool promoted = compute && meta->dtype != compute && is_promoted(e->operation.op, k);
+    bool promoted = compute && meta->dtype != compute && is_promoted(e, k);
     if (promoted || (dense && !td_meta_is_contiguous(meta)))
         return convert(e, operand, promoted ? compute : meta->dtype);
     return TD_E_OK;
@@ -308,13 +311,15 @@ static struct node *record(struct execution *e)
     struct session *session = e->session;
     struct node *node = node_new(session, op, e->attrs, e->operation.site, e->operation.in_count);
     bool failed = !node;
+    if (node && op->kind == TD_RANDOM)
+        node->draw = (struct draw){e->launch.seed, e->launch.counter};
     for (int k = 0; !failed && k < e->operation.in_count; k++) {
         struct tensor *in = e->in[k].tensor;
         struct node *edge = in ? tensor_edge(session, in, &failed) : NULL;
         node->in[k].meta = e->metas[k];
         node->in[k].node = edge ? node_ref(edge) : NULL;
         node->in[k].output = edge ? in->output : 0;
-        if (!(op->keeps & TD_KEEP_IN(k)))
+        if (k >= EXEC_INPUTS || !(op->keeps & TD_KEEP_IN(k)))
             continue;
         if (in)
             failed |= !(node->in[k].saved = saved_new(in));
@@ -350,6 +355,21 @@ static void plan_launch(struct execution *e)
         operand_of(&e->launch.out[k], &e->inference.out[k], tensor_data(e->out[k]));
 }
 
+/* Numbers depend on how many were drawn before and on nothing else. */
+static void draw(struct execution *e)
+{
+    struct session *session = e->session;
+    const struct td_meta *out = &e->inference.out[0];
+    if (e->operation.draw) {
+        e->launch.seed = e->operation.draw->seed;
+        e->launch.counter = e->operation.draw->counter;
+        return;
+    }
+    e->launch.seed = session->seed;
+    e->launch.counter = session->random_counter;
+    session->random_counter += td_random_blocks(e->operation.op, out->dtype, td_meta_numel(out));
+}
+
 static int prepare_fresh(struct execution *e)
 {
     struct session *session = e->session;
@@ -364,12 +384,8 @@ static int prepare_fresh(struct execution *e)
     if (make_operands(e))
         return e->failure.code;
     plan_launch(e);
-    if (e->operation.op->kind == TD_RANDOM) {
-        e->launch.seed = session->seed;
-        e->launch.counter = session->random_counter;
-        session->random_counter +=
-            td_random_blocks(e->operation.op, e->inference.out[0].dtype, td_meta_numel(&e->inference.out[0]));
-    }
+    if (e->operation.op->kind == TD_RANDOM)
+        draw(e);
     return TD_E_OK;
 }
 
@@ -395,22 +411,26 @@ static int prepare_view(struct execution *e)
     return TD_E_OK;
 }
 
-/* The tape comes before the kernel here: no kernel that writes in place can find a fault in data, and a tape without
- * memory must leave the target as it is. */
+/* The tape comes first here: what it keeps of the target must be there when the write is announced, and a tape without
+ * memory must leave the target as it is. No kernel that writes in place can find a fault in data. */
 static int prepare_in_place(struct execution *e)
 {
     struct session *session = e->session;
-    if (take_target(e) || make_operands(e))
+    struct tensor *target = e->in[0].tensor;
+    if (check_overlaps(e))
         return e->failure.code;
-    plan_launch(e);
-    if (!e->recorded)
-        return TD_E_OK;
-    struct node *node = record(e);
-    if (!node)
+    struct node *node = e->recorded ? record(e) : NULL;
+    if (e->failure.code)
         return e->failure.code;
-    int failed = history_write(session, e->out[0], node);
-    node_unref(session, node);
-    return failed ? td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left for the tape") : TD_E_OK;
+    e->out[0] = tensor_ref(target);
+    if (!announce_write(e, target, &e->metas[0]) && !make_operands(e)) {
+        plan_launch(e);
+        if (node && history_write(session, target, node))
+            td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left for the tape");
+    }
+    if (node)
+        node_unref(session, node);
+    return e->failure.code;
 }
 
 static int prepare_step(struct execution *e)
@@ -465,11 +485,14 @@ static int prepare(struct execution *e)
 static void make_leaf(struct execution *e)
 {
     struct tensor *out = e->out[0];
+    struct node *leaf;
     if (td_dtype_category(out->dtype) != TD_FLOATING)
         td_fail(&e->failure, TD_E_GRAD, "%s: only floating types can want a gradient, not %s", e->operation.op->name,
                 td_dtype_name(out->dtype));
-    else if (!(out->node = node_leaf(out)))
+    else if (!(leaf = node_leaf(out)))
         td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
+    else
+        tensor_tie(e->session, out, leaf, 0);
 }
 
 /* Ties the results to the graph; an op in place has done so before its kernel. */
@@ -485,8 +508,7 @@ static void note_results(struct execution *e)
     for (int k = 0; k < e->inference.out_count; k++) {
         if (td_dtype_category(e->out[k]->dtype) != TD_FLOATING)
             continue;
-        e->out[k]->node = node_ref(node);
-        e->out[k]->output = (uint8_t)k;
+        tensor_tie(e->session, e->out[k], node_ref(node), (uint8_t)k);
     }
     node_unref(e->session, node);
 }

@@ -19,6 +19,7 @@ struct operation {
     const struct source *in; /* in the row's order, lists flat; copied */
     int in_count;
     const uint16_t *list_counts; /* copied */
+    const struct draw *draw;     /* RANDOM: draw as before; NULL: go on in the session\'s numbers */
     bool grad;                   /* record for autograd */
     bool requires_grad;          /* CREATE: the result is a leaf */
     uint32_t site;

@@ -8,6 +8,13 @@
 /* Inputs of an ordinary op. Steps have lists: their arrays are allocated. */
 #define EXEC_INPUTS 8
 
+struct conversion {
+    struct td_operand from;
+    struct td_to_attrs attrs;
+    struct storage *storage;
+    struct td_launch launch;
+};
+
 struct execution {
     struct execution *next; /* among the spare ones, or in a queue of the device's thread */
     struct session *session;
@@ -33,13 +40,9 @@ struct execution {
     struct tensor *out[TD_OUTPUTS_MAX]; /* the results so far */
 
     /* Conversions to the dtype that is computed in, and to a contiguous layout, run before the op. */
+    struct conversion *conversions; /* small_conversions, or behind lists */
+    struct conversion small_conversions[EXEC_INPUTS];
     int conversion_count;
-    struct {
-        struct td_operand from;
-        struct td_to_attrs attrs;
-        struct storage *storage;
-        struct td_launch launch;
-    } conversions[EXEC_INPUTS];
     bool launches; /* launch is to be run */
     struct td_launch launch;
 };

@@ -158,10 +158,7 @@ struct node *tensor_edge(struct session *session, struct tensor *tensor, bool *f
     struct node *node = window_of(session, tensor, &output, failed);
     if (*failed)
         return NULL;
-    if (tensor->node)
-        node_unref(session, tensor->node);
-    tensor->node = node;
-    tensor->output = output;
+    tensor_tie(session, tensor, node, output);
     tensor->version = tensor->history->version;
     return node;
 }
@@ -194,10 +191,7 @@ int history_write(struct session *session, struct tensor *target, struct node *w
         history->content = content;
     }
     history->version++;
-    if (target->node)
-        node_unref(session, target->node);
-    target->node = written ? node_ref(written) : NULL;
-    target->output = 0;
+    tensor_tie(session, target, written ? node_ref(written) : NULL, 0);
     target->version = history->version;
     return 0;
 }

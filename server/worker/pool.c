@@ -6,6 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Under AddressSanitizer, bytes that nobody has been given are poisoned. */
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(at, bytes) ((void)(at), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(at, bytes) ((void)(at), (void)(bytes))
+#endif
+
 /* Growth by 32 MiB: sixteen huge pages, a few ms of first touch when all are used. */
 #define SEGMENT_BYTES ((size_t)32 << 20)
 #define SEGMENT_ALIGN ((size_t)2 << 20)
@@ -121,6 +134,7 @@ static bool grow(struct pool *pool, size_t bytes)
     }
     segments[pool->segment_count++] = (struct pool_segment){memory, size};
     pool->reserved_bytes += size;
+    ASAN_POISON_MEMORY_REGION(memory, size);
     block->data = memory;
     block->size = size;
     bin_insert(pool, block);
@@ -146,8 +160,10 @@ void pool_deinit(struct pool *pool)
         next = block->next;
         free(block);
     }
-    for (size_t i = 0; i < pool->segment_count; i++)
+    for (size_t i = 0; i < pool->segment_count; i++) {
+        ASAN_UNPOISON_MEMORY_REGION(pool->segments[i].memory, pool->segments[i].bytes);
         pool->device->unreserve(pool->segments[i].memory, pool->segments[i].bytes);
+    }
     free(pool->segments);
     *pool = (struct pool){0};
 }
@@ -246,6 +262,7 @@ struct block *pool_take(struct pool *pool, size_t bytes, uint64_t session, uint6
     } else if (!(block = find(pool, size))) {
         return NULL;
     }
+    ASAN_UNPOISON_MEMORY_REGION(block->data, block->size);
     *was = block->session;
     block->session = session;
     block->request = request;
@@ -259,6 +276,7 @@ struct block *pool_take(struct pool *pool, size_t bytes, uint64_t session, uint6
 
 void pool_give(struct pool *pool, struct block *block)
 {
+    ASAN_POISON_MEMORY_REGION(block->data, block->size);
     pool->used_bytes -= block->size;
     if (block->size <= POOL_SMALL_MAX) {
         block->next = pool->small[block->size / POOL_GRAIN];

@@ -112,9 +112,8 @@ static bool run_slice(struct session *session, uint64_t start, uint64_t *now)
     }
 }
 
-static void on_check(uv_check_t *check)
+void schedule_turn(struct worker *worker)
 {
-    struct worker *worker = check->data;
     uint64_t turn = worker->run_head ? uv_hrtime() : 0, start = turn, now = turn;
     while (worker->run_head && now - turn < TURN_NS) {
         struct session *session = worker->run_head;
@@ -137,6 +136,11 @@ static void on_check(uv_check_t *check)
     }
     if (!worker->run_head && !node_bury(worker, 16 * BURY_NODES))
         uv_idle_stop(&worker->idle);
+}
+
+static void on_check(uv_check_t *check)
+{
+    schedule_turn(check->data);
 }
 
 int schedule_start(struct worker *worker)

@@ -9,6 +9,8 @@
 int schedule_start(struct worker *worker);
 /* There may be something to do for session. */
 void schedule_wake(struct session *session);
+/* One turn of the loop: steps sessions until there is nothing to do or it is time to look at the sockets. */
+void schedule_turn(struct worker *worker);
 void schedule_forget(struct session *session);
 /* session is about to use about ns of the loop's time. */
 void schedule_charge(struct session *session, uint64_t ns);

@@ -42,8 +42,6 @@ struct session *session_open(struct worker *worker, const struct handover *hando
     decoder_init(session);
     if (connection_open(session, descriptor)) {
         log_event(LOG_WARN, session->number, "its socket cannot be used");
-        if (!session->opened)
-            close(descriptor);
         session_close(session);
         return NULL;
     }
@@ -76,7 +74,7 @@ static void release_end(struct session *session, struct iterator *iterator)
         connection_abort(session);
     else
         session->closed = true;
-    free(iterator);
+    (void)iterator; /* part of the session */
 }
 
 void session_close(struct session *session)
@@ -91,13 +89,8 @@ void session_close(struct session *session)
         connection_close(session);
     tensor_unref(session, session->filling);
     session->filling = NULL;
-    struct iterator *release = calloc(1, sizeof *release);
-    if (release) {
-        /* It goes to the bottom: what runs now is dropped first, by decoder_next and its kin seeing closing. */
-        release->next = release_some;
-        release->drop = release_end;
-        session->release = release;
-    }
+    /* It goes to the bottom: what runs now is dropped first, by decoder_next and its kin seeing closing. */
+    session->release = (struct iterator){.next = release_some, .drop = release_end};
     session_settle(session);
     schedule_wake(session);
 }
@@ -137,15 +130,14 @@ static void unwind(struct session *session)
 {
     if (session->parked || session->in_turn)
         return;
-    while (session->top && session->top != session->release) {
+    while (session->top && session->top != &session->release) {
         struct iterator *iterator = session->top;
         session->top = iterator->below;
         iterator->drop(session, iterator);
     }
-    if (!session->top && session->release && !session->releasing) {
+    if (!session->top && !session->releasing) {
         session->releasing = true;
-        session->top = session->release;
-        session->release->below = NULL;
+        session->top = &session->release;
     }
     schedule_wake(session);
 }

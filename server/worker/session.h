@@ -31,7 +31,7 @@ struct session {
     uint64_t started_ns;
     char program[TD_NAME_BYTES];
 
-    /* connection.c */
+    /* connection.c, pipe.c */
     uv_pipe_t pipe;
     uint8_t *input; /* bytes received and not yet taken lie in [input_start, input_end) */
     size_t input_capacity, input_start, input_end;
@@ -75,10 +75,10 @@ struct session {
     /* schedule.c */
     struct iterator *top;
     struct session *run_next;
-    bool runnable;            /* in the run queue */
-    bool parked;              /* its op is on the device's thread */
-    bool in_turn;             /* its iterators are being stepped: none may be dropped from outside */
-    struct iterator *release; /* once closing: releases the tensors */
+    bool runnable;           /* in the run queue */
+    bool parked;             /* its op is on the device's thread */
+    bool in_turn;            /* its iterators are being stepped: none may be dropped from outside */
+    struct iterator release; /* once closing: releases the tensors */
     bool releasing;
     uint64_t estimate_ns; /* work done since the clock was read */
     uint64_t used_ns;     /* loop time since window_ns */

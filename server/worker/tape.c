@@ -12,6 +12,23 @@ struct node *node_ref(struct node *node)
     return node;
 }
 
+static void queue_dead(struct session *session, struct node *node)
+{
+    node->next_dead = session->worker->dead;
+    session->worker->dead = node;
+    session->dead_nodes++;
+    node->session = session;
+}
+
+/* A gradient with a graph of its own waits for node_bury: its node may be a leaf with such a gradient, and so on. */
+static void drop_simple_grad(struct session *session, struct node *leaf)
+{
+    if (!leaf->grad || leaf->grad->node)
+        return;
+    tensor_unref(session, leaf->grad);
+    leaf->grad = NULL;
+}
+
 void node_unref(struct session *session, struct node *node)
 {
     if (--node->refs)
@@ -19,16 +36,52 @@ void node_unref(struct session *session, struct node *node)
     /* A chain of a million nodes must neither recurse nor hold the loop: whoever is last only queues. Its saved values
      * are charged to the session and so are given back at once. */
     node_release(session, node);
-    tensor_unref(session, node->grad);
-    node->grad = NULL;
+    drop_simple_grad(session, node);
     for (int k = 0; k < node->out_count; k++) {
         tensor_unref(session, node->out[k].pending);
         node->out[k].pending = NULL;
     }
-    node->next_dead = session->worker->dead;
-    session->worker->dead = node;
-    session->dead_nodes++;
-    node->session = session;
+    queue_dead(session, node);
+}
+
+void tensor_tie(struct session *session, struct tensor *tensor, struct node *node, uint8_t output)
+{
+    struct node *old = tensor->node;
+    tensor->node = node;
+    tensor->output = output;
+    if (node_is_leaf(node))
+        node->tensors++;
+    if (!old)
+        return;
+    if (node_is_leaf(old) && --old->tensors == 0) {
+        drop_simple_grad(session, old);
+        /* A gradient that was itself recorded may lead back to its leaf: without this nothing would ever end it. */
+        if (old->grad && !old->waits) {
+            old->waits = true;
+            queue_dead(session, old); /* with tensor's reference */
+            return;
+        }
+    }
+    node_unref(session, old);
+}
+
+static void bury(struct session *session, struct node *node)
+{
+    if (node->waits) {
+        struct tensor *grad = node->grad;
+        node->waits = false;
+        if (node->tensors == 0) {
+            node->grad = NULL;
+            tensor_unref(session, grad);
+        }
+        node_unref(session, node);
+        return;
+    }
+    tensor_unref(session, node->grad);
+    for (int k = 0; k < node->in_count; k++)
+        if (node->in[k].node)
+            node_unref(session, node->in[k].node);
+    free(node);
 }
 
 bool node_bury(struct worker *worker, int limit)
@@ -37,10 +90,7 @@ bool node_bury(struct worker *worker, int limit)
         struct node *node = worker->dead;
         struct session *session = node->session;
         worker->dead = node->next_dead;
-        for (int k = 0; k < node->in_count; k++)
-            if (node->in[k].node)
-                node_unref(session, node->in[k].node);
-        free(node);
+        bury(session, node);
         if (--session->dead_nodes == 0 && session->closing)
             session_settle(session); /* it may have waited for just this */
     }

@@ -8,6 +8,11 @@
 
 struct worker;
 
+/* What a RANDOM op drew from: enough to draw the same again. */
+struct draw {
+    uint64_t seed, counter;
+};
+
 struct node_input {
     struct node *node;   /* where this input's gradient goes; NULL: it wants none */
     uint8_t output;      /* as which of its outputs */
@@ -28,12 +33,15 @@ struct node {
     uint64_t number; /* in order of making: every input's is smaller; 0 for a leaf */
     uint64_t request;
     const struct td_op *op; /* NULL: a leaf */
+    struct draw draw;       /* of a RANDOM op */
     bool released;          /* its saved values are gone */
     struct tensor *grad;    /* leaf: the gradient so far, NULL: none */
-    bool queued;            /* during a walk: it is in the heap or among the leaves */
-    bool combined;          /* during a walk: what is pending has been added to grad */
+    uint32_t tensors; /* leaf: those that it is the node of; grad ends with the last, since nobody can ask for it */
+    bool waits;       /* leaf: among the dead, only to have its gradient dropped */
+    bool queued;      /* during a walk: it is in the heap or among the leaves */
+    bool combined;    /* during a walk: what is pending has been added to grad */
     struct node *next_dead;
-    struct session *session; /* once dead: whose it was */
+    struct session *session; /* once dead or waiting: whose it was */
     int out_count;           /* a leaf has one: itself */
     struct node_output *out; /* inside the node's own memory, as attrs */
     int64_t *attrs;          /* of the op; inside the node's own memory */
@@ -44,6 +52,9 @@ struct node {
 struct node *node_ref(struct node *node);
 /* The last reference sends the node to the worker's list of dead ones. */
 void node_unref(struct session *session, struct node *node);
+/* Makes output of node what tensor's gradient goes to: takes over a reference of node, which may be NULL, and lets go
+ * of the node that tensor had. */
+void tensor_tie(struct session *session, struct tensor *tensor, struct node *node, uint8_t output);
 /* Frees up to limit dead nodes; true if more are waiting. */
 bool node_bury(struct worker *worker, int limit);
 

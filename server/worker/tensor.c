@@ -211,7 +211,7 @@ void tensor_free(struct session *session, struct tensor *tensor)
     if (tensor->storage)
         storage_unref(session, tensor->storage);
     if (tensor->node)
-        node_unref(session, tensor->node);
+        tensor_tie(session, tensor, NULL, 0);
     if (tensor->history)
         history_unref(session, tensor->history);
     cause_unref(tensor->failed);

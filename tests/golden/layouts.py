@@ -12,16 +12,17 @@ import torch
 
 warnings.filterwarnings("ignore")
 rng = random.Random(20260131)
-F32, F64, I64, BOOL = torch.float32, torch.float64, torch.int64, torch.bool
-NAMES = {BOOL: "bool", I64: "i64", F32: "f32", F64: "f64"}
+F32, F64, I32, I64, BOOL = torch.float32, torch.float64, torch.int32, torch.int64, torch.bool
+NAMES = {BOOL: "bool", I32: "i32", I64: "i64", F32: "f32", F64: "f64"}
 HEAD = """# What PyTorch gives, by layouts.py beside this file, and what td_infer has to give. One case a line:
 #   op  input ... attribute ...  = result
-# An input or result is dtype(shape)/(stride)+offset; a number is #b, #i or #f; "shares" means that the result is a
-# window on the first input's storage, "new" that it is not, "error" that the call is refused. Attributes stand in the
-# row's order. Strides and offsets are compared exactly, those of dimensions of size 0 and 1 too.
+# An input or result is dtype(shape)/(stride)+offset; a number is #b, #i or #f; {a;b} is a list of inputs, and several
+# results stand the same way. "shares" means that the result is a window on the first input's storage, "new" that it is
+# not, "error" that the call is refused. Attributes stand in the row's order. Strides and offsets are compared exactly, those of dimensions of size 0 and 1 too.
 # Not in this file, because tensord differs there:
 #  - it promotes where PyTorch refuses: matmul, cross_entropy, mse_loss and index_add of two dtypes; f32 - bool;
-#  - matmul, embedding and cross_entropy take fewer ranks than PyTorch's;
+#  - embedding and cross_entropy take fewer ranks than PyTorch's; sign and scatter_add take no bool;
+#  - square of i32 gives i64, as that of bool does;
 #  - PyTorch gives a result in channels-last order strides of its own for dimensions of size 1 in 4-d tensors;
 #  - it refuses every write to a tensor whose elements share memory, PyTorch not fill_ and not all overlaps of add_;
 #  - it refuses more than 2^56 elements at inference, PyTorch when it allocates.
@@ -30,6 +31,7 @@ HEAD = """# What PyTorch gives, by layouts.py beside this file, and what td_infe
 KEPT_OF_AN_OP = 60
 cases = []
 seen = set()
+whole = set()  # cases that are all kept
 
 
 def storage(dtype):
@@ -58,6 +60,8 @@ def number(n):
 def word(v):
     if isinstance(v, torch.Tensor):
         return show(v)
+    if isinstance(v, (list, tuple)) and v and all(isinstance(x, torch.Tensor) for x in v):
+        return "{%s}" % ";".join(map(show, v))
     if isinstance(v, Num):
         return number(v.n)
     if isinstance(v, (list, tuple)):
@@ -83,7 +87,7 @@ class In:
         self.n = n
 
 
-def case(op, run, *args):
+def case(op, run, *args, keep=False):
     text = op + "".join(" " + ("#" + number(a.n) if isinstance(a, In) else word(a)) for a in args)
     if text in seen:
         return
@@ -92,11 +96,14 @@ def case(op, run, *args):
     try:
         y = run(*plain)
         first = plain[0] if isinstance(plain[0], torch.Tensor) else None
-        shares = first is not None and y.storage().data_ptr() == first.storage().data_ptr()
-        text += " = %s %s" % (show(y), "shares" if shares else "new")
+        shares = isinstance(y, torch.Tensor) and first is not None and \
+            y.storage().data_ptr() == first.storage().data_ptr()
+        text += " = %s %s" % (word(y), "shares" if shares else "new")
     except (RuntimeError, IndexError, ValueError, TypeError):
         text += " = error"
     cases.append(text)
+    if keep:
+        whole.add(text)
 
 
 def pool(dtype):
@@ -192,25 +199,62 @@ def views():
         case("to", lambda x, d: x.to(d, copy=True), x, rng.choice([F32, F64, I64, BOOL]))
 
 
+def shaping():
+    """Views that came later."""
+    for x in pool(F32):
+        n = x.dim()
+        for _ in range(3):
+            case("permute", torch.permute, x, rng.sample(range(-n, 0), n) if rng.random() < 0.5 else
+                 rng.sample(range(n), n))
+            d = rand_dims(n)
+            case("unsqueeze", torch.unsqueeze, x, rand_dims(n + 1))
+            case("flatten", torch.flatten, x, rand_dims(n), rand_dims(n))
+            case("narrow", torch.narrow, x, d, rng.randint(-4, 4), rng.randint(-1, 4))
+        case("permute", torch.permute, x, [rand_dims(n) for _ in range(n)])
+        case("squeeze", lambda x, d: torch.squeeze(x), x, None)
+        for d in range(-n - 1, n + 1):
+            case("squeeze", lambda x, d: torch.squeeze(x, d[0]), x, [d])
+        case("flatten", torch.flatten, x, 0, -1)
+        for d in range(n):
+            case("narrow", torch.narrow, x, d, 0, x.shape[d])
+            case("narrow", torch.narrow, x, d, -1, 1)
+            case("narrow", torch.narrow, x, d, x.shape[d], 0)
+
+
 UNARY = {"neg": torch.neg, "exp": torch.exp, "log": torch.log, "tanh": torch.tanh, "relu": torch.relu,
-         "square": torch.square, "sigmoid": torch.sigmoid}
+         "square": torch.square, "sigmoid": torch.sigmoid, "abs": torch.abs, "sqrt": torch.sqrt,
+         "rsqrt": torch.rsqrt, "sin": torch.sin, "cos": torch.cos, "erf": torch.erf, "sign": torch.sign,
+         "reciprocal": torch.reciprocal}
 BINARY = {"add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "rsub": torch.rsub,
-          "eq": torch.eq, "ne": torch.ne, "lt": torch.lt, "le": torch.le, "gt": torch.gt, "ge": torch.ge}
+          "pow": torch.pow, "eq": torch.eq, "ne": torch.ne, "lt": torch.lt, "le": torch.le, "gt": torch.gt, "ge": torch.ge}
 
 
 def elementwise():
     for name, run in UNARY.items():
         for dtype in NAMES:
+            if (name, dtype) in (("sign", BOOL), ("square", I32)):
+                continue
             case(name, run, dense(dtype, 2, 3))
             case(name, run, dense(dtype))
+            case(name, run, dense(dtype, 3, 2, 4).permute(2, 0, 1))
+    for dtype in (F32, F64):
+        case("gelu", lambda x, t: torch.nn.functional.gelu(x), dense(dtype, 3, 2).t(), False)
+        case("gelu", lambda x, t: torch.nn.functional.gelu(x, approximate="tanh"), dense(dtype, 3, 2).t(), True)
+        case("silu", torch.nn.functional.silu, dense(dtype, 3, 2).t())
     for x in pool(F32):
         case("exp", torch.exp, x)
+        case("sqrt", torch.sqrt, x)
+        case("pow", torch.pow, x, In(2))
         case("mul", torch.mul, x, In(2.5))
         case("eq", torch.eq, x, In(1))
         if apart(x):
             case("add_", lambda x, y: x.add_(y), x, In(1.5))
             case("fill_", lambda x, y: x.fill_(y), x, In(1.5))
             case("fill_", lambda x, y: x.fill_(y), x, dense(F32))
+            case("mul_", lambda x, y: x.mul_(y), x, In(1.5))
+            for y in (dense(F32), dense(F64, *x.shape), dense(I32, *x.shape[1:]), dense(F32, 1, *x.shape)):
+                case("copy_", lambda x, y: x.copy_(y), x, y)
+                case("mul_", lambda x, y: x.mul_(y), x, y)
     inputs = list(pool(F32))
     for x, y in itertools.product(inputs, inputs):
         try:
@@ -219,8 +263,8 @@ def elementwise():
         except RuntimeError:
             keep = 0.01
         if rng.random() < keep:
-            name = rng.choice(["add", "rsub", "mul", "lt"])
-            case(name, BINARY[name], x, y)
+            name = rng.choice(["add", "rsub", "mul", "lt", "pow", "maximum", "minimum"])
+            case(name, BINARY.get(name) or getattr(torch, name), x, y)
         if rng.random() < keep / 4:
             loss = lambda a, b, r: torch.nn.functional.mse_loss(a, b, reduction=["none", "mean", "sum"][r])
             case("mse_loss", loss, x, y, rng.choice([0, 0, 0, 1, 2]))
@@ -247,8 +291,13 @@ def promotion():
                 continue
             if name == "rsub" and a.dtype == BOOL:
                 continue
-            case(name, run, a, b)
+            case(name, run, a, b, keep=name == "add")
         case("add_", lambda x, y: x.add_(y), a, b)
+        case("mul_", lambda x, y: x.mul_(y), a, b)
+        if not isinstance(b, In):
+            case("maximum", torch.maximum, a, b)
+            case("minimum", torch.minimum, a, b)
+            case("copy_", lambda x, y: x.copy_(y), a, b)
         if isinstance(b, In) or b.dim() == 0:
             case("fill_", lambda x, y: x.fill_(y), a, b)
         case("where", torch.where, dense(BOOL, 2), a, b)
@@ -265,13 +314,38 @@ def reductions():
             else:
                 case(name, lambda x, d, k: run(x, whole, keepdim=k), x, None, rng.random() < 0.5)
         case("log_softmax", torch.log_softmax, x, rand_dims(x.dim()))
+        case("softmax", torch.softmax, x, rand_dims(x.dim()))
+        k, d = rng.random() < 0.5, rand_dims(x.dim())
+        case("min", lambda x, d, k: torch.amin(x, d, keepdim=k), x, [d], k)
+        for name in ("argmax", "argmin"):
+            if x.numel():
+                case(name, lambda x, d, k: getattr(torch, name)(x, keepdim=k), x, -2**63, False)
+            case(name, lambda x, d, k: getattr(torch, name)(x, d, keepdim=k), x, d, k)
+        for name in ("max", "min"):
+            case(name + "_dim", lambda x, d, k: getattr(torch, name)(x, d, keepdim=k), x, d, k)
     for dtype in NAMES:
         for name, run in (("sum", torch.sum), ("mean", torch.mean), ("max", torch.amax)):
             case(name, lambda x, d, k: run(x, d, keepdim=k), dense(dtype, 2, 3), [1], False)
             case(name, lambda x, d, k: run(x, d, keepdim=k), dense(dtype, 2, 3), [1, -1], False)
         case("log_softmax", torch.log_softmax, dense(dtype, 2, 3), 1)
+        case("softmax", torch.softmax, dense(dtype, 2, 3), 1)
+        case("min", lambda x, d, k: torch.amin(x, d, keepdim=k), dense(dtype, 2, 3), [1], False)
+        if dtype != BOOL:
+            case("argmax", lambda x, d, k: torch.argmax(x, d, keepdim=k), dense(dtype, 2, 3), 1, True)
+        case("max_dim", lambda x, d, k: torch.max(x, d, keepdim=k), dense(dtype, 2, 3), 1, False)
+        case("min_dim", lambda x, d, k: torch.min(x, d, keepdim=k), dense(dtype, 2, 3), 0, True)
         if dtype != BOOL:
             case("matmul", torch.matmul, dense(dtype, 2, 3), dense(dtype, 3, 4))
+
+
+def products():
+    """Vectors, matrices and batches of them."""
+    for shape in [(), (3,), (4,), (0,), (2, 3), (3, 4), (3, 0), (5, 2, 3), (1, 3, 2), (5, 3, 4), (2, 1, 2, 3),
+                  (2, 5, 3, 2), (0, 2, 3), (3, 1, 1, 3, 3)]:
+        yield dense(F32, *shape)
+    yield dense(F32, 4, 3).t()
+    yield dense(F32, 5, 3, 2).transpose(1, 2)
+    yield dense(F32, 1, 3, 4).expand(5, 3, 4)
 
 
 def products_and_indexing():
@@ -279,6 +353,8 @@ def products_and_indexing():
     for a, b in itertools.product(two, two):
         if rng.random() < (0.3 if a.shape[1] == b.shape[0] else 0.02):
             case("matmul", torch.mm, a, b)
+    for a, b in itertools.product(products(), products()):
+        case("matmul", torch.matmul, a, b)
     def loss(x, t, r):
         return torch.nn.functional.cross_entropy(x, t, reduction=["none", "mean", "sum"][r])
     for x, t in [(dense(F32, 3, 4), dense(I64, 3)), (dense(F64, 4, 3).t(), dense(I64, 3)),
@@ -302,12 +378,63 @@ def products_and_indexing():
                 shape = list(x.shape)
                 shape[d] = index.numel()
                 case("index_add", lambda x, d, i, s: torch.index_add(x, d, i, s), x, d, index, dense(F32, *shape))
-    for dtype in (BOOL, I64, F64):
+            gathering(x, d)
+    for dtype in (BOOL, I32, I64, F64):
+        case("gather", torch.gather, dense(dtype, 2, 3), 1, dense(I64, 2, 2))
+        if dtype != BOOL:
+            case("scatter_add", torch.scatter_add, dense(dtype, 2, 3), 1, dense(I64, 2, 2), dense(dtype, 2, 3))
         case("index_select", torch.index_select, dense(dtype, 2, 3), 1, dense(I64, 2))
         case("embedding", lambda w, i: torch.nn.functional.embedding(i, w), dense(dtype, 2, 3), dense(I64, 2))
 
 
+def gathering(x, d):
+    """Indices that fit x, and some that do not."""
+    inside = x.dim() and -x.dim() <= d < x.dim()
+    if inside and x.shape[d] == 0:
+        return
+    for _ in range(3):
+        shape = [rng.randint(0, n) if rng.random() < 0.5 else n for n in x.shape]
+        if inside:
+            shape[d] = rng.randint(0, 5)
+        if rng.random() < 0.2:
+            shape = shape + [1] if rng.random() < 0.5 else [n + 1 for n in shape]
+        if len(shape) != x.dim() and 0 in shape:
+            continue  # PyTorch checks the ranks of gather's empty index, and not of scatter's
+        index = dense(I64, *shape)
+        case("gather", torch.gather, x, d, index)
+        source = dense(F32, *[n + rng.randint(-1 if rng.random() < 0.2 and n > 1 else 0, 2) for n in shape])
+        if 0 not in shape:
+            case("scatter_add", torch.scatter_add, x, d, index, source)
+    if x.numel():
+        case("gather", torch.gather, x, d, dense(I32, *x.shape))
+
+
+def joins():
+    some = [dense(F32), dense(F32, 0), dense(F32, 3), dense(F32, 2, 3), dense(F32, 3, 2).t(), dense(F32, 1, 3),
+            dense(F32, 0, 3), dense(F32, 2, 0), dense(I64, 2, 3), dense(I32, 2, 3), dense(BOOL, 2, 3),
+            dense(F64, 2, 3), dense(F64), dense(F32, 1, 2, 3), dense(F32, 4, 2, 3), dense(F32, 2, 1, 3)[:, :, ::2],
+            dense(I64, 3), dense(I32, 0)]
+    for name, run in (("cat", torch.cat), ("stack", torch.stack)):
+        for count in (1, 2, 2, 2, 2, 3, 4):
+            for _ in range(60):
+                base = rng.choice(some)
+                fits = [x for x in some if x.dim() == base.dim()]
+                x = [rng.choice(fits if rng.random() < 0.9 else some) for _ in range(count)]
+                if name == "stack" and rng.random() < 0.8:
+                    x = [y for y in some if y.shape == base.shape][:count]
+                case(name, run, x, rand_dims(base.dim() + (name == "stack")))
+                case(name, run, x, 0)
+        for a, b in itertools.product(NAMES, NAMES):
+            case(name, run, [dense(a, 2), dense(b, 2)], 0)
+
+
 def creation():
+    for n, m in [(0, -1), (3, -1), (3, 2), (2, 5), (3, 0), (-1, -1), (2, -3), (0, 4)]:
+        case("eye", lambda n, m, d: torch.eye(n) if m == -1 else torch.eye(n, m), n, m, 0)
+        case("eye", lambda n, m, d: torch.eye(n, n if m == -1 else m, dtype=d), n, m, rng.choice([F64, I64, BOOL]))
+    for steps in (0, 1, 2, 5, -1):
+        case("linspace", lambda a, b, n, d: torch.linspace(a, b, n), Num(0), Num(2.5), steps, 0)
+        case("linspace", lambda a, b, n, d: torch.linspace(a, b, n, dtype=d), Num(-1), Num(1), steps, F64)
     for shape in ([], [0], [3], [2, 0, 3], [1, 2, 1], [2, 3, 4, 5], [-1], [2, -3]):
         for dtype in (F32, F64, I64, BOOL):
             case("zeros", lambda s, d: torch.zeros(s, dtype=d), shape, dtype)
@@ -334,13 +461,15 @@ def creation():
 
 creation()
 views()
+shaping()
 elementwise()
 promotion()
 reductions()
 products_and_indexing()
+joins()
 print(HEAD, end="")
 for op in sorted({text.split()[0] for text in cases}):
     mine = [text for text in cases if text.split()[0] == op]
     # All of them were compared once; a part is kept. To compare all again, raise the number.
     kept = set(rng.sample(mine, min(KEPT_OF_AN_OP, len(mine))))
-    print("\n".join(text for text in mine if text in kept))
+    print("\n".join(text for text in mine if text in kept or text in whole))

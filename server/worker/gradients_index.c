@@ -1,0 +1,88 @@
+/* Gradient rules of indexing and joining. g is the gradient of the output, y the output, x (or a, b) an input; the
+ * formulas stand over each rule. Where a rule selects, it uses where and never a product with a mask, so that
+ * infinities and NaN on the other side stay out. SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "server/worker/rule_ops.h"
+
+static ref index_add(struct rule *r, const struct td_meta *like, int64_t dim, ref index, ref source)
+{
+    return step(r, TD_OP_index_add, &(struct td_index_add_attrs){.dim = dim}, 3,
+                (ref[]){zeros(r, like), index, source});
+}
+
+/* zeros with the rows of g added at the index */
+RULE(embedding)
+{
+    const struct td_meta *weight = shape_of(r, 0);
+    ref index = in(r, 1);
+    int64_t count = td_meta_numel(&r->values[index].meta);
+    ref rows = reshape(r, g, 2, (int64_t[]){count, weight->shape[1]});
+    give(r, 0, index_add(r, weight, 0, reshape(r, index, 1, &count), rows));
+}
+
+RULE(index_select)
+{
+    const struct td_index_select_attrs *a = attrs_of(r);
+    give(r, 0, index_add(r, shape_of(r, 0), a->dim, in(r, 1), g));
+}
+
+/* g, and its slices at the index */
+RULE(index_add)
+{
+    const struct td_index_add_attrs *a = attrs_of(r);
+    give(r, 0, g);
+    if (needs(r, 2))
+        give(r, 2,
+             step(r, TD_OP_index_select, &(struct td_index_select_attrs){.dim = a->dim}, 2, (ref[]){g, in(r, 1)}));
+}
+
+RULE(gather)
+{
+    const struct td_gather_attrs *a = attrs_of(r);
+    give(r, 0, scatter_add(r, shape_of(r, 0), a->dim, in(r, 1), g));
+}
+
+/* g, and its elements at the index */
+RULE(scatter_add)
+{
+    const struct td_scatter_add_attrs *a = attrs_of(r);
+    give(r, 0, g);
+    if (!needs(r, 2))
+        return;
+    ref value = step(r, TD_OP_gather, &(struct td_gather_attrs){.dim = a->dim}, 2, (ref[]){g, in(r, 1)});
+    const struct td_meta *source = shape_of(r, 2);
+    if (td_meta_same_shape(source, &r->values[value].meta)) {
+        give(r, 2, value);
+        return;
+    }
+    /* A source may be larger than the index: what was not added gets nothing. */
+    struct td_meta seen = r->values[value].meta, whole = *source;
+    td_contiguous_strides(whole.rank, whole.shape, whole.stride);
+    memcpy(seen.stride, whole.stride, sizeof seen.stride);
+    seen.offset = 0;
+    give(r, 2, window(r, TD_OP_strided_write, &seen, 2, (ref[]){zeros(r, &whole), value}));
+}
+
+/* the slices of g, one for each tensor */
+RULE(cat)
+{
+    const struct td_cat_attrs *a = attrs_of(r);
+    int64_t start = 0;
+    for (int k = 0; k < r->node->in_count; k++) {
+        const struct td_meta *part = shape_of(r, k);
+        bool nothing = part->rank == 1 && part->shape[0] == 0;
+        int64_t size = nothing ? 0 : part->shape[td_wrap_dim(a->dim, part->rank)];
+        if (needs(r, k))
+            give(r, k, nothing ? zeros(r, part) : slice(r, g, a->dim, start, start + size));
+        start += size;
+    }
+}
+
+RULE(stack)
+{
+    const struct td_stack_attrs *a = attrs_of(r);
+    for (int k = 0; k < r->node->in_count; k++)
+        if (needs(r, k))
+            give(r, k, step(r, TD_OP_select, &(struct td_select_attrs){.dim = a->dim, .index = k}, 1, &g));
+}

@@ -1,0 +1,151 @@
+/* Gradient rules of reductions, products, softmax and losses. g is the gradient of the output, y the output, x (or a,
+ * b) an input; the formulas stand over each rule. Where a rule selects, it uses where and never a product with a mask,
+ * so that infinities and NaN on the other side stay out. SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "server/worker/rule_ops.h"
+
+/* x's shape with 1 for each dimension that was reduced */
+static struct td_meta kept_dims(const struct rule *r, const struct td_dims *dims)
+{
+    struct td_meta kept = *shape_of(r, 0);
+    uint32_t mask = td_reduced_dims(dims, kept.rank);
+    for (int d = 0; d < kept.rank; d++)
+        if (mask >> d & 1)
+            kept.shape[d] = 1;
+    return kept;
+}
+
+/* g with the reduced dimensions put back as 1 */
+static ref put_dims(struct rule *r, ref x, const struct td_dims *dims)
+{
+    struct td_meta kept = kept_dims(r, dims);
+    return reshape(r, x, kept.rank, kept.shape);
+}
+
+RULE(sum)
+{
+    const struct td_sum_attrs *a = attrs_of(r);
+    give(r, 0, expand(r, put_dims(r, g, &a->dims), shape_of(r, 0)));
+}
+
+/* g / n, n elements to each mean */
+RULE(mean)
+{
+    const struct td_mean_attrs *a = attrs_of(r);
+    struct td_meta kept = kept_dims(r, &a->dims);
+    int64_t results = td_meta_numel(&kept), count = td_meta_numel(shape_of(r, 0));
+    ref part = mul(r, g, real(r, results ? (double)results / (double)(count ? count : 1) : 0));
+    give(r, 0, expand(r, put_dims(r, part, &a->dims), shape_of(r, 0)));
+}
+
+/* g shared evenly by all that are the greatest; if the greatest is nan, by all nan */
+RULE(max)
+{
+    const struct td_max_attrs *a = attrs_of(r);
+    ref x = in(r, 0), y = put_dims(r, out(r), &a->dims);
+    ref nan = binary(r, TD_OP_ne, x, x);
+    ref greatest = where(r, nan, nan, binary(r, TD_OP_eq, x, y));
+    struct td_dims all = a->dims;
+    if (all.count <= 0) {
+        all.count = shape_of(r, 0)->rank;
+        for (int d = 0; d < all.count; d++)
+            all.v[d] = d;
+    }
+    ref share = divide(r, put_dims(r, g, &a->dims), sum(r, greatest, &all));
+    give(r, 0, where(r, greatest, share, real(r, 0)));
+}
+
+/* g b^T, a^T g over the last two dimensions; a vector is a matrix of one row or column meanwhile */
+RULE(matmul)
+{
+    const struct td_meta *a_shape = shape_of(r, 0), *b_shape = shape_of(r, 1);
+    bool a_vector = a_shape->rank == 1, b_vector = b_shape->rank == 1;
+    struct td_meta full = r->node->out[0].meta; /* with both dimensions of the product in it */
+    if (a_vector) {
+        int at = full.rank - !b_vector;
+        memmove(full.shape + at + 1, full.shape + at, (size_t)(full.rank - at) * sizeof *full.shape);
+        full.shape[at] = 1;
+        full.rank++;
+    }
+    if (b_vector)
+        full.shape[full.rank++] = 1;
+    if (a_vector || b_vector)
+        g = reshape(r, g, full.rank, full.shape);
+    if (needs(r, 0)) {
+        ref b = in(r, 1);
+        if (b_vector)
+            b = reshape(r, b, 2, (int64_t[]){b_shape->shape[0], 1});
+        give(r, 0, binary(r, TD_OP_matmul, g, transpose(r, b, -2, -1)));
+    }
+    if (needs(r, 1)) {
+        ref a = in(r, 0);
+        if (a_vector)
+            a = reshape(r, a, 2, (int64_t[]){1, a_shape->shape[0]});
+        ref value = binary(r, TD_OP_matmul, transpose(r, a, -2, -1), g);
+        full = r->values[value].meta;
+        give(r, 1, b_vector ? reshape(r, value, full.rank - 1, full.shape) : value);
+    }
+}
+
+/* g - exp(y) * sum(g, dim) */
+RULE(log_softmax)
+{
+    const struct td_log_softmax_attrs *a = attrs_of(r);
+    give(r, 0, sub(r, g, mul(r, unary(r, TD_OP_exp, out(r)), sum_one(r, g, a->dim))));
+}
+
+/* What a loss of count elements hands down: g for a sum, g / count for a mean, g with trailing dimensions for none. */
+static ref loss_share(struct rule *r, ref g, int64_t reduction, int64_t count)
+{
+    return reduction == TD_MEAN ? mul(r, g, real(r, 1.0 / (double)(count ? count : 1))) : g;
+}
+
+/* (softmax(x) - onehot(target)) * g */
+RULE(cross_entropy)
+{
+    const struct td_cross_entropy_attrs *a = attrs_of(r);
+    const struct td_meta *logits = shape_of(r, 0);
+    int64_t n = logits->shape[0], classes = logits->shape[1], column[2] = {n, 1};
+    ref x = in(r, 0), target = reshape(r, in(r, 1), 2, column);
+    ref p = unary(r, TD_OP_exp, step(r, TD_OP_log_softmax, &(struct td_log_softmax_attrs){.dim = 1}, 1, &x));
+    struct td_arange_attrs count = {.start.category = TD_INTEGER,
+                                    .end = {.category = TD_INTEGER, .i = classes},
+                                    .step = {.category = TD_INTEGER, .i = 1}};
+    ref hot = binary(r, TD_OP_eq, target, step(r, TD_OP_arange, &count, 0, NULL));
+    ref share = loss_share(r, g, a->reduction, n);
+    if (a->reduction == TD_NONE)
+        share = reshape(r, share, 2, column);
+    give(r, 0, mul(r, where(r, hot, sub(r, p, real(r, 1)), p), share));
+}
+
+/* 2 * (x - target) * g and its opposite */
+RULE(mse_loss)
+{
+    const struct td_mse_loss_attrs *a = attrs_of(r);
+    ref difference = sub(r, in(r, 0), in(r, 1));
+    int64_t count = td_meta_numel(&r->values[difference].meta);
+    ref share = mul(r, loss_share(r, g, a->reduction, count), real(r, 2));
+    ref value = mul(r, difference, share);
+    give(r, 0, value);
+    if (needs(r, 1))
+        give(r, 1, neg(r, value));
+}
+
+/* zeros with g at the elements that were chosen */
+RULE(max_dim)
+{
+    const struct td_max_dim_attrs *a = attrs_of(r);
+    const struct td_meta *x = shape_of(r, 0);
+    struct td_dims dim = {.count = 1, .v = {a->dim}};
+    ref index = put_dims(r, output(r, 1), &dim);
+    give(r, 0, scatter_add(r, x, a->dim, index, put_dims(r, g, &dim)));
+}
+
+/* y * (g - sum(g * y, dim)) */
+RULE(softmax)
+{
+    const struct td_softmax_attrs *a = attrs_of(r);
+    ref y = out(r);
+    give(r, 0, mul(r, y, sub(r, g, sum_one(r, mul(r, g, y), a->dim))));
+}

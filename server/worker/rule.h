@@ -1,0 +1,65 @@
+/* Gradient rules, written in ops of the table. A rule runs when its node is reached; what it calls is only noted down,
+ * with shapes inferred, and carried out afterwards one op at a time, so that a rule of ten ops stops nobody else and
+ * can itself be recorded for a higher order. SPDX-License-Identifier: Apache-2.0 */
+#ifndef TD_SERVER_WORKER_RULE_H
+#define TD_SERVER_WORKER_RULE_H
+
+#include "server/worker/tape.h"
+
+/* Inputs of one op that a rule emits. */
+#define RULE_INPUTS 4
+
+/* A value of a rule: a tensor, or a number, or what a step will give. */
+typedef int ref;
+
+struct rule_value {
+    struct td_meta meta;
+    struct tensor *tensor; /* NULL until its step has run */
+    bool is_number;
+    struct td_number number;
+    int last_step; /* that reads it; -1: none */
+};
+
+struct rule_step {
+    const struct td_op *op;
+    int64_t attrs[TD_ATTR_SLOTS];
+    int in_count;
+    ref in[RULE_INPUTS];
+    ref out;                 /* of its first result; further ones follow */
+    const struct draw *draw; /* RANDOM: draws as the node's op did */
+};
+
+struct rule {
+    struct session *session;
+    struct node *node;
+    bool create;               /* what is made is recorded in its turn */
+    struct td_failure failure; /* the first that went wrong while noting down */
+    int value_count, value_capacity, step_count, step_capacity, gradient_capacity;
+    struct rule_value *values;
+    struct rule_step *steps;
+    ref *gradients; /* of each input of node, -1: none */
+};
+
+/* A gradient rule; g is the gradient of the node's first output. */
+typedef void grad_rule(struct rule *rule, ref g);
+
+/* What rules are made of; rule_ops.h gives these and the ops their short names. A failure is carried along in rule, so
+ * that no call needs checking; the value is then any. */
+ref rule_number(struct rule *rule, struct td_number number);
+/* One more op: its first result. */
+ref rule_step(struct rule *rule, enum td_op_id id, const void *attrs, int in_count, const ref *in);
+/* Input k, or output k, as the tape kept it. */
+ref rule_in(struct rule *rule, int k);
+ref rule_output(struct rule *rule, int k);
+/* value is the gradient of input k, once broadcasting and conversions are undone. */
+void rule_give(struct rule *rule, int k, ref value);
+
+/* Notes down the rule of node for what is pending at its outputs, which it takes over. Returns the code of
+ * rule->failure. */
+int rule_write(struct rule *rule, struct session *session, struct node *node, bool create);
+/* Lets go of all values that are left; the rule can be written again. */
+void rule_clear(struct rule *rule);
+/* Gives back the rule's own memory, cleared before. */
+void rule_deinit(struct rule *rule);
+
+#endif

@@ -1,0 +1,147 @@
+/* The meaning of indexing, joining and windows. SPDX-License-Identifier: Apache-2.0 */
+#include "tests/oracle_tools.h"
+
+/* ---- indexing ---- */
+
+void oracle_embedding(struct oracle_call *c)
+{
+    const struct oracle_tensor *weight = &c->in[0], *index = &c->in[1];
+    int64_t width = weight->shape[1];
+    if (refuse_index(c, index, weight->shape[0]))
+        return;
+    for (int64_t i = 0; i < c->out->count; i++)
+        copy_element(c->out, i, weight, index->integer[i / width] * width + i % width);
+}
+
+void oracle_index_select(struct oracle_call *c)
+{
+    const struct oracle_tensor *x = &c->in[0], *index = &c->in[1];
+    int64_t dim = ((const struct td_index_select_attrs *)c->attrs)->dim;
+    int d = dimension(x, dim);
+    if (refuse_index(c, index, x->rank ? x->shape[d] : 1))
+        return;
+    for (int64_t i = 0; i < c->out->count; i++) {
+        int64_t inner = x->rank ? behind(x, d) : 1, row = i / inner, size = x->rank ? x->shape[d] : 1;
+        int64_t at = row / index->count * size + index->integer[row % index->count];
+        copy_element(c->out, i, x, x->rank ? at * inner + i % inner : 0);
+    }
+}
+
+static void add_element(struct oracle_tensor *out, int64_t i, const struct oracle_tensor *from, int64_t k)
+{
+    if (floating(out)) {
+        /* Additions in a given order: each rounds what has come together so far. */
+        out->real[i] += from->real[k];
+        out->scale[i] += fabsl(from->real[k]) + fabsl(out->real[i]);
+    } else {
+        out->integer[i] = WRAP(out->integer[i], +, from->integer[k]);
+    }
+}
+
+void oracle_index_add(struct oracle_call *c)
+{
+    const struct oracle_tensor *x = &c->in[0], *index = &c->in[1], *source = &c->in[2];
+    int64_t dim = ((const struct td_index_add_attrs *)c->attrs)->dim;
+    int d = dimension(x, dim);
+    if (refuse_index(c, index, x->rank ? x->shape[d] : 1))
+        return;
+    copy_all(c->out, x);
+    for (int64_t i = 0; i < (x->rank ? source->count : index->count); i++) {
+        int64_t inner = x->rank ? behind(x, d) : 1, row = i / inner;
+        int64_t at = x->rank ? row / index->count * x->shape[d] + index->integer[row % index->count] : 0;
+        add_element(c->out, x->rank ? at * inner + i % inner : 0, source, x->rank ? i : 0);
+    }
+}
+
+/* Where element i of index lies in t, which is no smaller, with the coordinate of dimension d exchanged for place. */
+static int64_t placed(const struct oracle_tensor *t, const struct oracle_tensor *index, int64_t i, int d, int64_t place)
+{
+    int64_t at = 0;
+    for (int k = 0; k < t->rank; k++)
+        at = at * t->shape[k] + (k == d && place >= 0 ? place : index->rank ? coordinate(index, i, k) : 0);
+    return at;
+}
+
+void oracle_gather(struct oracle_call *c)
+{
+    const struct oracle_tensor *x = &c->in[0], *index = &c->in[1];
+    int d = dimension(x, ((const struct td_gather_attrs *)c->attrs)->dim);
+    if (refuse_index(c, index, x->rank ? x->shape[d] : 1))
+        return;
+    for (int64_t i = 0; i < index->count; i++)
+        copy_element(c->out, i, x, placed(x, index, i, d, index->integer[i]));
+}
+
+void oracle_scatter_add(struct oracle_call *c)
+{
+    const struct oracle_tensor *x = &c->in[0], *index = &c->in[1], *source = &c->in[2];
+    int d = dimension(x, ((const struct td_scatter_add_attrs *)c->attrs)->dim);
+    if (refuse_index(c, index, x->rank ? x->shape[d] : 1))
+        return;
+    copy_all(c->out, x);
+    for (int64_t i = 0; i < index->count; i++)
+        add_element(c->out, placed(x, index, i, d, index->integer[i]), source, placed(source, index, i, d, -1));
+}
+
+/* ---- joining ---- */
+
+void oracle_cat(struct oracle_call *c)
+{
+    int d = dimension(c->out, ((const struct td_cat_attrs *)c->attrs)->dim);
+    for (int64_t i = 0; i < c->out->count; i++) {
+        int64_t place = coordinate(c->out, i, d);
+        const struct oracle_tensor *from = c->in;
+        for (; from->rank != c->out->rank || place >= from->shape[d]; from++)
+            place -= from->rank == c->out->rank ? from->shape[d] : 0;
+        copy_element(c->out, i, from, placed(from, c->out, i, d, place));
+    }
+}
+
+void oracle_stack(struct oracle_call *c)
+{
+    int d = dimension(c->out, ((const struct td_stack_attrs *)c->attrs)->dim);
+    int64_t inner = behind(c->out, d);
+    for (int64_t i = 0; i < c->out->count; i++) {
+        int64_t row = i / inner / c->in_count;
+        copy_element(c->out, i, &c->in[coordinate(c->out, i, d)], row * inner + i % inner);
+    }
+}
+
+/* ---- windows ---- */
+
+/* Where element i of the window lies in the content. */
+static int64_t window_at(const struct td_dims *shape, const struct td_dims *stride, int64_t offset, int64_t i)
+{
+    for (int64_t d = shape->count - 1; d >= 0; i /= shape->v[d--])
+        offset += i % shape->v[d] * stride->v[d];
+    return offset;
+}
+
+void oracle_strided_read(struct oracle_call *c)
+{
+    const struct td_strided_read_attrs *a = c->attrs;
+    for (int64_t i = 0; i < c->out->count; i++)
+        copy_element(c->out, i, &c->in[0], window_at(&a->shape, &a->stride, a->offset, i));
+}
+
+static void to_window(struct oracle_call *c,
+                      void (*act)(struct oracle_tensor *, int64_t, const struct oracle_tensor *, int64_t))
+{
+    const struct td_strided_write_attrs *a = c->attrs;
+    struct oracle_tensor window = {.rank = (int)a->shape.count, .count = 1};
+    for (int d = 0; d < window.rank; d++)
+        window.count *= window.shape[d] = a->shape.v[d];
+    copy_all(c->out, &c->in[0]);
+    for (int64_t i = 0; i < window.count; i++)
+        act(c->out, window_at(&a->shape, &a->stride, a->offset, i), &c->in[1], seen_by(&c->in[1], &window, i));
+}
+
+void oracle_strided_write(struct oracle_call *c)
+{
+    to_window(c, copy_element);
+}
+
+void oracle_strided_add(struct oracle_call *c)
+{
+    to_window(c, add_element);
+}

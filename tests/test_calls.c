@@ -1,0 +1,260 @@
+/* How calls are written, against a real daemon: what is nested, lists, several results, parts, keywords by name.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tests/support.h"
+
+#include "client/tensord.h"
+
+static struct test_daemon daemon_;
+static td_session *s;
+
+static int start(void **state)
+{
+    (void)state;
+    return daemon_start(&daemon_, NULL);
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    return daemon_stop(&daemon_);
+}
+
+static int open_session(void **state)
+{
+    (void)state;
+    s = td_open(daemon_.address);
+    return td_error(s)->code;
+}
+
+static int close_session(void **state)
+{
+    (void)state;
+    return td_close(s);
+}
+
+/* The error that stands has this code; it is cleared. Its message, if some are given, has these words, and its call
+ * stands in this line, if it is not 0. */
+static void expect_error(int code, const char *words, int line)
+{
+    char where[64];
+    const td_error_info *e = td_error(s);
+    assert_string_equal(td_code_name(e->code), td_code_name(code));
+    if (words && !strstr(e->message, words))
+        fail_msg("\"%s\" does not say \"%s\"", e->message, words);
+    snprintf(where, sizeof where, "test_calls.c:%d", line);
+    if (line && strcmp(e->where, where))
+        fail_msg("at \"%s\" where \"%s\" is due", e->where, where);
+    td_clear_error(s);
+}
+
+static void nested_calls_leave_nothing(void **state)
+{
+    (void)state;
+    td_tensor x = td_ones(s, TD_SHAPE(2, 3)), w = td_ones(s, TD_SHAPE(3, 2));
+    assert_int_equal(td_tensor_count(s), 2);
+    td_tensor y = td_tanh(td_add(td_matmul(x, w), td_mul(td_sum(x), 0.5)));
+    assert_int_equal(td_tensor_count(s), 3);
+    assert_true(td_item(td_sum(td_relu(y))) > 0);
+    assert_int_equal(td_rank(td_reshape(y, TD_SHAPE(-1))), 1);
+    assert_false(td_same_storage(td_clone(y), td_clone(y)));
+    assert_true(td_ok(td_view(y, TD_SHAPE(4))));
+    free(td_text(td_neg(y)));
+    assert_int_equal(td_tensor_count(s), 3);
+    td_tensor z = td_add(td_take(y), td_take(y)); /* used up once */
+    assert_int_equal(td_tensor_count(s), 3);
+    assert_false(td_ok(y));
+    td_relu(y);
+    expect_error(TD_E_HANDLE, "relu: input 0 is used after it was released", 0);
+    td_tensor chosen = td_neg(td_ok(z) ? z : x); /* neither is used up */
+    assert_true(td_ok(x) && td_ok(z) && td_ok(chosen));
+    td_tensor filled = td_fill_(td_zeros(s, TD_SHAPE(2)), 3); /* the target goes on */
+    assert_true(td_item(td_sum(filled)) == 6);
+    td_release(filled);
+    td_release(filled);
+    expect_error(TD_E_HANDLE, "release", 0);
+}
+
+static void lists_use_up_what_is_written_inside(void **state)
+{
+    (void)state;
+    td_tensor x = td_ones(s, TD_SHAPE(2)), y = td_zeros(s, TD_SHAPE(2)), array[] = {x, y, td_mul(x, 3)};
+    td_tensor all = td_cat(TD_LIST(x, td_mul(x, 10), td_fill_(td_clone(y), 5), td_ok(x) ? x : y, td_take(array[2])));
+    assert_int_equal(td_tensor_count(s), 3);
+    assert_true(td_item(td_sum(all)) == 1 * 2 + 10 * 2 + 5 * 2 + 1 * 2 + 3 * 2);
+    assert_true(td_ok(x) && td_ok(y) && !td_ok(array[2]));
+    array[2] = td_mul(x, 3);
+    td_tensor rows = td_stack(TD_LIST_OF(3, array), .dim = -1); /* an array keeps what it has */
+    assert_int_equal(td_size(rows, 1), 3);
+    assert_int_equal(td_tensor_count(s), 5);
+    td_tensor nested = td_neg(td_cat(TD_LIST(td_stack(TD_LIST(td_neg(x), y)), rows), .dim = 1));
+    assert_int_equal(td_tensor_count(s), 6);
+    assert_int_equal(td_size(nested, 1), 5);
+    td_cat(TD_LIST(td_neg(x), td_reshape(td_neg(y), TD_SHAPE(1, 2)))); /* refused, and used up all the same */
+    expect_error(TD_E_SHAPE, "cat", __LINE__ - 1);
+    assert_int_equal(td_tensor_count(s), 7); /* the failed result */
+    td_tensor (*join)(td_list, const struct td_cat_keywords *) = td_cat;
+    assert_int_equal(td_numel(join(TD_LIST(x, y), NULL)), 4);
+    assert_int_equal(td_sync(s), 0);
+}
+
+#define FOUR(x) td_neg(x), td_neg(x), td_neg(x), td_neg(x)
+
+static void long_lists(void **state)
+{
+    (void)state;
+    static td_tensor many[1025];
+    td_tensor x = td_full(s, TD_SHAPE(1), 2.0);
+    for (int k = 0; k < 1025; k++)
+        many[k] = x;
+    assert_true(td_item(td_sum(td_cat(TD_LIST_OF(1024, many)))) == 2048);
+    td_cat(TD_LIST_OF(1025, many));
+    expect_error(TD_E_LIMIT, "more than 1024 tensors", 0);
+    int64_t held = td_tensor_count(s);
+    /* Beyond what one request can say is used up. */
+    td_tensor all = td_cat(TD_LIST(td_neg(x), td_neg(x), td_neg(x), td_neg(x), td_neg(x), td_neg(x), td_neg(x),
+                                   td_neg(x), td_neg(x), td_neg(x), td_neg(x), td_neg(x), td_neg(x), td_neg(x),
+                                   td_neg(x), td_neg(x), td_neg(x), td_neg(x), td_neg(x), td_neg(x), td_neg(x),
+                                   td_neg(x), td_neg(x), td_neg(x), td_neg(x), td_neg(x), td_neg(x), td_neg(x),
+                                   td_neg(x), td_neg(x), td_neg(x), td_neg(x), td_neg(x), td_neg(x), td_neg(x)));
+    assert_true(td_item(td_sum(all)) == -70);
+    assert_int_equal(td_tensor_count(s), held + 1);
+    assert_int_equal(td_numel(td_cat(TD_LIST(FOUR(x)))), 4); /* behind a macro of one's own: nothing can be told */
+    assert_int_equal(td_tensor_count(s), held + 5);
+    assert_int_equal(td_sync(s), 0);
+}
+
+static void ops_with_several_results(void **state)
+{
+    (void)state;
+    td_tensor x = td_from(s, (const float[]){3, 1, 2, 9, 7, 8}, TD_F32, TD_SHAPE(2, 3), .requires_grad = true);
+    td_indexed top = td_max_dim(x, 1, .keepdim = true);
+    assert_int_equal(td_tensor_count(s), 3);
+    assert_true(td_dtype_of(top.values) == TD_F32 && td_dtype_of(top.indices) == TD_I64);
+    assert_true(td_requires_grad(top.values) && !td_requires_grad(top.indices));
+    assert_true(td_item(td_sum(top.values)) == 12 && td_item(td_sum(top.indices)) == 0);
+    td_indexed none = td_min_dim(x, 2);
+    assert_false(td_ok(none.values) || td_ok(none.indices));
+    expect_error(TD_E_INDEX, "min_dim", __LINE__ - 2);
+    td_release(td_take(top.indices));
+    assert_true(td_item(td_sum(td_gather(x, 1, td_argmax(x, .dim = 1, .keepdim = true)))) == 12);
+    assert_true(td_item(td_argmin(x)) == 1);
+}
+
+static void chunks_are_views(void **state)
+{
+    (void)state;
+    td_tensor x = td_arange(s, 0, 10, .dtype = TD_F32), parts[5] = {{0}};
+    assert_int_equal(td_chunk(x, 4, parts), 4); /* 3, 3, 3, 1 */
+    assert_true(td_size(parts[0], 0) == 3 && td_size(parts[3], 0) == 1 && td_same_storage(parts[2], x));
+    assert_true(td_item(parts[3]) == 9);
+    assert_null(parts[4].session);
+    assert_int_equal(td_chunk(td_slice(x, 0, .end = 5), 4, parts), 3); /* 2, 2, 1 */
+    assert_true(td_item(parts[2]) == 4);
+    assert_int_equal(td_tensor_count(s), 1 + 4 + 3);
+    td_tensor table = td_reshape(x, TD_SHAPE(2, 5));
+    assert_int_equal(td_chunk(table, 2, parts, .dim = -1), 2);
+    assert_int_equal(td_size(parts[1], 1), 2);
+    assert_int_equal(td_chunk(td_zeros(s, TD_SHAPE(0, 2)), 3, parts), 3); /* as in PyTorch */
+    assert_int_equal(td_size(parts[2], 0), 0);
+    assert_int_equal(td_chunk(x, 0, parts), 0);
+    expect_error(TD_E_ARGUMENT, "chunk: 0", __LINE__ - 1);
+    assert_int_equal(td_chunk(x, 2, parts, .dim = 1), 2);
+    expect_error(TD_E_INDEX, "dimension 1 does not exist", __LINE__ - 1);
+    assert_false(td_ok(parts[0]) || td_ok(parts[1]));
+    assert_int_equal(td_sync(s), 0);
+}
+
+static void integers_of_32_bits(void **state)
+{
+    (void)state;
+    int32_t back[3];
+    int64_t wide[3];
+    td_tensor x = td_from(s, (const int32_t[]){1, -2, INT32_MAX}, TD_I32, TD_SHAPE(3));
+    assert_int_equal(td_dtype_of(td_add(x, 1)), TD_I32);
+    assert_int_equal(td_dtype_of(td_add(x, td_ones(s, TD_SHAPE(3), .dtype = TD_I64))), TD_I64);
+    assert_int_equal(td_dtype_of(td_sum(x)), TD_I64);
+    assert_int_equal(td_dtype_of(td_div(x, 2)), TD_F32);
+    assert_int_equal(td_read(td_mul(x, 2), back, TD_I32, 3), 3);
+    assert_true(back[0] == 2 && back[1] == -4 && back[2] == -2);
+    assert_int_equal(td_read(x, wide, TD_I64, 3), 3);
+    assert_true(wide[1] == -2 && wide[2] == INT32_MAX);
+    assert_int_equal(td_read(td_from(s, (const double[]){1.9, -1.9}, TD_F64, TD_SHAPE(2)), back, TD_I32, 3), 2);
+    assert_true(back[0] == 1 && back[1] == -1);
+    char *text = td_text(x);
+    assert_string_equal(text, "tensor([         1,         -2, 2147483647], dtype=torch.int32)");
+    free(text);
+    assert_int_equal(td_sync(s), 0);
+}
+
+/* ---- the compiler's part ---- */
+
+/* 0 if the compiler takes this body of a function of (td_session *s, td_tensor x). */
+static int compile(const char *flags, const char *body)
+{
+    char command[1024];
+    const char *root = getenv("TENSORD_ROOT"), *cc = getenv("CC");
+    snprintf(command, sizeof command,
+             "printf '#include <tensord.h>\\ntd_tensor f(td_session *s, td_tensor x); td_tensor f(td_session *s, "
+             "td_tensor x) { (void)s; (void)x; %s }' | %s %s -I%s/client -c -o /dev/null -x c - 2>/dev/null",
+             body, cc ? cc : "gcc", flags, root ? root : ".");
+    return system(command);
+}
+
+static void keywords_are_given_by_name(void **state)
+{
+    (void)state;
+    const char *const right[] = {"return td_sum(x);",
+                                 "return td_sum(x, .keepdim = true, .dims = TD_DIMS(0, 1));",
+                                 "return td_zeros(s, TD_SHAPE(), .requires_grad = true);",
+                                 "return td_sum(td_sum(td_sum(x, .keepdim = 1), .dims = TD_DIMS(1)));",
+                                 "return td_cat(TD_LIST(x, td_mul(x, td_item(td_sum(x)))), .dim = 0);",
+                                 "td_tensor p[2]; td_chunk(td_relu(x), 2, p, .dim = 1); return td_stack(TD_LIST(*p));",
+                                 "return td_max_dim(td_clamp(x, .min = 0), 1, .keepdim = true).values;",
+                                 "return td_dropout(x, .p = 0.1, .training = false);",
+                                 "td_backward(x, .create_graph = true); return td_argmax(x);",
+                                 "const bool b = true; const float l = 1; return td_mul(td_mul(x, b), td_mul(x, l));",
+                                 "return td_from(s, (const float[]){1, 2}, TD_F32, TD_SHAPE(2), .requires_grad = 1);"};
+    const char *const wrong[] = {"return td_sum(x, 1);",
+                                 "return td_sum(x, TD_DIMS(1));",
+                                 "return td_sum(x, true);",
+                                 "return td_zeros(s, TD_SHAPE(1), TD_F32);",
+                                 "td_backward(x, true); return x;",
+                                 "td_sgd(s, TD_LIST(x), 0.1); return x;",
+                                 "return td_mul(x, x, x);",
+                                 "return td_cat(TD_LIST(x, x), 1);",
+                                 "return td_cat(x);",
+                                 "return td_dropout(s, x);",
+                                 "return td_max_dim(x, 1);",
+                                 "return td_from(s, &x, TD_F32, TD_SHAPE(2), true);",
+                                 "return td_mul(x, s);"};
+    for (size_t k = 0; k < sizeof right / sizeof *right; k++) {
+        if (compile("-std=gnu11 -O0 -Wall -Wextra -Werror -Wshadow", right[k]) ||
+            compile("-std=gnu11 -O2 -Wall -Wextra -Werror", right[k]))
+            fail_msg("does not compile: %s", right[k]);
+    }
+    for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++)
+        if (!compile("-std=gnu11 -w", wrong[k]))
+            fail_msg("compiles: %s", wrong[k]);
+}
+
+int main(void)
+{
+#define WITH_SESSION(test) cmocka_unit_test_setup_teardown(test, open_session, close_session)
+    const struct CMUnitTest tests[] = {
+        WITH_SESSION(nested_calls_leave_nothing),
+        WITH_SESSION(lists_use_up_what_is_written_inside),
+        WITH_SESSION(long_lists),
+        WITH_SESSION(ops_with_several_results),
+        WITH_SESSION(chunks_are_views),
+        WITH_SESSION(integers_of_32_bits),
+        cmocka_unit_test(keywords_are_given_by_name),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
