@@ -46,6 +46,8 @@ void bench_skip(const char *what, const char *why);
 void bench_pin(pid_t pid, int core);
 /* The worker of a daemon. */
 pid_t bench_worker(const struct test_daemon *daemon);
+/* Seconds that the main thread of a process has run: unlike the clock it does not count what others took from it. */
+double bench_cpu_s(pid_t pid);
 /* A number out of /proc/PID/status, in bytes: "VmRSS". */
 double bench_memory(pid_t pid, const char *key);
 

@@ -11,6 +11,7 @@
 
 struct tiny {
     td_session *session;
+    pid_t worker;
     td_tensor x, y;
 };
 
@@ -61,6 +62,14 @@ static void report_blocking(const char *what, struct tiny *tiny, struct bench_ot
                                      BENCH_AT_MOST, 1.15});
 }
 
+static double stream_worker(void *data)
+{
+    struct tiny *tiny = data;
+    double start = bench_cpu_s(tiny->worker);
+    stream_adds(tiny);
+    return (bench_cpu_s(tiny->worker) - start) / STREAM;
+}
+
 static void report_rate(const char *what, struct tiny *tiny, double (*run)(void *), double goal)
 {
     struct bench_result r = bench_rounds(40, 1, (const struct bench_side[]){{"tensord", run, tiny}});
@@ -72,11 +81,17 @@ void bench_requests(const struct test_daemon *daemon)
 {
     struct tiny tiny = {.session = td_open(daemon->address)};
     struct bench_other echo = bench_echo_start(REQUEST_BYTES, REPLY_BYTES);
-    pid_t worker = bench_worker(daemon);
+    pid_t worker = tiny.worker = bench_worker(daemon);
     TD_NO_GRAD(tiny.session);
     tiny.x = td_zeros(tiny.session, TD_SHAPE(8));
     tiny.y = td_ones(tiny.session, TD_SHAPE(8));
     report_rate("tiny adds executed, one client", &tiny, stream_adds, 4);
+    struct bench_result r = bench_rounds(40, 1, (const struct bench_side[]){{"tensord", stream_worker, &tiny}});
+    bench_report(&(struct bench_row){.what = "one of them on the worker's core, reading included",
+                                     .unit = "ns",
+                                     .value = r.median[0] * 1e9,
+                                     .sense = BENCH_AT_MOST,
+                                     .goal = 250});
     report_rate("requests with nothing to execute, one client", &tiny, stream_nothing, 10);
 
     tiny.x = td_zeros(tiny.session, TD_SHAPE());
