@@ -358,8 +358,6 @@ static int prepare_fresh(struct execution *e)
     if (e->operation.op->kind == TD_RANDOM) {
         e->launch.seed = session->seed;
         e->launch.counter = session->random_counter;
-        session->random_counter +=
-            td_random_blocks(e->operation.op, e->inference.out[0].dtype, td_meta_numel(&e->inference.out[0]));
     }
     return TD_E_OK;
 }
@@ -526,6 +524,9 @@ void execution_finish(struct execution *e)
         finish_failed(e, session_fail(session, e->operation.op->name, e->operation.site, &e->failure));
         return;
     }
+    if (e->operation.op->kind == TD_RANDOM) /* a request that failed has drawn nothing */
+        session->random_counter +=
+            td_random_blocks(e->operation.op, e->inference.out[0].dtype, td_meta_numel(&e->inference.out[0]));
     struct tensor *results[TD_OUTPUTS_MAX];
     memcpy(results, e->out, sizeof results);
     exec_then *then = e->then;
