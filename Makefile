@@ -148,6 +148,7 @@ $(LIBCLIENT) $(LIBDAEMON) $(LIBSUPPORT): $(B)/sources
 	$(call say,AR,$@)
 	$(Q)$(AR) rcs $@ $(filter %.o,$^)
 
+WRAP_test_life := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 # The daemon's objects get their memory through the test.
 WRAP_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=pool_take
 $(TEST_PROGRAMS): $(B)/tests/%: $(B)/tests/%.o $(LIBSUPPORT) $(LIBDAEMON) $(LIBCLIENT)
