@@ -303,17 +303,20 @@ static void answer_barrier(struct session *session, bool clear)
     session->error = NULL;
 }
 
+static const char *name_of(uint64_t id)
+{
+    switch (id) {
+#define TD_REQUEST(id, name, NAME, ...) \
+    case TD_R_##NAME:                   \
+        return #name;
+#include "protocol/requests.def"
+    }
+    return "request";
+}
+
 void control_run(struct session *session, uint64_t id, struct request *request)
 {
     struct td_failure failure = {0};
-    const char *name = "request";
-    switch (id) {
-#define TD_REQUEST(id, name_, NAME, ...) \
-    case TD_R_##NAME:                    \
-        name = #name_;                   \
-        break;
-#include "protocol/requests.def"
-    }
     switch (id) {
     case TD_R_SITE:
         run_site(session, request, &failure);
@@ -375,7 +378,7 @@ void control_run(struct session *session, uint64_t id, struct request *request)
     if (request->reader->failed || session->closing)
         return;
     if (failure.code)
-        fail(session, request, name, &failure);
+        fail(session, request, name_of(id), &failure);
     if (!request->pending)
         decoder_done(session);
 }
