@@ -18,6 +18,8 @@ DEPS ?= 1
 ONLY ?=
 JSON ?=
 TEXT ?=
+T ?= 60
+FUZZER ?=
 CFLAGS ?= $(if $(SAN),-O1,-O2) -g
 ifeq ($(origin CC),default)
 CC := gcc
@@ -94,8 +96,9 @@ CUS := $(if $(filter 1,$(CUDA)),$(wildcard kernels/cuda/*.cu))
 TESTS := $(wildcard tests/test_*.c)
 SUPPORT := $(filter-out $(TESTS),$(wildcard tests/*.c))
 BENCHES := $(wildcard tests/bench/*.c)
+FUZZERS := $(wildcard tests/fuzz/fuzz_*.c)
 SOURCES := $(PROTOCOL) $(wildcard protocol/gen.c) $(CLIENT) $(CLI) $(EXAMPLES) $(SERVER) $(wildcard server/main.c) \
-    $(KERNELS) $(TESTS) $(SUPPORT) $(BENCHES)
+    $(KERNELS) $(TESTS) $(SUPPORT) $(BENCHES) $(FUZZERS) tests/fuzz/replay.c
 
 objects = $(patsubst %.c,$(B)/%.o,$(1))
 FLOOR_OBJECTS := $(foreach isa,$(ISAS),$(patsubst %.c,$(B)/%.$(isa).o,$(FLOORS)))
@@ -111,13 +114,14 @@ PLUGIN := $(if $(CUS),$(B)/tensord-cuda.so)
 TEST_PROGRAMS := $(patsubst tests/%.c,$(B)/tests/%,$(TESTS))
 EXAMPLE_PROGRAMS := $(patsubst client/examples/%.c,$(B)/examples/%,$(EXAMPLES))
 BENCH := $(B)/tests/bench/bench
+FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZERS))
 PRODUCTS := $(B)/tensord $(B)/tensorctl $(LIBCLIENT) $(B)/libtensord.so $(PLUGIN) $(EXAMPLE_PROGRAMS)
 
-.PHONY: all lib programs plugin cuda-compiler test demo bench install gen format deps clean help help-op FORCE
+.PHONY: all lib programs plugin cuda-compiler test fuzz demo bench install gen format deps clean help help-op FORCE
 all: $(PRODUCTS) compile_commands.json
 lib: $(LIBCLIENT) $(B)/libtensord.so
 # Everything that is compiled and linked, tests and benchmarks too; nothing of it runs.
-programs: $(PRODUCTS) $(TEST_PROGRAMS) $(BENCH) $(if $(wildcard protocol/gen.c),$(B)/gen)
+programs: $(PRODUCTS) $(TEST_PROGRAMS) $(BENCH) $(FUZZ_PROGRAMS) $(if $(wildcard protocol/gen.c),$(B)/gen)
 plugin: $(PLUGIN)
 cuda-compiler:
 	@[ -n '$(NVCC)' ] && echo '$(NVCC)'
@@ -147,12 +151,21 @@ $(LIBCLIENT) $(LIBDAEMON) $(LIBSUPPORT): $(B)/sources
 	$(call say,AR,$@)
 	$(Q)$(AR) rcs $@ $(filter %.o,$^)
 
+WRAP_test_life := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+# The daemon's objects get their memory through the test.
+WRAP_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=pool_take
 $(TEST_PROGRAMS): $(B)/tests/%: $(B)/tests/%.o $(LIBSUPPORT) $(LIBDAEMON) $(LIBCLIENT)
 	$(call say,LINK,$@)
-	$(Q)$(LINK) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
+	$(Q)$(LINK) $(WRAP_$(@F)) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
 $(BENCH): $(call objects,$(BENCHES)) $(LIBSUPPORT) $(LIBCLIENT)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
+# With libFuzzer where `make fuzz` builds them, elsewhere with a driver that replays the corpus.
+$(FUZZ_PROGRAMS): $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(if $(FUZZER),,$(B)/tests/fuzz/replay.o) $(LIBSUPPORT) \
+    $(LIBDAEMON) $(LIBCLIENT)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) $(if $(FUZZER),-fsanitize=fuzzer) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
 $(B)/gen: $(B)/protocol/gen.o $(call objects,$(PROTOCOL))
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ -lm
@@ -222,10 +235,26 @@ export UBSAN_OPTIONS ?= print_stacktrace=1
 TEST_ENV = TENSORD_ROOT=$(CURDIR) TENSORD_BUILD=$(CURDIR)/$(B) TENSORD_BIN=$(CURDIR)/$(B)/tensord \
     TENSORCTL_BIN=$(CURDIR)/$(B)/tensorctl CC='$(CC)'
 
-SELECTED := $(if $(ONLY),$(patsubst %,$(B)/tests/test_%,$(subst $(comma),$(space),$(ONLY))),$(TEST_PROGRAMS))
+SELECTED := $(if $(ONLY),$(patsubst %,$(B)/tests/test_%,$(subst $(comma),$(space),$(ONLY))),$(TEST_PROGRAMS) \
+    $(FUZZ_PROGRAMS))
 CHECKS := $(if $(ONLY),,tests/layers.sh tests/headers.sh tests/generated.sh)
 test: $(SELECTED) $(if $(ONLY),$(B)/tensord $(B)/tensorctl,all $(if $(wildcard protocol/gen.c),$(B)/gen))
 	@$(TEST_ENV) tests/run.sh $(SELECTED) $(CHECKS)
+
+# Comparisons are not traced: the targets build what is well formed themselves, and run half as fast again without.
+# Each target for T seconds from the corpus; what it finds new stays in the build folder. A finding stops it, with the
+# input's file named: add that to tests/fuzz/corpus, where `make test` replays it.
+FUZZ_DIR := build/fuzz
+fuzz:
+	@if ! echo 'int LLVMFuzzerTestOneInput(void){return 0;}' | \
+	    clang -x c - -fsanitize=fuzzer,address,undefined -o /dev/null 2>/dev/null; then \
+	    echo 'skipped: there is no clang with libFuzzer here (Debian: clang libclang-rt-dev)'; exit 0; fi; \
+	$(MAKE) --no-print-directory CC=clang SAN=address,undefined CONFIG=fuzz FUZZER=1 \
+	    CFLAGS='-O2 -g -Wno-pass-failed -fsanitize-coverage=inline-8bit-counters,pc-table' $(patsubst tests/%.c,$(FUZZ_DIR)/%,$(FUZZERS)) && \
+	for target in $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZERS)); do \
+	    mkdir -p $(FUZZ_DIR)/corpus/$$target && \
+	    $(FUZZ_DIR)/fuzz/fuzz_$$target -max_total_time=$(T) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
+	        -artifact_prefix=$(FUZZ_DIR)/ $(FUZZ_DIR)/corpus/$$target tests/fuzz/corpus/$$target || exit 1; done
 
 bench: all $(BENCH)
 	@$(TEST_ENV) ONLY='$(ONLY)' JSON='$(JSON)' $(BENCH)
@@ -274,6 +303,7 @@ help:
 	    'make test                 builds and runs all tests; ONLY=wire,infer picks test programs' \
 	    'make demo                 starts a daemon and trains a small model on it; TEXT=FILE gives it text' \
 	    'make bench                builds and runs the benchmarks; JSON=1 prints one object a line' \
+	    'make fuzz T=60            each fuzz target for T seconds, with clang and libFuzzer' \
 	    'make install              PREFIX=/usr/local DESTDIR=' \
 	    'make gen                  prints the generated files again from protocol/ops.def' \
 	    'make help-op              which places adding an op touches' \

@@ -296,7 +296,8 @@ static void combine(struct session *session, struct walk *w)
         return;
     }
     if (w->create && node_is_leaf(leaf->out->pending->node)) {
-        /* A leaf given as the root's gradient. A gradient is nobody's leaf: two that were each other's would never end. */
+        /* A leaf given as the root's gradient. A gradient is nobody's leaf: two that were each other's would never end.
+         */
         run_op(session, w, td_op_of(TD_OP_clone), &(struct td_clone_attrs){}, 1,
                &(struct source){.tensor = leaf->out->pending}, &leaf->out->pending);
         return;

@@ -12,6 +12,9 @@
 #include "server/worker/status.h"
 #include "server/worker/tape.h"
 
+/* Handles of one list that are taken in a step. */
+#define LIST_STEP 64
+
 /* False, with nothing taken, if the next element is no integer of 64 bits. */
 static bool take_integer(struct request *request, int64_t *value)
 {
@@ -36,18 +39,32 @@ static uint32_t take_handle(struct request *request)
     return take_integer(request, &handle) && handle >= 0 && handle < TD_HANDLES_MAX ? (uint32_t)handle : UINT32_MAX;
 }
 
+/* Whether there is another handle for this step. A list can be as long as a frame, and so is taken in pieces, that
+ * nobody else waits for its end. taken counts those of this step. */
+static bool another_handle(struct request *request, const struct td_failure *failure, int *taken)
+{
+    if (request->elements == 0 || request->reader->failed || failure->code)
+        return false;
+    request->more = ++*taken > LIST_STEP && td_reader_left(request->reader) > 0;
+    return !request->more;
+}
+
 /* A text of the client's for people: what could move a terminal's cursor becomes '?'. NULL if there is none, it is too
- * long, or there is no memory. */
-static char *take_text(struct request *request, uint32_t limit)
+ * long, or, with a failure, there is no memory. */
+static char *take_text(struct request *request, uint32_t limit, struct td_failure *failure)
 {
     uint32_t bytes;
     if (request->elements == 0 || td_read_type(request->reader) != TD_WIRE_TEXT)
         return NULL;
     request->elements--;
     const char *text = td_read_text(request->reader, &bytes);
-    char *copy = text && bytes < limit ? malloc(bytes + 1) : NULL;
-    if (!copy)
+    if (!text || bytes >= limit)
         return NULL;
+    char *copy = malloc(bytes + 1);
+    if (!copy) {
+        td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+        return NULL;
+    }
     for (uint32_t i = 0; i < bytes; i++)
         copy[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? '?' : text[i];
     copy[bytes] = 0;
@@ -68,7 +85,7 @@ static void fail(struct session *session, const struct request *request, const c
 static void run_site(struct session *session, struct request *request, struct td_failure *failure)
 {
     uint32_t number = take_handle(request);
-    char *text = take_text(request, TD_SITE_BYTES);
+    char *text = take_text(request, TD_SITE_BYTES, failure);
     if (!text || number >= TD_SITES_MAX) {
         td_fail(failure, TD_E_LIMIT, "call sites are numbers below %d with a text of less than %d bytes", TD_SITES_MAX,
                 TD_SITE_BYTES);
@@ -92,7 +109,7 @@ static void run_site(struct session *session, struct request *request, struct td
 
 static void run_release(struct session *session, struct request *request, struct td_failure *failure)
 {
-    while (request->elements > 0 && !request->reader->failed && !failure->code)
+    for (int taken = 0; another_handle(request, failure, &taken);)
         session_release(session, take_handle(request), failure);
 }
 
@@ -212,7 +229,7 @@ static void run_grad(struct session *session, struct request *request, struct td
 
 static void run_zero_grad(struct session *session, struct request *request, struct td_failure *failure)
 {
-    while (request->elements > 0 && !request->reader->failed && !failure->code) {
+    for (int taken = 0; another_handle(request, failure, &taken);) {
         struct tensor *tensor = session_tensor(session, take_handle(request), failure);
         if (!tensor || !node_is_leaf(tensor->node))
             continue;
@@ -257,7 +274,7 @@ static void run_requires_grad(struct session *session, struct request *request, 
 static void run_name(struct session *session, struct request *request, struct td_failure *failure)
 {
     struct tensor *tensor = session_tensor(session, take_handle(request), failure);
-    char *name = take_text(request, TD_NAME_BYTES);
+    char *name = take_text(request, TD_NAME_BYTES, failure);
     if (!tensor || !name) {
         td_fail(failure, TD_E_LIMIT, "a handle and a name of less than %d bytes are due", TD_NAME_BYTES);
         free(name);
@@ -290,17 +307,20 @@ static void answer_barrier(struct session *session, bool clear)
     session->error = NULL;
 }
 
+static const char *name_of(uint64_t id)
+{
+    switch (id) {
+#define TD_REQUEST(id, name, NAME, ...) \
+    case TD_R_##NAME:                   \
+        return #name;
+#include "protocol/requests.def"
+    }
+    return "request";
+}
+
 void control_run(struct session *session, uint64_t id, struct request *request)
 {
     TD_NO_FAILURE(failure);
-    const char *name = "request";
-    switch (id) {
-#define TD_REQUEST(id, name_, NAME, ...) \
-    case TD_R_##NAME:                    \
-        name = #name_;                   \
-        break;
-#include "protocol/requests.def"
-    }
     switch (id) {
     case TD_R_SITE:
         run_site(session, request, &failure);
@@ -351,12 +371,18 @@ void control_run(struct session *session, uint64_t id, struct request *request)
         td_fail(&failure, TD_E_UNKNOWN_OP, "there is no op and no request %" PRIu64, id);
         td_hint(&failure, "The daemon may be older than the client: compare the versions of both.");
     }
+    if (request->more) {
+        session->list_id = id;
+        session->list_site = request->site;
+        session->list_left = request->elements;
+        return;
+    }
     for (; request->elements > 0 && !request->reader->failed && !session->closing; request->elements--)
         td_read_skip(request->reader);
     if (request->reader->failed || session->closing)
         return;
     if (failure.code)
-        fail(session, request, name, &failure);
+        fail(session, request, name_of(id), &failure);
     if (!request->pending)
         decoder_done(session);
 }

@@ -135,6 +135,14 @@ static void run_request(struct session *session, struct td_reader *reader)
     control_run(session, id, &request);
 }
 
+/* The next piece of a list of handles, which began in this frame. */
+static void run_list(struct session *session, struct td_reader *reader)
+{
+    struct request request = {.reader = reader, .site = session->list_site, .elements = session->list_left};
+    session->list_left = 0;
+    control_run(session, session->list_id, &request);
+}
+
 static enum step decoder_next(struct session *session, struct iterator *iterator)
 {
     (void)iterator;
@@ -158,7 +166,10 @@ static enum step decoder_next(struct session *session, struct iterator *iterator
     }
     if (!reader.failed && reader.at < reader.end) {
         uint8_t *before = session->input; /* a request can end the session, but not move its bytes */
-        run_request(session, &reader);
+        if (session->list_left)
+            run_list(session, &reader);
+        else
+            run_request(session, &reader);
         input = before + session->input_start;
     }
     if (reader.failed && !session->closing)

@@ -359,15 +359,13 @@ static void plan_launch(struct execution *e)
 static void draw(struct execution *e)
 {
     struct session *session = e->session;
-    const struct td_meta *out = &e->inference.out[0];
     if (e->operation.draw) {
         e->launch.seed = e->operation.draw->seed;
         e->launch.counter = e->operation.draw->counter;
         return;
     }
     e->launch.seed = session->seed;
-    e->launch.counter = session->random_counter;
-    session->random_counter += td_random_blocks(e->operation.op, out->dtype, td_meta_numel(out));
+    e->launch.counter = session->random_counter; /* which goes on when the op has succeeded */
 }
 
 static int prepare_fresh(struct execution *e)
@@ -555,6 +553,9 @@ void execution_finish(struct execution *e)
         finish_failed(e, session_fail(session, e->operation.op->name, e->operation.site, &e->failure));
         return;
     }
+    if (e->operation.op->kind == TD_RANDOM && !e->operation.draw) /* a request that failed has drawn nothing */
+        session->random_counter +=
+            td_random_blocks(e->operation.op, e->inference.out[0].dtype, td_meta_numel(&e->inference.out[0]));
     struct tensor *results[TD_OUTPUTS_MAX];
     memcpy(results, e->out, sizeof results);
     exec_then *then = e->then;

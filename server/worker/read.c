@@ -156,7 +156,11 @@ void read_start(struct session *session, struct tensor *tensor, uint8_t dtype, u
         return;
     struct reading *r = calloc(1, sizeof *r);
     if (!r) {
-        session_close(session);
+        struct td_failure failure = {0};
+        td_fail(&failure, TD_E_MEMORY, "read: the daemon's host has no memory left");
+        struct cause *cause = session_fail(session, "read", site, &failure);
+        reply_data_failed(session, cause);
+        cause_unref(cause);
         return;
     }
     r->iterator = (struct iterator){.next = reading_next, .drop = reading_drop};

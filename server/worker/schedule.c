@@ -127,11 +127,11 @@ void schedule_turn(struct worker *worker)
         session->used_ns += now - start;
         start = now;
         session_flush(session);
-        if (session->top && more) {
+        if (!session->top || !more) {
+            session_settle(session);
+        } else if (!session->runnable) { /* it may have been woken in its own turn, by its end for one */
             session->runnable = true;
             queue_back(worker, session);
-        } else {
-            session_settle(session);
         }
     }
     if (!worker->run_head && !node_bury(worker, 16 * BURY_NODES))

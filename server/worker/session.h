@@ -48,14 +48,16 @@ struct session {
     struct iterator decoder;
     const struct td_op *call_op; /* of the request in work */
     uint32_t call_out[TD_OUTPUTS_MAX], call_site;
-    bool frame_starts;          /* nothing of the frame in work has been read */
-    bool cancelled;             /* a cancel has come: what runs now is to end */
-    size_t frame_at, frame_end; /* of the frame in work, from input_start; both 0 between frames */
-    size_t urgent_at;           /* from input_start: frames before this have been looked through for urgent ones */
-    size_t cancel_left;         /* bytes from input_start that a cancel has hit */
-    uint64_t request;           /* number of the request in work, or of the last one */
-    uint64_t executed;          /* all requests up to this one are done */
-    uint64_t bytes_taken;       /* of frames, all of the connection */
+    bool frame_starts;             /* nothing of the frame in work has been read */
+    bool cancelled;                /* a cancel has come: what runs now is to end */
+    size_t frame_at, frame_end;    /* of the frame in work, from input_start; both 0 between frames */
+    size_t urgent_at;              /* from input_start: frames before this have been looked through for urgent ones */
+    size_t cancel_left;            /* bytes from input_start that a cancel has hit */
+    uint64_t list_id;              /* of the request whose list of handles is in work */
+    uint32_t list_site, list_left; /* elements of it not yet taken; 0: none is in work */
+    uint64_t request;              /* number of the request in work, or of the last one */
+    uint64_t executed;             /* all requests up to this one are done */
+    uint64_t bytes_taken;          /* of frames, all of the connection */
     uint64_t credited_request, credited_bytes; /* what the client has been told */
     char **sites;                              /* interned call sites */
     uint32_t site_count;

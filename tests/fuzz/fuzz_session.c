@@ -1,0 +1,434 @@
+/* A whole session's stream of requests, by the table of ops: the input's bytes choose ops, handles, shapes, attributes,
+ * what is consumed, when the client stops reading, and where frames are cut; a share is raw bytes. Two sessions of one
+ * worker take turns. At the end both hang up, and nothing may be left of them: no session, node or byte of the device.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <string.h>
+
+#include "server/log.h"
+#include "tests/fuzz/choices.h"
+#include "tests/harness.h"
+
+#define DEVICE_BYTES ((size_t)16 << 20)
+#define KERNEL_NS_MAX 20000 /* so that an execution stays short; what costs more is left out */
+#define HANDLES 16
+#define REQUESTS_MAX 120
+#define FRAME_ROOM 8192 /* of requests in one frame; one request may pass it by far */
+#define OUT_BYTES ((size_t)1 << 18)
+
+void __lsan_do_leak_check(void) __attribute__((weak));
+
+static struct harness harness;
+static const struct td_op *ops[TD_OP_LIMIT];
+static uint32_t op_count;
+
+/* One client: the frame that it is writing, and which handles it thinks that it has. */
+struct client {
+    struct line *line;
+    uint8_t *at;
+    uint8_t out[OUT_BYTES];
+    uint32_t used; /* a bit a handle */
+};
+static struct client clients[2];
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    (void)argc;
+    (void)argv;
+    log_open("fuzz", LOG_ERROR + 1);
+    for (int id = TD_OP_FIRST; id < TD_OP_LIMIT; id++)
+        if (td_op_of((uint64_t)id))
+            ops[op_count++] = td_op_of((uint64_t)id);
+    HOLDS(!harness_start(&harness, DEVICE_BYTES));
+    harness.kernel_ns_max = KERNEL_NS_MAX;
+    return 0;
+}
+
+/* ---- values ---- */
+
+static int64_t choose_int(struct choices *c)
+{
+    static const int64_t extreme[] = {INT64_MAX, INT64_MIN, -100, 100, 1 << 20, 1 << 30, INT64_C(1) << 55, 17};
+    uint8_t byte = choose(c);
+    return byte < 232 ? (int64_t)(byte % 8) - 2 : extreme[byte % 8];
+}
+
+static double choose_real(struct choices *c)
+{
+    const double values[] = {0, 1, -0.5, 0.1, 2.5, 1e300, NAN, INFINITY, 0.9, -1};
+    return PICK(c, values);
+}
+
+static struct td_number choose_number(struct choices *c)
+{
+    uint8_t byte = choose(c);
+    if (byte % 4 == 0)
+        return (struct td_number){.category = TD_INTEGER, .i = choose_int(c)};
+    if (byte % 16 == 1)
+        return (struct td_number){.category = TD_BOOLEAN, .i = byte > 127};
+    return (struct td_number){.category = TD_FLOATING, .f = choose_real(c)};
+}
+
+static struct td_dims choose_dims(struct choices *c, bool sizes)
+{
+    static const int64_t big[] = {64, 256, 1 << 10, 1 << 20, 1 << 30, INT64_C(1) << 55, -1, -2, INT64_MAX, 0};
+    uint8_t rank = choose(c);
+    struct td_dims dims = {.count = rank < 250 ? rank % 4 : rank % 9};
+    for (int d = 0; d < dims.count; d++) {
+        uint8_t size = choose(c);
+        dims.v[d] = size >= 240 ? PICK(c, big) : sizes ? 1 + size % 4 : size % 4 - 1;
+    }
+    return dims;
+}
+
+static uint32_t choose_handle(struct choices *c, const struct client *client)
+{
+    uint8_t byte = choose(c);
+    if (byte >= 248)
+        return byte == 255 ? TD_HANDLES_MAX - 1 : byte == 254 ? TD_HANDLES_MAX : byte; /* none of them is there */
+    if (byte >= 224 || !client->used)
+        return byte % HANDLES;
+    uint32_t left = client->used;
+    for (int k = byte % __builtin_popcount(left); k > 0; k--)
+        left &= left - 1;
+    return (uint32_t)__builtin_ctz(left);
+}
+
+/* ---- requests ---- */
+
+static void begin(struct client *client, uint32_t flags, uint32_t count, uint64_t id)
+{
+    uint8_t *at = td_write_uint(client->at, flags);
+    at = td_write_uint(at, 1);
+    client->at = td_write_uint(td_write_array(at, count), id);
+}
+
+static void put(struct client *client, uint64_t value)
+{
+    client->at = td_write_uint(client->at, value);
+}
+
+static void release(struct client *client, uint32_t handle)
+{
+    begin(client, 0, 2, TD_R_RELEASE);
+    put(client, handle);
+    client->used &= ~(1u << handle % 32);
+}
+
+/* A handle for a result: mostly one that is free, made so if need be. */
+static uint32_t choose_out(struct choices *c, struct client *client)
+{
+    uint8_t byte = choose(c);
+    uint32_t handle = byte % HANDLES;
+    if (byte >= 240)
+        return byte == 255 ? TD_HANDLES_MAX : byte == 254 ? 300 : handle;
+    if (client->used >> handle & 1)
+        release(client, handle);
+    client->used |= 1u << handle;
+    return handle;
+}
+
+static void choose_attr(struct choices *c, const struct td_param *param, int64_t *slot)
+{
+    static const int64_t dtypes[] = {TD_DTYPE_NONE, TD_F32, TD_F32, TD_F64, TD_I64, TD_BOOL, 2};
+    struct td_number number;
+    struct td_dims dims;
+    double real;
+    switch (param->kind) {
+    case TD_PARAM_REAL:
+        real = choose_real(c);
+        memcpy(slot, &real, sizeof real);
+        break;
+    case TD_PARAM_FLAG:
+        *slot = choose(c) & 1;
+        break;
+    case TD_PARAM_DTYPE:
+        *slot = PICK(c, dtypes);
+        break;
+    case TD_PARAM_NUMBER:
+        number = choose_number(c);
+        memcpy(slot, &number, sizeof number);
+        break;
+    case TD_PARAM_SHAPE:
+        dims = choose_dims(c, true);
+        memcpy(slot, &dims, sizeof dims);
+        break;
+    case TD_PARAM_DIMS:
+        dims = choose(c) & 1 ? choose_dims(c, false) : (struct td_dims){.count = -1};
+        memcpy(slot, &dims, sizeof dims);
+        break;
+    default:
+        *slot = choose_int(c);
+    }
+}
+
+static struct td_input choose_input(struct choices *c, const struct client *client, uint8_t kind)
+{
+    if (kind == TD_PARAM_NUM && choose(c) & 1)
+        return (struct td_input){.kind = TD_INPUT_NUMBER, .number = choose_number(c)};
+    if (kind == TD_PARAM_OPT && choose(c) & 1)
+        return (struct td_input){.kind = TD_INPUT_NONE};
+    return (struct td_input){.kind = TD_INPUT_HANDLE, .handle = choose_handle(c, client)};
+}
+
+static uint32_t choose_flags(struct choices *c)
+{
+    uint8_t byte = choose(c);
+    uint32_t flags = (byte & 7 ? TD_FLAG_GRAD : 0) | (byte & 8 ? TD_FLAG_REQUIRES_GRAD : 0);
+    return byte < 192 ? flags : flags | (uint32_t)(byte & 0x30) >> 2 | (byte == 255 ? ~3u : 0);
+}
+
+static void put_op(struct choices *c, struct client *client, const struct td_op *op)
+{
+    static struct td_input in[TD_INPUTS_MAX]; /* large */
+    uint16_t list_counts[TD_PARAMS_MAX] = {0};
+    uint32_t out[TD_OUTPUTS_MAX] = {0}, flags = choose_flags(c);
+    int64_t attrs[TD_ATTR_SLOTS] = {0}, *slot = attrs;
+    int count = 0, lists = 0;
+    uint8_t length = choose(c);
+    uint16_t list_count = length == 255 ? 300 : length % 4;
+    td_op_defaults(op, attrs);
+    for (const struct td_param *p = op->params; p->kind; p++) {
+        if (p->kind == TD_PARAM_LIST) {
+            list_counts[lists] = length == 254 ? (uint16_t)lists : list_count;
+            for (int k = list_counts[lists++]; k > 0; k--)
+                in[count++] = choose_input(c, client, p->kind);
+        } else if (td_param_is_tensor(p->kind)) {
+            in[count++] = choose_input(c, client, p->kind);
+        } else {
+            if (!p->keyword || choose(c) & 1)
+                choose_attr(c, p, slot);
+            slot += td_param_slots(p->kind);
+        }
+    }
+    for (int k = 0; k < td_op_named_outputs(op); k++)
+        out[k] = choose_out(c, client);
+    client->at = td_call_encode(client->at, op, flags, 1, out, in, list_counts, attrs);
+}
+
+static void put_call(struct client *client, enum td_op_id id, uint32_t flags, uint32_t out, int count,
+                     const uint32_t *handles, const uint16_t *list_counts, const void *attrs)
+{
+    struct td_input in[12];
+    for (int k = 0; k < count; k++)
+        in[k] = (struct td_input){.kind = TD_INPUT_HANDLE, .handle = handles[k]};
+    if (td_op_named_outputs(td_op_of(id))) {
+        if (client->used >> out & 1)
+            release(client, out);
+        client->used |= 1u << out;
+    }
+    client->at = td_call_encode(client->at, td_op_of(id), flags, 1, &out, in, list_counts, attrs);
+}
+
+static void put_backward(struct client *client, uint32_t root, bool retain, bool create)
+{
+    begin(client, 0, 5, TD_R_BACKWARD);
+    put(client, root);
+    client->at = td_write_nil(client->at);
+    client->at = td_write_bool(td_write_bool(client->at, retain), create);
+}
+
+/* A step of training on handles 0 to 9, which chance would hardly find: x @ w, its loss, backward, an optimiser. */
+static void put_training(struct choices *c, struct client *client)
+{
+    int64_t n = 1 + choose_below(c, 4), m = 1 + choose_below(c, 3);
+    uint8_t way = choose(c);
+    int64_t dtype = way & 1 ? TD_F32 : TD_F64;
+    struct td_zeros_attrs weight = {.shape = {2, {n, m}}, .dtype = dtype},
+                          input = {.shape = {2, {3, n}}, .dtype = dtype};
+    struct td_zeros_attrs counts = {.shape = {1, {1}}, .dtype = TD_I64}, rows = {.shape = {1, {3}}, .dtype = TD_I64};
+    if (way & 2) {
+        put_call(client, TD_OP_ones, TD_FLAG_REQUIRES_GRAD, 0, 0, NULL, NULL, &weight);
+        put_call(client, TD_OP_zeros, 0, 1, 0, NULL, NULL, &weight);
+        put_call(client, TD_OP_zeros, 0, 2, 0, NULL, NULL, &weight);
+        put_call(client, TD_OP_zeros, 0, 3, 0, NULL, NULL, &counts);
+    }
+    put_call(client, TD_OP_randn, 0, 4, 0, NULL, NULL, &input);
+    put_call(client, TD_OP_matmul, TD_FLAG_GRAD, 5, 2, (uint32_t[]){4, 0}, NULL, NULL);
+    if (way & 4) {
+        put_call(client, TD_OP_zeros, 0, 6, 0, NULL, NULL, &rows);
+        put_call(client, TD_OP_cross_entropy, TD_FLAG_GRAD, 7, 2, (uint32_t[]){5, 6}, NULL,
+                 &(struct td_cross_entropy_attrs){.reduction = TD_MEAN});
+    } else {
+        put_call(client, TD_OP_tanh, TD_FLAG_GRAD, 6, 1, (uint32_t[]){5}, NULL, NULL);
+        put_call(client, TD_OP_sum, TD_FLAG_GRAD, 7, 1, (uint32_t[]){6}, NULL,
+                 &(struct td_sum_attrs){.dims.count = -1});
+    }
+    put_backward(client, 7, way & 8, way & 16);
+    if (way & 32)
+        put_call(client, TD_OP_sgd_step_, 0, 0, 3, (uint32_t[]){0, 1, 3}, (uint16_t[]){1, 1},
+                 &(struct td_sgd_step__attrs){.lr = 0.1, .momentum = 0.9, .nesterov = way >> 6 & 1});
+    else
+        put_call(client, TD_OP_adam_step_, 0, 0, 4, (uint32_t[]){0, 1, 2, 3}, (uint16_t[]){1, 1, 1},
+                 &(struct td_adam_step__attrs){.lr = 0.1, .beta1 = 0.9, .beta2 = 0.9, .eps = 1e-8});
+}
+
+static void put_upload(struct choices *c, struct client *client)
+{
+    uint32_t bytes = choose_below(c, 65);
+    begin(client, 0, 4, TD_R_UPLOAD);
+    put(client, choose_handle(c, client));
+    put(client, choose_below(c, 20) * 4);
+    client->at = td_write_bin_header(client->at, bytes);
+    for (; bytes > 0; bytes--)
+        *client->at++ = choose(c);
+}
+
+static void put_text_request(struct choices *c, struct client *client, enum td_request_id id)
+{
+    static const uint32_t lengths[] = {0, 1, 5, 127, 128, 255, 256, 4000};
+    static const char text[4096] = "\x1b[2J";
+    begin(client, 0, 3, id);
+    put(client, choose_handle(c, client)); /* or the site's number */
+    client->at = td_write_text(client->at, text, PICK(c, lengths));
+}
+
+static void put_control(struct choices *c, struct client *client)
+{
+    uint32_t count, id = 1 + choose_below(c, 16);
+    switch (id) {
+    case TD_R_RELEASE:
+    case TD_R_ZERO_GRAD:
+        count = choose_below(c, 6);
+        begin(client, 0, 1 + count, id);
+        for (; count > 0; count--)
+            put(client, choose_handle(c, client));
+        break;
+    case TD_R_READ:
+        begin(client, 0, 3, id);
+        put(client, choose_handle(c, client));
+        put(client, choose_below(c, 12));
+        break;
+    case TD_R_UPLOAD:
+        put_upload(c, client);
+        break;
+    case TD_R_BACKWARD:
+        begin(client, 0, 5, id);
+        put(client, choose_handle(c, client));
+        if (choose(c) & 1)
+            put(client, choose_handle(c, client));
+        else
+            client->at = td_write_nil(client->at);
+        client->at = td_write_bool(client->at, choose(c) & 1);
+        client->at = td_write_bool(client->at, choose(c) & 1);
+        break;
+    case TD_R_GRAD:
+        begin(client, 0, 3, id);
+        put(client, choose_out(c, client));
+        put(client, choose_handle(c, client));
+        break;
+    case TD_R_REQUIRES_GRAD:
+        begin(client, 0, 3, id);
+        put(client, choose_handle(c, client));
+        client->at = td_write_bool(client->at, choose(c) & 1);
+        break;
+    case TD_R_SITE:
+    case TD_R_NAME:
+        put_text_request(c, client, id);
+        break;
+    case TD_R_SEED:
+        begin(client, 0, 2, id);
+        put(client, choose(c));
+        break;
+    case TD_R_STATUS: /* large, and nothing in it is the input's */
+    case TD_R_TABLE:
+    case TD_R_GOODBYE:
+        if (choose(c) < 250)
+            return;
+        begin(client, 0, 1, id);
+        break;
+    default:
+        begin(client, 0, 1, id);
+    }
+}
+
+/* Bytes as they stand in the input, or a request that is all right but for one of them. */
+static void put_garbage(struct choices *c, struct client *client)
+{
+    uint32_t bytes = choose_below(c, 24);
+    uint8_t *start = client->at;
+    if (bytes & 1) {
+        put_op(c, client, ops[choose_below(c, op_count)]);
+        start[choose(c) % (client->at - start)] ^= (uint8_t)(1u << choose_below(c, 8));
+        return;
+    }
+    for (; bytes > 0; bytes--)
+        *client->at++ = choose(c);
+}
+
+static void put_request(struct choices *c, struct client *client)
+{
+    uint8_t kind = choose(c);
+    if (kind < 176)
+        put_op(c, client, ops[kind % op_count]);
+    else if (kind < 240)
+        put_control(c, client);
+    else if (kind < 250)
+        put_training(c, client);
+    else
+        put_garbage(c, client);
+}
+
+/* ---- frames ---- */
+
+static void send_urgent(struct choices *c, struct client *client)
+{
+    uint8_t frame[16], *at = td_write_nil(frame + TD_FRAME_HEADER);
+    at = td_write_uint(td_write_uint(at, 1 + choose_below(c, 3)), choose(c));
+    td_write_be32(frame, (uint32_t)(at - frame - TD_FRAME_HEADER));
+    harness_send(client->line, frame, (size_t)(at - frame));
+}
+
+/* Sends the frame in the making, whole or in pieces, with turns between them or none. */
+static void send_frame(struct choices *c, struct client *client)
+{
+    size_t bytes = (size_t)(client->at - client->out), sent = 0;
+    uint8_t way = choose(c);
+    td_write_be32(client->out, (uint32_t)(bytes - TD_FRAME_HEADER) + (way == 255) - (way == 254));
+    if (way >= 192) {
+        size_t piece = 1 + choose(c);
+        for (; sent + piece < bytes && way & 1; sent += piece) {
+            harness_send(client->line, client->out + sent, piece);
+            harness_turn(&harness);
+        }
+    }
+    harness_send(client->line, client->out + sent, bytes - sent);
+    client->line->stalled = (way & 0x30) == 0x30;
+    if (way & 8)
+        send_urgent(c, client);
+    for (int turns = way & 4 ? 0 : 1 + (way & 3); turns > 0; turns--)
+        harness_turn(&harness);
+    client->at = td_write_uint(client->out + TD_FRAME_HEADER, 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+    struct choices c = {data, data + bytes};
+    for (int k = 0; k < 2; k++) {
+        clients[k].at = td_write_uint(clients[k].out + TD_FRAME_HEADER, 0);
+        clients[k].used = 0;
+        clients[k].line = harness_open(&harness);
+        HOLDS(clients[k].line);
+    }
+    struct client *client = &clients[0];
+    for (int requests = 0; requests < REQUESTS_MAX && c.at < c.end; requests++) {
+        put_request(&c, client);
+        uint8_t next = choose(&c);
+        if (next < 160 && client->at - client->out < FRAME_ROOM)
+            continue;
+        send_frame(&c, client);
+        client = &clients[next >= 240];
+    }
+    for (int k = 0; k < 2; k++)
+        send_frame(&c, &clients[k]);
+    if (choose(&c) & 1)
+        harness_run(&harness);
+    const char *left = harness_end(&harness);
+    if (left) {
+        fprintf(stderr, "%s: %zu bytes of the device\n", left, harness.worker.pool.used_bytes);
+        if (__lsan_do_leak_check) /* says who took what is lost */
+            __lsan_do_leak_check();
+    }
+    HOLDS(!left);
+    return 0;
+}
