@@ -158,6 +158,7 @@ int td_infer(struct td_inference *i)
 {
     i->compute = TD_DTYPE_NONE;
     i->shares = -1;
+    i->broadcasts = false;
     i->out_count = i->op->output_count;
     for (int k = 0; k < i->out_count; k++) { /* of shape and stride only what rank says is read */
         i->out[k].dtype = TD_DTYPE_NONE;

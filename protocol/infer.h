@@ -21,16 +21,14 @@ struct td_inference {
     uint8_t compute; /* the dtype that promoted inputs are converted to; TD_DTYPE_NONE: nothing is converted */
     int out_count;   /* in place: 1, the target as it is */
     struct td_meta out[TD_OUTPUTS_MAX];
-    int shares; /* the input whose storage the result is a window on, -1 if its storage is new */
+    int shares;      /* the input whose storage the result is a window on, -1 if its storage is new */
+    bool broadcasts; /* elementwise: kernels see every input in the result's shape */
     struct td_failure *failure;
 };
 
 /* Fills the second half. Returns TD_E_OK, or the code of the failure, whose message begins with the op's name and
  * gives the shapes. Checks everything that metadata can tell, so that kernels need not. */
 int td_infer(struct td_inference *inference);
-
-/* The shape rule of elementwise ops: a mark that inputs are broadcast to the result's shape. */
-td_shape_rule td_shape_elementwise;
 
 /* slice's start and number of elements after Python's clamping. */
 void td_slice_bounds(int64_t size, int64_t start, int64_t end, int64_t step, int64_t *first, int64_t *count);

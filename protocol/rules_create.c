@@ -42,7 +42,7 @@ static int64_t arange_count(const struct td_arange_attrs *a, uint8_t dtype)
     double start = td_number_real(a->start), end = td_number_real(a->end), step = td_number_real(a->step);
     if (!isfinite(start) || !isfinite(end) || isnan(step))
         return -1;
-    if (dtype == TD_I64) {
+    if (td_dtype_category(dtype) == TD_INTEGER) {
         __int128 from = td_number_integer(a->start), to = td_number_integer(a->end), by = td_number_integer(a->step);
         if (by == 0 || (by > 0 ? to < from : to > from))
             return -1;

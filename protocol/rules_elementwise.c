@@ -122,8 +122,19 @@ static int copied(struct td_inference *i)
     return TD_E_OK;
 }
 
+td_shape_rule td_shape_elementwise;
+
+int td_shape_dropout(struct td_inference *i)
+{
+    double p = ((const struct td_dropout_attrs *)i->attrs)->p;
+    if (p >= 0 && p <= 1)
+        return td_shape_elementwise(i);
+    return td_fail(i->failure, TD_E_ARGUMENT, "dropout: p is %g where a probability from 0 to 1 is due", p);
+}
+
 int td_shape_elementwise(struct td_inference *i)
 {
+    i->broadcasts = true;
     if (i->op->id == TD_OP_clone || i->op->id == TD_OP_to)
         return copied(i);
     int64_t shape[TD_RANK_MAX];
@@ -138,6 +149,7 @@ int td_shape_elementwise(struct td_inference *i)
 
 int td_shape_write(struct td_inference *i)
 {
+    i->broadcasts = true;
     int64_t shape[TD_RANK_MAX];
     int rank, failed = rule_broadcast(i, &rank, shape);
     if (failed)

@@ -283,9 +283,24 @@ static void test_steps(void **state)
     assert_int_equal(td_infer(&i), TD_E_OK);
 }
 
+static void test_dropout(void **state)
+{
+    (void)state;
+    const double wrong[] = {-0.1, 1.1, NAN, INFINITY};
+    for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++) {
+        struct td_dropout_attrs attrs = {.p = wrong[k], .training = 1};
+        struct td_failure failure = {0};
+        struct td_meta x = {.dtype = TD_F32, .rank = 1, .shape = {3}, .stride = {1}};
+        struct td_inference i = {
+            .op = td_op_of(TD_OP_dropout), .in = &x, .in_count = 1, .attrs = &attrs, .failure = &failure};
+        assert_int_equal(td_infer(&i), TD_E_ARGUMENT);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_dropout),
         cmocka_unit_test(test_sizes_overflow),
         cmocka_unit_test(test_results_overflow),
         cmocka_unit_test(test_rank_nine),

@@ -292,11 +292,10 @@ static int make_operands(struct execution *e)
 {
     const struct td_op *op = e->operation.op;
     uint32_t dense = e->session->worker->device->dense_inputs(op);
-    bool elementwise = op->shape == td_shape_elementwise || op->kind == TD_INPLACE;
     for (int k = 0; k < e->operation.in_count; k++) {
         if (make_operand(e, k, k < 32 && dense >> k & 1))
             return e->failure.code;
-        if (elementwise)
+        if (e->inference.broadcasts)
             broadcast_operand(&e->operands[k], e->inference.out[0].rank, e->inference.out[0].shape);
     }
     return TD_E_OK;
