@@ -24,7 +24,7 @@ struct handover {
 };
 
 enum handover_note_kind { NOTE_READY = 1, NOTE_TAKEN = 2 };
-/* From the worker: READY once it can serve; TAKEN when the client of that number is its own. */
+/* From the worker: READY once it can serve; TAKEN when the clients up to that number are its own. */
 struct handover_note {
     uint32_t kind;
     uint64_t number;

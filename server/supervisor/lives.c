@@ -145,11 +145,9 @@ void lives_give(struct supervisor *supervisor, const struct handover *handover, 
 
 static void drop_taken(struct supervisor *supervisor, uint64_t number)
 {
-    struct kept **place = &supervisor->lives.kept;
-    while (*place && (*place)->handover.number != number)
-        place = &(*place)->next;
-    if (*place)
-        drop(&supervisor->lives, place, NULL);
+    struct lives *lives = &supervisor->lives;
+    while (lives->kept && lives->kept->handover.number <= number)
+        drop(lives, &lives->kept, NULL);
     listener_update(supervisor);
 }
 

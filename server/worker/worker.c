@@ -41,25 +41,36 @@ static void stop(struct worker *worker)
     worker_settle(worker);
 }
 
+static void on_channel(uv_poll_t *poll, int status, int events);
+
+/* Tells the supervisor, which keeps a copy of each client until then, up to which one they are ours. A full channel is
+ * tried again when it has room; nothing more is taken from it meanwhile. */
+static void tell_taken(struct worker *worker)
+{
+    struct handover_note note = {.kind = NOTE_TAKEN, .number = worker->taken};
+    worker->untold = handover_note_send(worker->channel_descriptor, &note) && errno == EAGAIN;
+    uv_poll_start(&worker->channel, worker->untold ? UV_WRITABLE : UV_READABLE, on_channel);
+}
+
 static void on_channel(uv_poll_t *poll, int status, int events)
 {
     struct worker *worker = poll->data;
     struct handover handover;
-    int descriptor, got;
+    int descriptor, got = -1;
     (void)events;
     if (status < 0) {
         stop(worker);
         return;
     }
-    while ((got = handover_receive(worker->channel_descriptor, &handover, &descriptor)) > 0) {
+    if (worker->untold)
+        tell_taken(worker);
+    while (!worker->untold && (got = handover_receive(worker->channel_descriptor, &handover, &descriptor)) > 0) {
         worker->life = handover.life;
-        /* Before the WELCOME: a client that has been greeted must not be handed to the next life as well. */
-        struct handover_note note = {.kind = NOTE_TAKEN, .number = handover.number};
-        if (handover_note_send(worker->channel_descriptor, &note) && errno != EAGAIN)
-            log_event(LOG_WARN, handover.number, "could not tell the supervisor: %s", strerror(errno));
+        worker->taken = handover.number;
+        tell_taken(worker); /* before the WELCOME: who has been greeted must not be handed to the next life as well */
         session_open(worker, &handover, descriptor);
     }
-    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+    if (!worker->untold && (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)))
         stop(worker);
 }
 
