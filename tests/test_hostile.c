@@ -369,6 +369,8 @@ static void test_sizes_that_overflow(void **state)
     WRONG(TD_E_SHAPE, 7, TD_OP_add, "uuu", U(7), U(5), U(6));
     WRONG(TD_E_SHAPE, 7, TD_OP_mse_loss, "uuuu", U(7), U(5), U(6), U(TD_MEAN));
     WRONG(TD_E_MEMORY, 7, TD_OP_clone, "uu", U(7), U(5));
+    say(raw, 0, TD_OP_expand, "uu[uu", U(9), U(4), K(2), U(big), U(1 << 14));
+    WRONG(TD_E_LIMIT, 7, TD_OP_sum, "uunz", U(7), U(9)); /* takes no memory, but years */
     raw_close(raw);
 }
 

@@ -12,6 +12,8 @@
 
 /* Above this a kernel goes to the device's thread: waking it costs up to 0.06 ms, and nobody waits longer than this. */
 #define OFFLOAD_NS 2000000
+/* Above this an op is refused: it would keep everybody else from the thread, and cannot be stopped. */
+#define COST_MAX_NS 6e11
 
 /* ---- life ---- */
 
@@ -198,106 +200,6 @@ static int check_overlaps(struct execution *e)
     for (int k = 1; k < e->operation.in_count; k++)
         if (check_overlap(e, e->in[0].tensor, k))
             return e->failure.code;
-    return TD_E_OK;
-}
-
-/* ---- operands ---- */
-
-static void operand_of(struct td_operand *operand, const struct td_meta *meta, void *data)
-{
-    operand->data = data;
-    operand->dtype = meta->dtype;
-    operand->rank = meta->rank;
-    memcpy(operand->shape, meta->shape, sizeof operand->shape);
-    memcpy(operand->stride, meta->stride, sizeof operand->stride);
-}
-
-/* Shows operand in shape by strides of 0; inference has made sure that it fits. */
-static void broadcast_operand(struct td_operand *operand, int rank, const int64_t *shape)
-{
-    int64_t stride[TD_RANK_MAX];
-    int added = rank - operand->rank;
-    bool same = added == 0;
-    for (int d = 0; same && d < rank; d++)
-        same = operand->shape[d] == shape[d];
-    if (same)
-        return;
-    for (int d = 0; d < rank; d++)
-        stride[d] = d < added || (operand->shape[d - added] == 1 && shape[d] != 1) ? 0 : operand->stride[d - added];
-    operand->rank = (uint8_t)rank;
-    memcpy(operand->shape, shape, (size_t)rank * sizeof *shape);
-    memcpy(operand->stride, stride, (size_t)rank * sizeof *stride);
-}
-
-/* Plans a copy of operand in dtype, contiguous, that takes its place. */
-static int convert(struct execution *e, struct td_operand *operand, uint8_t dtype)
-{
-    struct td_meta meta = {.dtype = dtype, .rank = operand->rank};
-    memcpy(meta.shape, operand->shape, sizeof meta.shape);
-    td_contiguous_strides(meta.rank, meta.shape, meta.stride);
-    struct storage *storage = storage_new(e->session, td_meta_bytes(&meta), &e->failure);
-    if (!storage)
-        return e->failure.code;
-    int k = e->conversion_count++;
-    e->conversions[k].from = *operand;
-    e->conversions[k].attrs = (struct td_to_attrs){.dtype = dtype};
-    e->conversions[k].storage = storage;
-    operand_of(operand, &meta, storage->block->data);
-    e->conversions[k].launch = (struct td_launch){.op = td_op_of(TD_OP_to),
-                                                  .in_count = 1,
-                                                  .in = &e->conversions[k].from,
-                                                  .out = {*operand},
-                                                  .attrs = &e->conversions[k].attrs};
-    return TD_E_OK;
-}
-
-/* Whether the input at position is converted to the dtype that is computed in. */
-static bool is_promoted(const struct execution *e, int position)
-{
-    int list = 0;
-    for (const struct td_param *p = e->operation.op->params; p->kind; p++) {
-        if (!td_param_is_tensor(p->kind))
-            continue;
-        position -= p->kind == TD_PARAM_LIST ? e->list_counts[list++] : 1;
-        if (position < 0)
-            return p->kind != TD_PARAM_INDEX && p->kind != TD_PARAM_MASK;
-    }
-    return false;
-}
-
-static int make_operand(struct execution *e, int k, bool dense)
-{
-    struct td_operand *operand = &e->operands[k];
-    struct td_meta *meta = &e->metas[k];
-    uint8_t compute = e->inference.compute;
-    if (!e->in[k].tensor && !e->in[k].is_number) {
-        *operand = (struct td_operand){0};
-        return TD_E_OK;
-    }
-    if (e->in[k].is_number) {
-        /* A number is an operand without dimensions like any other. Only ops with few inputs take numbers. */
-        meta->dtype = compute ? compute : meta->dtype;
-        td_number_store(e->in[k].number, meta->dtype, &e->immediates[k % EXEC_INPUTS]);
-        operand_of(operand, meta, &e->immediates[k % EXEC_INPUTS]);
-        return TD_E_OK;
-    }
-    operand_of(operand, meta, tensor_data(e->in[k].tensor));
-    bool promoted = compute && meta->dtype != compute && is_promoted(e, k);
-    if (promoted || (dense && !td_meta_is_contiguous(meta)))
-        return convert(e, operand, promoted ? compute : meta->dtype);
-    return TD_E_OK;
-}
-
-static int make_operands(struct execution *e)
-{
-    const struct td_op *op = e->operation.op;
-    uint32_t dense = e->session->worker->device->dense_inputs(op);
-    for (int k = 0; k < e->operation.in_count; k++) {
-        if (make_operand(e, k, k < 32 && dense >> k & 1))
-            return e->failure.code;
-        if (e->inference.broadcasts)
-            broadcast_operand(&e->operands[k], e->inference.out[0].rank, e->inference.out[0].shape);
-    }
     return TD_E_OK;
 }
 
@@ -581,6 +483,17 @@ uint64_t execution_cost(const struct execution *e, const struct td_device *devic
     return cost;
 }
 
+/* Expanded inputs have any number of elements without taking memory, and a kernel cannot be stopped half way. What is
+ * written in place is as large as its memory, so it never comes to this. */
+static void refuse_cost(struct execution *e, uint64_t cost)
+{
+    td_fail(&e->failure, TD_E_LIMIT, "%s: would take about %.0f s; the limit is %.0f", e->operation.op->name,
+            (double)cost / 1e9, COST_MAX_NS / 1e9);
+    td_hint(&e->failure, "Work in smaller pieces.");
+    e->launches = false;
+    execution_finish(e);
+}
+
 bool exec_run(struct session *session, const struct operation *operation, exec_then *then, void *data)
 {
     struct worker *worker = session->worker;
@@ -607,6 +520,10 @@ bool exec_run(struct session *session, const struct operation *operation, exec_t
         return true;
     }
     uint64_t cost = execution_cost(e, worker->device);
+    if (cost > COST_MAX_NS) {
+        refuse_cost(e, cost);
+        return true;
+    }
     if (cost > OFFLOAD_NS && worker->thread_started) {
         execution_offload(e);
         return false;

@@ -47,6 +47,11 @@ struct execution {
     struct td_launch launch;
 };
 
+/* operands.c: operand shows the elements of meta at data. */
+void operand_of(struct td_operand *operand, const struct td_meta *meta, void *data);
+/* Fills operands, and conversions with what has to be copied first. */
+int make_operands(struct execution *execution);
+
 /* Runs the launches of execution, here. Touches nothing of the session. */
 void execution_run(struct execution *execution, const struct td_device *device);
 /* Roughly the nanoseconds that execution_run takes. */

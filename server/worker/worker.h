@@ -21,8 +21,8 @@ struct worker {
     uv_loop_t loop;
     uv_poll_t channel; /* to the supervisor */
     int channel_descriptor;
-    uint64_t taken;           /* the last client's number */
-    bool untold;              /* the supervisor has not been told of it: the channel was full */
+    uint64_t taken;   /* the last client's number */
+    bool untold;      /* the supervisor has not been told of it: the channel was full */
     uv_check_t check; /* runs sessions after each turn of input and output */
     uv_idle_t idle;   /* keeps the loop turning while there is work */
     const struct td_device *device;

@@ -1,0 +1,103 @@
+/* The operands of a kernel: an execution's inputs as it wants to see them, converted, contiguous or broadcast.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "server/worker/execution.h"
+
+void operand_of(struct td_operand *operand, const struct td_meta *meta, void *data)
+{
+    operand->data = data;
+    operand->dtype = meta->dtype;
+    operand->rank = meta->rank;
+    memcpy(operand->shape, meta->shape, sizeof operand->shape);
+    memcpy(operand->stride, meta->stride, sizeof operand->stride);
+}
+
+/* Shows operand in shape by strides of 0; inference has made sure that it fits. */
+static void broadcast_operand(struct td_operand *operand, int rank, const int64_t *shape)
+{
+    int64_t stride[TD_RANK_MAX];
+    int added = rank - operand->rank;
+    bool same = added == 0;
+    for (int d = 0; same && d < rank; d++)
+        same = operand->shape[d] == shape[d];
+    if (same)
+        return;
+    for (int d = 0; d < rank; d++)
+        stride[d] = d < added || (operand->shape[d - added] == 1 && shape[d] != 1) ? 0 : operand->stride[d - added];
+    operand->rank = (uint8_t)rank;
+    memcpy(operand->shape, shape, (size_t)rank * sizeof *shape);
+    memcpy(operand->stride, stride, (size_t)rank * sizeof *stride);
+}
+
+/* Plans a copy of operand in dtype, contiguous, that takes its place. */
+static int convert(struct execution *e, struct td_operand *operand, uint8_t dtype)
+{
+    struct td_meta meta = {.dtype = dtype, .rank = operand->rank};
+    memcpy(meta.shape, operand->shape, sizeof meta.shape);
+    td_contiguous_strides(meta.rank, meta.shape, meta.stride);
+    struct storage *storage = storage_new(e->session, td_meta_bytes(&meta), &e->failure);
+    if (!storage)
+        return e->failure.code;
+    int k = e->conversion_count++;
+    e->conversions[k].from = *operand;
+    e->conversions[k].attrs = (struct td_to_attrs){.dtype = dtype};
+    e->conversions[k].storage = storage;
+    operand_of(operand, &meta, storage->block->data);
+    e->conversions[k].launch = (struct td_launch){.op = td_op_of(TD_OP_to),
+                                                  .in_count = 1,
+                                                  .in = &e->conversions[k].from,
+                                                  .out = {*operand},
+                                                  .attrs = &e->conversions[k].attrs};
+    return TD_E_OK;
+}
+
+/* Whether the input at position is converted to the dtype that is computed in. */
+static bool is_promoted(const struct execution *e, int position)
+{
+    int list = 0;
+    for (const struct td_param *p = e->operation.op->params; p->kind; p++) {
+        if (!td_param_is_tensor(p->kind))
+            continue;
+        position -= p->kind == TD_PARAM_LIST ? e->list_counts[list++] : 1;
+        if (position < 0)
+            return p->kind != TD_PARAM_INDEX && p->kind != TD_PARAM_MASK;
+    }
+    return false;
+}
+
+static int make_operand(struct execution *e, int k, bool dense)
+{
+    struct td_operand *operand = &e->operands[k];
+    struct td_meta *meta = &e->metas[k];
+    uint8_t compute = e->inference.compute;
+    if (!e->in[k].tensor && !e->in[k].is_number) {
+        *operand = (struct td_operand){0};
+        return TD_E_OK;
+    }
+    if (e->in[k].is_number) {
+        /* A number is an operand without dimensions like any other. Only ops with few inputs take numbers. */
+        meta->dtype = compute ? compute : meta->dtype;
+        td_number_store(e->in[k].number, meta->dtype, &e->immediates[k % EXEC_INPUTS]);
+        operand_of(operand, meta, &e->immediates[k % EXEC_INPUTS]);
+        return TD_E_OK;
+    }
+    operand_of(operand, meta, tensor_data(e->in[k].tensor));
+    bool promoted = compute && meta->dtype != compute && is_promoted(e, k);
+    if (promoted || (dense && !td_meta_is_contiguous(meta)))
+        return convert(e, operand, promoted ? compute : meta->dtype);
+    return TD_E_OK;
+}
+
+int make_operands(struct execution *e)
+{
+    const struct td_op *op = e->operation.op;
+    uint32_t dense = e->session->worker->device->dense_inputs(op);
+    for (int k = 0; k < e->operation.in_count; k++) {
+        if (make_operand(e, k, k < 32 && dense >> k & 1))
+            return e->failure.code;
+        if (e->inference.broadcasts)
+            broadcast_operand(&e->operands[k], e->inference.out[0].rank, e->inference.out[0].shape);
+    }
+    return TD_E_OK;
+}
