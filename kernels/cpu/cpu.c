@@ -121,7 +121,7 @@ static uint64_t slice_work(const struct td_launch *launch)
 
 /* Nanoseconds. Memory moves 35 bytes in one (200 MB added; what lies in cache is two to three times as fast, but a cost
  * too high only moves an op to the device's thread), a product makes 107 f32 operations. */
-static uint64_t cost(const struct td_launch *launch)
+static uint64_t large_cost(const struct td_launch *launch)
 {
     const struct td_operand *out = &launch->out[0];
     uint64_t bytes = 0, elements = 0, extra = 0;
@@ -152,6 +152,20 @@ static uint64_t cost(const struct td_launch *launch)
         extra += slice_work(launch);
     bool wide = launch->op->output_count && out->dtype == TD_F64;
     return 100 + bytes / 32 + elements * work_of[launch->op->id] * (wide ? 3 : 1) / 10 + extra;
+}
+
+/* Below this many elements in all an op takes less than the estimate of what it takes is off by, and the estimating
+ * shows. */
+#define SMALL 256
+
+static uint64_t cost(const struct td_launch *launch)
+{
+    uint64_t elements = 0;
+    for (int k = 0; k < launch->in_count && elements < SMALL; k++)
+        elements += launch->in[k].data ? numel(&launch->in[k]) : 0;
+    for (int k = 0; k < launch->op->output_count && elements < SMALL; k++)
+        elements += numel(&launch->out[k]);
+    return elements < SMALL ? 100 + elements : large_cost(launch);
 }
 
 /* ---- variants ---- */
