@@ -88,8 +88,8 @@ TD_API int td_close(td_session *s);
 TD_API const char *td_address(const td_session *s);
 /* Sends what is still buffered here. Reading does so by itself; this is for work to start before a pause. */
 TD_API void td_flush(td_session *s);
-/* Ends what the daemon still has to do for this session: a td_backward in work stops and leaves no gradient, ops not yet
- * done give error values of code TD_E_CANCELLED; a kernel that runs already is let finish. Does not wait, and the
+/* Ends what the daemon still has to do for this session: a td_backward in work stops and leaves no gradient, ops not
+ * yet done give error values of code TD_E_CANCELLED; a kernel that runs already is let finish. Does not wait, and the
  * session goes on. Meant for another thread while one waits in td_item or td_sync. */
 TD_API void td_cancel(td_session *s);
 /* Waits until every op so far is done. Returns 0 or the code of the error that stands. */
