@@ -196,7 +196,7 @@ static bool make_room(struct connection *c)
 static bool receive(struct td_session *s)
 {
     struct connection *c = &s->wire;
-    struct td_failure failure = {0};
+    TD_NO_FAILURE(failure);
     bool direct = c->sink_left > 0, goodbye = false;
     if (!direct && !make_room(c)) {
         broken(s, &(struct td_failure){.code = TD_E_MEMORY, .message = "no memory for a reply"});
