@@ -122,7 +122,7 @@ static void read_back(struct tensor *t)
     }
 }
 
-static void assert_guards(const struct tensor *t)
+static inline void assert_guards(const struct tensor *t)
 {
     for (int i = 0; i < GUARD; i++) {
         assert_int_equal((uint8_t)t->memory[i], GUARD_BYTE);
