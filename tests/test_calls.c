@@ -1,58 +1,6 @@
 /* How calls are written, against a real daemon: what is nested, lists, several results, parts, keywords by name.
  * SPDX-License-Identifier: Apache-2.0 */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-
-#include "tests/support.h"
-
-#include "client/tensord.h"
-
-static struct test_daemon daemon_;
-static td_session *s;
-
-static int start(void **state)
-{
-    (void)state;
-    return daemon_start(&daemon_, NULL);
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    return daemon_stop(&daemon_);
-}
-
-static int open_session(void **state)
-{
-    (void)state;
-    s = td_open(daemon_.address);
-    return td_error(s)->code;
-}
-
-static int close_session(void **state)
-{
-    (void)state;
-    return td_close(s);
-}
-
-/* The error that stands has this code; it is cleared. Its message, if some are given, has these words, and its call
- * stands in this line, if it is not 0. */
-static void expect_error(int code, const char *words, int line)
-{
-    char where[64];
-    const td_error_info *e = td_error(s);
-    assert_string_equal(td_code_name(e->code), td_code_name(code));
-    if (words && !strstr(e->message, words))
-        fail_msg("\"%s\" does not say \"%s\"", e->message, words);
-    snprintf(where, sizeof where, "test_calls.c:%d", line);
-    if (line && strcmp(e->where, where))
-        fail_msg("at \"%s\" where \"%s\" is due", e->where, where);
-    td_clear_error(s);
-}
+#include "tests/library.h"
 
 static void nested_calls_leave_nothing(void **state)
 {
