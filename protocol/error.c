@@ -7,9 +7,9 @@
 
 static const struct {
     int code;
-    const char *name, *meaning;
+    const char *name;
 } errors[] = {
-#define TD_ERROR(id, name, NAME, meaning) {id, #name, meaning},
+#define TD_ERROR(id, name, NAME, meaning) {id, #name},
 #include "protocol/errors.def"
 };
 
@@ -20,14 +20,6 @@ const char *td_error_name(int code)
     for (size_t i = 0; i < error_count; i++)
         if (errors[i].code == code)
             return errors[i].name;
-    return "?";
-}
-
-const char *td_error_meaning(int code)
-{
-    for (size_t i = 0; i < error_count; i++)
-        if (errors[i].code == code)
-            return errors[i].meaning;
     return "?";
 }
 

@@ -27,7 +27,6 @@ struct td_failure {
 
 /* "shape"; "?" for an unknown code. */
 const char *td_error_name(int code);
-const char *td_error_meaning(int code);
 
 /* Sets code and message and clears the hint; returns code, so that a refusal is one statement. A failure that is
  * set already keeps its first cause. */
