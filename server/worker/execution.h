@@ -58,7 +58,7 @@ void execution_run(struct execution *execution, const struct td_device *device);
 uint64_t execution_cost(const struct execution *execution, const struct td_device *device);
 /* Everything after the kernel: the fault, the tape, then. Frees execution. */
 void execution_finish(struct execution *execution);
-/* Hands execution to the device's thread. */
-void execution_offload(struct execution *execution);
+/* Hands execution to the device's thread; false if there is none: a test without a loop, or no memory for it. */
+bool execution_offload(struct execution *execution);
 
 #endif

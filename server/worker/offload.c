@@ -38,14 +38,19 @@ static void thread_main(void *data)
     uv_mutex_unlock(&worker->mutex);
 }
 
-void execution_offload(struct execution *execution)
+bool execution_offload(struct execution *execution)
 {
     struct worker *worker = execution->session->worker;
+    if (!worker->thread_started && worker->offloads)
+        worker->thread_started = uv_thread_create(&worker->thread, thread_main, worker) == 0;
+    if (!worker->thread_started)
+        return false;
     execution->session->parked = true;
     uv_mutex_lock(&worker->mutex);
     append(&worker->queued, execution);
     uv_cond_signal(&worker->wake);
     uv_mutex_unlock(&worker->mutex);
+    return true;
 }
 
 static void on_done(uv_async_t *handle)
@@ -64,6 +69,7 @@ static void on_done(uv_async_t *handle)
     }
 }
 
+/* The thread itself is made for the first long kernel: a process of one thread pays less for each system call. */
 int exec_thread_start(struct worker *worker)
 {
     if (uv_async_init(&worker->loop, &worker->done, on_done))
@@ -71,22 +77,21 @@ int exec_thread_start(struct worker *worker)
     worker->done.data = worker;
     if (uv_mutex_init(&worker->mutex) || uv_cond_init(&worker->wake))
         return -1;
-    if (uv_thread_create(&worker->thread, thread_main, worker))
-        return -1;
-    worker->thread_started = true;
+    worker->offloads = true;
     return 0;
 }
 
 void exec_thread_stop(struct worker *worker)
 {
-    if (!worker->thread_started)
+    if (!worker->offloads)
         return;
     uv_mutex_lock(&worker->mutex);
     worker->thread_ends = true;
     uv_cond_signal(&worker->wake);
     uv_mutex_unlock(&worker->mutex);
-    uv_thread_join(&worker->thread);
-    worker->thread_started = false;
+    if (worker->thread_started)
+        uv_thread_join(&worker->thread);
+    worker->offloads = worker->thread_started = false;
     uv_cond_destroy(&worker->wake);
     uv_mutex_destroy(&worker->mutex);
     for (struct execution *e; (e = take_first(&worker->queued)) || (e = take_first(&worker->finished));) {

@@ -40,6 +40,7 @@ struct worker {
 
     /* the device's thread */
     uv_thread_t thread;
+    bool offloads;       /* long kernels go to it: all below is made */
     bool thread_started;
     uv_mutex_t mutex; /* over the two queues and thread_ends */
     uv_cond_t wake;
