@@ -94,8 +94,10 @@ CLIENT := $(wildcard client/*.c)
 CLI := $(wildcard client/cli/*.c)
 EXAMPLES := $(wildcard client/examples/*.c)
 SERVER := $(filter-out server/main.c,$(wildcard server/*.c server/*/*.c))
-KERNELS := $(wildcard kernels/*.c) $(filter kernels/cpu/cpu.c kernels/cpu/blas.c,$(wildcard kernels/cpu/*.c))
-FLOORS := $(filter-out kernels/cpu/cpu.c kernels/cpu/blas.c,$(wildcard kernels/cpu/*.c))
+# Those of kernels/cpu that are compiled once, not for each instruction set.
+ONCE := kernels/cpu/cpu.c kernels/cpu/blas.c kernels/cpu/parallel.c
+KERNELS := $(wildcard kernels/*.c) $(ONCE)
+FLOORS := $(filter-out $(ONCE),$(wildcard kernels/cpu/*.c))
 CUS := $(if $(filter 1,$(CUDA)),$(wildcard kernels/cuda/*.cu))
 TESTS := $(wildcard tests/test_*.c)
 SUPPORT := $(filter-out $(TESTS),$(wildcard tests/*.c))
@@ -155,6 +157,9 @@ $(LIBCLIENT) $(LIBDAEMON) $(LIBSUPPORT): $(B)/sources
 	$(call say,AR,$@)
 	$(Q)$(AR) rcs $@ $(filter %.o,$^)
 
+# Work is cut finer than it pays, so that small tensors are cut at all; and a thread is not to be had.
+WRAP_test_kernels := -Wl,--wrap=td_parallel
+WRAP_test_parallel := -Wl,--wrap=pthread_create
 WRAP_test_life := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 # The daemon's objects get their memory through the test.
 WRAP_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=pool_take

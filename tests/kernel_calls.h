@@ -19,9 +19,28 @@ struct call {
     struct td_inference inference;
 };
 
+/* Whether tensors have some 50000 elements in odd shapes. */
+static bool draws_large;
+
+static int draw_large_shape(int64_t *shape, int rank_min, int rank_max)
+{
+    static const int64_t shapes[][4] = {{50021}, {3, 17011}, {257, 199}, {5003, 11}, {37, 37, 37}, {2, 67, 373}, {7, 11, 13, 51}};
+    int rank;
+    do {
+        const int64_t *drawn = shapes[below(sizeof shapes / sizeof *shapes)];
+        memset(shape, 0, TD_RANK_MAX * sizeof *shape);
+        memcpy(shape, drawn, sizeof *shapes);
+        for (rank = 0; rank < 4 && shape[rank]; rank++)
+            ;
+    } while (rank < rank_min || rank > rank_max);
+    return rank;
+}
+
 /* Small in most dimensions; now and then one that fills vectors, blocks and chunks. */
 static int draw_shape(int64_t *shape, int rank_min, int rank_max)
 {
+    if (draws_large && rank_max)
+        return draw_large_shape(shape, rank_min, rank_max);
     int rank = rank_min + (int)below(rank_max - rank_min + 1);
     memset(shape, 0, TD_RANK_MAX * sizeof *shape);
     for (int d = 0; d < rank; d++)
@@ -213,13 +232,18 @@ static void draw_linear(struct call *c, uint8_t dtype)
     int64_t shape[TD_RANK_MAX] = {0}, part[TD_RANK_MAX], size[3];
     int rank = draw_shape(shape, 0, 4);
     for (int k = 0; k < 3; k++)
-        size[k] = below(4) ? 1 + below(below(3) ? 6 : 40) : below(6) ? 1 : 0;
+        size[k] = draws_large  ? 250 + below(150)
+                  : below(4)   ? 1 + below(below(3) ? 6 : 40)
+                  : below(6)   ? 1
+                               : 0;
     if (c->op->id == TD_OP_matmul) {
         draw_product(c, dtype, size);
     } else if (!strcmp(c->op->group, "softmax")) {
         make(next(c), dtype, rank, shape, TD_REALS, ANY_LAYOUT);
         c->attrs[0] = draw_dim(rank);
     } else if (c->op->id == TD_OP_cross_entropy) {
+        size[0] = draws_large ? 900 : size[0];
+        size[1] = draws_large ? 5 : size[1];
         make(next(c), dtype, 2, (int64_t[TD_RANK_MAX]){size[0] * 20, size[1]}, TD_REALS, ANY_LAYOUT);
         draw_index(c, 1, (int64_t[TD_RANK_MAX]){size[0] * 20}, size[1]);
         c->attrs[0] = below(3);
@@ -282,6 +306,7 @@ static void draw_indexed(struct call *c, uint8_t dtype)
     int64_t shape[TD_RANK_MAX], index[TD_RANK_MAX];
     bool embedding = c->op->id == TD_OP_embedding;
     int rank = embedding ? draw_shape(shape, 2, 2) : draw_shape(shape, 0, 3), dim = rank ? (int)below(rank) : 0;
+    draws_large = false; /* the result is as large as the index times the rest */
     make(next(c), dtype, rank, shape, TD_REALS, ANY_LAYOUT);
     int index_rank = embedding ? draw_shape(index, 0, 2) : draw_shape(index, 0, 1);
     if (rank == 0)

@@ -1,6 +1,7 @@
 /* Every kernel of every instruction set against the oracle, on calls drawn at random: shapes with 0 and without
  * dimensions, permuted, stepped and repeated inputs. Around every buffer lie guard bytes. The seed is printed and
- * taken from TEST_SEED.
+ * taken from TEST_SEED. Each call is made again with its work cut into small parts for 2 or 3 threads, and gives the
+ * same bits; so do calls that are large enough for cuts of other kinds.
  * Tolerance: |got - want| <= slack * eps * scale, where slack is the row's, eps the type's rounding step and scale the
  * sum of the magnitudes of what was added up (|want| where nothing was); doubled for f64, since the oracle rounds too;
  * and one denormal. Slack 0, and integers: equal. SPDX-License-Identifier: Apache-2.0 */
@@ -13,14 +14,49 @@
 #include <stdio.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/parallel.h"
 #include "kernels/scalar.h"
 
 #define TRIALS 80
+#define LARGE_TRIALS 3
 
 static const char *const isas[] = {"sse2", "avx2", "avx512", "generic"};
 #define ISAS 4
 
 static uint64_t seed;
+
+/* ---- how work is cut: the linker puts this in the way of td_parallel (Makefile) ---- */
+
+void __real_td_parallel(int64_t count, int64_t grain, uint64_t ns, td_part *part, const void *data);
+void __wrap_td_parallel(int64_t count, int64_t grain, uint64_t ns, td_part *part, const void *data);
+
+static bool cuts; /* into parts of a few items, and calls the helpers for them; else not at all */
+
+struct spoilt {
+    td_part *part;
+    const void *data;
+};
+
+/* Leaves an item out at each cut. */
+static void spoilt_part(const void *data, int64_t from, int64_t to)
+{
+    const struct spoilt *spoilt = data;
+    if (from == 0 || from + 1 < to)
+        spoilt->part(spoilt->data, from + (from > 0), to);
+}
+
+void __wrap_td_parallel(int64_t count, int64_t grain, uint64_t ns, td_part *part, const void *data)
+{
+    static _Atomic unsigned calls;
+    struct spoilt spoilt = {part, data};
+    (void)grain, (void)ns;
+    if (!cuts && count)
+        part(data, 0, count);
+    else if (is_wrong("partition"))
+        __real_td_parallel(count, 1, 1 << 30, spoilt_part, &spoilt);
+    else
+        __real_td_parallel(count, 1 + calls++ % 3, 1 << 30, part, data);
+}
 
 /* ---- one call ---- */
 
@@ -275,7 +311,11 @@ static void check_call(struct call *c)
                                .out = expected};
     oracle_run(&want);
     for (int v = 0; v < ISAS; v++)
-        check_variant(c, written, in_place ? &c->in[0] : fresh, &want, isas[v]);
+        for (int cut = 0; cut < 2; cut++) {
+            cuts = cut;
+            check_variant(c, written, in_place ? &c->in[0] : fresh, &want, isas[v]);
+        }
+    cuts = false;
     for (int k = 0; k < WRITTEN; k++) {
         bool writes = c->op->kind == TD_STEP || (in_place && k == 0) || k >= INPUTS;
         if (written[k].tensor && !writes)
@@ -290,6 +330,17 @@ static void check_call(struct call *c)
     }
 }
 
+static void draw_and_check(const struct td_op *op, uint8_t dtype)
+{
+    struct call c;
+    draw_call(&c, op, dtype);
+    check_call(&c);
+    for (int k = 0; k < INPUTS; k++) {
+        tensor_deinit(&c.in[k]);
+        tensor_deinit(&c.grads[k]);
+    }
+}
+
 static void test_op(void **state)
 {
     const struct td_op *op = *state;
@@ -298,15 +349,21 @@ static void test_op(void **state)
         if (!(op->takes & TD_MASK(dtypes[d])))
             continue;
         for (int trial = 0; trial < TRIALS; trial++) {
-            struct call c;
-            draw_call(&c, op, dtypes[d]);
-            check_call(&c);
-            for (int k = 0; k < INPUTS; k++) {
-                tensor_deinit(&c.in[k]);
-                tensor_deinit(&c.grads[k]);
-            }
+            if (trial % (TRIALS / 2) == 0)
+                td_device_cpu()->set_threads(trial ? 3 : 2);
+            draw_and_check(op, dtypes[d]);
         }
     }
+    for (int trial = 0; trial < LARGE_TRIALS; trial++) {
+        uint8_t dtype;
+        do
+            dtype = dtypes[below(sizeof dtypes)];
+        while (!(op->takes & TD_MASK(dtype)));
+        draws_large = true;
+        draw_and_check(op, dtype);
+        draws_large = false;
+    }
+    td_device_cpu()->set_threads(1);
 }
 
 /* ---- random numbers ---- */

@@ -14,28 +14,13 @@ struct matrix {
     const void *data;
     bool turned; /* stored by columns */
     int lead;    /* distance between rows, or between columns if turned */
+    void *copy;  /* of an operand that BLAS cannot read, to be freed: only windows that stride in both dimensions, or
+                    repeat themselves, come to this */
 };
-
-/* Copies of operands that BLAS cannot read, for one thread: grows to the largest that it has seen and stays. Only
- * windows that stride in both dimensions, or repeat themselves, come here. */
-static _Thread_local struct {
-    void *data;
-    size_t bytes;
-} scratch[2];
 
 static void start(void)
 {
     openblas_set_num_threads(1);
-}
-
-static void *scratch_of(int slot, size_t bytes)
-{
-    if (bytes > scratch[slot].bytes) {
-        free(scratch[slot].data);
-        scratch[slot].data = malloc(bytes);
-        scratch[slot].bytes = scratch[slot].data ? bytes : 0;
-    }
-    return scratch[slot].data;
 }
 
 /* A stride of a dimension of one element never counts. */
@@ -52,54 +37,53 @@ static int64_t lead_of(const struct td_operand *x, int run, int lead)
 }
 
 /* False if there is no memory for a copy. */
-static bool matrix_of(const struct td_operand *x, int slot, struct matrix *matrix)
+static bool matrix_of(const struct td_operand *x, struct matrix *matrix)
 {
     if (reads_in_place(x, 1, 0)) {
-        *matrix = (struct matrix){x->data, false, (int)lead_of(x, 1, 0)};
+        *matrix = (struct matrix){x->data, false, (int)lead_of(x, 1, 0), NULL};
         return true;
     }
     if (reads_in_place(x, 0, 1)) {
-        *matrix = (struct matrix){x->data, true, (int)lead_of(x, 0, 1)};
+        *matrix = (struct matrix){x->data, true, (int)lead_of(x, 0, 1), NULL};
         return true;
     }
     size_t size = td_dtype_size(x->dtype);
-    char *copy = scratch_of(slot, (size_t)x->shape[0] * (size_t)x->shape[1] * size), *to = copy;
+    char *copy = malloc((size_t)x->shape[0] * (size_t)x->shape[1] * size), *to = copy;
     if (!copy)
         return false;
     for (int64_t i = 0; i < x->shape[0]; i++)
         for (int64_t j = 0; j < x->shape[1]; j++, to += size)
             memcpy(to, (const char *)x->data + (i * x->stride[0] + j * x->stride[1]) * (int64_t)size, size);
-    *matrix = (struct matrix){copy, false, (int)x->shape[1]};
+    *matrix = (struct matrix){copy, false, (int)x->shape[1], copy};
     return true;
 }
 
-/* y (rows) = m x, where x's elements lie step apart; m as it is, or turned. */
+/* y = m x; m as it is, or turned. The elements of x lie step apart, those of y y_step. */
 static void multiply_vector(uint8_t dtype, const struct matrix *m, const int64_t *shape, bool turned, const void *x,
-                            int64_t step, void *y)
+                            int64_t step, void *y, int64_t y_step)
 {
     int rows = (int)shape[m->turned], columns = (int)shape[!m->turned];
     enum CBLAS_TRANSPOSE turn = m->turned != turned ? CblasTrans : CblasNoTrans;
-    size_t count = (size_t)shape[turned];
-    if (dtype == TD_F32) {
-        memset(y, 0, count * sizeof(float)); /* by the standard beta = 0 would do; not every BLAS keeps nan out */
-        cblas_sgemv(CblasRowMajor, turn, rows, columns, 1, m->data, m->lead, x, (int)step, 0, y, 1);
-    } else {
-        memset(y, 0, count * sizeof(double));
-        cblas_dgemv(CblasRowMajor, turn, rows, columns, 1, m->data, m->lead, x, (int)step, 0, y, 1);
-    }
+    /* By the standard beta = 0 would do; not every BLAS keeps nan out. */
+    for (int64_t i = 0; i < shape[turned]; i++)
+        memset((char *)y + i * y_step * (int64_t)td_dtype_size(dtype), 0, td_dtype_size(dtype));
+    if (dtype == TD_F32)
+        cblas_sgemv(CblasRowMajor, turn, rows, columns, 1, m->data, m->lead, x, (int)step, 0, y, (int)y_step);
+    else
+        cblas_dgemv(CblasRowMajor, turn, rows, columns, 1, m->data, m->lead, x, (int)step, 0, y, (int)y_step);
 }
 
-static void multiply_matrices(uint8_t dtype, const struct matrix *a, const struct matrix *b, int n, int m, int k,
-                              void *y)
+static void multiply_matrices(const struct td_operand *out, const struct matrix *a, const struct matrix *b, int k)
 {
     enum CBLAS_TRANSPOSE a_turn = a->turned ? CblasTrans : CblasNoTrans, b_turn = b->turned ? CblasTrans : CblasNoTrans;
-    if (dtype == TD_F32)
-        cblas_sgemm(CblasRowMajor, a_turn, b_turn, n, m, k, 1, a->data, a->lead, b->data, b->lead, 0, y, m);
+    int n = (int)out->shape[0], m = (int)out->shape[1], lead = (int)lead_of(out, 1, 0);
+    if (out->dtype == TD_F32)
+        cblas_sgemm(CblasRowMajor, a_turn, b_turn, n, m, k, 1, a->data, a->lead, b->data, b->lead, 0, out->data, lead);
     else
-        cblas_dgemm(CblasRowMajor, a_turn, b_turn, n, m, k, 1, a->data, a->lead, b->data, b->lead, 0, y, m);
+        cblas_dgemm(CblasRowMajor, a_turn, b_turn, n, m, k, 1, a->data, a->lead, b->data, b->lead, 0, out->data, lead);
 }
 
-/* The slow twin, for sizes that BLAS's int cannot hold and for want of scratch. */
+/* The slow twin, for sizes that BLAS's int cannot hold and for want of memory. */
 static void multiply_plainly(const struct td_operand *a, const struct td_operand *b, const struct td_operand *out)
 {
     for (int64_t i = 0; i < out->shape[0]; i++)
@@ -111,9 +95,9 @@ static void multiply_plainly(const struct td_operand *a, const struct td_operand
                                             : ((const double *)a->data)[at] * ((const double *)b->data)[bt];
             }
             if (out->dtype == TD_F32)
-                ((float *)out->data)[i * out->shape[1] + j] = (float)sum;
+                ((float *)out->data)[i * out->stride[0] + j] = (float)sum;
             else
-                ((double *)out->data)[i * out->shape[1] + j] = sum;
+                ((double *)out->data)[i * out->stride[0] + j] = sum;
         }
 }
 
@@ -121,17 +105,21 @@ void td_cpu_multiply(const struct td_operand *a, const struct td_operand *b, con
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     int64_t n = out->shape[0], m = out->shape[1], k = a->shape[1];
-    struct matrix am, bm;
+    struct matrix am = {0}, bm = {0};
     pthread_once(&once, start);
-    bool small = n <= INT_MAX && m <= INT_MAX && k <= INT_MAX && a->stride[1] <= INT_MAX && b->stride[0] <= INT_MAX;
+    bool small = n <= INT_MAX && m <= INT_MAX && k <= INT_MAX && a->stride[1] <= INT_MAX && b->stride[0] <= INT_MAX &&
+                 out->stride[0] <= INT_MAX;
     /* BLAS reads a vector at any stride but 0, which it takes for an error or for something else. */
     bool a_vector = n == 1 && m > 1 && (a->stride[1] > 0 || k == 1), b_vector = m == 1 && (b->stride[0] > 0 || k == 1);
-    if (small && b_vector && matrix_of(a, 0, &am))
-        multiply_vector(out->dtype, &am, a->shape, false, b->data, k == 1 ? 1 : b->stride[0], out->data);
-    else if (small && a_vector && matrix_of(b, 1, &bm))
-        multiply_vector(out->dtype, &bm, b->shape, true, a->data, k == 1 ? 1 : a->stride[1], out->data);
-    else if (small && matrix_of(a, 0, &am) && matrix_of(b, 1, &bm))
-        multiply_matrices(out->dtype, &am, &bm, (int)n, (int)m, (int)k, out->data);
+    if (small && b_vector && matrix_of(a, &am))
+        multiply_vector(out->dtype, &am, a->shape, false, b->data, k == 1 ? 1 : b->stride[0], out->data,
+                        n == 1 ? 1 : out->stride[0]);
+    else if (small && a_vector && matrix_of(b, &bm))
+        multiply_vector(out->dtype, &bm, b->shape, true, a->data, k == 1 ? 1 : a->stride[1], out->data, 1);
+    else if (small && matrix_of(a, &am) && matrix_of(b, &bm))
+        multiply_matrices(out, &am, &bm, (int)k);
     else
         multiply_plainly(a, b, out);
+    free(am.copy);
+    free(bm.copy);
 }

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "kernels/cpu/parallel.h"
 #include "protocol/error.h"
 
 #define HUGE_PAGE ((size_t)2 << 20)
@@ -191,6 +192,7 @@ struct variant {
                                                       .download = copy,       \
                                                       .copy = copy,           \
                                                       .zero = zero,           \
+                                                      .set_threads = td_threads_set, \
                                                       .run = run_##isa,       \
                                                       .cost = cost,           \
                                                       .dense_inputs = dense_inputs}};

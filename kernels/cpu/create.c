@@ -3,36 +3,41 @@
 #include <string.h>
 
 #include "kernels/cpu/internal.h"
+#include "kernels/cpu/parallel.h"
 #include "kernels/scalar.h"
+
+struct fill {
+    const struct td_operand *out;
+    uint64_t element;
+};
+
+static void fill_part(const void *data, int64_t from, int64_t to)
+{
+    const struct fill *fill = data;
+    uint8_t *bytes = fill->out->data, byte;
+    uint32_t *words = fill->out->data, word;
+    uint64_t *doubles = fill->out->data;
+    memcpy(&byte, &fill->element, sizeof byte);
+    memcpy(&word, &fill->element, sizeof word);
+    switch (td_dtype_size(fill->out->dtype)) {
+    case 1:
+        memset(bytes + from, byte, (size_t)(to - from));
+        return;
+    case 4:
+        for (int64_t i = from; i < to; i++)
+            words[i] = word;
+        return;
+    default:
+        for (int64_t i = from; i < to; i++)
+            doubles[i] = fill->element;
+    }
+}
 
 static void fill(const struct td_operand *out, struct td_number number)
 {
-    int64_t count = td_operand_numel(out);
-    uint64_t element = 0;
-    if (count == 0)
-        return;
-    td_number_store(number, out->dtype, &element);
-    uint8_t *bytes = out->data;
-    uint32_t *words = out->data, word;
-    uint64_t *doubles = out->data;
-    memcpy(&word, &element, sizeof word);
-    switch ((enum td_dtype)out->dtype) {
-    case TD_BOOL:
-        memset(bytes, number.category == TD_FLOATING ? number.f != 0 : number.i != 0, (size_t)count);
-        return;
-    case TD_I32:
-    case TD_F32:
-        for (int64_t i = 0; i < count; i++)
-            words[i] = word;
-        return;
-    case TD_I64:
-    case TD_F64:
-        for (int64_t i = 0; i < count; i++)
-            doubles[i] = element;
-        return;
-    case TD_DTYPE_NONE:
-        return;
-    }
+    struct fill fill = {.out = out};
+    td_number_store(number, out->dtype, &fill.element);
+    td_parallel(td_operand_numel(out), TD_GRAIN, 0, fill_part, &fill);
 }
 
 /* Zeros until the uploads arrive, so that a client that stops half way reads nobody else's bytes. */
@@ -57,10 +62,10 @@ void TD_CPU(full)(struct td_launch *launch)
 }
 
 /* Each element by itself, start + i * step, so that nothing adds up; in f64 for both floats, as PyTorch does. */
-void TD_CPU(arange)(struct td_launch *launch)
+static void arange_part(const void *data, int64_t from, int64_t to)
 {
+    const struct td_launch *launch = data;
     const struct td_arange_attrs *a = launch->attrs;
-    int64_t count = td_operand_numel(&launch->out[0]);
     uint64_t first = (uint64_t)td_number_integer(a->start), by = (uint64_t)td_number_integer(a->step);
     double start = td_number_real(a->start), step = td_number_real(a->step);
     uint64_t *integers = launch->out[0].data;
@@ -69,25 +74,30 @@ void TD_CPU(arange)(struct td_launch *launch)
     double *doubles = launch->out[0].data;
     switch ((enum td_dtype)launch->out[0].dtype) {
     case TD_I32:
-        for (int64_t i = 0; i < count; i++)
+        for (int64_t i = from; i < to; i++)
             halves[i] = (uint32_t)(first + (uint64_t)i * by);
         return;
     case TD_I64:
-        for (int64_t i = 0; i < count; i++)
+        for (int64_t i = from; i < to; i++)
             integers[i] = first + (uint64_t)i * by;
         return;
     case TD_F32:
-        for (int64_t i = 0; i < count; i++)
+        for (int64_t i = from; i < to; i++)
             floats[i] = (float)(start + (double)i * step);
         return;
     case TD_F64:
-        for (int64_t i = 0; i < count; i++)
+        for (int64_t i = from; i < to; i++)
             doubles[i] = start + (double)i * step;
         return;
     case TD_BOOL:
     case TD_DTYPE_NONE:
         return;
     }
+}
+
+void TD_CPU(arange)(struct td_launch *launch)
+{
+    td_parallel(td_operand_numel(&launch->out[0]), TD_GRAIN, 0, arange_part, launch);
 }
 
 /* From the nearer end, so that both ends are met. */
@@ -97,18 +107,24 @@ static double linspace_at(double start, double end, double step, int64_t i, int6
     return i < count / 2 || count == 1 ? up : down;
 }
 
-void TD_CPU(linspace)(struct td_launch *launch)
+static void linspace_part(const void *data, int64_t from, int64_t to)
 {
+    const struct td_launch *launch = data;
     const struct td_linspace_attrs *a = launch->attrs;
     int64_t count = td_operand_numel(&launch->out[0]);
     double start = td_number_real(a->start), end = td_number_real(a->end);
     double step = count > 1 ? (end - start) / (double)(count - 1) : 0;
     float *floats = launch->out[0].data;
     double *doubles = launch->out[0].data;
-    for (int64_t i = 0; i < count && launch->out[0].dtype == TD_F32; i++)
+    for (int64_t i = from; i < to && launch->out[0].dtype == TD_F32; i++)
         floats[i] = (float)linspace_at(start, end, step, i, count);
-    for (int64_t i = 0; i < count && launch->out[0].dtype == TD_F64; i++)
+    for (int64_t i = from; i < to && launch->out[0].dtype == TD_F64; i++)
         doubles[i] = linspace_at(start, end, step, i, count);
+}
+
+void TD_CPU(linspace)(struct td_launch *launch)
+{
+    td_parallel(td_operand_numel(&launch->out[0]), TD_GRAIN, 0, linspace_part, launch);
 }
 
 void TD_CPU(eye)(struct td_launch *launch)

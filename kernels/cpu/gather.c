@@ -38,43 +38,70 @@ SCATTER(f64, double)
 
 typedef void row_function(const struct row *, const void *, void *);
 
-/* Calls act for each row of index. A tensor without dimensions is one of a single element; named is the operand along
- * whose dimension dim the indices go. */
-static void for_rows(row_function *act, const struct td_operand *index, int dim, const struct td_operand *source,
-                     const struct td_operand *target, const struct td_operand *named)
+/* What is gathered or scattered. named is the operand along whose dimension dim the indices go. */
+struct placing {
+    row_function *act;
+    struct td_operand index, source, target;
+    bool source_named; /* else the target is */
+    int dim, cut;      /* cut: for sums, the dimension that parts share out; -1 if there is none */
+};
+
+/* Calls act for the elements of index from up to to, row by row. A tensor without dimensions is one of a single
+ * element. */
+static void for_rows(const struct placing *p, int64_t first, int64_t end)
 {
-    int64_t at[TD_RANK_MAX] = {0}, offset[3] = {0}, size = (int64_t)td_dtype_size(source->dtype);
-    int64_t from[TD_RANK_MAX] = {0}, to[TD_RANK_MAX] = {0};
-    int last = index->rank - 1;
-    struct row row = {.count = 1, .at_step = named->rank ? named->stride[dim] : 0};
-    for (int d = 0; d < index->rank; d++) {
-        from[d] = (named == source && d == dim) || source->rank == 0 ? 0 : source->stride[d];
-        to[d] = (named == target && d == dim) || target->rank == 0 ? 0 : target->stride[d];
+    const struct td_operand *source = &p->source, *target = &p->target, *named = p->source_named ? source : target;
+    int64_t from[TD_RANK_MAX] = {0}, to[TD_RANK_MAX] = {0}, size = (int64_t)td_dtype_size(source->dtype);
+    for (int d = 0; d < p->index.rank; d++) {
+        from[d] = (p->source_named && d == p->dim) || source->rank == 0 ? 0 : source->stride[d];
+        to[d] = (!p->source_named && d == p->dim) || target->rank == 0 ? 0 : target->stride[d];
     }
-    if (last >= 0) {
-        row.count = index->shape[last];
-        row.index_step = index->stride[last];
-        row.from_step = from[last];
-        row.to_step = to[last];
+    const int64_t *stride[] = {p->index.stride, from, to};
+    struct td_walk w;
+    for (td_walk_start(&w, p->index.rank, p->index.shape, 3, stride, first, end); w.run; td_walk_next(&w)) {
+        struct row row = {.count = w.run,
+                          .index = (const int64_t *)p->index.data + w.at[0],
+                          .index_step = w.step[0],
+                          .from_step = w.step[1],
+                          .to_step = w.step[2],
+                          .at_step = named->rank ? named->stride[p->dim] : 0};
+        p->act(&row, (const char *)source->data + w.at[1] * size, (char *)target->data + w.at[2] * size);
     }
-    const int64_t *stride[] = {index->stride, from, to};
-    do {
-        row.index = (const int64_t *)index->data + offset[0];
-        act(&row, (const char *)source->data + offset[1] * size, (char *)target->data + offset[2] * size);
-    } while (td_step_index(last < 0 ? 0 : last, index->shape, at, 3, offset, stride));
+}
+
+static void gather_part(const void *data, int64_t from, int64_t to)
+{
+    for_rows(data, from, to);
 }
 
 void TD_CPU(gather)(struct td_launch *launch)
 {
     const struct td_operand *x = &launch->in[0], *index = &launch->in[1];
-    int dim = td_wrap_dim(((const struct td_gather_attrs *)launch->attrs)->dim, x->rank);
     size_t size = td_dtype_size(x->dtype);
-    if (!TD_CPU(indices_fit)(launch, index, x->rank ? x->shape[dim] : 1) || td_operand_numel(index) == 0)
-        return;
-    for_rows(size == 1 ? gather_1 : size == 4 ? gather_4 : gather_8, index, dim, x, &launch->out[0], x);
+    struct placing p = {.act = size == 1   ? gather_1
+                               : size == 4 ? gather_4
+                                           : gather_8,
+                        .index = *index,
+                        .source = *x,
+                        .target = launch->out[0],
+                        .source_named = true,
+                        .dim = td_wrap_dim(((const struct td_gather_attrs *)launch->attrs)->dim, x->rank)};
+    if (TD_CPU(indices_fit)(launch, index, x->rank ? x->shape[p.dim] : 1))
+        td_parallel(td_operand_numel(index), TD_GRAIN, 0, gather_part, &p);
 }
 
 /* In the order of the index, row by row, so that equal indices give the same bits every time. */
+static void scatter_part(const void *data, int64_t from, int64_t to)
+{
+    struct placing p = *(const struct placing *)data;
+    if (p.cut >= 0) {
+        p.index = TD_CPU(slice)(&p.index, p.cut, from, to);
+        p.source = TD_CPU(slice)(&p.source, p.cut, from, to);
+        p.target = TD_CPU(slice)(&p.target, p.cut, from, to);
+    }
+    for_rows(&p, 0, td_operand_numel(&p.index));
+}
+
 void TD_CPU(scatter_add)(struct td_launch *launch)
 {
     static row_function *const scatter[TD_DTYPE_LIMIT] = {
@@ -84,6 +111,11 @@ void TD_CPU(scatter_add)(struct td_launch *launch)
     if (!TD_CPU(indices_fit)(launch, index, x->rank ? x->shape[dim] : 1))
         return;
     TD_CPU(copy_operand)(out, x);
-    if (td_operand_numel(index))
-        for_rows(scatter[out->dtype], index, dim, &launch->in[2], out, out);
+    int64_t numel = td_operand_numel(index);
+    struct placing p = {.act = scatter[out->dtype], .index = *index, .source = launch->in[2], .target = *out};
+    p.dim = dim;
+    p.cut = x->rank ? TD_CPU(longest_beside)(index, dim) : -1;
+    int64_t items = p.cut < 0 ? 1 : index->shape[p.cut];
+    if (numel)
+        td_parallel(items, td_grain(numel / items), 0, scatter_part, &p);
 }

@@ -1,26 +1,49 @@
 /* embedding, index_select and index_add. All indices are checked before anything is written; negative ones are
  * refused, as PyTorch does. SPDX-License-Identifier: Apache-2.0 */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "kernels/cpu/iterate.h"
 #include "protocol/error.h"
 #include "protocol/ops.h"
 
+struct check {
+    const struct td_operand *index;
+    int64_t size;
+    _Atomic int64_t *wrong; /* position of the first index that does not fit, row by row */
+};
+
+static void check_part(const void *data, int64_t from, int64_t to)
+{
+    const struct check *check = data;
+    const int64_t *stride = check->index->stride, *index = check->index->data;
+    struct td_walk w;
+    td_walk_start(&w, check->index->rank, check->index->shape, 1, &stride, from, to);
+    for (int64_t done = from; w.run; done += w.run, td_walk_next(&w))
+        for (int64_t i = 0; i < w.run; i++) {
+            int64_t value = index[w.at[0] + i * w.step[0]];
+            if (value >= 0 && value < check->size)
+                continue;
+            int64_t first = atomic_load(check->wrong);
+            while (done + i < first && !atomic_compare_exchange_weak(check->wrong, &first, done + i))
+                ;
+            return;
+        }
+}
+
 bool TD_CPU(indices_fit)(struct td_launch *launch, const struct td_operand *index, int64_t size)
 {
-    int64_t at[TD_RANK_MAX] = {0}, offset = 0, position = 0;
-    const int64_t *stride = index->stride, *data = index->data;
-    if (td_operand_numel(index) == 0)
+    _Atomic int64_t wrong = INT64_MAX;
+    struct check check = {index, size, &wrong};
+    int64_t at[TD_RANK_MAX], offset = 0;
+    const int64_t *stride = index->stride;
+    td_parallel(td_operand_numel(index), TD_GRAIN, 0, check_part, &check);
+    if (wrong == INT64_MAX)
         return true;
-    do {
-        int64_t value = data[offset];
-        if (value < 0 || value >= size) {
-            launch->fault = (struct td_fault){.code = TD_E_INDEX, .value = value, .size = size, .position = position};
-            return false;
-        }
-        position++;
-    } while (td_step_index(index->rank, index->shape, at, 1, &offset, &stride));
-    return true;
+    td_seek_index(index->rank, index->shape, wrong, at, 1, &offset, &stride);
+    launch->fault = (struct td_fault){
+        .code = TD_E_INDEX, .value = ((const int64_t *)index->data)[offset], .size = size, .position = wrong};
+    return false;
 }
 
 /* The part of operand below its first skipped dimensions. */
@@ -70,44 +93,71 @@ static void copy_row(struct rows *rows, char *target, char *source)
         TD_CPU(copy_operand)(&rows->target, &rows->source);
 }
 
+/* Slices of x that are copied one behind the other into out: for each position outside dim, each index. */
+struct selection {
+    const struct td_operand *x, *index, *out;
+    int dim;
+};
+
+/* Items are indices, row by row. */
+static void embedding_part(const void *data, int64_t from, int64_t to)
+{
+    const struct selection *s = data;
+    struct rows rows = rows_of(s->out, s->x, 0);
+    rows.source = inner_part(s->x, 1);
+    rows.target = inner_part(s->out, s->index->rank);
+    rows.dense = is_dense(&rows.source);
+    rows.count = s->x->shape[1];
+    const int64_t *stride = s->index->stride, *index = s->index->data;
+    int64_t size = (int64_t)rows.size;
+    char *target = (char *)s->out->data + from * rows.count * size;
+    struct td_walk w;
+    for (td_walk_start(&w, s->index->rank, s->index->shape, 1, &stride, from, to); w.run; td_walk_next(&w))
+        for (int64_t i = 0; i < w.run; i++, target += rows.count * size)
+            copy_row(&rows, target, (char *)s->x->data + index[w.at[0] + i * w.step[0]] * s->x->stride[0] * size);
+}
+
 void TD_CPU(embedding)(struct td_launch *launch)
 {
-    const struct td_operand *weight = &launch->in[0], *index = &launch->in[1];
-    if (!TD_CPU(indices_fit)(launch, index, weight->shape[0]) || td_operand_numel(&launch->out[0]) == 0)
+    struct selection s = {&launch->in[0], &launch->in[1], &launch->out[0], 0};
+    if (!TD_CPU(indices_fit)(launch, s.index, s.x->shape[0]) || td_operand_numel(s.out) == 0)
         return;
-    struct rows rows = rows_of(&launch->out[0], weight, 0);
-    rows.source = inner_part(weight, 1);
-    rows.target = inner_part(&launch->out[0], index->rank);
-    rows.dense = is_dense(&rows.source);
-    rows.count = weight->shape[1];
-    int64_t at[TD_RANK_MAX] = {0}, offset = 0;
-    const int64_t *stride = index->stride, *data = index->data;
-    char *target = launch->out[0].data;
-    do {
-        copy_row(&rows, target, (char *)weight->data + data[offset] * weight->stride[0] * (int64_t)rows.size);
-        target += rows.count * (int64_t)rows.size;
-    } while (td_step_index(index->rank, index->shape, at, 1, &offset, &stride));
+    td_parallel(td_operand_numel(s.index), td_grain(s.x->shape[1]), 0, embedding_part, &s);
+}
+
+/* Items are positions of the dimensions up to dim. */
+static void select_part(const void *data, int64_t from, int64_t to)
+{
+    const struct selection *s = data;
+    const struct td_operand *x = s->x, *out = s->out;
+    struct rows rows = rows_of(out, x, s->dim + 1);
+    int64_t size = (int64_t)rows.size, x_stride[TD_RANK_MAX];
+    memcpy(x_stride, x->stride, sizeof x_stride);
+    x_stride[s->dim] = 0; /* the index goes there */
+    const int64_t *stride[] = {out->stride, x_stride}, *index = s->index->data;
+    int64_t index_step = s->index->rank ? s->index->stride[0] : 0;
+    struct td_walk w;
+    for (td_walk_start(&w, s->dim + 1, out->shape, 2, stride, from, to); w.run; td_walk_next(&w))
+        for (int64_t j = 0; j < w.run; j++)
+            copy_row(&rows, (char *)out->data + (w.at[0] + j * w.step[0]) * size,
+                     (char *)x->data + (w.at[1] + index[(w.begin + j) * index_step] * x->stride[s->dim]) * size);
 }
 
 void TD_CPU(index_select)(struct td_launch *launch)
 {
-    const struct td_operand *x = &launch->in[0], *index = &launch->in[1], *out = &launch->out[0];
+    const struct td_operand *x = &launch->in[0], *out = &launch->out[0];
     int dim = td_wrap_dim(((const struct td_index_select_attrs *)launch->attrs)->dim, x->rank);
-    if (!TD_CPU(indices_fit)(launch, index, x->rank ? x->shape[dim] : 1) || td_operand_numel(out) == 0)
+    struct selection s = {x, &launch->in[1], out, dim};
+    int64_t numel = td_operand_numel(out), count = 1;
+    if (!TD_CPU(indices_fit)(launch, s.index, x->rank ? x->shape[dim] : 1) || numel == 0)
         return;
     if (x->rank == 0) {
         TD_CPU(copy_operand)(out, x);
         return;
     }
-    struct rows rows = rows_of(out, x, dim + 1);
-    int64_t at[TD_RANK_MAX] = {0}, offset[2] = {0}, size = (int64_t)rows.size;
-    const int64_t *stride[] = {out->stride, x->stride}, *data = index->data;
-    int64_t index_step = index->rank ? index->stride[0] : 0;
-    do {
-        for (int64_t j = 0; j < out->shape[dim]; j++)
-            copy_row(&rows, (char *)out->data + (offset[0] + j * out->stride[dim]) * size,
-                     (char *)x->data + (offset[1] + data[j * index_step] * x->stride[dim]) * size);
-    } while (td_step_index(dim, out->shape, at, 2, offset, stride));
+    for (int d = 0; d <= dim; d++)
+        count *= out->shape[d];
+    td_parallel(count, td_grain(numel / count), 0, select_part, &s);
 }
 
 TD_BINARY_INNER(add_i32, uint32_t, uint32_t, a + b)
@@ -128,26 +178,62 @@ static void add_row(struct rows *rows, char *target, char *source)
         TD_CPU(iterate)(inner, 3, (const struct td_operand *[]){&rows->target, &rows->target, &rows->source});
 }
 
+int TD_CPU(longest_beside)(const struct td_operand *x, int dim)
+{
+    int longest = -1;
+    for (int d = 0; d < x->rank; d++)
+        if (d != dim && x->shape[d] > (longest < 0 ? 1 : x->shape[longest]))
+            longest = d;
+    return longest;
+}
+
+struct td_operand TD_CPU(slice)(const struct td_operand *x, int dim, int64_t from, int64_t to)
+{
+    struct td_operand slice = *x;
+    slice.data = (char *)x->data + from * x->stride[dim] * (int64_t)td_dtype_size(x->dtype);
+    slice.shape[dim] = to - from;
+    return slice;
+}
+
+struct addition {
+    struct td_operand out, source;
+    const struct td_operand *index;
+    int dim, cut; /* the dimension that the index names, and the one that parts share out; -1 if there is none */
+};
+
 /* In the order of the index, so that equal indices give the same bits every time. */
+static void add_part(const void *data, int64_t from, int64_t to)
+{
+    const struct addition *a = data;
+    struct td_operand out = a->out, source = a->source;
+    if (a->cut >= 0) {
+        out = TD_CPU(slice)(&out, a->cut, from, to);
+        source = TD_CPU(slice)(&source, a->cut, from, to);
+    }
+    bool scalar = out.rank == 0; /* one place, which each index names */
+    struct rows rows = rows_of(&out, &source, scalar ? 0 : a->dim + 1);
+    int64_t at[TD_RANK_MAX] = {0}, offset[2] = {0}, size = (int64_t)rows.size;
+    int64_t out_step = scalar ? 0 : out.stride[a->dim], source_step = scalar ? 0 : source.stride[a->dim];
+    int64_t index_step = a->index->rank ? a->index->stride[0] : 0, count = td_operand_numel(a->index);
+    const int64_t *stride[] = {out.stride, source.stride}, *index = a->index->data;
+    do {
+        for (int64_t j = 0; j < count; j++)
+            add_row(&rows, (char *)out.data + (offset[0] + index[j * index_step] * out_step) * size,
+                    (char *)source.data + (offset[1] + j * source_step) * size);
+    } while (td_step_index(scalar ? 0 : a->dim, out.shape, at, 2, offset, stride));
+}
+
 void TD_CPU(index_add)(struct td_launch *launch)
 {
-    const struct td_operand *x = &launch->in[0], *index = &launch->in[1], *source = &launch->in[2],
-                            *out = &launch->out[0];
+    const struct td_operand *x = &launch->in[0], *index = &launch->in[1], *source = &launch->in[2];
     int dim = td_wrap_dim(((const struct td_index_add_attrs *)launch->attrs)->dim, x->rank);
     if (!TD_CPU(indices_fit)(launch, index, x->rank ? x->shape[dim] : 1))
         return;
-    TD_CPU(copy_operand)(out, x);
-    if (td_operand_numel(source) == 0 || td_operand_numel(index) == 0)
+    TD_CPU(copy_operand)(&launch->out[0], x);
+    int64_t numel = td_operand_numel(source);
+    if (numel == 0 || td_operand_numel(index) == 0)
         return;
-    bool scalar = x->rank == 0; /* one place, which each index names */
-    struct rows rows = rows_of(out, source, scalar ? 0 : dim + 1);
-    int64_t at[TD_RANK_MAX] = {0}, offset[2] = {0}, size = (int64_t)rows.size;
-    int64_t out_step = scalar ? 0 : out->stride[dim], source_step = scalar ? 0 : source->stride[dim];
-    int64_t index_step = index->rank ? index->stride[0] : 0, count = td_operand_numel(index);
-    const int64_t *stride[] = {out->stride, source->stride}, *data = index->data;
-    do {
-        for (int64_t j = 0; j < count; j++)
-            add_row(&rows, (char *)out->data + (offset[0] + data[j * index_step] * out_step) * size,
-                    (char *)source->data + (offset[1] + j * source_step) * size);
-    } while (td_step_index(scalar ? 0 : dim, out->shape, at, 2, offset, stride));
+    struct addition a = {launch->out[0], *source, index, dim, TD_CPU(longest_beside)(source, dim)};
+    int64_t items = a.cut < 0 ? 1 : source->shape[a.cut];
+    td_parallel(items, td_grain(numel / items), 0, add_part, &a);
 }

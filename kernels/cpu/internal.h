@@ -55,6 +55,11 @@ void TD_CPU(copy_operand)(const struct td_operand *target, const struct td_opera
 /* Refuses indices that do not fit a dimension of size; true if all fit. */
 bool TD_CPU(indices_fit)(struct td_launch *launch, const struct td_operand *index, int64_t size);
 
+/* Of the dimensions of x but dim the longest; -1 if none has more than one element. */
+int TD_CPU(longest_beside)(const struct td_operand *x, int dim);
+/* The part of x from up to to along dim. */
+struct td_operand TD_CPU(slice)(const struct td_operand *x, int dim, int64_t from, int64_t to);
+
 /* max(x) and log(sum(exp(x - max))) of count elements that lie stride apart; count is not 0. */
 void TD_CPU(row_logsum_f32)(const float *x, int64_t count, int64_t stride, float *max, float *logsum);
 void TD_CPU(row_logsum_f64)(const double *x, int64_t count, int64_t stride, double *max, double *logsum);

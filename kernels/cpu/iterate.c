@@ -108,7 +108,7 @@ bool TD_CPU(loop_init)(struct td_loop *loop, int operands, const struct td_opera
     return true;
 }
 
-void TD_CPU(loop_planes)(const struct td_loop *loop, td_plane *plane, const void *data)
+static void all_planes(const struct td_loop *loop, td_plane *plane, const void *data)
 {
     int outer = loop->rank > 2 ? loop->rank - 2 : 0;
     int64_t index[TD_RANK_MAX] = {0}, offset[TD_OPERANDS_MAX] = {0};
@@ -122,6 +122,47 @@ void TD_CPU(loop_planes)(const struct td_loop *loop, td_plane *plane, const void
         plane(loop, at, data);
     } while (td_step_index(outer, loop->shape, index, loop->operands, offset, stride));
 }
+
+/* ---- cut ---- */
+
+/* A dimension of at least this many is cut rather than those inside it. */
+#define MANY 16
+/* The least that is left of the two innermost, for the sake of the runs. */
+#define PLANE_CUT 64
+
+struct cut {
+    const struct td_loop *loop;
+    int dim;
+    td_plane *plane;
+    const void *data;
+};
+
+static void cut_part(const void *data, int64_t from, int64_t to)
+{
+    const struct cut *cut = data;
+    struct td_loop part = *cut->loop;
+    part.shape[cut->dim] = to - from;
+    for (int k = 0; k < part.operands; k++)
+        part.data[k] += from * part.stride[k][cut->dim] * part.size[k];
+    all_planes(&part, cut->plane, cut->data);
+}
+
+void TD_CPU(loop_planes)(const struct td_loop *loop, td_plane *plane, const void *data)
+{
+    struct cut cut = {.loop = loop, .plane = plane, .data = data};
+    int64_t count = 1;
+    for (int d = 0; d < loop->rank; d++) {
+        count *= loop->shape[d];
+        if (loop->shape[cut.dim] < MANY && loop->shape[d] > loop->shape[cut.dim])
+            cut.dim = d;
+    }
+    int64_t grain = td_grain(count / loop->shape[cut.dim]);
+    if (cut.dim >= loop->rank - 2 && grain < PLANE_CUT)
+        grain = PLANE_CUT;
+    td_parallel(loop->shape[cut.dim], grain, 0, cut_part, &cut);
+}
+
+/* ---- planes ---- */
 
 static void plane_strips(const struct td_loop *loop, char *const *at, const void *data)
 {
@@ -255,21 +296,42 @@ static int64_t run_step(const struct td_operand *operand)
     return dense ? 1 : same ? 0 : -1;
 }
 
+/* One run of elements. */
+struct run {
+    td_inner *inner;
+    int operands;
+    void *at[TD_OPERANDS_MAX];
+    int64_t stride[TD_OPERANDS_MAX];
+    const struct td_operand *const *operand;
+};
+
+static void run_part(const void *data, int64_t from, int64_t to)
+{
+    const struct run *run = data;
+    void *at[TD_OPERANDS_MAX];
+    for (int k = 0; k < run->operands; k++)
+        at[k] = (char *)run->at[k] + from * run->stride[k] * (int64_t)td_dtype_size(run->operand[k]->dtype);
+    run->inner(to - from, at, run->stride);
+}
+
 /* Small tensors spend their time in finding the loop, not in it: the plainest one is looked for first. */
 static bool iterate_run(td_inner *inner, int operands, const struct td_operand *const *operand)
 {
-    void *at[TD_OPERANDS_MAX];
-    int64_t stride[TD_OPERANDS_MAX];
+    struct run run;
     for (int k = 0; k < operands; k++) {
-        at[k] = operand[k]->data;
-        stride[k] = run_step(operand[k]);
-        if (stride[k] < 0)
+        run.at[k] = operand[k]->data;
+        run.stride[k] = run_step(operand[k]);
+        if (run.stride[k] < 0)
             return false;
     }
-    int64_t count = stride[0] == 1 ? td_operand_numel(operand[0]) : 0;
-    if (count)
-        inner(count, at, stride);
-    return count != 0;
+    int64_t count = run.stride[0] == 1 ? td_operand_numel(operand[0]) : 0;
+    if (!count)
+        return false;
+    run.inner = inner;
+    run.operands = operands;
+    run.operand = operand;
+    td_parallel(count, TD_GRAIN, 0, run_part, &run);
+    return true;
 }
 
 void TD_CPU(iterate)(td_inner *inner, int operands, const struct td_operand *const *operand)

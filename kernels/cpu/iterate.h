@@ -4,7 +4,10 @@
 #ifndef TD_KERNELS_CPU_ITERATE_H
 #define TD_KERNELS_CPU_ITERATE_H
 
+#include <string.h>
+
 #include "kernels/cpu/internal.h"
+#include "kernels/cpu/parallel.h"
 
 /* A target and up to three sources (where). */
 #define TD_OPERANDS_MAX 4
@@ -25,7 +28,7 @@ typedef void td_plane(const struct td_loop *loop, char *const *at, const void *d
 
 /* False if there is nothing to do. All operands have the target's shape. */
 bool TD_CPU(loop_init)(struct td_loop *loop, int operands, const struct td_operand *const *operand);
-/* Calls plane at each position of the dimensions outside the last two. */
+/* Calls plane at each position of the dimensions outside the last two, of all or of parts of the loop. */
 void TD_CPU(loop_planes)(const struct td_loop *loop, td_plane *plane, const void *data);
 /* y (columns, rows) = x (rows, columns) turned; both are dense along their last dimension, size is an element's. */
 void TD_CPU(turn)(int64_t size, const void *x, int64_t x_stride, void *y, int64_t y_stride, int64_t rows,
@@ -51,6 +54,62 @@ static inline bool td_step_index(int rank, const int64_t *shape, int64_t *index,
         index[d] = 0;
     }
     return false;
+}
+
+/* Moves index from the first position of shape to another, counted row by row, and offset with it. */
+static inline void td_seek_index(int rank, const int64_t *shape, int64_t position, int64_t *index, int operands,
+                                 int64_t *offset, const int64_t *const *stride)
+{
+    for (int d = rank - 1; d >= 0 && position; position /= shape[d--]) {
+        index[d] = position % shape[d];
+        for (int k = 0; k < operands; k++)
+            offset[k] += stride[k][d] * index[d];
+    }
+}
+
+/* Positions of a shape row by row, in runs along its last dimension: for (start; run; next). */
+struct td_walk {
+    int outer, operands; /* outer: the dimensions but the last */
+    const int64_t *shape, *const *stride;
+    int64_t index[TD_RANK_MAX];
+    int64_t run, left;             /* positions of this run; of it and all that follow */
+    int64_t at[TD_OPERANDS_MAX];   /* operand k's element at which the run begins */
+    int64_t step[TD_OPERANDS_MAX]; /* and its step in the run */
+    int64_t begin;                 /* of the run in its row */
+};
+
+/* shape has no 0 in it; shape and stride stay the caller's. */
+static inline void td_walk_start(struct td_walk *w, int rank, const int64_t *shape, int operands,
+                                 const int64_t *const *stride, int64_t from, int64_t to)
+{
+    int64_t row = rank ? shape[rank - 1] : 1;
+    w->outer = rank ? rank - 1 : 0;
+    w->operands = operands;
+    w->shape = shape;
+    w->stride = stride;
+    memset(w->index, 0, sizeof w->index);
+    w->begin = from ? from % row : 0;
+    for (int k = 0; k < operands; k++) {
+        w->step[k] = rank ? stride[k][w->outer] : 1;
+        w->at[k] = w->begin * w->step[k];
+    }
+    td_seek_index(w->outer, shape, from ? from / row : 0, w->index, operands, w->at, stride);
+    w->left = to - from;
+    w->run = row - w->begin < w->left ? row - w->begin : w->left;
+}
+
+static inline void td_walk_next(struct td_walk *w)
+{
+    w->left -= w->run;
+    if (!w->left) {
+        w->run = 0;
+        return;
+    }
+    for (int k = 0; k < w->operands; k++)
+        w->at[k] -= w->begin * w->step[k];
+    w->begin = 0;
+    td_step_index(w->outer, w->shape, w->index, w->operands, w->at, w->stride);
+    w->run = w->shape[w->outer] < w->left ? w->shape[w->outer] : w->left;
 }
 
 /* A td_inner of one source: y = expression in x. */

@@ -4,11 +4,25 @@
 #include "kernels/cpu/lanes.h"
 
 #define CHUNK 256
+/* Terms of cross_entropy that are made before they are summed. */
+#define TERMS 16384
+/* Sums of chunks, waiting to be joined. */
+#define SUMS 1024
 
 /* Two tensors broadcast together. */
 struct pairs {
     int rank;
     int64_t count, shape[TD_RANK_MAX], stride[2][TD_RANK_MAX];
+    const void *data[2];
+    int64_t chunk; /* terms that are summed together */
+    void *sums;
+};
+
+/* Rows of cross_entropy that are done together. */
+struct entropy {
+    const struct td_launch *launch;
+    int64_t first;
+    void *terms;
 };
 
 #define LOSS(word) word##_f32
@@ -81,6 +95,11 @@ void TD_CPU(mse_loss)(struct td_launch *launch)
         pairs.shape[0] = pairs.count;
         pairs.stride[0][0] = pairs.stride[1][0] = 1;
     }
+    pairs.data[0] = x->data;
+    pairs.data[1] = target->data;
+    pairs.chunk = TD_GRAIN; /* a power of two of blocks */
+    while (pairs.chunk * SUMS < pairs.count)
+        pairs.chunk *= 2;
     if (launch->out[0].dtype == TD_F32)
         mse_loss_f32(launch, &pairs);
     else

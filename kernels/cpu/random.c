@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernels/cpu/internal.h"
+#include "kernels/cpu/parallel.h"
 #include "kernels/scalar.h"
 
 /* Blocks drawn at once: their words and elements stay in L1. */
@@ -27,20 +28,33 @@ static void draw(struct batch *batch, uint64_t seed, uint64_t block)
 /* Turns a batch into elements of out's dtype at to. */
 typedef void fill_batch(const struct batch *batch, const struct td_launch *launch, void *to);
 
-/* each: elements that a block holds; size: bytes of one. */
-static void draw_all(struct td_launch *launch, fill_batch *fill, int64_t each)
+struct drawing {
+    const struct td_launch *launch;
+    fill_batch *fill;
+    int64_t each; /* elements that a block holds */
+};
+
+/* Items are batches. */
+static void draw_part(const void *data, int64_t from, int64_t to)
 {
+    const struct drawing *d = data;
     uint64_t elements[4 * BATCH];
     struct batch batch;
-    size_t size = td_dtype_size(launch->out[0].dtype);
-    int64_t count = td_operand_numel(&launch->out[0]), step = each * BATCH;
-    char *out = launch->out[0].data;
-    for (int64_t done = 0; done < count; done += step) {
-        int64_t now = count - done < step ? count - done : step;
-        draw(&batch, launch->seed, launch->counter + (uint64_t)(done / each));
-        fill(&batch, launch, elements);
-        memcpy(out + (size_t)done * size, elements, (size_t)now * size);
+    size_t size = td_dtype_size(d->launch->out[0].dtype);
+    int64_t count = td_operand_numel(&d->launch->out[0]), step = d->each * BATCH;
+    for (int64_t k = from; k < to; k++) {
+        int64_t done = k * step, now = count - done < step ? count - done : step;
+        draw(&batch, d->launch->seed, d->launch->counter + (uint64_t)(k * BATCH));
+        d->fill(&batch, d->launch, elements);
+        memcpy((char *)d->launch->out[0].data + (size_t)done * size, elements, (size_t)now * size);
     }
+}
+
+static void draw_all(struct td_launch *launch, fill_batch *fill, int64_t each)
+{
+    struct drawing drawing = {launch, fill, each};
+    int64_t step = each * BATCH, count = td_operand_numel(&launch->out[0]);
+    td_parallel((count + step - 1) / step, td_grain(step), 0, draw_part, &drawing);
 }
 
 static void uniform_f32(const struct batch *batch, const struct td_launch *launch, void *to)
@@ -176,19 +190,28 @@ static bool is_dense(const struct td_operand *operand)
     return true;
 }
 
+/* Items are batches. */
+static void dropout_part(const void *data, int64_t from, int64_t to)
+{
+    const struct td_launch *launch = data;
+    struct batch batch;
+    float drawn[4 * BATCH];
+    bool dense = is_dense(&launch->in[0]) && is_dense(&launch->out[0]);
+    int64_t count = td_operand_numel(&launch->out[0]);
+    for (int64_t k = from; k < to; k++) {
+        int64_t done = k * 4 * BATCH;
+        draw(&batch, launch->seed, launch->counter + (uint64_t)(k * BATCH));
+        uniform_f32(&batch, launch, drawn);
+        drop_batch(launch, drawn, done, count - done < 4 * BATCH ? count - done : 4 * BATCH, dense);
+    }
+}
+
 void TD_CPU(dropout)(struct td_launch *launch)
 {
     if (!((const struct td_dropout_attrs *)launch->attrs)->training) {
         TD_CPU(copy_operand)(&launch->out[0], &launch->in[0]);
         return;
     }
-    struct batch batch;
-    float drawn[4 * BATCH];
-    bool dense = is_dense(&launch->in[0]) && is_dense(&launch->out[0]);
-    int64_t count = td_operand_numel(&launch->out[0]);
-    for (int64_t done = 0; done < count; done += 4 * BATCH) {
-        draw(&batch, launch->seed, launch->counter + (uint64_t)(done / 4));
-        uniform_f32(&batch, launch, drawn);
-        drop_batch(launch, drawn, done, count - done < 4 * BATCH ? count - done : 4 * BATCH, dense);
-    }
+    int64_t batches = (td_operand_numel(&launch->out[0]) + 4 * BATCH - 1) / (4 * BATCH);
+    td_parallel(batches, td_grain(4 * BATCH), 0, dropout_part, launch);
 }

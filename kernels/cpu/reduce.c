@@ -16,11 +16,20 @@ struct dims {
     int64_t count; /* positions of all */
 };
 
+/* Pieces from which on the results alone are cut; below it what each is made of is cut too, into chunks. */
+#define FEW_PIECES 16
+/* Results of chunks, waiting to be joined. */
+#define PARTIALS 4096
+
 struct reduction {
     struct dims kept, gone;
     const char *from;
     char *out;
     bool columns;
+    int64_t pieces; /* a piece is a row, or the columns that are done together */
+    int64_t chunk;  /* elements of each result that are reduced together: a power of two of blocks, or all */
+    int64_t chunks;
+    char *partials; /* chunks times all results */
 };
 
 static void add_dim(struct dims *dims, int64_t shape, int64_t stride)
@@ -52,6 +61,26 @@ static void plan(struct reduction *r, const struct td_launch *launch)
     }
     if (kept->rank)
         r->columns = gone->count < FEW || kept->stride[kept->rank - 1] < gone->stride[gone->rank - 1];
+    r->columns &= launch->out[0].dtype == x->dtype; /* what is true is counted row by row */
+}
+
+/* Cuts the work. Chunks are whole subtrees of the order of additions (lanes.h), so that the results of chunks joined
+ * in their order are those of one pass. size: of an element of the output. */
+static void cut(struct reduction *r, int64_t size)
+{
+    struct dims *kept = &r->kept;
+    int64_t row = kept->rank ? kept->shape[kept->rank - 1] : 1, width = TD_COLUMN_BYTES / size;
+    r->pieces = r->columns ? kept->count / row * ((row + width - 1) / width) : kept->count;
+    r->chunk = r->gone.count;
+    r->chunks = 1;
+    if (r->pieces >= FEW_PIECES || kept->count > PARTIALS / 2)
+        return;
+    int64_t chunk = TD_BLOCK, count;
+    while (count = (r->gone.count + chunk - 1) / chunk,
+           count * kept->count > PARTIALS || (count > 2 && chunk * kept->count / r->pieces < TD_GRAIN))
+        chunk *= 2;
+    r->chunk = chunk;
+    r->chunks = count;
 }
 
 #define REDUCE(word) td_##word##_sum_f32
@@ -95,49 +124,82 @@ static void plan(struct reduction *r, const struct td_launch *launch)
 #include "kernels/cpu/reduce.inc"
 
 /* Counts what is true; integers add up in any order. */
-static void count_true(const struct reduction *r)
+static void count_true(const struct reduction *r, int64_t chunk, int64_t from, int64_t to)
 {
     const uint8_t *x = (const uint8_t *)r->from;
-    int64_t *out = (int64_t *)(void *)r->out, index[TD_RANK_MAX] = {0}, offset = 0;
+    int64_t *out = (int64_t *)(void *)r->partials + chunk * r->kept.count, index[TD_RANK_MAX] = {0}, offset = 0;
+    int64_t first = chunk * r->chunk, end = r->gone.count - first < r->chunk ? r->gone.count : first + r->chunk;
     const int64_t *kept_stride = r->kept.stride, *gone_stride = r->gone.stride;
-    int inner = r->gone.rank - 1;
-    do {
-        int64_t gone_index[TD_RANK_MAX] = {0}, at = offset, sum = 0;
-        do {
-            for (int64_t i = 0; i < r->gone.shape[inner]; i++)
-                sum += x[at + i * gone_stride[inner]] != 0;
-        } while (td_step_index(inner, r->gone.shape, gone_index, 1, &at, &gone_stride));
-        *out++ = sum;
-    } while (td_step_index(r->kept.rank, r->kept.shape, index, 1, &offset, &kept_stride));
+    struct td_walk w;
+    td_seek_index(r->kept.rank, r->kept.shape, from, index, 1, &offset, &kept_stride);
+    for (int64_t result = from; result < to; result++) {
+        int64_t sum = 0;
+        for (td_walk_start(&w, r->gone.rank, r->gone.shape, 1, &gone_stride, first, end); w.run; td_walk_next(&w))
+            for (int64_t i = 0; i < w.run; i++)
+                sum += x[offset + w.at[0] + i * w.step[0]] != 0;
+        out[result] = sum;
+        td_step_index(r->kept.rank, r->kept.shape, index, 1, &offset, &kept_stride);
+    }
 }
 
-typedef void reducer(const struct reduction *r);
+/* How one operation reduces one type. */
+struct reducer {
+    /* Pieces from up to to of one chunk. */
+    void (*pieces)(const struct reduction *r, int64_t chunk, int64_t from, int64_t to);
+    /* Results of chunks into those of all. */
+    void (*all)(const struct reduction *r);
+};
 
-static void reduce(struct td_launch *launch, reducer *const *by_dtype)
-{
+struct cut_work {
     struct reduction r;
-    plan(&r, launch);
-    if (r.kept.count == 0)
-        return;
-    if (r.gone.count == 0)
-        memset(r.out, 0, (size_t)r.kept.count * td_dtype_size(launch->out[0].dtype));
-    else
-        by_dtype[launch->in[0].dtype](&r);
+    const struct reducer *reducer;
+};
+
+/* Items are pieces of one chunk, then those of the next. */
+static void reduce_part(const void *data, int64_t from, int64_t to)
+{
+    const struct cut_work *work = data;
+    for (int64_t pieces = work->r.pieces, end; from < to; from = end) {
+        int64_t chunk = from / pieces;
+        end = (chunk + 1) * pieces < to ? (chunk + 1) * pieces : to;
+        work->reducer->pieces(&work->r, chunk, from - chunk * pieces, end - chunk * pieces);
+    }
 }
 
-static reducer *const sums[TD_DTYPE_LIMIT] = {
-    [TD_BOOL] = count_true,
-    [TD_I64] = td_reduce_sum_i64,
-    [TD_F32] = td_reduce_sum_f32,
-    [TD_F64] = td_reduce_sum_f64,
+static void reduce(struct td_launch *launch, const struct reducer *by_dtype)
+{
+    struct cut_work work = {.reducer = &by_dtype[launch->in[0].dtype]};
+    struct reduction *r = &work.r;
+    size_t size = td_dtype_size(launch->out[0].dtype);
+    plan(r, launch);
+    if (r->kept.count == 0)
+        return;
+    if (r->gone.count == 0) {
+        memset(r->out, 0, (size_t)r->kept.count * size);
+        return;
+    }
+    uint64_t partials[PARTIALS];
+    cut(r, (int64_t)size);
+    r->partials = r->chunks > 1 ? (char *)partials : r->out;
+    td_parallel(r->pieces * r->chunks, td_grain(r->chunk * (r->kept.count / r->pieces)), 0, reduce_part, &work);
+    if (r->chunks > 1)
+        work.reducer->all(r);
+}
+
+#define REDUCER(word) {td_pieces_##word, td_all_##word}
+static const struct reducer sums[TD_DTYPE_LIMIT] = {
+    [TD_BOOL] = {count_true, td_all_sum_i64},
+    [TD_I64] = REDUCER(sum_i64),
+    [TD_F32] = REDUCER(sum_f32),
+    [TD_F64] = REDUCER(sum_f64),
 };
-static reducer *const maxima[TD_DTYPE_LIMIT] = {
-    [TD_BOOL] = td_reduce_max_bool, [TD_I32] = td_reduce_max_i32, [TD_I64] = td_reduce_max_i64,
-    [TD_F32] = td_reduce_max_f32,   [TD_F64] = td_reduce_max_f64,
+static const struct reducer maxima[TD_DTYPE_LIMIT] = {
+    [TD_BOOL] = REDUCER(max_bool), [TD_I32] = REDUCER(max_i32), [TD_I64] = REDUCER(max_i64),
+    [TD_F32] = REDUCER(max_f32),   [TD_F64] = REDUCER(max_f64),
 };
-static reducer *const minima[TD_DTYPE_LIMIT] = {
-    [TD_BOOL] = td_reduce_min_bool, [TD_I32] = td_reduce_min_i32, [TD_I64] = td_reduce_min_i64,
-    [TD_F32] = td_reduce_min_f32,   [TD_F64] = td_reduce_min_f64,
+static const struct reducer minima[TD_DTYPE_LIMIT] = {
+    [TD_BOOL] = REDUCER(min_bool), [TD_I32] = REDUCER(min_i32), [TD_I64] = REDUCER(min_i64),
+    [TD_F32] = REDUCER(min_f32),   [TD_F64] = REDUCER(min_f64),
 };
 
 void TD_CPU(sum)(struct td_launch *launch)

@@ -15,6 +15,11 @@ struct softmax {
     int64_t inner, x_inner, out_inner; /* rows done together, and the way from one to the next; not BY_ROW */
     enum { BY_ROW, BY_COLUMNS, BY_SHORT_ROWS } way;
     bool exponential; /* softmax itself, not its logarithm */
+    /* The other dimensions: a piece is a row, or those done together at one of their positions. */
+    int rank;
+    int64_t shape[TD_RANK_MAX], x_stride[TD_RANK_MAX], out_stride[TD_RANK_MAX];
+    int64_t across; /* pieces at one position */
+    const struct td_operand *x, *out;
 };
 
 #define SOFTMAX(word) word##_f32
@@ -29,13 +34,34 @@ struct softmax {
 #define SOFTMAX_T double
 #include "kernels/cpu/softmax.inc"
 
+static void softmax_part(const void *data, int64_t from, int64_t to)
+{
+    const struct softmax *s = data;
+    int64_t index[TD_RANK_MAX] = {0}, offset[2] = {0}, width = TD_COLUMN_BYTES / (int64_t)td_dtype_size(s->x->dtype);
+    const int64_t *stride[] = {s->x_stride, s->out_stride};
+    int64_t piece = from % s->across;
+    td_seek_index(s->rank, s->shape, from / s->across, index, 2, offset, stride);
+    for (; from < to; from++) {
+        int64_t x = offset[0] + piece * width * s->x_inner, out = offset[1] + piece * width * s->out_inner;
+        int64_t left = s->inner - piece * width;
+        if (s->x->dtype == TD_F32)
+            softmax_f32(s, (const float *)s->x->data + x, (float *)s->out->data + out, left < width ? left : width);
+        else
+            softmax_f64(s, (const double *)s->x->data + x, (double *)s->out->data + out, left < width ? left : width);
+        if (++piece < s->across)
+            continue;
+        piece = 0;
+        td_step_index(s->rank, s->shape, index, 2, offset, stride);
+    }
+}
+
 static void softmax(struct td_launch *launch, bool exponential)
 {
     const struct td_operand *x = &launch->in[0], *out = &launch->out[0];
     struct softmax s = {.x_step = 1, .out_step = 1, .count = 1, .exponential = exponential};
-    int dim = td_wrap_dim(((const struct td_log_softmax_attrs *)launch->attrs)->dim, x->rank), rank = 0;
-    int64_t shape[TD_RANK_MAX], x_stride[TD_RANK_MAX], out_stride[TD_RANK_MAX];
-    if (td_operand_numel(out) == 0)
+    int dim = td_wrap_dim(((const struct td_log_softmax_attrs *)launch->attrs)->dim, x->rank);
+    int64_t numel = td_operand_numel(out), width = TD_COLUMN_BYTES / (int64_t)td_dtype_size(x->dtype);
+    if (numel == 0)
         return;
     if (x->rank) {
         s.count = x->shape[dim];
@@ -46,29 +72,27 @@ static void softmax(struct td_launch *launch, bool exponential)
     for (int d = 0; d < x->rank; d++) {
         if (d == dim || x->shape[d] == 1)
             continue;
-        shape[rank] = x->shape[d];
-        x_stride[rank] = x->stride[d];
-        out_stride[rank++] = out->stride[d];
+        s.shape[s.rank] = x->shape[d];
+        s.x_stride[s.rank] = x->stride[d];
+        s.out_stride[s.rank++] = out->stride[d];
     }
-    if (rank && x_stride[rank - 1] == 1 && out_stride[rank - 1] == 1 && s.x_step != 1)
+    int last = s.rank - 1;
+    if (s.rank && s.x_stride[last] == 1 && s.out_stride[last] == 1 && s.x_step != 1)
         s.way = BY_COLUMNS;
-    else if (rank && s.x_step == 1 && s.out_step == 1 && s.count <= SHORT_ROW && shape[rank - 1] > 1)
+    else if (s.rank && s.x_step == 1 && s.out_step == 1 && s.count <= SHORT_ROW && s.shape[last] > 1)
         s.way = BY_SHORT_ROWS;
+    s.inner = s.across = 1;
     if (s.way != BY_ROW) {
-        s.inner = shape[--rank];
-        s.x_inner = x_stride[rank];
-        s.out_inner = out_stride[rank];
+        s.inner = s.shape[last];
+        s.x_inner = s.x_stride[last];
+        s.out_inner = s.out_stride[last];
+        s.rank = last;
+        s.across = (s.inner + width - 1) / width;
     }
-    int64_t index[TD_RANK_MAX] = {0}, offset[2] = {0};
-    const int64_t *stride[] = {x_stride, out_stride};
-    const float *floats = x->data;
-    const double *doubles = x->data;
-    do {
-        if (x->dtype == TD_F32)
-            softmax_f32(&s, floats + offset[0], (float *)out->data + offset[1]);
-        else
-            softmax_f64(&s, doubles + offset[0], (double *)out->data + offset[1]);
-    } while (td_step_index(rank, shape, index, 2, offset, stride));
+    s.x = x;
+    s.out = out;
+    int64_t pieces = numel / s.count / s.inner * s.across;
+    td_parallel(pieces, td_grain(numel / pieces), 0, softmax_part, &s);
 }
 
 void TD_CPU(log_softmax)(struct td_launch *launch)

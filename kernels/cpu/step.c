@@ -45,76 +45,133 @@ struct adam {
 
 typedef void step_run(const struct run *run, const void *settings);
 
-/* Calls update for each run of parameter. */
-static void for_runs(const struct td_operand *param, struct run run, step_run *update, const void *settings)
+/* Calls update for the runs of parameter's elements from up to to. run holds the states and the gradient. */
+static void for_runs(const struct td_operand *param, struct run run, int64_t from, int64_t to, step_run *update,
+                     const void *settings)
 {
-    int64_t count = td_operand_numel(param), index[TD_RANK_MAX] = {0}, offset = 0, dense = 1;
-    int64_t size = (int64_t)td_dtype_size(param->dtype);
-    const int64_t *stride = param->stride;
-    int last = param->rank - 1;
+    int64_t size = (int64_t)td_dtype_size(param->dtype), count = td_operand_numel(param), dense = 1, one = 1;
     bool contiguous = true;
-    if (count == 0)
-        return;
-    for (int d = last; d >= 0; dense *= param->shape[d--])
+    for (int d = param->rank - 1; d >= 0; dense *= param->shape[d--])
         contiguous &= param->shape[d] == 1 || param->stride[d] == dense;
-    run.count = contiguous ? count : param->shape[last];
-    run.step = contiguous ? 1 : param->stride[last];
-    do {
-        run.param = (char *)param->data + offset * size;
-        update(&run, settings);
-        run.first = run.first ? (char *)run.first + run.count * size : NULL;
-        run.second = run.second ? (char *)run.second + run.count * size : NULL;
-        run.grad = (const char *)run.grad + run.count * size;
-    } while (td_step_index(contiguous ? 0 : last, param->shape, index, 1, &offset, &stride));
+    const int64_t *stride = contiguous ? &one : param->stride;
+    struct td_walk w;
+    td_walk_start(&w, contiguous ? 1 : param->rank, contiguous ? &count : param->shape, 1, &stride, from, to);
+    for (int64_t done = from; w.run; done += w.run, td_walk_next(&w)) {
+        struct run now = {.param = (char *)param->data + w.at[0] * size, .count = w.run, .step = w.step[0]};
+        now.first = run.first ? (char *)run.first + done * size : NULL;
+        now.second = run.second ? (char *)run.second + done * size : NULL;
+        now.grad = (const char *)run.grad + done * size;
+        update(&now, settings);
+    }
+}
+
+/* ---- what one parameter's update needs ---- */
+
+typedef void step_param(const struct td_launch *launch, int k, int64_t from, int64_t to);
+
+static int64_t count_of(const struct td_launch *launch, int k)
+{
+    return ((const int64_t *)launch->in[launch->in_count - 1].data)[k];
+}
+
+static void sgd_param(const struct td_launch *launch, int k, int64_t from, int64_t to)
+{
+    const struct td_sgd_step__attrs *a = launch->attrs;
+    const struct td_operand *param = &launch->in[k];
+    struct sgd sgd = {.lr = a->lr,
+                      .momentum = a->momentum,
+                      .undamped = 1 - a->dampening,
+                      .weight_decay = a->weight_decay,
+                      .keeps = a->momentum != 0,
+                      .starts = count_of(launch, k) == 1,
+                      .nesterov = a->nesterov != 0};
+    struct run run = {.grad = launch->grads[k].data};
+    if (sgd.keeps)
+        run.first = launch->in[launch->list_counts[0] + k].data;
+    for_runs(param, run, from, to, param->dtype == TD_F32 ? sgd_f32 : sgd_f64, &sgd);
+}
+
+static void adam_param(const struct td_launch *launch, int k, int64_t from, int64_t to)
+{
+    const struct td_adam_step__attrs *a = launch->attrs;
+    const struct td_operand *param = &launch->in[k];
+    int params = launch->list_counts[0];
+    int64_t count = count_of(launch, k);
+    bool decoupled = a->decoupled != 0;
+    struct adam adam = {.size = a->lr / (1 - power(a->beta1, count)),
+                        .root = __builtin_sqrt(1 - power(a->beta2, count)),
+                        .eps = a->eps,
+                        .decay = decoupled ? 0 : a->weight_decay,
+                        .shrink = decoupled ? 1 - a->lr * a->weight_decay : 1,
+                        .beta1 = a->beta1,
+                        .fresh1 = 1 - a->beta1,
+                        .beta2 = a->beta2,
+                        .fresh2 = 1 - a->beta2};
+    struct run run = {.grad = launch->grads[k].data,
+                      .first = launch->in[params + k].data,
+                      .second = launch->in[2 * params + k].data};
+    for_runs(param, run, from, to, param->dtype == TD_F32 ? adam_f32 : adam_f64, &adam);
+}
+
+/* ---- all parameters, their elements one behind the other ---- */
+
+struct step {
+    const struct td_launch *launch;
+    step_param *update;
+    int first; /* parameter */
+};
+
+static int64_t numel_stepped(const struct td_launch *launch, int k)
+{
+    return launch->grads[k].data ? td_operand_numel(&launch->in[k]) : 0;
+}
+
+static void step_part(const void *data, int64_t from, int64_t to)
+{
+    const struct step *step = data;
+    for (int k = step->first; to > 0; k++) {
+        int64_t count = numel_stepped(step->launch, k);
+        if (from < count)
+            step->update(step->launch, k, from, to < count ? to : count);
+        from = from > count ? from - count : 0;
+        to -= count;
+    }
+}
+
+static const char *end_of(const struct td_operand *x)
+{
+    int64_t last = 0;
+    for (int d = 0; d < x->rank; d++)
+        last += (x->shape[d] - 1) * x->stride[d];
+    return (const char *)x->data + (last + 1) * (int64_t)td_dtype_size(x->dtype);
+}
+
+/* Takes as many parameters together as lie behind each other: a list may name the same memory twice, and then one
+ * update comes after the other. */
+static void step_all(struct td_launch *launch, step_param *update)
+{
+    int64_t *counts = launch->in[launch->in_count - 1].data;
+    for (int k = 0; k < launch->list_counts[0];) {
+        struct step step = {launch, update, k};
+        const char *end = NULL;
+        int64_t total = 0;
+        for (; k < launch->list_counts[0] && (const char *)launch->in[k].data >= end; k++) {
+            int64_t count = numel_stepped(launch, k);
+            if (launch->grads[k].data)
+                counts[k] = (int64_t)((uint64_t)counts[k] + 1);
+            end = count ? end_of(&launch->in[k]) : end;
+            total += count;
+        }
+        td_parallel(total, TD_GRAIN, 0, step_part, &step);
+    }
 }
 
 void TD_CPU(sgd_step_)(struct td_launch *launch)
 {
-    const struct td_sgd_step__attrs *a = launch->attrs;
-    int params = launch->list_counts[0];
-    int64_t *counts = launch->in[launch->in_count - 1].data;
-    for (int k = 0; k < params; k++) {
-        const struct td_operand *param = &launch->in[k];
-        if (!launch->grads[k].data)
-            continue;
-        counts[k] = (int64_t)((uint64_t)counts[k] + 1);
-        struct sgd sgd = {.lr = a->lr,
-                          .momentum = a->momentum,
-                          .undamped = 1 - a->dampening,
-                          .weight_decay = a->weight_decay,
-                          .keeps = a->momentum != 0,
-                          .starts = counts[k] == 1,
-                          .nesterov = a->nesterov != 0};
-        struct run run = {.grad = launch->grads[k].data};
-        if (sgd.keeps)
-            run.first = launch->in[params + k].data;
-        for_runs(param, run, param->dtype == TD_F32 ? sgd_f32 : sgd_f64, &sgd);
-    }
+    step_all(launch, sgd_param);
 }
 
 void TD_CPU(adam_step_)(struct td_launch *launch)
 {
-    const struct td_adam_step__attrs *a = launch->attrs;
-    int params = launch->list_counts[0];
-    int64_t *counts = launch->in[launch->in_count - 1].data;
-    for (int k = 0; k < params; k++) {
-        const struct td_operand *param = &launch->in[k];
-        if (!launch->grads[k].data)
-            continue;
-        counts[k] = (int64_t)((uint64_t)counts[k] + 1);
-        bool decoupled = a->decoupled != 0;
-        struct adam adam = {.size = a->lr / (1 - power(a->beta1, counts[k])),
-                            .root = __builtin_sqrt(1 - power(a->beta2, counts[k])),
-                            .eps = a->eps,
-                            .decay = decoupled ? 0 : a->weight_decay,
-                            .shrink = decoupled ? 1 - a->lr * a->weight_decay : 1,
-                            .beta1 = a->beta1,
-                            .fresh1 = 1 - a->beta1,
-                            .beta2 = a->beta2,
-                            .fresh2 = 1 - a->beta2};
-        struct run run = {.grad = launch->grads[k].data,
-                          .first = launch->in[params + k].data,
-                          .second = launch->in[2 * params + k].data};
-        for_runs(param, run, param->dtype == TD_F32 ? adam_f32 : adam_f64, &adam);
-    }
+    step_all(launch, adam_param);
 }
