@@ -73,9 +73,9 @@ struct td_device {
     void (*copy)(void *to, const void *from, size_t bytes);
     void (*zero)(void *to, size_t bytes);
 
-    /* How many threads one op may be spread over, the calling one included: 1 at first, at most 64. Results do not depend
-     * on it. Threads are made when an op is long enough to need them, and end here: call it with 1 before the device is
-     * given up. Not while an op runs. */
+    /* How many threads one op may be spread over, the calling one included: 1 at first, at most 64. Results do not
+     * depend on it. Threads are made when an op is long enough to need them, and end here: call it with 1 before the
+     * device is given up. Not while an op runs. */
     void (*set_threads)(int count);
     /* Runs an op to its end. Called from the loop's thread and, at the same time, from the device's. */
     void (*run)(struct td_launch *launch);

@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 
 /* The smallest part of a device that can be asked for: what a pool reserves at a time. */
 #define MEMORY_BYTES_MIN (2u << 20)
+#define THREADS_MAX 64
 
 struct setting {
     const char *name;
@@ -67,6 +69,25 @@ static int set_memory(struct config *config, const char *where, const char *valu
     return TD_E_OK;
 }
 
+static int set_threads(struct config *config, const char *where, const char *value, struct td_failure *failure)
+{
+    char *end;
+    long number = strtol(value, &end, 10);
+    if (!isdigit((unsigned char)*value) || *end || number < 1 || number > THREADS_MAX)
+        return td_fail(failure, TD_E_ARGUMENT, "%s: '%s' is not a number of threads: 1 to %d", where, value,
+                       THREADS_MAX);
+    config->threads = (int)number;
+    return TD_E_OK;
+}
+
+/* One for each processor that this process may use. */
+static int threads_here(void)
+{
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
+    return count < THREADS_MAX ? count : THREADS_MAX;
+}
+
 static int set_log_level(struct config *config, const char *where, const char *value, struct td_failure *failure)
 {
     for (int level = LOG_DEBUG; level <= LOG_ERROR; level++)
@@ -77,11 +98,11 @@ static int set_log_level(struct config *config, const char *where, const char *v
     return td_fail(failure, TD_E_ARGUMENT, "%s: '%s' is not a log level: debug, info, warn, error", where, value);
 }
 
-enum setting_index { DEVICE, LISTEN, WEB, MEMORY, LOG_LEVEL, SETTINGS };
+enum setting_index { DEVICE, LISTEN, WEB, MEMORY, THREADS, LOG_LEVEL, SETTINGS };
 
 static const struct setting settings[SETTINGS] = {
-    [DEVICE] = {"device", set_device}, [LISTEN] = {"listen", set_listen},          [WEB] = {"web", set_web},
-    [MEMORY] = {"memory", set_memory}, [LOG_LEVEL] = {"log-level", set_log_level},
+    [DEVICE] = {"device", set_device}, [LISTEN] = {"listen", set_listen},    [WEB] = {"web", set_web},
+    [MEMORY] = {"memory", set_memory}, [THREADS] = {"threads", set_threads}, [LOG_LEVEL] = {"log-level", set_log_level},
 };
 
 /* What the command line holds, before any of it is looked at: the file it names comes first. */
@@ -101,6 +122,9 @@ static const struct argp_option options[] = {
      "unix:PATH (default: /run/tensord/tensord.sock for root, else $XDG_RUNTIME_DIR/tensord.sock)", 0},
     {"web", KEY_SETTING + WEB, "HOST:PORT", 0, "Where the dashboard is served, or off (default: off)", 0},
     {"memory", KEY_SETTING + MEMORY, "SIZE", 0, "What may be taken of the device, as 512M or 8G (default: four fifths)",
+     0},
+    {"threads", KEY_SETTING + THREADS, "N", 0,
+     "How many threads one op may be spread over, 1 to 64; results are the same (default: the processors there are)",
      0},
     {"log-level", KEY_SETTING + LOG_LEVEL, "LEVEL", 0, "debug, info, warn or error (default: info)", 0},
     {"worker", KEY_WORKER, "PID", OPTION_HIDDEN, NULL, 0},
@@ -186,7 +210,7 @@ int config_read(int argc, char **argv, struct config *config, struct td_failure 
     struct given given = {.failure = failure};
     argp_program_version = "tensord " TD_VERSION;
     argp_err_exit_status = 2;
-    *config = (struct config){.device = "cpu", .log_level = LOG_INFO};
+    *config = (struct config){.device = "cpu", .threads = threads_here(), .log_level = LOG_INFO};
     argp_parse(&argp, argc, argv, 0, NULL, &given);
     if (failure->code == TD_E_OK && given.file)
         read_file(config, given.file, failure);

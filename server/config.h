@@ -15,6 +15,7 @@ struct config {
     struct td_address listen;
     char device[32];     /* "auto", "cpu", "cuda:0" */
     size_t memory_bytes; /* what the pool may take of the device; 0: four fifths of it */
+    int threads;         /* that one op may be spread over: 1 to 64 */
     int log_level;       /* enum log_level: what is below is not written */
 };
 

@@ -24,7 +24,8 @@ static bool draws_large;
 
 static int draw_large_shape(int64_t *shape, int rank_min, int rank_max)
 {
-    static const int64_t shapes[][4] = {{50021}, {3, 17011}, {257, 199}, {5003, 11}, {37, 37, 37}, {2, 67, 373}, {7, 11, 13, 51}};
+    static const int64_t shapes[][4] = {{50021},      {3, 17011},   {257, 199},     {5003, 11},
+                                        {37, 37, 37}, {2, 67, 373}, {7, 11, 13, 51}};
     int rank;
     do {
         const int64_t *drawn = shapes[below(sizeof shapes / sizeof *shapes)];
@@ -232,10 +233,7 @@ static void draw_linear(struct call *c, uint8_t dtype)
     int64_t shape[TD_RANK_MAX] = {0}, part[TD_RANK_MAX], size[3];
     int rank = draw_shape(shape, 0, 4);
     for (int k = 0; k < 3; k++)
-        size[k] = draws_large  ? 250 + below(150)
-                  : below(4)   ? 1 + below(below(3) ? 6 : 40)
-                  : below(6)   ? 1
-                               : 0;
+        size[k] = draws_large ? 250 + below(150) : below(4) ? 1 + below(below(3) ? 6 : 40) : below(6) ? 1 : 0;
     if (c->op->id == TD_OP_matmul) {
         draw_product(c, dtype, size);
     } else if (!strcmp(c->op->group, "softmax")) {
@@ -306,11 +304,15 @@ static void draw_indexed(struct call *c, uint8_t dtype)
     int64_t shape[TD_RANK_MAX], index[TD_RANK_MAX];
     bool embedding = c->op->id == TD_OP_embedding;
     int rank = embedding ? draw_shape(shape, 2, 2) : draw_shape(shape, 0, 3), dim = rank ? (int)below(rank) : 0;
-    draws_large = false; /* the result is as large as the index times the rest */
     make(next(c), dtype, rank, shape, TD_REALS, ANY_LAYOUT);
+    bool large = draws_large;
+    draws_large = false; /* the result is as large as the index times the rest */
     int index_rank = embedding ? draw_shape(index, 0, 2) : draw_shape(index, 0, 1);
+    draws_large = large;
     if (rank == 0)
         index_rank = 0;
+    else if (large)
+        index_rank = 1, index[0] = below(30);
     draw_index(c, index_rank, index, rank == 0 ? 1 : embedding ? shape[0] : shape[dim]);
     if (embedding)
         return;

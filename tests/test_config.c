@@ -112,6 +112,8 @@ static void test_config_values(void **state)
         {"--memory", "99999999999T", "999"}, {"--memory", "5", "2M"},         {"--device", "gpu", "gpu"},
         {"--device", "cuda:0", "no CUDA"},   {"--device", "cuda:", "cuda:"},  {"--listen", "tcp:h:1", "tcp:h:1"},
         {"--web", "localhost:80", "web"},    {"--log-level", "loud", "loud"}, {"--config", "/nowhere", "/nowhere"},
+        {"--threads", "0", "'0'"},           {"--threads", "65", "1 to 64"},  {"--threads", "2x", "2x"},
+        {"--threads", "-1", "-1"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_int_equal(read_config(&config, &failure, wrong[i].option, wrong[i].value), TD_E_ARGUMENT);
@@ -122,6 +124,9 @@ static void test_config_values(void **state)
     assert_string_equal(config.device, "cpu");
     assert_int_equal(config.memory_bytes, 0);
     assert_int_equal(config.log_level, LOG_INFO);
+    assert_in_range(config.threads, 1, 64);
+    assert_int_equal(read_config(&config, &failure, "--threads", "7"), TD_E_OK);
+    assert_int_equal(config.threads, 7);
     assert_int_equal(read_config(&config, &failure, "--memory", "3GiB"), TD_E_OK);
     assert_int_equal(config.memory_bytes, 3ull << 30);
 }
@@ -133,10 +138,13 @@ static void test_config_file(void **state)
     struct td_failure failure;
     char path[] = "/tmp/tensord-test-XXXXXX", expected[64];
     close(mkstemp(path));
-    write_file(path, "# a comment\n\n  memory = 64M   # another\nlisten=unix:/tmp/a#b\nlog-level = warn\nweb = off\n");
+    write_file(
+        path,
+        "# a comment\n\n  memory = 64M   # another\nlisten=unix:/tmp/a#b\nlog-level = warn\nweb = off\nthreads = 3\n");
     assert_int_equal(read_config(&config, &failure, "--config", path), TD_E_OK);
     assert_int_equal(config.memory_bytes, 64 << 20);
     assert_int_equal(config.log_level, LOG_WARN);
+    assert_int_equal(config.threads, 3);
     assert_string_equal(config.listen.path, "/tmp/a#b");
     char *both[] = {"tensord", "--memory", "8M", "--config", path, NULL}; /* the command line wins wherever it stands */
     assert_int_equal(config_read(5, both, &config, &failure), TD_E_OK);

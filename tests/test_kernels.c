@@ -284,6 +284,14 @@ static void make_results(const struct call *c, struct tensor *fresh, struct writ
     }
 }
 
+static int widest(void)
+{
+    int v = ISAS - 1;
+    while (!td_device_cpu_variant(isas[v]))
+        v--;
+    return v;
+}
+
 static void check_call(struct call *c)
 {
     infer(c);
@@ -309,9 +317,12 @@ static void check_call(struct call *c)
                                .list_counts = c->lists,
                                .attrs = c->attrs,
                                .out = expected};
-    oracle_run(&want);
+    /* Their lines in the oracle go over all of a row for each element. */
+    want.drawn = draws_large && (c->op->id == TD_OP_matmul || !strcmp(c->op->group, "softmax"));
+    if (!want.drawn)
+        oracle_run(&want);
     for (int v = 0; v < ISAS; v++)
-        for (int cut = 0; cut < 2; cut++) {
+        for (int cut = 0; cut < 2 && !(draws_large && v != widest()); cut++) {
             cuts = cut;
             check_variant(c, written, in_place ? &c->in[0] : fresh, &want, isas[v]);
         }
@@ -517,6 +528,8 @@ int main(void)
     const char *given = getenv("TEST_SEED");
     seed = given ? strtoull(given, NULL, 0) : 20251123;
     print_message("TEST_SEED=%" PRIu64 "\n", seed);
+    if (getenv("TEST_ONLY")) /* a test's name */
+        cmocka_set_test_filter(getenv("TEST_ONLY"));
     for (int id = TD_OP_FIRST; id < TD_OP_LIMIT; id++) {
         const struct td_op *op = td_op_of((uint64_t)id);
         if (!op || !oracle_table[id])

@@ -30,7 +30,8 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
     return refuses ? EAGAIN : __real_pthread_create(thread, attributes, run, data);
 }
 
-static int count_threads(void)
+/* One that has been joined may still be seen for a moment. */
+static int count_once(void)
 {
     int count = 0;
     DIR *tasks = opendir("/proc/self/task");
@@ -38,6 +39,13 @@ static int count_threads(void)
         count += task->d_name[0] != '.';
     closedir(tasks);
     return count;
+}
+
+static bool has_threads(int count)
+{
+    for (int k = 0; k < 1000 && count_once() != count; k++)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    return count_once() == count;
 }
 
 /* ---- work that counts how often each item is done ---- */
@@ -96,22 +104,22 @@ static void test_every_item_once(void **state)
 static void test_threads_come_and_go(void **state)
 {
     (void)state;
-    int before = count_threads();
+    int before = count_once(); /* tools like sanitizers may have some of their own by now */
     td_threads_set(3);
-    check_tally(100000, 100, 0, false, false);
-    assert_int_equal(count_threads(), before);
+    check_tally(2000, 100, 0, false, false);
+    assert_true(has_threads(before));
     check_tally(8, 1, 0, true, false);
-    assert_int_equal(count_threads(), before + 2);
+    assert_true(has_threads(before + 2));
     td_threads_set(2);
-    assert_int_equal(count_threads(), before);
+    assert_true(has_threads(before));
     check_tally(2, 1, LONG_NS, false, false);
-    assert_int_equal(count_threads(), before + 1);
+    assert_true(has_threads(before + 1));
     td_threads_set(0);
     assert_int_equal(td_threads(), 1);
     td_threads_set(1000);
     assert_int_equal(td_threads(), 64);
     td_threads_set(1);
-    assert_int_equal(count_threads(), before);
+    assert_true(has_threads(before));
 }
 
 static void test_no_thread_to_be_had(void **state)

@@ -176,25 +176,25 @@ struct variant {
     struct td_device device;
 };
 
-#define VARIANT(isa, text_)                                                   \
-    extern td_kernel *const td_cpu_table_##isa[TD_OP_LIMIT];                  \
-    static void run_##isa(struct td_launch *launch)                           \
-    {                                                                         \
-        launch->fault = (struct td_fault){.code = TD_E_OK};                   \
-        td_cpu_table_##isa[launch->op->id](launch);                           \
-    }                                                                         \
-    static struct variant variant_##isa = {.name = #isa,                      \
-                                           .text = text_,                     \
-                                           .device = {.name = "cpu",          \
-                                                      .reserve = reserve,     \
-                                                      .unreserve = unreserve, \
-                                                      .upload = copy,         \
-                                                      .download = copy,       \
-                                                      .copy = copy,           \
-                                                      .zero = zero,           \
+#define VARIANT(isa, text_)                                                          \
+    extern td_kernel *const td_cpu_table_##isa[TD_OP_LIMIT];                         \
+    static void run_##isa(struct td_launch *launch)                                  \
+    {                                                                                \
+        launch->fault = (struct td_fault){.code = TD_E_OK};                          \
+        td_cpu_table_##isa[launch->op->id](launch);                                  \
+    }                                                                                \
+    static struct variant variant_##isa = {.name = #isa,                             \
+                                           .text = text_,                            \
+                                           .device = {.name = "cpu",                 \
+                                                      .reserve = reserve,            \
+                                                      .unreserve = unreserve,        \
+                                                      .upload = copy,                \
+                                                      .download = copy,              \
+                                                      .copy = copy,                  \
+                                                      .zero = zero,                  \
                                                       .set_threads = td_threads_set, \
-                                                      .run = run_##isa,       \
-                                                      .cost = cost,           \
+                                                      .run = run_##isa,              \
+                                                      .cost = cost,                  \
                                                       .dense_inputs = dense_inputs}};
 
 #ifdef __x86_64__

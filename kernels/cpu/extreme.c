@@ -120,7 +120,10 @@ struct searcher {
     /* The best of the chunks, in their order. */
     void (*join)(const struct search *s);
 };
-#define SEARCHER(word) {pieces_##word, join_##word}
+#define SEARCHER(word)             \
+    {                              \
+        pieces_##word, join_##word \
+    }
 static const struct searcher greatest[TD_DTYPE_LIMIT] = {
     [TD_BOOL] = SEARCHER(max_bool), [TD_I32] = SEARCHER(max_i32), [TD_I64] = SEARCHER(max_i64),
     [TD_F32] = SEARCHER(max_f32),   [TD_F64] = SEARCHER(max_f64),

@@ -19,7 +19,7 @@
 struct work {
     td_part *part;
     const void *data;
-    int64_t count, parts; /* items, and what they are cut into */
+    int64_t count, parts;     /* items, and what they are cut into */
     atomic_int_fast64_t next; /* part to be taken */
     atomic_int inside;        /* helpers at it */
 };

@@ -186,7 +186,10 @@ static void reduce(struct td_launch *launch, const struct reducer *by_dtype)
         work.reducer->all(r);
 }
 
-#define REDUCER(word) {td_pieces_##word, td_all_##word}
+#define REDUCER(word)                   \
+    {                                   \
+        td_pieces_##word, td_all_##word \
+    }
 static const struct reducer sums[TD_DTYPE_LIMIT] = {
     [TD_BOOL] = {count_true, td_all_sum_i64},
     [TD_I64] = REDUCER(sum_i64),

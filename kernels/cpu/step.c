@@ -107,9 +107,8 @@ static void adam_param(const struct td_launch *launch, int k, int64_t from, int6
                         .fresh1 = 1 - a->beta1,
                         .beta2 = a->beta2,
                         .fresh2 = 1 - a->beta2};
-    struct run run = {.grad = launch->grads[k].data,
-                      .first = launch->in[params + k].data,
-                      .second = launch->in[2 * params + k].data};
+    struct run run = {
+        .grad = launch->grads[k].data, .first = launch->in[params + k].data, .second = launch->in[2 * params + k].data};
     for_runs(param, run, from, to, param->dtype == TD_F32 ? adam_f32 : adam_f64, &adam);
 }
 

@@ -16,7 +16,7 @@
 #define BACKOFF_MS_MIN 20
 #define BACKOFF_MS_MAX 1000
 
-#define ARGUMENTS_MAX 12
+#define ARGUMENTS_MAX 14
 
 static void on_channel(uv_poll_t *poll, int status, int events);
 static void on_worker_exit(uv_process_t *process, int64_t status, int signal);
@@ -215,16 +215,19 @@ static void on_channel(uv_poll_t *poll, int status, int events)
 static int spawn(struct supervisor *supervisor, int worker_end)
 {
     const struct config *config = supervisor->config;
-    char parent[32], listen[TD_PATH_BYTES + 8], memory[32];
-    char *arguments[ARGUMENTS_MAX] = {
-        "tensord: worker", parent, "--device",    (char *)config->device,
-        "--listen",        listen, "--log-level", (char *)log_level_name(config->log_level)};
+    char parent[32], listen[TD_PATH_BYTES + 8], threads[16], memory[32];
+    char *arguments[ARGUMENTS_MAX] = {"tensord: worker", parent,
+                                      "--device",        (char *)config->device,
+                                      "--listen",        listen,
+                                      "--threads",       threads,
+                                      "--log-level",     (char *)log_level_name(config->log_level)};
     snprintf(parent, sizeof parent, "--worker=%d", (int)getpid());
     snprintf(listen, sizeof listen, "unix:%s", config->listen.path);
+    snprintf(threads, sizeof threads, "%d", config->threads);
     snprintf(memory, sizeof memory, "%zu", config->memory_bytes);
     if (config->memory_bytes) {
-        arguments[8] = "--memory";
-        arguments[9] = memory;
+        arguments[10] = "--memory";
+        arguments[11] = memory;
     }
     uv_stdio_container_t stdio[HANDOVER_FD + 1] = {
         {.flags = UV_IGNORE},

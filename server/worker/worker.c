@@ -77,6 +77,7 @@ static void on_channel(uv_poll_t *poll, int status, int events)
 static int start(struct worker *worker, const struct config *config, int channel)
 {
     worker->device = td_device_cpu();
+    worker->device->set_threads(config->threads);
     worker->started_ns = uv_hrtime();
     worker->channel_descriptor = channel;
     worker->sources = calloc(TD_INPUTS_MAX, sizeof(struct source));
@@ -106,10 +107,11 @@ int worker_main(const struct config *config, int channel)
         log_event(LOG_ERROR, 0, "could not start: %s", strerror(errno));
         return 1;
     }
-    log_event(LOG_INFO, 0, "ready device=%s description=\"%s\" limit_mb=%zu", worker.device->name,
-              worker.device->description, worker.pool.limit_bytes / 1000000);
+    log_event(LOG_INFO, 0, "ready device=%s description=\"%s\" limit_mb=%zu threads=%d", worker.device->name,
+              worker.device->description, worker.pool.limit_bytes / 1000000, config->threads);
     uv_run(&worker.loop, UV_RUN_DEFAULT);
     exec_thread_stop(&worker);
+    worker.device->set_threads(1);
     while (node_bury(&worker, 1 << 20))
         ;
     uv_walk(&worker.loop, close_handle, NULL);

@@ -1,5 +1,6 @@
 /* A worker: owns one device and every session on it, in one process that may be lost. One thread runs its loop and
- * touches everything; a second one runs long kernels and touches only what it is handed.
+ * touches everything; a second one runs long kernels and touches only what it is handed. The device may have threads of
+ * its own, which touch nothing but a kernel's operands.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_SERVER_WORKER_WORKER_H
 #define TD_SERVER_WORKER_WORKER_H
@@ -40,7 +41,7 @@ struct worker {
 
     /* the device's thread */
     uv_thread_t thread;
-    bool offloads;       /* long kernels go to it: all below is made */
+    bool offloads; /* long kernels go to it: all below is made */
     bool thread_started;
     uv_mutex_t mutex; /* over the two queues and thread_ends */
     uv_cond_t wake;
