@@ -209,6 +209,11 @@ struct blackbox_made {
     struct blackbox_tables *map; /* for what the supervisor says in it */
 };
 
+#define BLACKBOX_NONE        \
+    {                        \
+        -1, -1, -1, -1, NULL \
+    }
+
 /* Makes and seals both memories of a life. Returns 0, or -1 with errno and nothing made. */
 int blackbox_make(struct blackbox_made *made, uint64_t life);
 /* The worker has its descriptors. */
