@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "protocol/limits.h"
+#include "server/blackbox.h"
 #include "server/config.h"
 #include "server/handover.h"
 
@@ -21,6 +22,8 @@
 #define KEPT_MAX 1024
 /* Ends of workers that are remembered: a client asks for one within seconds of it. */
 #define ROSTER_LENGTH 64
+/* Black boxes of lives that are over, kept for whoever asks what happened. */
+#define PAST_BOXES 4
 /* A worker is told to end by the end of its channel, and made to after this. */
 #define STOP_MS 2000
 
@@ -65,14 +68,16 @@ struct lives {
     uint64_t number;     /* the present or the last life; 0: none yet */
     uint64_t started_ms; /* loop time */
     uint64_t backoff_ms;
-    int channel;                            /* -1: none */
-    bool running;                           /* the process has not been waited for yet */
-    bool closing;                           /* it has, and its handle is not closed yet */
-    bool ready;                             /* it has said READY */
-    bool was_ready;                         /* any life was */
-    char **environment;                     /* of every worker */
-    struct past_life roster[ROSTER_LENGTH]; /* life n stands at n % ROSTER_LENGTH */
-    struct kept *kept;                      /* in the order of their coming */
+    int channel;                                 /* -1: none */
+    bool running;                                /* the process has not been waited for yet */
+    bool closing;                                /* it has, and its handle is not closed yet */
+    bool ready;                                  /* it has said READY */
+    bool was_ready;                              /* any life was */
+    char **environment;                          /* of every worker */
+    struct past_life roster[ROSTER_LENGTH];      /* life n stands at n % ROSTER_LENGTH */
+    struct blackbox_made box;                    /* of the present life; number's, and of none before the first */
+    struct blackbox_made past_boxes[PAST_BOXES]; /* the newest first; map NULL: none */
+    struct kept *kept;                           /* in the order of their coming */
     int kept_count;
     uint64_t handovers;
 };

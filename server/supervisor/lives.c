@@ -51,6 +51,9 @@ bool lives_init(struct supervisor *supervisor)
     struct lives *lives = &supervisor->lives;
     lives->channel = -1;
     lives->environment = worker_environment();
+    lives->box = (struct blackbox_made)BLACKBOX_NONE;
+    for (int k = 0; k < PAST_BOXES; k++)
+        lives->past_boxes[k] = lives->box;
     uv_timer_init(&supervisor->loop, &lives->restart);
     uv_timer_init(&supervisor->loop, &lives->kill);
     lives->restart.data = lives->kill.data = lives->channel_poll.data = lives->process.data = supervisor;
@@ -59,7 +62,24 @@ bool lives_init(struct supervisor *supervisor)
 
 void lives_deinit(struct lives *lives)
 {
+    blackbox_unmake(&lives->box);
+    for (int k = 0; k < PAST_BOXES; k++)
+        blackbox_unmake(&lives->past_boxes[k]);
     free(lives->environment);
+}
+
+/* ---- black boxes ---- */
+
+/* A box for the life that begins; the one before stands first among the past. */
+static int change_box(struct lives *lives)
+{
+    struct blackbox_made *past = lives->past_boxes;
+    if (lives->box.map) {
+        blackbox_unmake(&past[PAST_BOXES - 1]);
+        memmove(past + 1, past, (PAST_BOXES - 1) * sizeof *past);
+        past[0] = lives->box;
+    }
+    return blackbox_make(&lives->box, lives->number);
 }
 
 /* ---- clients on their way ---- */
@@ -229,18 +249,20 @@ static int spawn(struct supervisor *supervisor, int worker_end)
         arguments[10] = "--memory";
         arguments[11] = memory;
     }
-    uv_stdio_container_t stdio[HANDOVER_FD + 1] = {
+    uv_stdio_container_t stdio[] = {
         {.flags = UV_IGNORE},
         {.flags = UV_INHERIT_FD, .data.fd = STDOUT_FILENO},
         {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
         [HANDOVER_FD] = {.flags = UV_INHERIT_FD, .data.fd = worker_end},
+        [BLACKBOX_TABLES_FD] = {.flags = UV_INHERIT_FD, .data.fd = supervisor->lives.box.tables},
+        [BLACKBOX_TRACE_FD] = {.flags = UV_INHERIT_FD, .data.fd = supervisor->lives.box.trace},
     };
     uv_process_options_t options = {.file = "/proc/self/exe",
                                     .args = arguments,
                                     .env = supervisor->lives.environment,
                                     .exit_cb = on_worker_exit,
                                     .stdio = stdio,
-                                    .stdio_count = HANDOVER_FD + 1};
+                                    .stdio_count = sizeof stdio / sizeof *stdio};
     return uv_spawn(&supervisor->loop, &supervisor->lives.process, &options);
 }
 
@@ -292,22 +314,26 @@ void lives_start(struct supervisor *supervisor)
     lives->number++;
     lives->ready = false;
     lives->started_ms = uv_now(&supervisor->loop);
-    /* Without a pair uv_spawn is called in vain, so that there is one way out of a start that failed. */
-    (void)!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair);
+    /* Without a pair or a box uv_spawn is called in vain, so that there is one way out of a start that failed. */
+    if (!change_box(lives))
+        (void)!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair);
     int status = spawn(supervisor, pair[1]);
     if (pair[1] >= 0)
         close(pair[1]);
+    blackbox_give(&lives->box);
     if (status) {
         char cause[TD_MESSAGE_BYTES];
         snprintf(cause, sizeof cause, "worker %" PRIu64 " could not be started: %s", lives->number,
                  uv_strerror(status));
         remember(lives, cause);
+        blackbox_set_ended(&lives->box, cause);
         if (pair[0] >= 0)
             close(pair[0]);
         close_process(lives); /* a handle whose uv_spawn failed is one that has to be closed */
         return;
     }
     lives->running = true;
+    blackbox_set_running(&lives->box, (uint32_t)uv_process_get_pid(&lives->process));
     lives->channel = pair[0];
     uv_poll_init(&supervisor->loop, &lives->channel_poll, lives->channel);
     watch_channel(lives, false);
@@ -330,6 +356,7 @@ static void on_worker_exit(uv_process_t *process, int64_t status, int signal)
         remember(lives, cause);
     else
         log_event(LOG_INFO, 0, "%s", cause);
+    blackbox_set_ended(&lives->box, cause);
     /* Notes that it sent before it died still count: a client that it took is lost with it. */
     lives->running = false;
     if (lives->channel >= 0)
