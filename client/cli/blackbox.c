@@ -34,11 +34,16 @@ static const char *age_word(const struct view *view)
 
 /* ---- sessions and their last requests ---- */
 
-static bool is_shown(const struct view *view, const struct blackbox_session *session)
+/* A worker that ends in the middle of a turn has not published that its session was at work, but begun a request. */
+static bool is_shown(const struct view *view, uint32_t place, const struct blackbox_session *session)
 {
+    struct blackbox_request last[BLACKBOX_LAST];
     if (view->options->session)
         return session->number == view->options->session;
-    return !session->closed_ns && session->state != BLACKBOX_IDLE;
+    if (session->closed_ns || session->state != BLACKBOX_IDLE)
+        return !session->closed_ns;
+    int count = blackbox_last(&view->life->box, place, last);
+    return count && last[count - 1].outcome == BLACKBOX_STARTED;
 }
 
 /* The last requests of a place that options want, oldest first. */
@@ -199,7 +204,7 @@ static void print_text(FILE *out, struct view *view, const struct sample *sample
     int shown = 0;
     print_head(out, view, sample);
     for (uint32_t place = 0; place < BLACKBOX_SESSIONS; place++)
-        if (blackbox_session(&view->life->box, place, &session) && is_shown(view, &session) && ++shown)
+        if (blackbox_session(&view->life->box, place, &session) && is_shown(view, place, &session) && ++shown)
             print_session(out, view, place, &session);
     if (!shown && view->options->session)
         fprintf(out, "\nno session %" PRIu64 " is known of this life\n", view->options->session);
@@ -230,7 +235,7 @@ static void print_json(FILE *out, struct view *view, const struct sample *sample
     json_bool(&json, "trace", view->life->has_trace);
     json_open(&json, "sessions", '[');
     for (uint32_t place = 0; place < BLACKBOX_SESSIONS; place++)
-        if (blackbox_session(&view->life->box, place, &session) && is_shown(view, &session))
+        if (blackbox_session(&view->life->box, place, &session) && is_shown(view, place, &session))
             session_and_requests_json(&json, view, sample, place, &session);
     json_close(&json, ']');
     json_open(&json, "records", '[');

@@ -4,6 +4,7 @@
 
 #include "client/cli/observe.h"
 #include "client/cli/tensorctl.h"
+#include "client/cli/text.h"
 
 int dashboard_command(const struct options *options)
 {

@@ -59,10 +59,15 @@ static const char *site_text(const struct blackbox *box, uint32_t id, char to[TD
 
 /* ---- lines ---- */
 
+/* Of the result (k = -1) or input k; "-" for an input that is no tensor. */
 static void print_shape(FILE *out, const struct blackbox_op *op, int k)
 {
     const uint32_t *sizes;
     int rank = blackbox_op_shape(op, k, &sizes);
+    if (k >= 0 && !blackbox_op_inputs(op)[k]) {
+        putc('-', out);
+        return;
+    }
     putc('[', out);
     for (int d = 0; d < rank; d++)
         fprintf(out, "%s%s%" PRIu32, d ? "," : "", sizes[d] == UINT32_MAX ? ">=" : "", sizes[d]);
@@ -99,9 +104,11 @@ static void print_op(FILE *out, const struct blackbox *box, const struct blackbo
         fputs(!k ? " " : op->op == TD_OP_matmul ? " x " : ", ", out);
         print_shape(out, op, k);
     }
-    fputs(" -> ", out);
-    print_shape(out, op, -1);
-    fprintf(out, " %s", td_dtype_name(op->dtype));
+    if (op->out) {
+        fputs(" -> ", out);
+        print_shape(out, op, -1);
+        fprintf(out, " %s", td_dtype_name(op->dtype));
+    }
     if (op->duration_us)
         fprintf(out, "  %s", span_text(op->duration_us).s);
     if (*site_text(box, op->site, site))

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "protocol/error.h"
+#include "client/cli/text.h"
 
 #define EXIT_USAGE 2
 #define LAST_MAX 1000000u
@@ -57,12 +57,6 @@ static const struct command commands[] = {
      "Prints an address that opens the dashboard once. Only for the daemon's own user and root."},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
-
-int complain(const struct td_failure *failure)
-{
-    fprintf(stderr, "tensorctl: %s\n%s%s", failure->message, failure->hint, *failure->hint ? "\n" : "");
-    return EXIT_FAILURE;
-}
 
 /* ---- values ---- */
 

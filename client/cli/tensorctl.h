@@ -28,8 +28,4 @@ int top_command(const struct options *options);
 int blackbox_command(const struct options *options);
 int dashboard_command(const struct options *options);
 
-struct td_failure;
-/* Says on standard error what failed; returns EXIT_FAILURE. */
-int complain(const struct td_failure *failure);
-
 #endif

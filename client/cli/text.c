@@ -5,6 +5,7 @@
 #include <pwd.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -144,6 +145,12 @@ const char *text_clean(char *to, size_t size, const char *from, size_t bytes)
 const char *text_plain(char *to, size_t size, const char *from, size_t bytes)
 {
     return copy(to, size, from, bytes, true);
+}
+
+int complain(const struct td_failure *failure)
+{
+    fprintf(stderr, "tensorctl: %s\n%s%s", failure->message, failure->hint, *failure->hint ? "\n" : "");
+    return EXIT_FAILURE;
 }
 
 uint64_t now_ns(void)

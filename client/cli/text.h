@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "protocol/error.h"
+
 /* A short text, by value, so that a call may stand among printf's arguments. */
 struct text {
     char s[40];
@@ -24,6 +26,9 @@ uint32_t utf8_length(const unsigned char *text, uint32_t left);
  * no UTF-8 becomes '?'; with plain, all that is not printable ASCII. Returns to. */
 const char *text_clean(char *to, size_t size, const char *from, size_t bytes);
 const char *text_plain(char *to, size_t size, const char *from, size_t bytes);
+
+/* Says on standard error what failed; returns EXIT_FAILURE. */
+int complain(const struct td_failure *failure);
 
 /* CLOCK_MONOTONIC, which all times in a black box are of. */
 uint64_t now_ns(void);
