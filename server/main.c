@@ -27,7 +27,7 @@ static int run_worker(const struct config *config, pid_t supervisor)
     if (getppid() != supervisor) /* it died before the line above, or somebody typed --worker */
         return EXIT_FAILURE;
     log_open("worker", config->log_level);
-    return worker_main(config, HANDOVER_FD);
+    return worker_main(config, HANDOVER_FD, BLACKBOX_TABLES_FD, BLACKBOX_TRACE_FD);
 }
 
 int main(int argc, char **argv)
