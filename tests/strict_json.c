@@ -47,13 +47,13 @@ static const char *string(const char *at)
     for (; *at != '"'; at++) {
         if ((unsigned char)*at < ' ')
             return NULL;
-        if (*at == '\\' && *++at == 'u') {
-            if (strspn(at + 1, "0123456789abcdefABCDEF") < 4)
-                return NULL;
+        if (*at != '\\')
+            continue;
+        at++;
+        if (*at == 'u' && strspn(at + 1, "0123456789abcdefABCDEF") >= 4)
             at += 4;
-        } else if (at[-1] == '\\' && !strchr("\"\\/bfnrt", *at)) {
+        else if (!*at || !strchr("\"\\/bfnrt", *at))
             return NULL;
-        }
     }
     return at + 1;
 }

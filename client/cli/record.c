@@ -120,7 +120,7 @@ static void print_error(FILE *out, const struct blackbox *box, const struct blac
 {
     char site[TD_SITE_BYTES], message[TD_MESSAGE_BYTES];
     text_clean(message, sizeof message, error->message, sizeof error->message);
-    fprintf(out, "ERROR %s: %s: %s", td_error_name(error->code), request_name(error->id), message);
+    fprintf(out, "ERROR %s: %s", td_error_name(error->code), message); /* which names the op */
     if (*site_text(box, error->site, site))
         fprintf(out, "  %s", site);
 }

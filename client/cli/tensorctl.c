@@ -95,6 +95,10 @@ static error_t take_option(int key, char *argument, struct argp_state *state)
 {
     struct options *options = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        if (state->child_inputs) /* a command's options and the common ones go to the same place */
+            state->child_inputs[0] = options;
+        return 0;
     case 'j':
         options->json = true;
         return 0;

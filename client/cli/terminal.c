@@ -97,26 +97,34 @@ static void stop(void)
     terminal_take();
 }
 
-static bool is_typed(int ms)
+/* Whether the byte is a key, and not of an arrow's or another sequence, which escape begins and a letter ends. */
+static bool is_key(unsigned char byte)
 {
-    struct pollfd typed = {STDIN_FILENO, POLLIN, 0};
-    return poll(&typed, 1, ms) > 0;
+    static enum { KEY, BEGUN, INSIDE, ENDED } sequence;
+    if (byte == 0x1b)
+        sequence = BEGUN;
+    else if (sequence == BEGUN && (byte == '[' || byte == 'O'))
+        sequence = INSIDE;
+    else if (sequence == INSIDE)
+        sequence = byte >= 0x40 && byte <= 0x7e ? ENDED : INSIDE;
+    else
+        sequence = KEY;
+    return sequence == KEY;
 }
 
 int terminal_key(int ms)
 {
-    unsigned char key = 0, rest[64];
-    bool typed = is_typed(ms);
+    struct pollfd typed = {STDIN_FILENO, POLLIN, 0};
+    unsigned char key;
+    int ready = poll(&typed, 1, ms);
     if (stop_asked)
         stop();
-    ssize_t count = typed ? read(STDIN_FILENO, &key, 1) : 1;
+    if (ready <= 0)
+        return 0;
+    ssize_t count = read(STDIN_FILENO, &key, 1);
     if (count <= 0)
         return count < 0 && (errno == EINTR || errno == EAGAIN) ? 0 : -1;
-    if (key == 0x1b) { /* an arrow, say, is a sequence that begins with escape: none is a key of ours */
-        (void)!(is_typed(0) && read(STDIN_FILENO, rest, sizeof rest));
-        return 0;
-    }
-    return key;
+    return is_key(key) ? key : 0;
 }
 
 bool terminal_has_colour(void)
