@@ -29,7 +29,7 @@ static void print_text(const struct observation *observation, const struct sampl
     printf("tensord %s (pid %" PRIu64 ") at unix:%s, up %s\n", observation->version, observation->pid,
            observation->address.path, age_text(since(observation->taken_ns, observation->started_ns)).s);
     observed_worker_text(observation, line, sizeof line);
-    printf("worker  %s\n", line);
+    printf("state   %s\n", line);
     observed_restart_text(observation, line, sizeof line);
     if (*line)
         printf("before  %s\n", line);

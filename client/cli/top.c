@@ -110,7 +110,7 @@ static void put_notices(struct page *page, const struct top *top)
     char line[2 * TD_MESSAGE_BYTES];
     observed_worker_text(&top->observation, line, sizeof line);
     bool wrong = !observed_present(&top->observation) || observed_step_ns(&top->observation);
-    put(page, wrong ? WARNING : PLAIN, "worker   %s", line);
+    put(page, wrong ? WARNING : PLAIN, "state    %s", line);
     observed_restart_text(&top->observation, line, sizeof line);
     if (*line && observed_end_ns(&top->observation, dead) < RESTART_TOLD_NS)
         put(page, WARNING, "restart  %s: its tensors are gone", line);
@@ -130,7 +130,7 @@ static void put_head(struct page *page, const struct top *top)
     put(page, PLAIN, "device   %s", lines.device);
     put(page, PLAIN, "memory   [%s] %s", bar(now, line), lines.memory);
     put(page, PLAIN, "         %s", lines.classes);
-    put(page, PLAIN, "work     %s ops/s, %s requests/s, busy %s, %" PRIu64 " sessions; in %s/s, out %s/s",
+    put(page, PLAIN, "work     %s ops/s, %s requests/s, busy %s, %" PRIu64 " session%s; in %s/s, out %s/s",
         rate_text(measure->ops_s).s, rate_text(measure->requests_s).s, share_text(measure->busy).s, now->sessions_open,
         bytes_text((uint64_t)measure->bytes_in_s).s, bytes_text((uint64_t)measure->bytes_out_s).s);
     put(page, PLAIN, "%s", "");
