@@ -99,10 +99,11 @@ FLOORS := $(filter-out kernels/cpu/cpu.c kernels/cpu/blas.c,$(wildcard kernels/c
 CUS := $(if $(filter 1,$(CUDA)),$(wildcard kernels/cuda/*.cu))
 TESTS := $(wildcard tests/test_*.c)
 SUPPORT := $(filter-out $(TESTS),$(wildcard tests/*.c))
-BENCHES := $(wildcard tests/bench/*.c)
+UNRECORDED := tests/bench/unrecorded.c
+BENCHES := $(filter-out $(UNRECORDED),$(wildcard tests/bench/*.c))
 FUZZERS := $(wildcard tests/fuzz/fuzz_*.c)
 SOURCES := $(PROTOCOL) $(wildcard protocol/gen.c) $(CLIENT) $(CLI) $(EXAMPLES) $(SERVER) $(wildcard server/main.c) \
-    $(KERNELS) $(TESTS) $(SUPPORT) $(BENCHES) $(FUZZERS) tests/fuzz/replay.c
+    $(KERNELS) $(TESTS) $(SUPPORT) $(BENCHES) $(UNRECORDED) $(FUZZERS) tests/fuzz/replay.c
 
 objects = $(patsubst %.c,$(B)/%.o,$(1))
 FLOOR_OBJECTS := $(foreach isa,$(ISAS),$(patsubst %.c,$(B)/%.$(isa).o,$(FLOORS)))
@@ -164,9 +165,14 @@ WRAP_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,-
 $(TEST_PROGRAMS): $(B)/tests/%: $(B)/tests/%.o $(LIBSUPPORT) $(LIBCTL) $(LIBDAEMON) $(LIBCLIENT)
 	$(call say,LINK,$@)
 	$(Q)$(LINK_QUICK) $(WRAP_$(@F)) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
-$(BENCH): $(call objects,$(BENCHES)) $(LIBSUPPORT) $(LIBCLIENT)
+$(BENCH): $(call objects,$(BENCHES)) $(B)/server/worker/recorder.o $(LIBSUPPORT) $(LIBCLIENT) \
+    | $(B)/tests/bench/tensord-unrecorded
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
+# The daemon with a recorder that records nothing, for the price of the real one.
+$(B)/tests/bench/tensord-unrecorded: $(B)/server/main.o $(call objects,$(UNRECORDED)) $(LIBDAEMON)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^ $(DAEMON_LIBS)
 # With libFuzzer where `make fuzz` builds them, elsewhere with a driver that replays the corpus.
 $(FUZZ_PROGRAMS): $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(if $(FUZZER),,$(B)/tests/fuzz/replay.o) $(LIBSUPPORT) \
     $(LIBDAEMON) $(LIBCLIENT)
