@@ -135,7 +135,7 @@ static void expect_harmless(const char *text)
             fail_msg("byte %#x stands in what was printed", *c);
 }
 
-/* Runs it with --json until the number at path is due, or for ever where it is NAN; the JSON stands in output. */
+/* Runs it with --json until the number at path is due; the JSON stands in output. */
 static void await_number(const char *const *arguments, const char *path, double due)
 {
     for (int64_t end = now_ms() + PATIENCE_MS;; wait_ms(10)) {
@@ -467,10 +467,15 @@ static void test_while_the_worker_hangs(void **state)
     expect_word("has been in one step for");
     assert_int_equal(RUN("blackbox"), 0);
     expect_word("matmul");
-    int waiting = open("/dev/null", O_RDONLY); /* a program that comes now is counted */
-    close(waiting);
+    struct raw late = raw_connect(&daemon_); /* a program that comes now is not taken, and counted */
+    struct td_hello hello = {.version_min = TD_PROTOCOL_MIN, .version_max = TD_PROTOCOL_MAX, .program = "late"};
+    uint8_t bytes[TD_HELLO_MAX];
+    assert_true(raw_frame(&late, bytes, td_hello_encode(&hello, bytes)));
+    await_number((const char *const[]){"status", "--json", NULL}, "waiting", 1);
     kill(pid, SIGKILL);
     raw_close(&raw);
+    assert_int_equal(raw_receive(&late, RAW_WAIT_MS), TD_REPLY_WELCOME); /* by the next worker */
+    raw_close(&late);
     while (worker_pid() == pid)
         wait_ms(5);
     assert_int_equal(RUN("status"), 0);

@@ -132,7 +132,8 @@ static void put_head(struct page *page, const struct top *top)
     put(page, PLAIN, "         %s", lines.classes);
     put(page, PLAIN, "work     %s ops/s, %s requests/s, busy %s, %" PRIu64 " session%s; in %s/s, out %s/s",
         rate_text(measure->ops_s).s, rate_text(measure->requests_s).s, share_text(measure->busy).s, now->sessions_open,
-        bytes_text((uint64_t)measure->bytes_in_s).s, bytes_text((uint64_t)measure->bytes_out_s).s);
+        now->sessions_open == 1 ? "" : "s", bytes_text((uint64_t)measure->bytes_in_s).s,
+        bytes_text((uint64_t)measure->bytes_out_s).s);
     put(page, PLAIN, "%s", "");
 }
 
