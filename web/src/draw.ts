@@ -1,8 +1,9 @@
 // Draws a computation graph on a canvas: what is in sight, in as much detail as there is room for.
 // SPDX-License-Identifier: Apache-2.0
 import { duration, shape, bytes } from './format';
+import { t } from './i18n';
 import { Edge, Kind, type Graph } from './layout';
-import { dtypeName, FAILED, VIEW } from './message';
+import { dtypeName, FAILED, LEAF, VIEW } from './message';
 import { state, type Op } from './state';
 import type { Colours } from './theme';
 
@@ -27,6 +28,8 @@ export interface Picture {
   colours: Colours;
   heat: Heat;
   backward: boolean;
+  /** Larger type and less of it, to be read from afar. */
+  large: boolean;
   selected: number;
   newest: number;
 }
@@ -98,6 +101,15 @@ export function draw(ctx: CanvasRenderingContext2D, p: Picture): void {
     const value = heatValue(graph.ops[i]!, p.heat);
     return most > 0 && value > 0 ? Math.sqrt(value / most) : 0;
   };
+  for (const i of [p.newest, p.selected]) {
+    if (i < 0 || i >= count || (!p.backward && graph.lane[i]! < 0)) continue;
+    const [x, y] = place(graph, i);
+    ctx.strokeStyle = i === p.selected ? c.text : c.accent;
+    ctx.lineWidth = Math.max(2.5, 2 / scale);
+    ctx.beginPath();
+    ctx.roundRect(x - half.x - 5, y - half.y - 5, BOX.width + 10, BOX.height + 10, 11);
+    ctx.stroke();
+  }
   const byKind = [c.forward, c.leaf, c.backward, c.optimiser, c.failed];
   if (scale < 0.22) {
     for (let kind = 0; kind < byKind.length; kind++) {
@@ -111,15 +123,6 @@ export function draw(ctx: CanvasRenderingContext2D, p: Picture): void {
   } else {
     ctx.textBaseline = 'middle';
     for (const i of seen) box(ctx, p, i, byKind[graph.kind[i]!]!, warmth(i));
-  }
-  for (const i of [p.newest, p.selected]) {
-    if (i < 0 || i >= count || (!p.backward && graph.lane[i]! < 0)) continue;
-    const [x, y] = place(graph, i);
-    ctx.strokeStyle = i === p.selected ? c.text : c.accent;
-    ctx.lineWidth = Math.max(2.5, 2 / scale);
-    ctx.beginPath();
-    ctx.roundRect(x - half.x - 5, y - half.y - 5, BOX.width + 10, BOX.height + 10, 11);
-    ctx.stroke();
   }
   ctx.restore();
 }
@@ -274,17 +277,20 @@ function box(ctx: CanvasRenderingContext2D, p: Picture, i: number, colour: strin
   const bright = hot && warmth > 0.5;
   const ink = hot ? (bright ? '#111' : '#fff') : c.text;
   const dim = hot ? ink : c.dim;
-  const mark = op.flags & FAILED ? '✕ ' : kind === Kind.backward ? '∂ ' : kind === Kind.optimiser ? '◆ ' : '';
-  const time = p.heat === 'bytes' ? (op.bytes ? bytes(op.bytes) : '') : op.duration > 0 ? duration(op.duration) : '';
+  const mark = op.flags & FAILED ? '✕ ' : kind === Kind.backward ? '∂ ' : kind === Kind.optimiser ? '◆ ' : op.flags & LEAF ? '◇ ' : '';
+  const time = p.large ? '' : p.heat === 'bytes' ? (op.bytes ? bytes(op.bytes) : '') : op.duration > 0 ? duration(op.duration) : '';
   const inset = kind === Kind.leaf ? 16 : 12;
   ctx.textAlign = 'left';
   ctx.fillStyle = op.flags & FAILED && !hot ? c.failed : ink;
-  ctx.font = `600 13px ${c.mono}`;
-  ctx.fillText(clip(mark + state.opName(op.op), time ? 18 - Math.min(time.length, 8) : 17), x - w / 2 + inset, y - 9);
-  ctx.font = `11.5px ${c.mono}`;
+  ctx.font = `600 ${p.large ? 18.5 : 13}px ${c.mono}`;
+  const letters = p.large ? 12 : time ? 18 - Math.min(time.length, 8) : 17;
+  ctx.fillText(clip(mark + state.opName(op.op), letters), x - w / 2 + inset, y - 9);
+  ctx.font = `${p.large ? 15 : 11.5}px ${c.mono}`;
   ctx.fillStyle = dim;
-  const text = op.out ? `${shape(op.shape)} ${dtypeName(op.dtype)}` : `${op.in.length}`;
-  ctx.fillText(clip(text, 20), x - w / 2 + inset, y + 11);
+  // Of what failed the inputs tell why.
+  const text = op.flags & FAILED ? op.shapes.map(shape).join(' × ')
+    : op.out ? `${shape(op.shape)} ${dtypeName(op.dtype)}` : `${op.in.length} ${t('tensors')}`;
+  ctx.fillText(clip(text, p.large ? 15 : 20), x - w / 2 + inset, y + 11);
   if (time) {
     ctx.textAlign = 'right';
     ctx.font = `10.5px ${c.mono}`;
@@ -295,13 +301,14 @@ function box(ctx: CanvasRenderingContext2D, p: Picture, i: number, colour: strin
     const leaf = chips.some((chip) => chip.leaf);
     const first = chips.find((chip) => chip.leaf) ?? chips[0]!;
     const label = chips.length > 2 ? `${chips.length}×` : chips.length > 1 ? `${shape(first.shape)} +1` : shape(first.shape);
-    const shown = `${leaf ? '◇' : '·'} ${clip(label, 18)}`;
-    ctx.font = `10.5px ${c.mono}`;
-    const wide = shown.length * 6.4 + 12;
-    const cx = x + w / 2 - wide + 6;
+    const shown = `${leaf ? '◇' : '·'} ${clip(label, p.large ? 9 : 13)}`;
+    const type = p.large ? 14 : 10.5;
+    ctx.font = `${type}px ${c.mono}`;
+    const wide = shown.length * type * 0.605 + 12;
+    const cx = x + Math.max(8, w / 2 - wide + 6); // right of where edges enter
     const cy = y - h / 2 - 9;
     ctx.beginPath();
-    ctx.roundRect(cx, cy - 8, wide, 16, 8);
+    ctx.roundRect(cx, cy - type / 2 - 3, wide, type + 6, type / 2 + 3);
     ctx.fillStyle = c.panel;
     ctx.fill();
     ctx.strokeStyle = leaf ? c.leaf : c.dim;

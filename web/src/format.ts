@@ -1,6 +1,6 @@
 // Numbers and shapes as text. SPDX-License-Identifier: Apache-2.0
 import { currentLanguage, t } from './i18n';
-import { dtypeName } from './message';
+import { dtypeName, FAILED } from './message';
 import { state, type Op } from './state';
 
 const formats = new Map<string, Intl.NumberFormat>();
@@ -69,7 +69,7 @@ export function shape(dims: readonly number[]): string {
 /** `[64,784] × [784,256] → [64,256] f32`. Long lists of inputs, as an optimiser's, are counted instead. */
 export function signature(op: Op): string {
   const inputs = op.shapes.length > 4 ? `${op.shapes.length} ${t('tensors')}` : op.shapes.map(shape).join(' × ');
-  const output = op.out ? `${shape(op.shape)} ${dtypeName(op.dtype)}` : '';
+  const output = op.out && !(op.flags & FAILED) ? `${shape(op.shape)} ${dtypeName(op.dtype)}` : '';
   return inputs && output ? `${inputs} → ${output}` : inputs || output;
 }
 

@@ -9,7 +9,7 @@ import { BACKWARD, dtypeName, FAILED, IN_PLACE, LEAF, ON_THREAD, OPTIMISER, VIEW
 import { fit, Panel, useSize } from './panel';
 import { shown } from './route';
 import { state, type Batch, type Life, type Op } from './state';
-import { colours } from './theme';
+import { colours, theme } from './theme';
 
 const REFRESH = 1000; // ms for which a step of a fast program is shown
 const OLD = 3000; // ms after which a complete step gives way to one with holes
@@ -102,17 +102,12 @@ function grow(to: Shown): void {
     const batch: Batch = items[b]!;
     const { n, session } = batch.columns;
     if (batch.serial !== to.batch) to.index = 0;
-    if (batch.life === to.life) {
-      for (let i = to.index; i < n; i++) {
-        if (session[i] !== to.session) continue;
-        if (batch.step[i]! > to.step) return;
-        if (batch.step[i] === to.step) to.graph.add(state.op(batch, i));
-        to.index = i + 1;
-        to.batch = batch.serial;
-      }
-    }
     to.batch = batch.serial;
-    to.index = n;
+    for (; to.index < n && batch.life === to.life; to.index++) {
+      if (session[to.index] !== to.session) continue;
+      if (batch.step[to.index]! > to.step) return;
+      if (batch.step[to.index] === to.step) to.graph.add(state.op(batch, to.index));
+    }
   }
 }
 
@@ -150,7 +145,7 @@ function target(count: number): Camera {
   top -= BOX.height / 2 + 30;
   bottom += BOX.height / 2 + 16;
   const whole = Math.min(width / (right - left), height / (bottom - top));
-  const readable = 0.45 * rem;
+  const readable = (theme() === 'projector' ? 0.5 : 0.45) * rem;
   if (whole >= readable || all > 400) {
     return { x: (left + right) / 2, y: (top + bottom) / 2, scale: Math.min(whole, 1.15 * rem) };
   }
@@ -248,7 +243,7 @@ function Canvas() {
       canvas.dataset.scale = camera.scale.toFixed(3);
       if (view) {
         draw(ctx, {
-          graph: view.graph, count, camera, width: size.width, height: size.height, colours: colours(), heat, backward,
+          graph: view.graph, count, camera, width: size.width, height: size.height, colours: colours(), heat, backward, large: theme() === 'projector',
           selected: selectedNode(), newest: count - 1,
         });
       } else {
@@ -432,14 +427,14 @@ export function GraphView() {
           <>
             <li><i class="key forward" />{t('forward')}</li>
             <li><i class="key backward" />∂ {t('backward')}</li>
-            <li><i class="key leaf" />◇ {t('parameter')}</li>
+            <li><i class="key leaf" />{t('input')}, ◇ {t('parameter')}</li>
             <li><i class="key optimiser" />◆ {t('optimiser')}</li>
             <li><i class="key failed" />✕ {t('failed')}</li>
             <li><i class="key saved" />{t('saved')}</li>
           </>
         ) : (
           <li class="scale">
-            {t('heat')}: {t(heat === 'time' ? 'heatTime' : 'heatBytes')} 0
+            {t('heatOf')} {t(heat === 'time' ? 'heatTime' : 'heatBytes')} 0
             {[0, 0.2, 0.4, 0.6, 0.8, 1].map((value) => <Patch key={value} colour={heatColour(value)} />)}
             {view && count > 0 ? most(count) : ''}
           </li>

@@ -9,7 +9,9 @@ const PAN = 60; // pixels
 const PAGE = 5000; // ms
 
 function step(forward: boolean): void {
-  const time = state.neighbour(state.time, state.session, forward);
+  // Back from between two ops is to the one before the last that is seen.
+  const from = forward ? state.time : (state.opsBefore(state.time, state.session, 1)[0]?.time ?? state.time);
+  const time = state.neighbour(from, state.session, forward);
   if (time !== null) state.pause(time);
 }
 

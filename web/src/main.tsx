@@ -19,12 +19,12 @@ import { Notices, Status } from './status';
 import { nextLanguage, nextTheme, startTheme, theme } from './theme';
 
 function Header() {
-  useFrames(500);
+  useFrames(100);
   const sample = state.memory.at(state.time);
   const stat = state.stats.at(state.time)?.stat;
   const hello = state.life?.hello;
   return (
-    <header class="top">
+    <header class="top"><div class="bar">
       <a class="mark" href="#/" aria-label="tensord">
         <img src="favicon.svg" alt="" width="22" height="22" />
         <b>tensord</b>
@@ -41,9 +41,9 @@ function Header() {
       <span class="grow" />
       {stat && (
         <dl class="figures">
-          <div><dt>{t('memory')}</dt><dd>{sample ? bytes(sample.used) : '–'}</dd></div>
+          <div class="first"><dt>{t('memory')}</dt><dd>{sample ? bytes(sample.used) : '–'}</dd></div>
           <div><dt>{t('opsPerSecond')}</dt><dd>{count(stat.ops_s)}</dd></div>
-          <div><dt>{t('requestsPerSecond')}</dt><dd>{count(stat.requests_s)}</dd></div>
+          <div class="second"><dt>{t('requestsPerSecond')}</dt><dd>{count(stat.requests_s)}</dd></div>
           <div><dt>{t('busy')}</dt><dd>{percent(stat.busy)}</dd></div>
         </dl>
       )}
@@ -53,7 +53,7 @@ function Header() {
         <button onClick={() => { shown.tables = !shown.tables; touch(true); }} aria-pressed={shown.tables} title={t('table')} aria-label={t('table')}>T</button>
         <button onClick={() => { shown.help = true; touch(true); }} title={`${t('help')} (?)`} aria-label={t('help')}>?</button>
       </div>
-    </header>
+    </div></header>
   );
 }
 

@@ -38,7 +38,7 @@ function parts(sample: Memory): Part[] {
     named = uids.slice().sort((a, b) => ofUser(sample, b) - ofUser(sample, a)).slice(0, most).sort((a, b) => a - b);
   }
   const list: Part[] = named.map((uid) => ({
-    label: `${t('user')} ${user(uid)}`,
+    label: uid === 0 ? user(uid) : `${t('user')} ${user(uid)}`,
     value: (s) => ofUser(s, uid),
     now: ofUser(sample, uid),
   }));
@@ -158,14 +158,15 @@ function options(count: number): uPlot.Options {
         ...axis,
         size: size * 5.6,
         space: size * 2.8,
-        splits: (_u, _a, _min, max) => {
-          const rough = max / 4;
-          const power = 2 ** Math.floor(Math.log2(rough));
+        splits: (plot, _a, _min, max) => {
+          // Powers of two, as many as there is room for.
+          const most = Math.max(1, Math.min(8, (plot.height - size * 3) / (size * 2.6)));
+          const power = 2 ** Math.ceil(Math.log2(max / most));
           const list: number[] = [];
           for (let tick = 0; tick <= max; tick += power) list.push(tick);
-          return list.length > 6 ? list.filter((_, i) => i % 2 === 0) : list;
+          return list;
         },
-        values: (_, ticks) => ticks.map((tick) => bytes(tick)),
+        values: (_, ticks) => ticks.map((tick) => bytes(tick).replace(/[.,]0+ /, ' ')),
       },
     ],
     series: [{}, { stroke: c.text, width: 1.5, points: { show: false } }, ...stacks],

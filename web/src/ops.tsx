@@ -39,9 +39,18 @@ export function kindClass(op: Op): string {
   return op.flags & FAILED ? 'failed' : op.flags & OPTIMISER ? 'optimiser' : op.flags & BACKWARD ? 'backward' : 'forward';
 }
 
+const NOTED = 20_000; // ms for which a failure stays in sight, however fast ops go by
+
+function lastFailure(): Failure | undefined {
+  const failure = state.failures.at(state.time);
+  if (!failure || state.time - failure.time > NOTED) return undefined;
+  return state.followed && failure.session !== state.followed ? undefined : failure;
+}
+
 export function OpsView() {
   useFrames(150);
   const list = lines(shown.view === 'ops' ? 200 : 60);
+  const last = lastFailure();
   const program = (session: number) => state.life?.programs.get(session) ?? '';
   return (
     <Panel
@@ -51,11 +60,19 @@ export function OpsView() {
         <span class="dim">{state.followed ? `${program(state.followed)} #${state.followed}` : t('all')}</span>
       }
     >
+      {last && (
+        <button class="last" data-testid="last-failure" onClick={() => state.pause(last.time)}>
+          ✕ <b>{state.opName(last.op)}</b> {last.message}{' '}
+          <span class="dim">
+            {program(last.session)} #{last.session} {last.site} · {clock(last.time)}
+          </span>
+        </button>
+      )}
       {list.length === 0 ? (
         <p class="empty">{t('noOps')}</p>
       ) : (
         <div class="scroll">
-          <table>
+          <table role="grid">
             <thead>
               <tr>
                 <th class="w1">{t('time')}</th>

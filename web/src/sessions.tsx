@@ -20,7 +20,7 @@ interface Column {
   show: (row: Row) => preact.ComponentChildren;
   text?: boolean;
   /** Left out where there is little room: the larger, the earlier. */
-  wide?: 1 | 2;
+  wide?: 1 | 2 | 3;
 }
 
 const STATES: [Text, string][] = [
@@ -33,7 +33,7 @@ const STATES: [Text, string][] = [
 const columns: Column[] = [
   { key: 'program', title: 'program', text: true, value: (r) => r.program, show: (r) => <><b>{r.program || '?'}</b> <span class="dim">#{r.number}</span></> },
   { key: 'uid', title: 'user', value: (r) => r.uid, show: (r) => user(r.uid) },
-  { key: 'bytes', title: 'memory', value: (r) => r.bytes, show: (r) => bytes(r.bytes) },
+  { key: 'bytes', title: 'held', value: (r) => r.bytes, show: (r) => bytes(r.bytes) },
   { key: 'tensors', title: 'tensors', wide: 1, value: (r) => r.tensors, show: (r) => count(r.tensors) },
   { key: 'nodes', title: 'nodes', wide: 1, value: (r) => r.nodes, show: (r) => count(r.nodes) },
   { key: 'requests', title: 'requestsPerSecond', wide: 2, value: (r) => r.requestRate, show: (r) => count(r.requestRate) },
@@ -41,7 +41,7 @@ const columns: Column[] = [
   { key: 'share', title: 'share', value: (r) => r.share, show: (r) => percent(r.share) },
   { key: 'state', title: 'state', text: true, value: (r) => (r.closed ? 9 : r.state), show: (r) => <State row={r} /> },
   { key: 'p50', title: 'median', wide: 2, value: (r) => r.p50, show: (r) => duration(r.p50) },
-  { key: 'p99', title: 'worst', value: (r) => r.p99, show: (r) => duration(r.p99) },
+  { key: 'p99', title: 'worst', wide: 3, value: (r) => r.p99, show: (r) => duration(r.p99) },
   { key: 'age', title: 'age', wide: 2, value: (r) => r.age, show: (r) => age(r.age) },
 ];
 
@@ -127,7 +127,7 @@ export function SessionsView() {
         <p class="empty">{t('noSessions')}</p>
       ) : (
         <div class="scroll">
-          <table>
+          <table role="grid">
             <thead>
               <tr>
                 {columns.map((column) => (

@@ -301,9 +301,11 @@ class State {
       for (const track of old.tracks.values()) track.steps.gap();
       return;
     }
-    this.life = new Life(hello, hello.unix_ms - this.epoch);
+    // Time goes on, even where the machine's clock was set back between two lives.
+    this.life = new Life(hello, Math.max(hello.unix_ms - this.epoch, this.now));
     if (old) {
-      this.now = Math.max(this.now, this.life.offset);
+      this.now = this.life.offset;
+      if (this.followed) this.send(['follow', 0]);
       this.restarts = [...this.restarts.slice(-9), { time: this.life.offset, cause: old.end }];
       this.followed = 0;
       if (this.paused === null) this.selected = null;

@@ -36,7 +36,7 @@ export function Status() {
       <span class="grow" />
       {latency && state.paused === null && <span class="dim">{t('latency')} {number(Math.max(0, Number(latency)))} ms</span>}
       {life && (
-        <span class="dim">
+        <span class="dim version">
           tensord {life.hello.version} · {t('life')} {life.hello.life} · pid {life.hello.pid}
         </span>
       )}

@@ -43,7 +43,7 @@ class Program {
     const work = name === 'matmul' ? 90 + elements(shape) / 250 : name === 'cross_entropy' ? 60 : 12;
     this.ops.push({
       session: this.number, request: ++this.request, op: OPS[name][0], dtype, flags, site: this.sites[site - 1] ?? 0,
-      duration: flags & VIEW ? 0 : us ?? work * (0.8 + 0.4 * this.random()), node, out: tensor, bytes: flags & VIEW ? 0 : elements(shape) * (dtype === I64 ? 8 : 4),
+      duration: flags & VIEW ? 0 : us ?? work * (0.8 + 0.4 * this.random()), node, out: tensor, bytes: flags & VIEW || !out ? 0 : elements(shape) * (dtype === I64 ? 8 : 4),
       in: inputs, dims: shape, inDims: inputs.map((i) => this.shapes.get(i) ?? [1]),
     });
     return tensor;
@@ -151,8 +151,10 @@ export function opMessage(ops, timeOf) {
 }
 
 export class Mock {
-  constructor({ denied = false, story = true, fast = true, pace = 2 } = {}) {
-    Object.assign(this, { denied, story, fast, pace });
+  /** `story`: errors and a restart come by themselves; `fast`: a program trains fast; `pace`: ticks for each op of the slow
+   * one; `still`: nobody computes. */
+  constructor({ denied = false, story = true, fast = true, pace = 2, still = false } = {}) {
+    Object.assign(this, { denied, story, fast, pace, still });
     this.clients = new Set();
     this.samples = new Map(); // t_us -> what was sent: what the page must show to the byte
     this.acks = 0;
@@ -335,12 +337,12 @@ export class Mock {
     if (this.ended) return;
     this.tick++;
     const k = this.tick;
-    if (this.queue.length === 0 && k % 3 === 0) {
+    if (!this.still && this.queue.length === 0 && k % 3 === 0) {
       this.slow.step();
       this.queue = this.slow.take();
     }
     let list = k % this.pace === 0 ? this.queue.splice(0, 1) : [];
-    if (this.fast && k > 20) {
+    if (this.fast && !this.still && k > 20) {
       for (let i = 0; i < 4; i++) this.quick.step();
       list = [...this.quick.take(), ...list];
     }
