@@ -375,7 +375,7 @@ paged('360 pixels are enough', { mock: { pace: 1 } }, async (page) => {
 
 paged('ten thousand nodes are drawn, zoomed and panned', { hash: '#/graph', mock: { fast: false, still: true } }, async (page, mock) => {
   await until(page, () => document.querySelector('[data-testid=status]').dataset.connection === 'open');
-  const ops = graphOps(10_000);
+  const ops = graphOps(11_700);
   for (let i = 0; i < ops.length; i += 1000) mock.ops(ops.slice(i, i + 1000));
   await flowing(page, ops.length);
   await page.waitForTimeout(1000);
