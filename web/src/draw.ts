@@ -110,6 +110,19 @@ export function draw(ctx: CanvasRenderingContext2D, p: Picture): void {
     ctx.roundRect(x - half.x - 5, y - half.y - 5, BOX.width + 10, BOX.height + 10, 11);
     ctx.stroke();
   }
+  // The forward op of what is chosen, and its backward ops.
+  const tape = p.selected >= 0 ? graph.ops[p.selected]!.node : 0;
+  if (tape !== 0) {
+    ctx.strokeStyle = c.text;
+    ctx.lineWidth = Math.max(1.2, 1 / scale);
+    ctx.setLineDash([3, 3]);
+    for (const i of seen) {
+      if (graph.ops[i]!.node !== tape || i === p.selected) continue;
+      const [x, y] = place(graph, i);
+      ctx.strokeRect(x - half.x - 5, y - half.y - 5, BOX.width + 10, BOX.height + 10);
+    }
+    ctx.setLineDash([]);
+  }
   const byKind = [c.forward, c.leaf, c.backward, c.optimiser, c.failed];
   if (scale < 0.22) {
     for (let kind = 0; kind < byKind.length; kind++) {

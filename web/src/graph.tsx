@@ -12,6 +12,7 @@ import { state, type Batch, type Life, type Op } from './state';
 import { colours, theme } from './theme';
 
 const REFRESH = 1000; // ms for which a step of a fast program is shown
+const MANY = 400; // nodes of which nobody reads each
 const OLD = 3000; // ms after which a complete step gives way to one with holes
 
 /** The step that is shown. */
@@ -145,13 +146,14 @@ function target(count: number): Camera {
   top -= BOX.height / 2 + 30;
   bottom += BOX.height / 2 + 16;
   const whole = Math.min(width / (right - left), height / (bottom - top));
-  const readable = (theme() === 'projector' ? 0.5 : 0.45) * rem;
-  if (whole >= readable || all > 400) {
-    return { x: (left + right) / 2, y: (top + bottom) / 2, scale: Math.min(whole, 1.15 * rem) };
-  }
+  // What grows before an audience is read node by node; a whole step is first of all a picture.
+  const steps = view!.life.tracks.get(view!.session)?.steps;
+  const watched = theme() === 'projector' && steps !== undefined && view!.step === steps.current;
+  const readable = (all > MANY ? 0.12 : watched ? 0.75 : 0.45) * rem;
+  if (whole >= readable) return { x: (left + right) / 2, y: (top + bottom) / 2, scale: Math.min(whole, 1.15 * rem) };
   const newest = Math.max(0, count - 1);
   const [x, y] = place(graph, newest);
-  // As wide as it is, if that can be read; the newest node a little below the middle.
+  // As wide as it is, if that can be read.
   const scale = Math.max(readable, Math.min(width / (right - left), 0.9 * rem));
   const fitsAcross = (right - left) * scale <= width;
   const fitsDown = (bottom - top) * scale <= height;
@@ -293,7 +295,11 @@ function Canvas() {
       canvas.removeEventListener('wheel', wheel);
     };
   }, []);
-  return <canvas class="graph-canvas" data-testid="graph-canvas" role="img" aria-label={t('computationGraph')} ref={ref} />;
+  return (
+    <div class="frame">
+      <canvas class="graph-canvas" data-testid="graph-canvas" role="img" aria-label={t('computationGraph')} ref={ref} />
+    </div>
+  );
 }
 
 function Detail() {

@@ -2,7 +2,8 @@
 //
 // Ops arrive in the order they ran, which is a topological order, so rank = 1 + the highest rank of the inputs needs no
 // second look. Forward nodes take the lane nearest to their first data input, lanes >= 0. A backward op takes the rank of
-// its forward node and a lane < 0: gradients flow up on the left, and what was saved is a short way across.
+// its forward node and the lane nearest to its mirror image, lanes < 0: gradients flow up on the left, and what was saved
+// is a short way across.
 // SPDX-License-Identifier: Apache-2.0
 import { BACKWARD, FAILED, LEAF, OPTIMISER } from './message';
 
@@ -127,8 +128,7 @@ export class Graph<T extends Placed = Placed> {
       const forward = this.forward(op.node);
       const follows = data >= 0 && this.lane[data]! < 0; // a gradient comes in
       rank = forward >= 0 ? this.rank[forward]! : follows ? this.rank[data]! - 1 : this.bottom;
-      const wanted = follows ? (this.rank[data] === rank ? this.lane[data]! - 1 : this.lane[data]!) : -1;
-      lane = this.free(rank, Math.min(-1, forward >= 0 && !follows ? -1 - this.lane[forward]! : wanted));
+      lane = this.free(rank, forward >= 0 ? Math.min(-1, -1 - this.lane[forward]!) : follows ? this.lane[data]! : -1);
     } else {
       rank = this.roomy(leaf ? this.frontier : deepest === -Infinity ? this.frontier : deepest + 1);
       lane = this.free(rank, data >= 0 ? Math.max(0, this.lane[data]!) : 0);

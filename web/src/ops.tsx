@@ -51,20 +51,20 @@ export function OpsView() {
   useFrames(150);
   const list = lines(shown.view === 'ops' ? 200 : 60);
   const last = lastFailure();
-  const program = (session: number) => state.life?.programs.get(session) ?? '';
+  const program = (of: Op | Failure | undefined) => of?.life.programs.get(of.session) ?? '';
   return (
     <Panel
       view="ops"
       title="lastOps"
       aside={
-        <span class="dim">{state.followed ? `${program(state.followed)} #${state.followed}` : t('all')}</span>
+        <span class="dim">{state.followed ? `${state.life?.programs.get(state.followed) ?? ''} #${state.followed}` : t('all')}</span>
       }
     >
       {last && (
         <button class="last" data-testid="last-failure" onClick={() => state.pause(last.time)}>
           ✕ <b>{state.opName(last.op)}</b> {last.message}{' '}
           <span class="dim">
-            {program(last.session)} #{last.session} {last.site} · {clock(last.time)}
+            {program(last)} #{last.session} {last.site} · {clock(last.time)}
           </span>
         </button>
       )}
@@ -103,7 +103,7 @@ export function OpsView() {
                   >
                     <td class="w1 dim">{clock(time, 3)}</td>
                     <td class="w1">
-                      {program(session)} <span class="dim">#{session}</span>
+                      {program(op ?? failure)} <span class="dim">#{session}</span>
                     </td>
                     <td class="name">
                       <i class={`sign ${op ? kindClass(op) : 'failed'}`}>{op ? sign(op) : '✕'}</i>

@@ -1,5 +1,5 @@
 // What one must always know: is this live, is anything missing, has the worker ended. SPDX-License-Identifier: Apache-2.0
-import { clock, number } from './format';
+import { clock, count, number } from './format';
 import { touch, useFrames } from './frame';
 import { t } from './i18n';
 import { shown } from './route';
@@ -30,7 +30,7 @@ export function Status() {
       </span>
       {state.lostRecords + state.skippedMessages > 0 && (
         <span class="held" data-testid="skipped" data-skipped={state.lostRecords + state.skippedMessages}>
-          {number(state.lostRecords + state.skippedMessages)} {t('records')} {t('skipped')}
+          {count(state.lostRecords + state.skippedMessages)} {t('records')} {t('skipped')}
         </span>
       )}
       <span class="grow" />

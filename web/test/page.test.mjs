@@ -228,8 +228,9 @@ paged('keys: backward, heat, zoom, table, help; a node tells its details', { has
   assert.equal(await picture(), start, 'F fits again, and nothing has moved');
   await page.keyboard.press('t');
   await page.waitForSelector('[data-testid=graph-table]');
-  await page.locator('[data-testid=graph-table] tbody tr').last().click();
+  await page.locator('[data-testid=graph-table] tbody tr', { hasText: 'relu' }).click();
   await page.waitForSelector('[data-testid=detail]');
+  assert.match(await page.locator('[data-testid=detail]').innerText(), /backward ops\s+gt\s+mul/);
   await page.keyboard.press('t');
   await page.waitForTimeout(700);
   await shot(page, 'detail');
