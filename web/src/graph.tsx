@@ -3,7 +3,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import { BOX, draw, heatColour, nodeAt, place, type Camera, type Heat } from './draw';
 import { bytes, clock, duration, number, shape, signature } from './format';
 import { onFrame, touch, useFrames } from './frame';
-import { t } from './i18n';
+import { currentLanguage, t } from './i18n';
 import { Graph, Kind } from './layout';
 import { BACKWARD, dtypeName, FAILED, IN_PLACE, LEAF, ON_THREAD, OPTIMISER, VIEW } from './message';
 import { fit, Panel, useSize } from './panel';
@@ -228,6 +228,8 @@ function Canvas() {
   useSize(ref);
   useEffect(() => {
     const canvas = ref.current!;
+    let drawn = '';
+    let drawnGraph: Graph<Op> | undefined;
     fresh = true;
     const stop = onFrame((now) => {
       const ctx = fit(canvas);
@@ -243,10 +245,19 @@ function Canvas() {
       canvas.dataset.edges = String(view && count > 0 ? view.graph.edgesUntil[count - 1] : 0);
       canvas.dataset.step = String(view?.step ?? 0);
       canvas.dataset.scale = camera.scale.toFixed(3);
+      const selected = selectedNode();
+      // Most frames of a feed change nothing here, and a large picture costs.
+      const { x, y, scale } = camera;
+      const picture = [
+        count, x, y, scale, canvas.width, canvas.height, heat, backward, theme(), currentLanguage(), selected, state.names.size,
+      ].join();
+      if (picture === drawn && view?.graph === drawnGraph) return moves;
+      drawn = picture;
+      drawnGraph = view?.graph;
       if (view) {
         draw(ctx, {
-          graph: view.graph, count, camera, width: size.width, height: size.height, colours: colours(), heat, backward, large: theme() === 'projector',
-          selected: selectedNode(), newest: count - 1,
+          graph: view.graph, count, camera, width: size.width, height: size.height, colours: colours(), heat, backward,
+          large: theme() === 'projector', selected, newest: count - 1,
         });
       } else {
         ctx.clearRect(0, 0, size.width, size.height);
@@ -410,6 +421,7 @@ export function GraphView() {
           {view && (
             <span class="caption">
               <b>{program}</b> · {t('step')} {steps?.lossy ? '≥ ' : ''}{number(view.step)} · {number(count)} {t('nodes')}
+              {steps?.holes.has(view.step) && <span class="warn"> · {t('incomplete')}</span>}
               {whole && <span class="warn"> · {t('cut')}</span>}
             </span>
           )}
@@ -436,6 +448,7 @@ export function GraphView() {
             <li><i class="key leaf" />{t('input')}, ◇ {t('parameter')}</li>
             <li><i class="key optimiser" />◆ {t('optimiser')}</li>
             <li><i class="key failed" />✕ {t('failed')}</li>
+            <li><i class="key chip" />· {t('earlier')}</li>
             <li><i class="key saved" />{t('saved')}</li>
           </>
         ) : (

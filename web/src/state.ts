@@ -24,7 +24,6 @@ export class Life {
   readonly strings: string[] = [''];
   readonly tracks = new Map<number, Track>();
   readonly programs = new Map<number, string>();
-  end: string | null = null;
 
   constructor(readonly hello: wire.Hello, readonly offset: number) {}
 
@@ -108,6 +107,8 @@ export type Connection = 'connecting' | 'open' | 'lost' | 'denied';
 class State {
   epoch = 0;
   life: Life | null = null;
+  /** How the worker ended, until the next life begins. */
+  end: string | null = null;
   memory = new Timeline<Memory>();
   sessions = new Timeline<Sessions>();
   stats = new Timeline<Stat>();
@@ -161,7 +162,7 @@ class State {
         this.begin(message[3] as wire.Hello);
         break;
       case 'end':
-        if (this.life) this.life.end = String(message[3] ?? '');
+        this.end = String(message[3] ?? '');
         break;
       case 'str':
         (message[4] as string[]).forEach((text, i) => this.life && (this.life.strings[(message[3] as number) + i] = text));
@@ -306,11 +307,12 @@ class State {
     if (old) {
       this.now = this.life.offset;
       if (this.followed) this.send(['follow', 0]);
-      this.restarts = [...this.restarts.slice(-9), { time: this.life.offset, cause: old.end }];
+      this.restarts = [...this.restarts.slice(-9), { time: this.life.offset, cause: this.end }];
       this.followed = 0;
       if (this.paused === null) this.selected = null;
     }
     this.automatic = 0;
+    this.end = null;
   }
 
   private takeMemory(message: unknown[]): void {

@@ -9,8 +9,7 @@ const STALLED = 2000; // ms without a heartbeat after which one should know
 
 export function Status() {
   useFrames(500);
-  const { connection, life } = state;
-  const end = life?.end ?? null;
+  const { connection, life, end } = state;
   const stat = state.stats.last?.stat;
   const parts: string[] = [];
   if (connection === 'open') parts.push(t('connected'));
@@ -19,7 +18,7 @@ export function Status() {
   if (state.paused !== null) parts.push(t('paused') + (state.feedStopped ? `, ${t('feedStopped')}` : ''));
   if (end !== null) parts.push(`${t('ended')}: ${end}`);
   if (stat && connection === 'open' && stat.heartbeat_age_ms > STALLED) {
-    parts.push(`${t('stalled')} ${number(stat.heartbeat_age_ms / 1000, 1)} s`);
+    parts.push(`${t('stalled')} ${number(Math.floor(stat.heartbeat_age_ms / 1000))} s`);
   }
   const bad = connection === 'lost' || connection === 'denied' || end !== null;
   const latency = document.documentElement.dataset.eventToPixelMs;
@@ -47,7 +46,7 @@ export function Status() {
 /** What must not be overlooked, until it is closed. */
 export function Notices() {
   useFrames(500);
-  const end = state.life?.end ?? null;
+  const { end } = state;
   const restart = state.restarts[state.restarts.length - 1];
   return (
     <div class="notices" role="alert">

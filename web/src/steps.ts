@@ -4,6 +4,8 @@ import { BACKWARD, MADE_NODE, OPTIMISER } from './message';
 /** A step of more ops is cut, so that a program without a loop cannot fill the page. */
 export const STEP_OPS = 20000;
 
+const HOLES = 64;
+
 export class Steps {
   /** The number of the step that ops are added to, from 1. */
   current = 0;
@@ -19,6 +21,8 @@ export class Steps {
   cut = false;
   /** Whether records were lost at any time: then steps are at least as many as counted. */
   lossy = false;
+  /** Steps of late during which records were lost. */
+  readonly holes = new Set<number>();
   lastTime = -Infinity;
   private broken = true; // the page may have joined in the middle
   private walked = false;
@@ -44,6 +48,8 @@ export class Steps {
   gap(): void {
     this.broken = true;
     this.lossy = true;
+    this.holes.add(this.current);
+    if (this.holes.size > HOLES) this.holes.delete(this.holes.values().next().value!);
   }
 
   private begin(time: number, cut: boolean): void {
