@@ -91,7 +91,7 @@ export function OpsView() {
                 const site = op ? op.life.string(op.site) : '';
                 return (
                   <tr
-                    key={op ? `${time} ${session} ${op.request} ${op.out}` : `f${time} ${i}`}
+                    key={i} // by place: rows that go by fast change their text and are not made anew
                     class={failed ? 'failed' : ''}
                     data-failed={failed ? '' : undefined}
                     aria-selected={!!op && state.selected?.time === op.time && state.selected.session === session}
