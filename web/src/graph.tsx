@@ -130,8 +130,8 @@ function target(count: number): Camera {
   const rem = colours().rem / 14;
   const { width, height } = size;
   let [left, right, top, bottom] = [Infinity, -Infinity, Infinity, -Infinity];
-  // The whole step's extent and not that of what is there yet: scrubbing must not move the picture.
-  const all = state.paused === null ? count : graph.length;
+  // While paused, the extent of all that was there then, and not of what is seen yet: scrubbing must not move the picture.
+  const all = state.paused === null ? count : Math.max(count, graph.until(state.pausedAt));
   for (let i = 0; i < all; i++) {
     if (!backward && graph.lane[i]! < 0) continue;
     const [x, y] = place(graph, i);
@@ -183,7 +183,7 @@ function move(count: number): boolean {
 
 export function zoom(factor: number, px = size.width / 2, py = size.height / 2): void {
   following = false;
-  const scale = Math.max(0.01, Math.min(4, camera.scale * factor));
+  const scale = Math.max(0.004, Math.min(4, camera.scale * factor));
   const dx = (px - size.width / 2) * (1 / camera.scale - 1 / scale);
   const dy = (py - size.height / 2) * (1 / camera.scale - 1 / scale);
   camera = { x: camera.x + dx, y: camera.y + dy, scale };
@@ -426,8 +426,8 @@ export function GraphView() {
             </span>
           )}
           <span class="tools">
-            <button aria-label={t('zoomOut')} title={t('zoomOut')} onClick={() => zoom(1 / 1.25)}>−</button>
-            <button aria-label={t('zoomIn')} title={t('zoomIn')} onClick={() => zoom(1.25)}>+</button>
+            <button class="zoom" aria-label={t('zoomOut')} title={t('zoomOut')} onClick={() => zoom(1 / 1.25)}>−</button>
+            <button class="zoom" aria-label={t('zoomIn')} title={t('zoomIn')} onClick={() => zoom(1.25)}>+</button>
             <button aria-label={t('fit')} title={t('fit')} aria-pressed={following} onClick={fitGraph}>F</button>
             <button aria-label={t('toggleBackward')} title={t('toggleBackward')} aria-pressed={backward} onClick={toggleBackward}>G</button>
             <button aria-label={t('heat')} title={t('heat')} aria-pressed={heat !== 'off'} onClick={nextHeat}>H</button>

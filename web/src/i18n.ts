@@ -92,6 +92,7 @@ const texts = {
     'This page needs a key. Open it with the address that “tensorctl dashboard” prints.',
     'Bu sayfa bir anahtar ister. “tensorctl dashboard” komutunun yazdığı adresle açın.',
   ],
+  refused: ['not let in', 'erişim yok'],
   stalled: ['worker has not answered for', 'işçi süreç yanıt vermiyor:'],
   theme: ['Theme', 'Tema'],
   light: ['light', 'açık'],

@@ -31,9 +31,10 @@ export function Ruler() {
   }, []);
   const behind = (state.time - state.now) / 1000;
   const live = state.paused === null;
+  const flows = live && state.connection === 'open' && state.end === null;
   return (
     <div class="ruler">
-      <button class={`pill ${live ? 'on' : ''}`} data-testid="live" aria-pressed={live} onClick={() => state.pause(live ? state.now : null)}>
+      <button class={`pill ${flows ? 'on' : ''}`} data-testid="live" aria-pressed={live} onClick={() => state.pause(live ? state.now : null)}>
         <i aria-hidden="true">{live ? '●' : '▶'}</i> {t('live')}
       </button>
       <canvas
@@ -48,7 +49,7 @@ export function Ruler() {
         aria-valuetext={`${clock(state.time, 3)}, ${number(-behind, 1)} ${t('ago')}`}
       />
       <output data-testid="time" data-time={state.time}>
-        {clock(state.time, live ? 0 : 3)}
+        {state.life ? clock(state.time, live ? 0 : 3) : '–'}
         {!live && <small> {number(behind, 1)} s</small>}
       </output>
     </div>

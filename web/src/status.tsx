@@ -14,7 +14,8 @@ export function Status() {
   const parts: string[] = [];
   if (connection === 'open') parts.push(t('connected'));
   else if (connection === 'connecting') parts.push(t('connecting'));
-  else if (connection === 'lost') parts.push(`${t('reconnecting')} …`);
+  else if (connection === 'denied') parts.push(t('refused'));
+  else parts.push(`${t('reconnecting')} …`);
   if (state.paused !== null) parts.push(t('paused') + (state.feedStopped ? `, ${t('feedStopped')}` : ''));
   if (end !== null) parts.push(`${t('ended')}: ${end}`);
   if (stat && connection === 'open' && stat.heartbeat_age_ms > STALLED) {
