@@ -198,7 +198,7 @@ paged('the table of sessions sorts by click and by key', {}, async (page) => {
 paged('a failed op is red, with its message and its line', { mock: { fast: false, still: true } }, async (page, mock) => {
   await page.waitForSelector('[data-session="7"]');
   mock.fail();
-  await page.waitForSelector('[data-failed]');
+  await page.waitForSelector('[data-failed] .message');
   const row = await page.locator('[data-failed]').first().innerText();
   assert.match(row, /✕/);
   assert.match(row, /matmul: the inner sizes differ/);
