@@ -125,7 +125,7 @@ function Chart() {
 function options(count: number): uPlot.Options {
   const c = colours();
   const ratio = devicePixelRatio || 1;
-  const size = Math.max(c.rem * 0.8, 11);
+  const size = c.small;
   const font = `${size}px ${c.sans}`;
   const axis: uPlot.Axis = { stroke: c.dim, font, grid: { stroke: c.line, width: 1 }, ticks: { show: false } };
   const stacks: uPlot.Series[] = [];

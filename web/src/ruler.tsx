@@ -71,7 +71,7 @@ function paint(canvas: HTMLCanvasElement): void {
   const x = (time: number) => ((time - from) / (to - from)) * width;
   ctx.fillStyle = c.panel;
   ctx.fillRect(0, 0, width, height);
-  const base = height - c.rem * 1.1;
+  const base = height - c.small * 1.35;
 
   // Memory as a shape, to know the place again.
   let high = 1;
@@ -96,9 +96,9 @@ function paint(canvas: HTMLCanvasElement): void {
     lastX = px;
     ctx.fillRect(px, base - 3, 1, 3);
   }
-  ctx.font = `${Math.max(c.rem * 0.72, 10)}px ${c.sans}`;
+  ctx.font = `${c.small * 0.94}px ${c.sans}`;
   ctx.textBaseline = 'bottom';
-  const every = width / 60 > c.rem * 1.2 ? 5 : width / 60 > c.rem * 0.55 ? 10 : 20;
+  const every = width / 60 > c.small * 1.3 ? 5 : width / 60 > c.small * 0.6 ? 10 : 20;
   for (let time = Math.ceil(state.wall(from) / 1000) * 1000 - state.epoch; time <= to; time += 1000) {
     const second = Math.round(state.wall(time) / 1000);
     const px = x(time);

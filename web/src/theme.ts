@@ -21,6 +21,8 @@ export interface Colours {
   failed: string;
   box: string;
   rem: number;
+  /** Pixels of small type on charts; on a projector nothing is small. */
+  small: number;
   sans: string;
   mono: string;
 }
@@ -56,6 +58,7 @@ export function colours(): Colours {
     failed: value('failed'),
     box: value('box'),
     rem: parseFloat(style.fontSize),
+    small: parseFloat(style.fontSize) * (current === 'projector' ? 1 : 0.8),
     sans: value('sans'),
     mono: value('mono'),
   };
