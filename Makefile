@@ -117,6 +117,8 @@ SOVERSION := 0
 LIBDAEMON := $(B)/libdaemon.a
 LIBSUPPORT := $(B)/libsupport.a
 LIBCLIENT := $(B)/libtensord.a
+# tensorctl without its main, for the test that looks into it.
+LIBCTL := $(B)/libctl.a
 PLUGIN := $(if $(CUS),$(B)/tensord-cuda.so)
 TEST_PROGRAMS := $(patsubst tests/%.c,$(B)/tests/%,$(TESTS))
 EXAMPLE_PROGRAMS := $(patsubst client/examples/%.c,$(B)/examples/%,$(EXAMPLES))
@@ -136,7 +138,7 @@ cuda-compiler:
 $(B)/tensord: $(B)/server/main.o $(LIBDAEMON)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(DAEMON_LIBS)
-$(B)/tensorctl: $(call objects,$(CLI)) $(LIBCLIENT)
+$(B)/tensorctl: $(B)/client/cli/tensorctl.o $(B)/server/blackbox.o $(LIBCTL) $(LIBCLIENT)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(CLIENT_LIBS)
 $(EXAMPLE_PROGRAMS): $(B)/examples/%: $(B)/client/examples/%.o $(LIBCLIENT)
@@ -153,7 +155,8 @@ $(B)/libtensord.so: $(B)/libtensord.so.$(SOVERSION)
 $(LIBCLIENT): $(call objects,$(CLIENT) $(PROTOCOL))
 $(LIBDAEMON): $(call objects,$(SERVER) $(KERNELS) $(PROTOCOL)) $(FLOOR_OBJECTS)
 $(LIBSUPPORT): $(call objects,$(SUPPORT))
-$(LIBCLIENT) $(LIBDAEMON) $(LIBSUPPORT): $(B)/sources
+$(LIBCTL): $(call objects,$(filter-out client/cli/tensorctl.c,$(CLI)))
+$(LIBCLIENT) $(LIBDAEMON) $(LIBSUPPORT) $(LIBCTL): $(B)/sources
 	@rm -f $@
 	$(call say,AR,$@)
 	$(Q)$(AR) rcs $@ $(filter %.o,$^)
@@ -164,7 +167,7 @@ WRAP_test_parallel := -Wl,--wrap=pthread_create
 WRAP_test_life := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 # The daemon's objects get their memory through the test.
 WRAP_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=pool_take
-$(TEST_PROGRAMS): $(B)/tests/%: $(B)/tests/%.o $(LIBSUPPORT) $(LIBDAEMON) $(LIBCLIENT)
+$(TEST_PROGRAMS): $(B)/tests/%: $(B)/tests/%.o $(LIBSUPPORT) $(LIBCTL) $(LIBDAEMON) $(LIBCLIENT)
 	$(call say,LINK,$@)
 	$(Q)$(LINK_QUICK) $(WRAP_$(@F)) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
 $(BENCH): $(call objects,$(BENCHES)) $(B)/server/worker/recorder.o $(LIBSUPPORT) $(LIBCLIENT) \

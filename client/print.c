@@ -65,10 +65,14 @@ static void add_line(struct text *t, const char *format, ...)
 
 /* ---- one element ---- */
 
+static struct td_number number_at(const struct printer *p, int64_t index)
+{
+    return td_number_load(p->meta->dtype, (const char *)p->elements + (size_t)index * td_dtype_size(p->meta->dtype));
+}
+
 static double real_at(const struct printer *p, int64_t index)
 {
-    return p->meta->dtype == TD_F32 ? (double)((const float *)p->elements)[index]
-                                    : ((const double *)p->elements)[index];
+    return number_at(p, index).f;
 }
 
 /* C prints -nan where Python prints nan. */
@@ -79,13 +83,10 @@ static int format_real(char *to, size_t size, const char *format, double value)
 
 static int format_element(const struct printer *p, int64_t index, char *to, size_t size)
 {
-    if (!p->floats) {
-        if (p->meta->dtype == TD_BOOL)
-            return snprintf(to, size, "%s", ((const uint8_t *)p->elements)[index] ? "True" : "False");
-        if (p->meta->dtype == TD_I32)
-            return snprintf(to, size, "%" PRId32, ((const int32_t *)p->elements)[index]);
-        return snprintf(to, size, "%" PRId64, ((const int64_t *)p->elements)[index]);
-    }
+    if (p->meta->dtype == TD_BOOL)
+        return snprintf(to, size, "%s", number_at(p, index).i ? "True" : "False");
+    if (!p->floats)
+        return snprintf(to, size, "%" PRId64, number_at(p, index).i);
     double value = real_at(p, index);
     if (p->scientific)
         return format_real(to, size, "%.*e", value);
@@ -231,7 +232,8 @@ static void add_suffixes(struct printer *p, const struct entry *e)
         snprintf(suffix, sizeof suffix, "size=%s", td_shape_text(e->meta.rank, e->meta.shape, shape, sizeof shape));
         add_suffix(t, &column, suffix);
     }
-    if (e->meta.dtype == TD_F64 || e->meta.dtype == TD_I32 || (empty && e->meta.dtype != TD_F32)) {
+    bool usual = e->meta.dtype == TD_F32 || (!empty && (e->meta.dtype == TD_I64 || e->meta.dtype == TD_BOOL));
+    if (!usual) {
         snprintf(suffix, sizeof suffix, "dtype=torch.%s", td_dtype_torch_name(e->meta.dtype));
         add_suffix(t, &column, suffix);
     }

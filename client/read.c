@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <string.h>
 
 bool read_elements(struct td_session *s, td_tensor x, void *array, uint8_t dtype, td_origin origin)
 {
@@ -52,34 +51,6 @@ int64_t td_read_at(td_origin origin, td_tensor x, void *array, enum td_dtype dty
     return elements;
 }
 
-/* One element of dtype as a double. */
-static double element_value(const void *element, uint8_t dtype)
-{
-    double f64;
-    float f32;
-    int64_t i64;
-    int32_t i32;
-    switch ((enum td_dtype)dtype) {
-    case TD_BOOL:
-        return *(const uint8_t *)element != 0;
-    case TD_I32:
-        memcpy(&i32, element, sizeof i32);
-        return i32;
-    case TD_I64:
-        memcpy(&i64, element, sizeof i64);
-        return (double)i64;
-    case TD_F32:
-        memcpy(&f32, element, sizeof f32);
-        return (double)f32;
-    case TD_F64:
-        memcpy(&f64, element, sizeof f64);
-        return f64;
-    case TD_DTYPE_NONE:
-        break;
-    }
-    return NAN;
-}
-
 double td_item_at(td_origin origin, td_tensor x)
 {
     struct entry *e = query_begin(origin, x, "item", true);
@@ -96,7 +67,7 @@ double td_item_at(td_origin origin, td_tensor x)
         uint64_t element; /* it comes as it is, and is converted here: the daemon would run an op for it */
         uint8_t dtype = e->meta.dtype;
         if (read_elements(x.session, x, &element, dtype, origin))
-            value = element_value(&element, dtype);
+            value = td_number_real(td_number_load(dtype, &element));
     }
     query_end(origin, x);
     return value;

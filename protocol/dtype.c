@@ -6,7 +6,7 @@
 static const struct {
     const char *name, *torch_name;
 } dtypes[TD_DTYPE_LIMIT] = {
-#define TD_DTYPE(id, name, NAME, ctype, category, torch) [id] = {#name, torch},
+#define TD_DTYPE(id, name, NAME, ctype, category, torch, wide) [id] = {#name, torch},
 #include "protocol/dtypes.def"
 };
 
@@ -56,27 +56,88 @@ void td_number_store(struct td_number number, uint8_t dtype, void *at)
 {
     float f32 = (float)td_number_real(number);
     double f64 = td_number_real(number);
-    int64_t i64 = td_number_integer(number);
+    int64_t i64 = td_number_integer(number); /* narrow integers are its low bytes */
     uint8_t truth = number.category == TD_FLOATING ? number.f != 0 : number.i != 0;
+    td_f16 f16 = td_f16_of_f32(f32);
+    td_bf16 bf16 = td_bf16_of_f32(f32);
+    const void *from = &i64;
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    from = (const char *)&i64 + sizeof i64 - td_dtype_size(dtype);
+#endif
     switch ((enum td_dtype)dtype) {
     case TD_BOOL:
-        memcpy(at, &truth, sizeof truth);
-        return;
-    case TD_I32: {
-        int32_t i32 = (int32_t)i64;
-        memcpy(at, &i32, sizeof i32);
-        return;
-    }
-    case TD_I64:
-        memcpy(at, &i64, sizeof i64);
-        return;
+        from = &truth;
+        break;
+    case TD_F16:
+        from = &f16;
+        break;
+    case TD_BF16:
+        from = &bf16;
+        break;
     case TD_F32:
-        memcpy(at, &f32, sizeof f32);
-        return;
+        from = &f32;
+        break;
     case TD_F64:
-        memcpy(at, &f64, sizeof f64);
-        return;
+        from = &f64;
+        break;
+    case TD_U8:
+    case TD_I8:
+    case TD_I16:
+    case TD_I32:
+    case TD_I64:
     case TD_DTYPE_NONE:
-        return;
+        break;
     }
+    memcpy(at, from, td_dtype_size(dtype));
+}
+
+struct td_number td_number_load(uint8_t dtype, const void *at)
+{
+    struct td_number number = {.category = td_dtype_category(dtype)};
+    union {
+        uint8_t u8;
+        int8_t i8;
+        int16_t i16;
+        int32_t i32;
+        int64_t i64;
+        uint16_t half;
+        float f32;
+        double f64;
+    } element = {0};
+    memcpy(&element, at, td_dtype_size(dtype));
+    switch ((enum td_dtype)dtype) {
+    case TD_BOOL:
+        number.i = element.u8 != 0;
+        break;
+    case TD_U8:
+        number.i = element.u8;
+        break;
+    case TD_I8:
+        number.i = element.i8;
+        break;
+    case TD_I16:
+        number.i = element.i16;
+        break;
+    case TD_I32:
+        number.i = element.i32;
+        break;
+    case TD_I64:
+        number.i = element.i64;
+        break;
+    case TD_F16:
+        number.f = (double)td_f32_of_f16(element.half);
+        break;
+    case TD_BF16:
+        number.f = (double)td_f32_of_bf16(element.half);
+        break;
+    case TD_F32:
+        number.f = (double)element.f32;
+        break;
+    case TD_F64:
+        number.f = element.f64;
+        break;
+    case TD_DTYPE_NONE:
+        break;
+    }
+    return number;
 }

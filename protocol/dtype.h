@@ -6,10 +6,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+/* Halves by their bits: no compiler here computes with them. */
+typedef uint16_t td_f16, td_bf16;
 
 enum td_dtype {
     TD_DTYPE_NONE = 0, /* not given: the op's own default */
-#define TD_DTYPE(id, name, NAME, ctype, category, torch) TD_##NAME = id,
+#define TD_DTYPE(id, name, NAME, ctype, category, torch, wide) TD_##NAME = id,
 #include "protocol/dtypes.def"
 };
 #define TD_DTYPE_LIMIT 16
@@ -18,8 +22,10 @@ enum td_category { TD_BOOLEAN, TD_INTEGER, TD_FLOATING };
 
 /* Masks for sets of dtypes. */
 #define TD_MASK(dtype) (1u << (dtype))
-#define TD_FLOATS (TD_MASK(TD_F32) | TD_MASK(TD_F64))
-#define TD_INTEGERS (TD_MASK(TD_I32) | TD_MASK(TD_I64))
+#define TD_FLOATS (TD_MASK(TD_F16) | TD_MASK(TD_BF16) | TD_MASK(TD_F32) | TD_MASK(TD_F64))
+/* For what has no rounding of its own: optimiser steps write to several tensors at once. */
+#define TD_WIDE_FLOATS (TD_MASK(TD_F32) | TD_MASK(TD_F64))
+#define TD_INTEGERS (TD_MASK(TD_U8) | TD_MASK(TD_I8) | TD_MASK(TD_I16) | TD_MASK(TD_I32) | TD_MASK(TD_I64))
 #define TD_NUMBERS (TD_FLOATS | TD_INTEGERS)
 #define TD_ANY (TD_NUMBERS | TD_MASK(TD_BOOL))
 
@@ -40,7 +46,7 @@ const char *td_dtype_torch_name(uint8_t dtype);
 static inline size_t td_dtype_size(uint8_t dtype)
 {
     switch (dtype) {
-#define TD_DTYPE(id, name, NAME, ctype, category, torch) \
+#define TD_DTYPE(id, name, NAME, ctype, category, torch, wide) \
     case id:                                             \
         return sizeof(ctype);
 #include "protocol/dtypes.def"
@@ -50,17 +56,32 @@ static inline size_t td_dtype_size(uint8_t dtype)
 static inline enum td_category td_dtype_category(uint8_t dtype)
 {
     switch (dtype) {
-#define TD_DTYPE(id, name, NAME, ctype, category, torch) \
+#define TD_DTYPE(id, name, NAME, ctype, category, torch, wide) \
     case id:                                             \
         return category;
 #include "protocol/dtypes.def"
     }
     return TD_BOOLEAN;
 }
+/* The dtype that a narrow one is computed in; its own of any other. */
+static inline uint8_t td_dtype_wide(uint8_t dtype)
+{
+    switch (dtype) {
+#define TD_DTYPE(id, name, NAME, ctype, category, torch, wide) \
+    case id:                                                   \
+        return TD_##wide;
+#include "protocol/dtypes.def"
+    }
+    return TD_DTYPE_NONE;
+}
 /* The dtype that two operands of equal standing meet in. Ids rise with category and with width inside one, so the
- * higher id wins; that stays true until u8 meets i8 or f16 meets bf16. */
+ * higher id wins, but for the two pairs that hold neither the other. */
 static inline uint8_t td_dtype_promote(uint8_t a, uint8_t b)
 {
+    if ((a == TD_U8 && b == TD_I8) || (a == TD_I8 && b == TD_U8))
+        return TD_I16;
+    if ((a == TD_F16 && b == TD_BF16) || (a == TD_BF16 && b == TD_F16))
+        return TD_F32;
     return a > b ? a : b;
 }
 /* PyTorch's can_cast for in-place results: a higher category does not go into a lower one. */
@@ -68,6 +89,47 @@ static inline bool td_dtype_can_cast(uint8_t from, uint8_t to)
 {
     return td_dtype_category(from) <= td_dtype_category(to);
 }
+
+/* Halves and floats, by IEEE 754: to the nearest, ties to even; too large becomes infinite, nan the quiet one with its
+ * sign. All of it selects and shifts, so that loops of them are vectorised. */
+static inline uint32_t td_bits_of_f32(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+static inline float td_f32_of_bits(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+static inline float td_f32_of_f16(td_f16 x)
+{
+    uint32_t sign = (uint32_t)(x & 0x8000) << 16, rest = (uint32_t)(x & 0x7fff) << 13;
+    uint32_t scaled = td_bits_of_f32(td_f32_of_bits(rest) * 0x1p112f); /* subnormals become what they are */
+    return td_f32_of_bits(sign | (rest >= 0x0f800000 ? rest + 0x70000000 : scaled));
+}
+static inline td_f16 td_f16_of_f32(float x)
+{
+    uint32_t bits = td_bits_of_f32(x), sign = bits >> 16 & 0x8000, rest = bits & 0x7fffffff;
+    /* Normal: add what rounds, and move the exponent. Subnormal: adding 1/2 puts the last place where it belongs. */
+    uint32_t normal = (rest + 0xc8000fff + (rest >> 13 & 1)) >> 13;
+    uint32_t subnormal = td_bits_of_f32(td_f32_of_bits(rest) + 0.5f) - 0x3f000000;
+    uint32_t finite = rest < 0x38800000 ? subnormal : normal;
+    uint32_t half = rest > 0x7f800000 ? 0x7e00 : rest >= 0x477ff000 ? 0x7c00 : finite;
+    return (td_f16)(sign | half);
+}
+static inline float td_f32_of_bf16(td_bf16 x)
+{
+    return td_f32_of_bits((uint32_t)x << 16);
+}
+static inline td_bf16 td_bf16_of_f32(float x)
+{
+    uint32_t bits = td_bits_of_f32(x), rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    return (td_bf16)((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
+}
+
 /* What a C number becomes where nothing else decides: bool, i64, f32. */
 uint8_t td_dtype_of_number(struct td_number number);
 
@@ -76,5 +138,7 @@ double td_number_real(struct td_number number);
 int64_t td_number_integer(struct td_number number);
 /* Writes number as one element of dtype to at. */
 void td_number_store(struct td_number number, uint8_t dtype, void *at);
+/* One element of dtype as a number: bool and integers in i, reals in f. */
+struct td_number td_number_load(uint8_t dtype, const void *at);
 
 #endif

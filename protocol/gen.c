@@ -116,7 +116,7 @@ static void print_prelude(void)
            " * have them from protocol/ already. */\n"
            "#ifndef TD_PROTOCOL_DTYPE_H\n"
            "enum td_dtype {\n    TD_DTYPE_NONE = 0, /* not given: the op's own default */\n");
-#define TD_DTYPE(id, name, NAME, ctype, category, torch) \
+#define TD_DTYPE(id, name, NAME, ctype, category, torch, wide) \
     printf("    TD_%s = %d, /* %s, torch.%s */\n", #NAME, id, #ctype, torch);
 #include "protocol/dtypes.def"
     printf(
@@ -409,7 +409,7 @@ static void print_functions(void)
 
 static const char *takes_text(uint32_t takes)
 {
-    return takes == TD_FLOATS ? "floats" : takes == TD_NUMBERS ? "numbers" : "all";
+    return takes == TD_FLOATS ? "floats" : takes == TD_WIDE_FLOATS ? "f32, f64" : takes == TD_NUMBERS ? "numbers" : "all";
 }
 
 static const char *gives_text(const struct td_op *op)

@@ -41,6 +41,84 @@ static td_inner *const convert[TD_DTYPE_LIMIT][TD_DTYPE_LIMIT] = {
     [TD_F64] = TO(convert_bool_f64, convert_i32_f64, convert_i64_f64, convert_f32_f64, NULL),
 };
 
+/* ---- narrow dtypes: by way of the wide one beside them, a piece at a time ---- */
+
+TD_UNARY_INNER(widen_u8, uint8_t, int32_t, x)
+TD_UNARY_INNER(widen_i8, int8_t, int32_t, x)
+TD_UNARY_INNER(widen_i16, int16_t, int32_t, x)
+TD_UNARY_INNER(widen_f16, td_f16, float, td_f32_of_f16(x))
+TD_UNARY_INNER(widen_bf16, td_bf16, float, td_f32_of_bf16(x))
+TD_UNARY_INNER(narrow_u8, int32_t, uint8_t, (uint8_t)x)
+TD_UNARY_INNER(narrow_i8, int32_t, int8_t, (int8_t)x)
+TD_UNARY_INNER(narrow_i16, int32_t, int16_t, (int16_t)x)
+TD_UNARY_INNER(narrow_f16, float, td_f16, td_f16_of_f32(x))
+TD_UNARY_INNER(narrow_bf16, float, td_bf16, td_bf16_of_f32(x))
+
+static td_inner *const widen[TD_DTYPE_LIMIT] = {
+    [TD_U8] = widen_u8, [TD_I8] = widen_i8, [TD_I16] = widen_i16, [TD_F16] = widen_f16, [TD_BF16] = widen_bf16};
+static td_inner *const narrow[TD_DTYPE_LIMIT] = {
+    [TD_U8] = narrow_u8, [TD_I8] = narrow_i8, [TD_I16] = narrow_i16, [TD_F16] = narrow_f16, [TD_BF16] = narrow_bf16};
+
+/* Elements of a piece: two of them lie in L1. */
+#define PIECE 512
+
+/* A run from one dtype to another in up to three steps: widened, converted, narrowed. */
+static void convert_run(uint8_t from, uint8_t to, int64_t count, void *const *at, const int64_t *stride)
+{
+    double pieces[2][PIECE]; /* room for any dtype */
+    uint8_t wide = td_dtype_wide(from), due = td_dtype_wide(to);
+    td_inner *steps[3] = {widen[from], wide != due ? convert[due][wide] : NULL, narrow[to]};
+    size_t from_bytes = td_dtype_size(from), to_bytes = td_dtype_size(to);
+    for (int64_t done = 0; done < count; done += PIECE) {
+        int64_t some = count - done < PIECE ? count - done : PIECE, step = stride[1];
+        void *x = (char *)at[1] + done * stride[1] * (int64_t)from_bytes;
+        for (int s = 0, left = !!steps[0] + !!steps[1] + !!steps[2]; s < 3; s++) {
+            if (!steps[s])
+                continue;
+            bool last = --left == 0;
+            void *y = last ? (char *)at[0] + done * stride[0] * (int64_t)to_bytes : (void *)pieces[s % 2];
+            steps[s](some, (void *const[]){y, x}, (const int64_t[]){last ? stride[0] : 1, step});
+            x = y;
+            step = 1;
+        }
+    }
+}
+
+#define FROM(NAME, to) \
+    static void from_##NAME##_##to(int64_t count, void *const *at, const int64_t *stride) \
+    { \
+        convert_run(TD_##NAME, TD_##to, count, at, stride); \
+    }
+#define FROM_ALL(to) \
+    FROM(BOOL, to) FROM(U8, to) FROM(I8, to) FROM(I16, to) FROM(I32, to) FROM(I64, to) FROM(F16, to) FROM(BF16, to) \
+    FROM(F32, to) FROM(F64, to)
+FROM_ALL(BOOL)
+FROM_ALL(U8)
+FROM_ALL(I8)
+FROM_ALL(I16)
+FROM_ALL(I32)
+FROM_ALL(I64)
+FROM_ALL(F16)
+FROM_ALL(BF16)
+FROM_ALL(F32)
+FROM_ALL(F64)
+#define ROW(to) \
+    [TD_##to] = {[TD_BOOL] = from_BOOL_##to, [TD_U8] = from_U8_##to,   [TD_I8] = from_I8_##to,   [TD_I16] = from_I16_##to, \
+                 [TD_I32] = from_I32_##to,   [TD_I64] = from_I64_##to, [TD_F16] = from_F16_##to, [TD_BF16] = from_BF16_##to, \
+                 [TD_F32] = from_F32_##to,   [TD_F64] = from_F64_##to}
+/* What convert lacks. */
+static td_inner *const convert_narrow[TD_DTYPE_LIMIT][TD_DTYPE_LIMIT] = {
+    ROW(BOOL), ROW(U8), ROW(I8), ROW(I16), ROW(I32), ROW(I64), ROW(F16), ROW(BF16), ROW(F32), ROW(F64)};
+
+static td_inner *conversion(uint8_t to, uint8_t from)
+{
+    if (convert[to][from])
+        return convert[to][from];
+    if (to == td_dtype_wide(from))
+        return widen[from];
+    return from == td_dtype_wide(to) ? narrow[to] : convert_narrow[to][from];
+}
+
 /* ---- the same dtype: bytes are moved ---- */
 
 /* By the bytes of an element. A run of one repeated element is what fill_ and expanded tensors bring. */
@@ -62,6 +140,7 @@ static td_inner *const convert[TD_DTYPE_LIMIT][TD_DTYPE_LIMIT] = {
         }                                                                   \
     }
 MOVE(move_1, uint8_t)
+MOVE(move_2, uint16_t)
 MOVE(move_4, uint32_t)
 MOVE(move_8, uint64_t)
 
@@ -88,10 +167,10 @@ void TD_CPU(copy_operand)(const struct td_operand *target, const struct td_opera
 {
     const struct td_operand *operand[] = {target, source};
     size_t size = td_dtype_size(target->dtype);
-    td_inner *move = size == 1 ? move_1 : size == 4 ? move_4 : move_8;
+    td_inner *move = size == 1 ? move_1 : size == 2 ? move_2 : size == 4 ? move_4 : move_8;
     struct td_loop loop;
     if (target->dtype != source->dtype)
-        TD_CPU(iterate)(convert[target->dtype][source->dtype], 2, operand);
+        TD_CPU(iterate)(conversion(target->dtype, source->dtype), 2, operand);
     else if (TD_CPU(loop_init)(&loop, 2, operand) && is_turned(&loop))
         TD_CPU(loop_planes)(&loop, plane_turned, NULL);
     else

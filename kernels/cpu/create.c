@@ -15,13 +15,19 @@ static void fill_part(const void *data, int64_t from, int64_t to)
 {
     const struct fill *fill = data;
     uint8_t *bytes = fill->out->data, byte;
+    uint16_t *halves = fill->out->data, half;
     uint32_t *words = fill->out->data, word;
     uint64_t *doubles = fill->out->data;
     memcpy(&byte, &fill->element, sizeof byte);
+    memcpy(&half, &fill->element, sizeof half);
     memcpy(&word, &fill->element, sizeof word);
     switch (td_dtype_size(fill->out->dtype)) {
     case 1:
         memset(bytes + from, byte, (size_t)(to - from));
+        return;
+    case 2:
+        for (int64_t i = from; i < to; i++)
+            halves[i] = half;
         return;
     case 4:
         for (int64_t i = from; i < to; i++)
@@ -89,8 +95,7 @@ static void arange_part(const void *data, int64_t from, int64_t to)
         for (int64_t i = from; i < to; i++)
             doubles[i] = start + (double)i * step;
         return;
-    case TD_BOOL:
-    case TD_DTYPE_NONE:
+    default: /* no kernel works in another one */
         return;
     }
 }

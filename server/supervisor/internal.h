@@ -109,6 +109,14 @@ void greetings_stop(struct supervisor *supervisor);
 /* Sends GOODBYE as far as the socket takes it at once, and closes the descriptor. */
 void goodbye(int descriptor, int code, const char *message);
 
+/* observe.c */
+/* Answers a HELLO of another purpose than a session, from a process of this user, and closes the descriptor. */
+void observe_answer(struct supervisor *supervisor, uint32_t purpose, uid_t uid, int descriptor);
+
+/* web.c */
+/* A one-time address of the dashboard. Returns 0, or -1: there is none. */
+int web_address(struct supervisor *supervisor, char *to, size_t size);
+
 /* lives.c */
 /* False: no memory. */
 bool lives_init(struct supervisor *supervisor);

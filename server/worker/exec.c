@@ -42,11 +42,11 @@ static struct execution *execution_new(struct session *session, const struct ope
     e->recorded = e->launches = e->offloaded = false;
     e->node_number = e->took_ns = 0;
     memset(e->out, 0, sizeof e->out);
-    e->conversion_count = 0;
+    e->conversion_count = e->narrowing_count = 0;
     e->launch.fault.code = TD_E_OK;
     if (operation->in_count > EXEC_INPUTS) {
         size_t count = (size_t)operation->in_count;
-        size_t each = sizeof *e->in + sizeof *e->metas + sizeof *e->operands + sizeof *e->conversions;
+        size_t each = sizeof *e->in + sizeof *e->metas + sizeof *e->operands + 2 * sizeof *e->conversions;
         if (!(e->lists = malloc(count * each))) {
             e->next = worker->spare_executions;
             worker->spare_executions = e;
@@ -55,7 +55,7 @@ static struct execution *execution_new(struct session *session, const struct ope
         e->metas = e->lists;
         e->operands = (struct td_operand *)(e->metas + count);
         e->conversions = (struct conversion *)(e->operands + count);
-        e->in = (struct source *)(e->conversions + count);
+        e->in = (struct source *)(e->conversions + 2 * count);
     }
     if (operation->op->slots)
         memcpy(e->attrs, operation->attrs, (size_t)operation->op->slots * 8);
@@ -79,6 +79,9 @@ static void execution_free(struct execution *e)
         tensor_unref(session, e->in[k].tensor);
     for (int k = 0; k < e->conversion_count; k++)
         storage_unref(session, e->conversions[k].storage);
+    for (int k = 0; k < e->narrowing_count; k++)
+        if (e->narrowings[k].storage)
+            storage_unref(session, e->narrowings[k].storage);
     free(e->lists);
     free(e->grads);
     e->next = session->worker->spare_executions;
@@ -247,7 +250,7 @@ static struct node *record(struct execution *e)
 
 /* ---- preparing each kind ---- */
 
-static void plan_launch(struct execution *e)
+static int plan_launch(struct execution *e)
 {
     e->launches = true;
     e->launch.op = e->operation.op; /* member by member, as above; the outputs are as many as the op has */
@@ -256,8 +259,12 @@ static void plan_launch(struct execution *e)
     e->launch.grads = e->grads;
     e->launch.list_counts = e->list_counts;
     e->launch.attrs = e->attrs;
-    for (int k = 0; k < e->inference.out_count; k++)
+    for (int k = 0; k < e->inference.out_count; k++) {
         operand_of(&e->launch.out[k], &e->inference.out[k], tensor_data(e->out[k]));
+        if (make_result(e, k))
+            return e->failure.code;
+    }
+    return TD_E_OK;
 }
 
 /* Numbers depend on how many were drawn before and on nothing else. */
@@ -284,9 +291,8 @@ static int prepare_fresh(struct execution *e)
         session->filled = 0;
         return TD_E_OK;
     }
-    if (make_operands(e))
+    if (make_operands(e) || plan_launch(e))
         return e->failure.code;
-    plan_launch(e);
     if (e->operation.op->kind == TD_RANDOM)
         draw(e);
     return TD_E_OK;
@@ -300,7 +306,7 @@ static int prepare_view(struct execution *e)
         if (make_outputs(e))
             return e->failure.code;
         operand_of(&e->operands[0], &e->metas[0], tensor_data(base));
-        plan_launch(e);
+        plan_launch(e); /* bytes are moved: there is nothing to be rounded */
         e->launch.op = td_op_of(TD_OP_clone);
         struct td_meta dense = e->metas[0]; /* the elements in the input's shape and order, one after the other */
         td_contiguous_strides(dense.rank, dense.shape, dense.stride);
@@ -326,8 +332,7 @@ static int prepare_in_place(struct execution *e)
     if (e->failure.code)
         return e->failure.code;
     e->out[0] = tensor_ref(target);
-    if (!announce_write(e, target, &e->metas[0]) && !make_operands(e)) {
-        plan_launch(e);
+    if (!announce_write(e, target, &e->metas[0]) && !make_operands(e) && !plan_launch(e)) {
         if (node && history_write(session, target, node))
             td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left for the tape");
     }
@@ -357,9 +362,8 @@ static int prepare_step(struct execution *e)
     for (int k = 0; k < e->operation.in_count; k++)
         if (any && announce_write(e, e->in[k].tensor, &e->metas[k]))
             return e->failure.code;
-    if (!any || make_operands(e))
+    if (!any || make_operands(e) || plan_launch(e))
         return e->failure.code;
-    plan_launch(e);
     return TD_E_OK;
 }
 
@@ -481,6 +485,8 @@ void execution_run(struct execution *e, const struct td_device *device)
         device->run(&e->conversions[k].launch);
     if (e->launches)
         device->run(&e->launch);
+    for (int k = 0; k < e->narrowing_count && e->launch.fault.code == TD_E_OK; k++)
+        device->run(&e->narrowings[k].launch);
 }
 
 void execution_run_timed(struct execution *e, const struct td_device *device)
@@ -495,6 +501,8 @@ uint64_t execution_cost(const struct execution *e, const struct td_device *devic
     uint64_t cost = e->launches ? device->cost(&e->launch) : 0;
     for (int k = 0; k < e->conversion_count; k++)
         cost += device->cost(&e->conversions[k].launch);
+    for (int k = 0; k < e->narrowing_count; k++)
+        cost += device->cost(&e->narrowings[k].launch);
     return cost;
 }
 

@@ -44,8 +44,11 @@ struct execution {
 
     /* Conversions to the dtype that is computed in, and to a contiguous layout, run before the op. */
     struct conversion *conversions; /* small_conversions, or behind lists */
-    struct conversion small_conversions[EXEC_INPUTS];
+    struct conversion small_conversions[2 * EXEC_INPUTS]; /* two an input at most */
     int conversion_count;
+    /* Results in a dtype that the kernel does not work in are rounded from what it gave. */
+    struct conversion narrowings[TD_OUTPUTS_MAX];
+    int narrowing_count;
     bool launches; /* launch is to be run */
     struct td_launch launch;
 };
@@ -54,6 +57,8 @@ struct execution {
 void operand_of(struct td_operand *operand, const struct td_meta *meta, void *data);
 /* Fills operands, and conversions with what has to be copied first. */
 int make_operands(struct execution *execution);
+/* Sees to it that the launch's result k is in a dtype that its kernel works in. */
+int make_result(struct execution *execution, int k);
 
 /* Runs the launches of execution, here. Touches nothing of the session. */
 void execution_run(struct execution *execution, const struct td_device *device);

@@ -52,6 +52,38 @@ static int convert(struct execution *e, struct td_operand *operand, uint8_t dtyp
     return TD_E_OK;
 }
 
+/* The kernel gives result k in the dtype that it works in, rounded afterwards. An op in place reads its target there
+ * as well: that one has been converted with the inputs. */
+int make_result(struct execution *e, int k)
+{
+    struct td_operand *out = &e->launch.out[k];
+    uint8_t dtype = e->session->worker->device->works_in(e->launch.op, out->dtype);
+    struct conversion *narrowing = &e->narrowings[e->narrowing_count];
+    if (dtype == out->dtype)
+        return TD_E_OK;
+    struct td_meta meta = {.dtype = dtype, .rank = out->rank};
+    struct td_operand final = *out;
+    memcpy(meta.shape, out->shape, sizeof meta.shape);
+    td_contiguous_strides(meta.rank, meta.shape, meta.stride);
+    if (e->operation.op->kind == TD_INPLACE) {
+        *out = e->operands[0];
+        narrowing->storage = NULL;
+    } else {
+        bool dense = td_meta_is_contiguous(&e->inference.out[k]);
+        if (!dense) /* kernels count on the layout that inference gave: dense, in the inputs' order */
+            memcpy(meta.stride, out->stride, sizeof meta.stride);
+        if (!(narrowing->storage = storage_new(e->session, td_meta_bytes(&meta), &e->failure)))
+            return e->failure.code;
+        operand_of(out, &meta, narrowing->storage->block->data);
+    }
+    e->narrowing_count++;
+    narrowing->from = *out;
+    narrowing->attrs = (struct td_to_attrs){.dtype = final.dtype};
+    narrowing->launch = (struct td_launch){
+        .op = td_op_of(TD_OP_to), .in_count = 1, .in = &narrowing->from, .out = {final}, .attrs = &narrowing->attrs};
+    return TD_E_OK;
+}
+
 /* Whether the input at position is converted to the dtype that is computed in. */
 static bool is_promoted(const struct execution *e, int position)
 {
@@ -70,7 +102,9 @@ static int make_operand(struct execution *e, int k, bool dense)
 {
     struct td_operand *operand = &e->operands[k];
     struct td_meta *meta = &e->metas[k];
-    uint8_t compute = e->inference.compute;
+    uint8_t compute = e->inference.compute, works = compute;
+    if (compute)
+        works = e->session->worker->device->works_in(e->operation.op, compute);
     if (!e->in[k].tensor && !e->in[k].is_number) {
         *operand = (struct td_operand){0};
         return TD_E_OK;
@@ -78,14 +112,23 @@ static int make_operand(struct execution *e, int k, bool dense)
     if (e->in[k].is_number) {
         /* A number is an operand without dimensions like any other. Only ops with few inputs take numbers. */
         meta->dtype = compute ? compute : meta->dtype;
-        td_number_store(e->in[k].number, meta->dtype, &e->immediates[k % EXEC_INPUTS]);
-        operand_of(operand, meta, &e->immediates[k % EXEC_INPUTS]);
+        int64_t *immediate = &e->immediates[k % EXEC_INPUTS];
+        td_number_store(e->in[k].number, meta->dtype, immediate);
+        operand_of(operand, meta, immediate);
+        if (compute && works != compute) { /* rounded as its dtype is, then widened */
+            td_number_store(td_number_load(compute, immediate), works, immediate);
+            operand->dtype = works;
+        }
         return TD_E_OK;
     }
     operand_of(operand, meta, tensor_data(e->in[k].tensor));
-    bool promoted = compute && meta->dtype != compute && is_promoted(e, k);
+    bool promoted = compute && (meta->dtype != compute || works != compute) && is_promoted(e, k);
+    /* What another dtype has beyond the common one is rounded off first: i64 meets f16 as f16. */
+    if (promoted && works != compute && meta->dtype != compute && meta->dtype != works &&
+        convert(e, operand, compute))
+        return e->failure.code;
     if (promoted || (dense && !td_meta_is_contiguous(meta)))
-        return convert(e, operand, promoted ? compute : meta->dtype);
+        return convert(e, operand, promoted ? works : meta->dtype);
     return TD_E_OK;
 }
 

@@ -79,6 +79,11 @@ void recorder_rest(struct worker *worker, uint64_t now_ns)
     (void)now_ns;
 }
 
+void recorder_work(struct session *session)
+{
+    (void)session;
+}
+
 void recorder_publish(struct session *session, uint64_t worked_ns)
 {
     (void)session;
