@@ -16,8 +16,13 @@ extern "C" {
 enum td_dtype {
     TD_DTYPE_NONE = 0, /* not given: the op's own default */
     TD_BOOL = 1, /* uint8_t, torch.bool */
+    TD_U8 = 2, /* uint8_t, torch.uint8 */
+    TD_I8 = 3, /* int8_t, torch.int8 */
+    TD_I16 = 4, /* int16_t, torch.int16 */
     TD_I32 = 5, /* int32_t, torch.int32 */
     TD_I64 = 6, /* int64_t, torch.int64 */
+    TD_F16 = 7, /* td_f16, torch.float16 */
+    TD_BF16 = 8, /* td_bf16, torch.bfloat16 */
     TD_F32 = 9, /* float, torch.float32 */
     TD_F64 = 10, /* double, torch.float64 */
 };

@@ -47,7 +47,7 @@ static inline size_t td_dtype_size(uint8_t dtype)
 {
     switch (dtype) {
 #define TD_DTYPE(id, name, NAME, ctype, category, torch, wide) \
-    case id:                                             \
+    case id:                                                   \
         return sizeof(ctype);
 #include "protocol/dtypes.def"
     }
@@ -57,7 +57,7 @@ static inline enum td_category td_dtype_category(uint8_t dtype)
 {
     switch (dtype) {
 #define TD_DTYPE(id, name, NAME, ctype, category, torch, wide) \
-    case id:                                             \
+    case id:                                                   \
         return category;
 #include "protocol/dtypes.def"
     }
@@ -92,13 +92,13 @@ static inline bool td_dtype_can_cast(uint8_t from, uint8_t to)
 
 /* Halves and floats, by IEEE 754: to the nearest, ties to even; too large becomes infinite, nan the quiet one with its
  * sign. All of it selects and shifts, so that loops of them are vectorised. */
-static inline uint32_t td_bits_of_f32(float x)
+static inline uint32_t td_word_of_float(float x)
 {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
     return bits;
 }
-static inline float td_f32_of_bits(uint32_t bits)
+static inline float td_float_of_word(uint32_t bits)
 {
     float x;
     memcpy(&x, &bits, sizeof x);
@@ -107,26 +107,26 @@ static inline float td_f32_of_bits(uint32_t bits)
 static inline float td_f32_of_f16(td_f16 x)
 {
     uint32_t sign = (uint32_t)(x & 0x8000) << 16, rest = (uint32_t)(x & 0x7fff) << 13;
-    uint32_t scaled = td_bits_of_f32(td_f32_of_bits(rest) * 0x1p112f); /* subnormals become what they are */
-    return td_f32_of_bits(sign | (rest >= 0x0f800000 ? rest + 0x70000000 : scaled));
+    uint32_t scaled = td_word_of_float(td_float_of_word(rest) * 0x1p112f); /* subnormals become what they are */
+    return td_float_of_word(sign | (rest >= 0x0f800000 ? rest + 0x70000000 : scaled));
 }
 static inline td_f16 td_f16_of_f32(float x)
 {
-    uint32_t bits = td_bits_of_f32(x), sign = bits >> 16 & 0x8000, rest = bits & 0x7fffffff;
+    uint32_t bits = td_word_of_float(x), sign = bits >> 16 & 0x8000, rest = bits & 0x7fffffff;
     /* Normal: add what rounds, and move the exponent. Subnormal: adding 1/2 puts the last place where it belongs. */
     uint32_t normal = (rest + 0xc8000fff + (rest >> 13 & 1)) >> 13;
-    uint32_t subnormal = td_bits_of_f32(td_f32_of_bits(rest) + 0.5f) - 0x3f000000;
+    uint32_t subnormal = td_word_of_float(td_float_of_word(rest) + 0.5f) - 0x3f000000;
     uint32_t finite = rest < 0x38800000 ? subnormal : normal;
     uint32_t half = rest > 0x7f800000 ? 0x7e00 : rest >= 0x477ff000 ? 0x7c00 : finite;
     return (td_f16)(sign | half);
 }
 static inline float td_f32_of_bf16(td_bf16 x)
 {
-    return td_f32_of_bits((uint32_t)x << 16);
+    return td_float_of_word((uint32_t)x << 16);
 }
 static inline td_bf16 td_bf16_of_f32(float x)
 {
-    uint32_t bits = td_bits_of_f32(x), rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    uint32_t bits = td_word_of_float(x), rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
     return (td_bf16)((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
 }
 

@@ -409,7 +409,10 @@ static void print_functions(void)
 
 static const char *takes_text(uint32_t takes)
 {
-    return takes == TD_FLOATS ? "floats" : takes == TD_WIDE_FLOATS ? "f32, f64" : takes == TD_NUMBERS ? "numbers" : "all";
+    return takes == TD_FLOATS        ? "floats"
+           : takes == TD_WIDE_FLOATS ? "f32, f64"
+           : takes == TD_NUMBERS     ? "numbers"
+                                     : "all";
 }
 
 static const char *gives_text(const struct td_op *op)

@@ -45,7 +45,8 @@ static const char *mask_text(uint32_t takes)
 {
     return takes == TD_FLOATS        ? "a floating type"
            : takes == TD_WIDE_FLOATS ? "f32 or f64"
-           : takes == TD_NUMBERS ? "a number type" : "another type";
+           : takes == TD_NUMBERS     ? "a number type"
+                                     : "another type";
 }
 
 static int check_input(struct td_inference *i, int k, const struct td_param *p, struct standing *standing)

@@ -84,14 +84,15 @@ static void convert_run(uint8_t from, uint8_t to, int64_t count, void *const *at
     }
 }
 
-#define FROM(NAME, to) \
+#define FROM(NAME, to)                                                                    \
     static void from_##NAME##_##to(int64_t count, void *const *at, const int64_t *stride) \
-    { \
-        convert_run(TD_##NAME, TD_##to, count, at, stride); \
+    {                                                                                     \
+        convert_run(TD_##NAME, TD_##to, count, at, stride);                               \
     }
-#define FROM_ALL(to) \
-    FROM(BOOL, to) FROM(U8, to) FROM(I8, to) FROM(I16, to) FROM(I32, to) FROM(I64, to) FROM(F16, to) FROM(BF16, to) \
-    FROM(F32, to) FROM(F64, to)
+#define FROM_ALL(to)                                                                                               \
+    FROM(BOOL, to)                                                                                                 \
+    FROM(U8, to) FROM(I8, to) FROM(I16, to) FROM(I32, to) FROM(I64, to) FROM(F16, to) FROM(BF16, to) FROM(F32, to) \
+        FROM(F64, to)
 FROM_ALL(BOOL)
 FROM_ALL(U8)
 FROM_ALL(I8)
@@ -102,10 +103,11 @@ FROM_ALL(F16)
 FROM_ALL(BF16)
 FROM_ALL(F32)
 FROM_ALL(F64)
-#define ROW(to) \
-    [TD_##to] = {[TD_BOOL] = from_BOOL_##to, [TD_U8] = from_U8_##to,   [TD_I8] = from_I8_##to,   [TD_I16] = from_I16_##to, \
-                 [TD_I32] = from_I32_##to,   [TD_I64] = from_I64_##to, [TD_F16] = from_F16_##to, [TD_BF16] = from_BF16_##to, \
-                 [TD_F32] = from_F32_##to,   [TD_F64] = from_F64_##to}
+#define ROW(to)                                                                                                     \
+    [TD_##to] = {                                                                                                   \
+        [TD_BOOL] = from_BOOL_##to, [TD_U8] = from_U8_##to,   [TD_I8] = from_I8_##to,   [TD_I16] = from_I16_##to,   \
+        [TD_I32] = from_I32_##to,   [TD_I64] = from_I64_##to, [TD_F16] = from_F16_##to, [TD_BF16] = from_BF16_##to, \
+        [TD_F32] = from_F32_##to,   [TD_F64] = from_F64_##to}
 /* What convert lacks. */
 static td_inner *const convert_narrow[TD_DTYPE_LIMIT][TD_DTYPE_LIMIT] = {
     ROW(BOOL), ROW(U8), ROW(I8), ROW(I16), ROW(I32), ROW(I64), ROW(F16), ROW(BF16), ROW(F32), ROW(F64)};

@@ -59,11 +59,10 @@ static uint32_t dense_inputs(const struct td_op *op)
 
 /* Ops that move elements as they are, by their size; all others compute, in wide dtypes. */
 static const bool moves[TD_OP_LIMIT] = {
-    [TD_OP_from] = true,         [TD_OP_clone] = true,  [TD_OP_to] = true,        
-    [TD_OP_fill_] = true,        [TD_OP_copy_] = true,  [TD_OP_zeros] = true,     [TD_OP_ones] = true,
-    [TD_OP_full] = true,         [TD_OP_eye] = true,    [TD_OP_embedding] = true, [TD_OP_index_select] = true,
-    [TD_OP_gather] = true,       [TD_OP_cat] = true,    [TD_OP_stack] = true,     [TD_OP_strided_read] = true,
-    [TD_OP_strided_write] = true,
+    [TD_OP_from] = true,  [TD_OP_clone] = true,     [TD_OP_to] = true,           [TD_OP_fill_] = true,
+    [TD_OP_copy_] = true, [TD_OP_zeros] = true,     [TD_OP_ones] = true,         [TD_OP_full] = true,
+    [TD_OP_eye] = true,   [TD_OP_embedding] = true, [TD_OP_index_select] = true, [TD_OP_gather] = true,
+    [TD_OP_cat] = true,   [TD_OP_stack] = true,     [TD_OP_strided_read] = true, [TD_OP_strided_write] = true,
 };
 
 static uint8_t works_in(const struct td_op *op, uint8_t dtype)
@@ -209,7 +208,8 @@ struct variant {
                                                       .set_threads = td_threads_set, \
                                                       .run = run_##isa,              \
                                                       .cost = cost,                  \
-                                                      .works_in = works_in, .dense_inputs = dense_inputs}};
+                                                      .works_in = works_in,          \
+                                                      .dense_inputs = dense_inputs}};
 
 #ifdef __x86_64__
 VARIANT(sse2, "SSE2")

@@ -20,6 +20,7 @@ struct row {
             y[i * r->to_step] = x[i * r->from_step + r->index[i * r->index_step] * r->at_step]; \
     }
 GATHER(1, uint8_t)
+GATHER(2, uint16_t)
 GATHER(4, uint32_t)
 GATHER(8, uint64_t)
 
@@ -79,6 +80,7 @@ void TD_CPU(gather)(struct td_launch *launch)
     const struct td_operand *x = &launch->in[0], *index = &launch->in[1];
     size_t size = td_dtype_size(x->dtype);
     struct placing p = {.act = size == 1   ? gather_1
+                               : size == 2 ? gather_2
                                : size == 4 ? gather_4
                                            : gather_8,
                         .index = *index,

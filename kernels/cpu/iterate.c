@@ -217,6 +217,7 @@ static void plane_strips(const struct td_loop *loop, char *const *at, const void
         }                                                                                                       \
     }
 TURN(turn_1, uint8_t, 64)
+TURN(turn_2, uint16_t, 32)
 TURN(turn_4, uint32_t, 16)
 TURN(turn_8, uint64_t, 8)
 
@@ -225,6 +226,8 @@ void TD_CPU(turn)(int64_t size, const void *x, int64_t x_stride, void *y, int64_
 {
     if (size == 1)
         turn_1(x, x_stride, y, y_stride, rows, columns);
+    else if (size == 2)
+        turn_2(x, x_stride, y, y_stride, rows, columns);
     else if (size == 4)
         turn_4(x, x_stride, y, y_stride, rows, columns);
     else

@@ -43,7 +43,7 @@ struct execution {
     struct tensor *out[TD_OUTPUTS_MAX]; /* the results so far */
 
     /* Conversions to the dtype that is computed in, and to a contiguous layout, run before the op. */
-    struct conversion *conversions; /* small_conversions, or behind lists */
+    struct conversion *conversions;                       /* small_conversions, or behind lists */
     struct conversion small_conversions[2 * EXEC_INPUTS]; /* two an input at most */
     int conversion_count;
     /* Results in a dtype that the kernel does not work in are rounded from what it gave. */
