@@ -144,7 +144,7 @@ enum blackbox_op_flag {
     BLACKBOX_OP_STEP = 128 /* an optimiser's step */
 };
 
-#define BLACKBOX_OP_INPUTS 8 /* those that a record names at most */
+#define BLACKBOX_OP_INPUTS 7 /* those that a record names at most: their ranks and the result's are 8 bytes */
 
 /* An op that was executed. Behind it: u32 ids of the inputs (in_count), then for the result and for each input the rank
  * (one byte each, padded to 4), then all their sizes as u32 (UINT32_MAX: that or more), padded to 8. Ids are good

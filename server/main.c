@@ -15,12 +15,22 @@
 #include "server/web/web.h"
 #include "server/worker/worker.h"
 
+static int run_worker(const struct config *config)
+{
+    return worker_main(config, HANDOVER_FD, BLACKBOX_TABLES_FD, BLACKBOX_TRACE_FD);
+}
+
+static int run_web(const struct config *config)
+{
+    return web_main(config, HANDOVER_FD, WEB_LISTEN_FD);
+}
+
 /* A child ends when its channel does and not by signals, which a terminal or a service manager sends to all: the worker
  * has to say goodbye to its clients. If the supervisor is killed, the kernel ends its children with it. */
 static const struct role {
     const char *option, *name;
-    int (*run)(const struct config *config, int channel);
-} roles[] = {{"--worker=", "worker", worker_main}, {"--web-role=", "web", web_main}};
+    int (*run)(const struct config *config);
+} roles[] = {{"--worker=", "worker", run_worker}, {"--web-role=", "web", run_web}};
 
 static int run_role(const struct role *role, const struct config *config, pid_t supervisor)
 {
@@ -33,7 +43,7 @@ static int run_role(const struct role *role, const struct config *config, pid_t 
     if (getppid() != supervisor) /* it died before the line above, or somebody typed the option */
         return EXIT_FAILURE;
     log_open(role->name, config->log_level);
-    return role->run(config, HANDOVER_FD);
+    return role->run(config);
 }
 
 int main(int argc, char **argv)

@@ -182,8 +182,10 @@ int harness_start(struct harness *harness, size_t memory_bytes)
     pool_init(&worker->pool, worker->device, memory_bytes);
     if (!(worker->sources = calloc(TD_INPUTS_MAX, sizeof *worker->sources)))
         return -1;
-    if (uv_loop_init(&worker->loop)) {
+    if (recorder_start(worker, -1, -1) || uv_loop_init(&worker->loop)) {
+        recorder_stop(worker);
         free(worker->sources);
+        worker->sources = NULL;
         return -1;
     }
     return schedule_start(worker);
@@ -202,6 +204,7 @@ void harness_stop(struct harness *harness)
     uv_run(&worker->loop, UV_RUN_DEFAULT);
     uv_loop_close(&worker->loop);
     exec_spares_free(worker);
+    recorder_stop(worker);
     pool_deinit(&worker->pool);
     free(worker->sources);
     for (int k = 0; k < HARNESS_LINES; k++)

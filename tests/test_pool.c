@@ -136,7 +136,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    int left = worker.pool.used_bytes != 0 || session.bytes != 0;
+    int left = worker.pool.used_bytes != 0 || session_bytes(&session) != 0;
     pool_deinit(&worker.pool);
     return left;
 }

@@ -40,6 +40,7 @@ struct web {
     const struct config *config;
     uv_loop_t loop;
     uv_poll_t channel, listening;
+    int channel_descriptor, listening_descriptor;
     uv_timer_t tick;
     struct lws_context *context;
     struct lws_vhost *vhost;

@@ -54,7 +54,7 @@ static void on_connection(uv_poll_t *poll, int status, int events)
             return;
         }
         int one = 1, room = SEND_BUFFER_BYTES;
-        int descriptor = accept4(WEB_LISTEN_FD, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        int descriptor = accept4(web.listening_descriptor, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (descriptor < 0)
             return;
         setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -86,7 +86,7 @@ static void on_channel(uv_poll_t *poll, int status, int events)
     int descriptors[2], result;
     (void)status;
     (void)events;
-    while ((result = web_order_receive(HANDOVER_FD, &order, descriptors)) > 0) {
+    while ((result = web_order_receive(web.channel_descriptor, &order, descriptors)) > 0) {
         order.secret[WEB_SECRET_DIGITS] = 0;
         if (order.kind == WEB_LIFE)
             feed_life(&web.feed, descriptors, web_now_ns());
@@ -140,7 +140,7 @@ static const char *make_server(void)
     return web.vhost ? NULL : "libwebsockets cannot make a server";
 }
 
-int web_main(const struct config *config, int channel)
+int web_main(const struct config *config, int channel, int listening)
 {
     struct rlimit limit = {DESCRIPTORS_MAX, DESCRIPTORS_MAX};
     const char *problem = lws_load();
@@ -154,9 +154,11 @@ int web_main(const struct config *config, int channel)
         log_event(LOG_ERROR, 0, "the dashboard cannot be served: %s", problem);
         return EXIT_FAILURE;
     }
+    web.channel_descriptor = channel;
     uv_poll_init(&web.loop, &web.channel, channel);
     uv_poll_start(&web.channel, UV_READABLE, on_channel);
-    uv_poll_init(&web.loop, &web.listening, WEB_LISTEN_FD);
+    web.listening_descriptor = listening;
+    uv_poll_init(&web.loop, &web.listening, listening);
     uv_poll_start(&web.listening, UV_READABLE, on_connection);
     uv_timer_init(&web.loop, &web.tick);
     web_set_rate();

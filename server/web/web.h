@@ -6,7 +6,7 @@
 
 #include "server/config.h"
 
-/* Serves until the channel ends; returns the exit status. WEB_LISTEN_FD is open. */
-int web_main(const struct config *config, int channel);
+/* Serves those who connect to the listening socket until the channel to the supervisor ends; returns the exit status. */
+int web_main(const struct config *config, int channel, int listening);
 
 #endif

@@ -144,7 +144,8 @@ static void run_op(struct session *session, struct walk *w, const struct td_op *
                                  .in_count = in_count,
                                  .draw = w->draw,
                                  .grad = w->create,
-                                 .site = w->site},
+                                 .site = w->site,
+                                 .walked = w->node ? w->node : w->root},
              store, w);
 }
 
@@ -337,20 +338,8 @@ static void commit(struct session *session, struct walk *w)
 
 /* ---- the iterator ---- */
 
-static enum step walk_next(struct session *session, struct iterator *iterator)
+static enum step walk_step(struct session *session, struct walk *w)
 {
-    struct walk *w = (struct walk *)iterator;
-    if (session->closing)
-        return STEP_DONE;
-    if (session->cancelled && !w->cause) {
-        TD_NO_FAILURE(failure);
-        td_fail(&failure, TD_E_CANCELLED, "backward: cancelled");
-        fail(session, w, &failure);
-    }
-    if (w->cause) {
-        decoder_done(session);
-        return STEP_DONE;
-    }
     switch (w->phase) {
     case PHASE_SEED:
         run_seed(session, w);
@@ -375,6 +364,25 @@ static enum step walk_next(struct session *session, struct iterator *iterator)
     return STEP_MORE;
 }
 
+static enum step walk_next(struct session *session, struct iterator *iterator)
+{
+    struct walk *w = (struct walk *)iterator;
+    if (session->closing)
+        return STEP_DONE;
+    if (session->cancelled && !w->cause) {
+        TD_NO_FAILURE(failure);
+        td_fail(&failure, TD_E_CANCELLED, "backward: cancelled");
+        fail(session, w, &failure);
+    }
+    if (w->cause) {
+        decoder_done(session);
+        return STEP_DONE;
+    }
+    session->making = BLACKBOX_GRAD;
+    enum step step = walk_step(session, w);
+    session->making = BLACKBOX_VALUE;
+    return step;
+}
 static void walk_drop(struct session *session, struct iterator *iterator)
 {
     struct walk *w = (struct walk *)iterator;

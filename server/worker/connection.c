@@ -52,6 +52,9 @@ void connection_received(struct session *session, size_t bytes)
     if (session->closing)
         return;
     session->input_end += bytes;
+    session->worker->recorder.tables->bytes_in += bytes;
+    if (!session->arrived_ns)
+        session->arrived_ns = uv_hrtime();
     decoder_urgent(session);
     if (!session->closing)
         schedule_wake(session);

@@ -94,7 +94,7 @@ static void run_site(struct session *session, struct request *request, struct td
     }
     if (number >= session->site_count) {
         uint32_t count = number < 32 ? 64 : 2 * number;
-        char **sites = realloc(session->sites, count * sizeof *sites);
+        struct site *sites = realloc(session->sites, count * sizeof *sites);
         if (!sites) {
             free(text);
             return; /* errors will lack their line: no reason to fail */
@@ -103,8 +103,8 @@ static void run_site(struct session *session, struct request *request, struct td
         session->sites = sites;
         session->site_count = count;
     }
-    free(session->sites[number]);
-    session->sites[number] = text;
+    free(session->sites[number].text);
+    session->sites[number] = (struct site){text, recorder_string(&session->worker->recorder, text)};
 }
 
 static void run_release(struct session *session, struct request *request, struct td_failure *failure)
@@ -192,6 +192,7 @@ static void run_backward(struct session *session, struct request *request, struc
     struct cause *cause = root->failed ? root->failed : seed ? seed->failed : NULL;
     if (cause)
         return; /* the first cause stands already */
+    session->worker->recorder.tables->backwards++;
     if (!backward_start(session, root, seed, retain || create, create, request->site, failure))
         request->pending = true;
 }
@@ -268,6 +269,7 @@ static void run_requires_grad(struct session *session, struct request *request, 
         return;
     }
     tensor_tie(session, tensor, leaf, 0);
+    block_classify(session, tensor->storage->block, wanted ? BLACKBOX_PARAM : BLACKBOX_VALUE);
     history_mark_leaf(tensor, wanted);
 }
 

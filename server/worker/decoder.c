@@ -105,6 +105,7 @@ static void run_call(struct session *session, const struct td_op *op, struct req
 void decoder_done(struct session *session)
 {
     session->executed = session->request;
+    recorder_done(session);
     uint64_t requests = session->executed - session->credited_request;
     if (requests >= TD_CREDIT_REQUESTS / CREDIT_PART)
         reply_credit(session);
@@ -125,6 +126,7 @@ static void run_request(struct session *session, struct td_reader *reader)
     request.elements--;
     request.cancelled = session->cancel_left > session->frame_at;
     session->request++;
+    recorder_begin(session, id, request.site);
     if (session->filling && id != TD_R_UPLOAD)
         session_fill_end(session);
     const struct td_op *op = td_op_of(id);

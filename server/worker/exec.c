@@ -12,6 +12,8 @@
 
 /* Above this a kernel goes to the device's thread: waking it costs up to 0.06 ms, and nobody waits longer than this. */
 #define OFFLOAD_NS 2000000
+/* Above this it is worth two looks at the clock to know how long it took. */
+#define TIMED_NS 5000
 /* Above this an op is refused: it would keep everybody else from the thread, and cannot be stopped. */
 #define COST_MAX_NS 6e11
 
@@ -37,7 +39,8 @@ static struct execution *execution_new(struct session *session, const struct ope
     e->grads = NULL;
     e->lists = NULL;
     e->failure.code = TD_E_OK;
-    e->recorded = e->launches = false;
+    e->recorded = e->launches = e->offloaded = false;
+    e->node_number = e->took_ns = 0;
     memset(e->out, 0, sizeof e->out);
     e->conversion_count = 0;
     e->launch.fault.code = TD_E_OK;
@@ -238,6 +241,7 @@ static struct node *record(struct execution *e)
         td_fail(&e->failure, TD_E_MEMORY, "%s: the daemon's host has no memory left for the tape", op->name);
         return NULL;
     }
+    e->node_number = node->number;
     return node;
 }
 
@@ -390,8 +394,10 @@ static void make_leaf(struct execution *e)
                 td_dtype_name(out->dtype));
     else if (!(leaf = node_leaf(out)))
         td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
-    else
+    else {
         tensor_tie(e->session, out, leaf, 0);
+        block_classify(e->session, out->storage->block, BLACKBOX_PARAM);
+    }
 }
 
 /* Ties the results to the graph; an op in place has done so before its kernel. */
@@ -436,6 +442,7 @@ static void finish_failed(struct execution *e, struct cause *cause)
         results[0] = tensor_ref(e->in[0].tensor);
     exec_then *then = e->then;
     void *data = e->data;
+    recorder_op(e, true);
     for (int k = 0; k < TD_OUTPUTS_MAX; k++)
         tensor_unref(session, e->out[k]);
     execution_free(e);
@@ -461,6 +468,7 @@ void execution_finish(struct execution *e)
     memcpy(results, e->out, sizeof results);
     exec_then *then = e->then;
     void *data = e->data;
+    recorder_op(e, false);
     execution_free(e);
     then(session, results, NULL, data);
 }
@@ -473,6 +481,13 @@ void execution_run(struct execution *e, const struct td_device *device)
         device->run(&e->conversions[k].launch);
     if (e->launches)
         device->run(&e->launch);
+}
+
+void execution_run_timed(struct execution *e, const struct td_device *device)
+{
+    uint64_t start = uv_hrtime();
+    execution_run(e, device);
+    e->took_ns = uv_hrtime() - start;
 }
 
 uint64_t execution_cost(const struct execution *e, const struct td_device *device)
@@ -527,7 +542,10 @@ bool exec_run(struct session *session, const struct operation *operation, exec_t
     if (cost > OFFLOAD_NS && execution_offload(e))
         return false;
     schedule_charge(session, cost);
-    execution_run(e, worker->device);
+    if (cost > TIMED_NS)
+        execution_run_timed(e, worker->device);
+    else
+        execution_run(e, worker->device);
     execution_finish(e);
     return true;
 }

@@ -23,6 +23,7 @@ struct operation {
     bool grad;                   /* record for autograd */
     bool requires_grad;          /* CREATE: the result is a leaf */
     uint32_t site;
+    const struct node *walked; /* of a backward rule: whose; NULL else. Need not live longer than exec_run */
 };
 
 /* Called once when the op is done, at once or after the device's thread. results has one for each output of the op's

@@ -37,6 +37,9 @@ struct execution {
     struct td_inference inference;
     struct td_failure failure;
     bool recorded;                      /* some input wants a gradient and recording is on */
+    bool offloaded;                     /* it went to the device's thread */
+    uint64_t node_number;               /* of the node that it made; 0: none */
+    uint64_t took_ns;                   /* 0: too short to be timed */
     struct tensor *out[TD_OUTPUTS_MAX]; /* the results so far */
 
     /* Conversions to the dtype that is computed in, and to a contiguous layout, run before the op. */
@@ -54,6 +57,8 @@ int make_operands(struct execution *execution);
 
 /* Runs the launches of execution, here. Touches nothing of the session. */
 void execution_run(struct execution *execution, const struct td_device *device);
+/* The same, and how long it took. */
+void execution_run_timed(struct execution *execution, const struct td_device *device);
 /* Roughly the nanoseconds that execution_run takes. */
 uint64_t execution_cost(const struct execution *execution, const struct td_device *device);
 /* Everything after the kernel: the fault, the tape, then. Frees execution. */

@@ -30,7 +30,7 @@ static void thread_main(void *data)
             continue;
         }
         uv_mutex_unlock(&worker->mutex);
-        execution_run(execution, worker->device);
+        execution_run_timed(execution, worker->device);
         uv_mutex_lock(&worker->mutex);
         append(&worker->finished, execution);
         uv_async_send(&worker->done);
@@ -45,7 +45,7 @@ bool execution_offload(struct execution *execution)
         worker->thread_started = uv_thread_create(&worker->thread, thread_main, worker) == 0;
     if (!worker->thread_started)
         return false;
-    execution->session->parked = true;
+    execution->session->parked = execution->offloaded = true;
     uv_mutex_lock(&worker->mutex);
     append(&worker->queued, execution);
     uv_cond_signal(&worker->wake);
@@ -63,8 +63,10 @@ static void on_done(uv_async_t *handle)
         if (!execution)
             return;
         struct session *session = execution->session;
+        uint64_t took_ns = execution->took_ns;
         session->parked = false;
         execution_finish(execution);
+        recorder_publish(session, took_ns);
         schedule_wake(session);
     }
 }

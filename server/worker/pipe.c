@@ -58,6 +58,7 @@ void session_flush(struct session *session)
         return;
     }
     size_t sent = 0;
+    session->worker->recorder.tables->bytes_out += session->output_bytes;
     uv_buf_t buffer = uv_buf_init((char *)session->output, (unsigned)session->output_bytes);
     if (session->unsent_bytes == 0) {
         int wrote = uv_try_write(stream, &buffer, 1);
@@ -106,6 +107,7 @@ int connection_write_in_place(struct connection_write *write, size_t header_byte
         return -1;
     write->bytes = header_bytes + bytes;
     session->unsent_bytes += write->bytes;
+    session->worker->recorder.tables->bytes_out += write->bytes;
     if (uv_write(&write->uv, (uv_stream_t *)&session->pipe, buffers, 2, on_in_place)) {
         session->unsent_bytes -= write->bytes;
         return -1;

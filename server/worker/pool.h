@@ -26,6 +26,7 @@ struct block {
     struct block *before, *after; /* neighbours in the address space, NULL at a segment's ends */
     struct block *prev, *next;    /* in the free list */
     bool free;
+    uint8_t class; /* its user's word for what it is used for */
 };
 
 #define POOL_GRAIN 64       /* bytes: a cache line, and the alignment of AVX-512 */

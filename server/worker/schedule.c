@@ -88,10 +88,9 @@ static void pop_iterator(struct session *session)
 }
 
 /* Steps session until its turn is over. True: it has more to do. */
-static bool run_slice(struct session *session, uint64_t start, uint64_t *now)
+static bool run_slice(struct session *session, uint64_t start)
 {
     struct worker *worker = session->worker;
-    *now = start;
     for (unsigned steps = 1;; steps++) {
         enum step step = session->top->next(session, session->top);
         if (worker->dead)
@@ -106,15 +105,31 @@ static bool run_slice(struct session *session, uint64_t start, uint64_t *now)
         if (steps % CLOCK_STEPS && session->estimate_ns < CLOCK_NS)
             continue;
         session->estimate_ns = 0;
-        *now = uv_hrtime();
-        if (*now - start > SLICE_NS)
+        recorder_clock(worker, uv_hrtime());
+        if (worker->recorder.now_ns - start > SLICE_NS)
             return true;
     }
+}
+
+/* Sends what the turn has made for the client, and notes how long it waited for it. */
+static uint64_t answer(struct session *session)
+{
+    bool replies = session->output_bytes > 0;
+    bool waits = session->input_end > session->input_start || session->top != &session->decoder;
+    session_flush(session);
+    uint64_t now = uv_hrtime();
+    if (replies && session->arrived_ns)
+        recorder_answered(session, now - session->arrived_ns);
+    if (!waits)
+        session->arrived_ns = 0;
+    return now;
 }
 
 void schedule_turn(struct worker *worker)
 {
     uint64_t turn = worker->run_head ? uv_hrtime() : 0, start = turn, now = turn;
+    if (turn)
+        recorder_turn(worker, turn);
     while (worker->run_head && now - turn < TURN_NS) {
         struct session *session = worker->run_head;
         worker->run_head = session->run_next;
@@ -122,11 +137,12 @@ void schedule_turn(struct worker *worker)
             worker->run_tail = NULL;
         session->runnable = false;
         session->in_turn = true;
-        bool more = run_slice(session, start, &now);
+        bool more = run_slice(session, start);
         session->in_turn = false;
+        now = answer(session);
         session->used_ns += now - start;
+        recorder_publish(session, now - start);
         start = now;
-        session_flush(session);
         if (!session->top || !more) {
             session_settle(session);
         } else if (!session->runnable) { /* it may have been woken in its own turn, by its end for one */
@@ -134,6 +150,8 @@ void schedule_turn(struct worker *worker)
             queue_back(worker, session);
         }
     }
+    if (turn)
+        recorder_rest(worker, now);
     if (!worker->run_head && !node_bury(worker, 16 * BURY_NODES))
         uv_idle_stop(&worker->idle);
 }

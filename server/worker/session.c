@@ -39,6 +39,8 @@ struct session *session_open(struct worker *worker, const struct handover *hando
     if (session->next)
         session->next->prev = session;
     worker->sessions = session;
+    session->making = BLACKBOX_VALUE;
+    recorder_open(session);
     decoder_init(session);
     if (connection_open(session, descriptor)) {
         log_event(LOG_WARN, session->number, "its socket cannot be used");
@@ -83,8 +85,8 @@ void session_close(struct session *session)
         return;
     session->closing = true;
     log_event(LOG_INFO, session->number,
-              "closed requests=%" PRIu64 " tensors=%" PRIu32 " bytes=%zu copied_bytes=%" PRIu64, session->executed,
-              session->handle_count, session->bytes, session->copied_bytes);
+              "closed requests=%" PRIu64 " tensors=%" PRIu32 " bytes=%" PRIu64 " copied_bytes=%" PRIu64,
+              session->executed, session->handle_count, session_bytes(session), session->copied_bytes);
     if (session->opened)
         connection_close(session);
     tensor_unref(session, session->filling);
@@ -114,8 +116,9 @@ static void session_free(struct session *session)
         worker->sessions = session->next;
     if (session->next)
         session->next->prev = session->prev;
+    recorder_close(session);
     for (uint32_t k = 0; k < session->site_count; k++)
-        free(session->sites[k]);
+        free(session->sites[k].text);
     free(session->sites);
     free(session->handles);
     cause_unref(session->error);
@@ -231,7 +234,7 @@ void session_fill_end(struct session *session)
 
 const char *session_site(const struct session *session, uint32_t site)
 {
-    return site < session->site_count && session->sites[site] ? session->sites[site] : "";
+    return site < session->site_count && session->sites[site].text ? session->sites[site].text : "";
 }
 
 struct cause *session_fail(struct session *session, const char *op, uint32_t site, const struct td_failure *failure)
@@ -248,6 +251,7 @@ struct cause *session_fail(struct session *session, const char *op, uint32_t sit
     } else {
         cause = cause_ref(&no_memory);
     }
+    recorder_error(session, site, failure->code, failure->message);
     log_event(LOG_DEBUG, session->number, "request %" PRIu64 " failed: %s: %s", session->request,
               td_error_name(cause->code), cause->message);
     if (!session->error)

@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "protocol/message.h"
+#include "server/blackbox.h"
 #include "server/worker/tensor.h"
 #include "server/worker/worker.h"
 
@@ -59,15 +60,17 @@ struct session {
     uint64_t executed;             /* all requests up to this one are done */
     uint64_t bytes_taken;          /* of frames, all of the connection */
     uint64_t credited_request, credited_bytes; /* what the client has been told */
-    char **sites;                              /* interned call sites */
+    struct site *sites;                        /* interned */
     uint32_t site_count;
+    uint64_t arrived_ns; /* when the oldest request that has not been answered came; 0: there is none */
 
     /* tensors */
     struct tensor **handles; /* by number; NULL: none */
     uint32_t handle_capacity, handle_count;
-    size_t bytes;           /* of blocks charged to this session */
-    uint64_t copied_bytes;  /* moved because a write met a reader */
-    struct cause *error;    /* the first failure that nobody has cleared */
+    uint64_t bytes[BLACKBOX_CLASSES]; /* of blocks charged to this session */
+    uint8_t making;                   /* enum blackbox_class of the blocks that it takes now */
+    uint64_t copied_bytes;            /* moved because a write met a reader */
+    struct cause *error;              /* the first failure that nobody has cleared */
     struct tensor *filling; /* made for uploads, of which the first filled bytes have come in order; NULL: none */
     size_t filled;
     uint64_t seed, random_counter;
@@ -85,6 +88,20 @@ struct session {
     uint64_t estimate_ns; /* work done since the clock was read */
     uint64_t used_ns;     /* loop time since window_ns */
     uint64_t window_ns;
+
+    /* recorder.c: what is in the black box of it, and what will be at the end of its turn */
+    struct blackbox_user *user;
+    struct blackbox_session *card; /* NULL: there was no place, nor for its last requests */
+    struct blackbox_request *last;
+    uint16_t request_id; /* of the request in work */
+    uint64_t op_count, failed_count, device_ns;
+    uint64_t published[BLACKBOX_CLASSES], published_requests, published_ops;
+};
+
+/* A place in the client's program. */
+struct site {
+    char *text;  /* "file.c:12"; NULL: not told */
+    uint32_t id; /* the recorder's, of the text */
 };
 
 /* Takes over a client that the supervisor hands down. Returns NULL (the descriptor is closed) if there is no memory. */
@@ -111,6 +128,18 @@ int session_release(struct session *session, uint32_t handle, struct td_failure 
 void session_fill_end(struct session *session);
 
 const char *session_site(const struct session *session, uint32_t site);
+static inline uint32_t session_site_id(const struct session *session, uint32_t site)
+{
+    return site < session->site_count ? session->sites[site].id : 0;
+}
+/* Bytes of the device that are charged to it. */
+static inline uint64_t session_bytes(const struct session *session)
+{
+    uint64_t bytes = 0;
+    for (int k = 0; k < BLACKBOX_CLASSES; k++)
+        bytes += session->bytes[k];
+    return bytes;
+}
 /* Makes the cause of the request in work out of failure, lets it stand if nothing does yet, and returns it with one
  * reference; never NULL (without memory a shared constant). */
 struct cause *session_fail(struct session *session, const char *op, uint32_t site, const struct td_failure *failure);

@@ -91,6 +91,8 @@ bool node_bury(struct worker *worker, int limit)
         struct session *session = node->session;
         worker->dead = node->next_dead;
         bury(session, node);
+        if (!session->in_turn) /* what it gives back is told at once, not at the end of a turn that may never come */
+            recorder_publish(session, 0);
         if (--session->dead_nodes == 0 && session->closing)
             session_settle(session); /* it may have waited for just this */
     }

@@ -34,21 +34,29 @@ static struct block *block_take(struct session *session, size_t bytes, struct td
                 "%.3f MB do not fit: of the device's %.1f MB %.1f are in use, %.1f by this session; the largest free "
                 "run has %.1f",
                 (double)bytes / 1e6, (double)pool->limit_bytes / 1e6, (double)pool->used_bytes / 1e6,
-                (double)session->bytes / 1e6, (double)pool_largest_free(pool) / 1e6);
+                (double)session_bytes(session) / 1e6, (double)pool_largest_free(pool) / 1e6);
         td_hint(failure, "Release tensors, or work in smaller pieces.");
         return NULL;
     }
     if (was && was != session->number)
         pool->device->zero(block->data, block->size);
-    session->bytes += block->size;
+    block->class = session->making;
+    session->bytes[block->class] += block->size;
     return block;
+}
+
+void block_classify(struct session *session, struct block *block, uint8_t class)
+{
+    session->bytes[block->class] -= block->size;
+    block->class = class;
+    session->bytes[class] += block->size;
 }
 
 static void block_drop(struct session *session, struct block *block)
 {
     if (block->storages || block->readers)
         return;
-    session->bytes -= block->size;
+    session->bytes[block->class] -= block->size;
     pool_give(&session->worker->pool, block);
 }
 
@@ -109,8 +117,10 @@ void storage_unref(struct session *session, struct storage *storage)
 {
     if (--storage->refs)
         return;
-    storage->block->storages--;
-    block_drop(session, storage->block);
+    struct block *block = storage->block;
+    if (--block->storages == 0 && block->readers)
+        block_classify(session, block, BLACKBOX_SAVED);
+    block_drop(session, block);
     free(storage);
 }
 
@@ -138,8 +148,10 @@ static int move_storage(struct session *session, struct storage *storage, struct
     session->worker->device->copy(block->data, old->data, old->size);
     count_copy(session, old->size);
     block->storages = 1;
+    block_classify(session, block, old->class);
     storage->block = block;
-    old->storages--;
+    if (--old->storages == 0 && old->readers)
+        block_classify(session, old, BLACKBOX_SAVED);
     block_drop(session, old);
     return TD_E_OK;
 }
@@ -163,6 +175,7 @@ static int move_readers(struct session *session, struct block *block, size_t fir
         reader_remove(r);
         r->first -= shift;
         r->end -= shift;
+        block_classify(session, copy, BLACKBOX_SAVED);
         reader_add(r, copy);
     }
     return TD_E_OK;

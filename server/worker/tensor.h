@@ -111,6 +111,8 @@ struct storage *storage_new(struct session *session, size_t bytes, struct td_fai
 /* Another storage with the same content: the bytes are shared until one of both is written to. */
 struct storage *storage_fork(struct storage *storage);
 void storage_unref(struct session *session, struct storage *storage);
+/* What block is used for from now on: enum blackbox_class. */
+void block_classify(struct session *session, struct block *block, uint8_t class);
 /* Makes [first, end) bytes of storage ready to be written: whoever needs the old bytes keeps them. */
 int storage_write(struct session *session, struct storage *storage, size_t first, size_t end,
                   struct td_failure *failure);

@@ -74,7 +74,7 @@ static void on_channel(uv_poll_t *poll, int status, int events)
         stop(worker);
 }
 
-static int start(struct worker *worker, const struct config *config, int channel)
+static int start(struct worker *worker, const struct config *config, int channel, int tables, int trace)
 {
     worker->device = td_device_cpu();
     worker->started_ns = uv_hrtime();
@@ -82,7 +82,7 @@ static int start(struct worker *worker, const struct config *config, int channel
     worker->sources = calloc(TD_INPUTS_MAX, sizeof(struct source));
     size_t limit = config->memory_bytes ? config->memory_bytes : worker->device->memory_bytes / 5 * 4;
     pool_init(&worker->pool, worker->device, limit);
-    if (!worker->sources || uv_loop_init(&worker->loop))
+    if (!worker->sources || recorder_start(worker, tables, trace) || uv_loop_init(&worker->loop))
         return -1;
     worker->channel.data = worker;
     if (fcntl(channel, F_SETFL, fcntl(channel, F_GETFL) | O_NONBLOCK) ||
@@ -95,14 +95,14 @@ static int start(struct worker *worker, const struct config *config, int channel
     return handover_note_send(channel, &ready);
 }
 
-int worker_main(const struct config *config, int channel)
+int worker_main(const struct config *config, int channel, int tables, int trace)
 {
     static struct worker worker; /* large, and the only one of its process */
     log_open("worker", config->log_level);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole process group; the supervisor decides */
     signal(SIGTERM, SIG_IGN);
-    if (start(&worker, config, channel)) {
+    if (start(&worker, config, channel, tables, trace)) {
         log_event(LOG_ERROR, 0, "could not start: %s", strerror(errno));
         return 1;
     }
@@ -117,6 +117,7 @@ int worker_main(const struct config *config, int channel)
     uv_loop_close(&worker.loop);
     exec_spares_free(&worker);
     pool_deinit(&worker.pool);
+    recorder_stop(&worker);
     free(worker.sources);
     log_event(LOG_INFO, 0, "ended");
     return 0;

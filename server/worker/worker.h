@@ -11,6 +11,7 @@
 #include "server/config.h"
 #include "server/handover.h"
 #include "server/worker/pool.h"
+#include "server/worker/recorder.h"
 
 struct session;
 struct node;
@@ -27,6 +28,7 @@ struct worker {
     uv_idle_t idle;   /* keeps the loop turning while there is work */
     const struct td_device *device;
     struct pool pool;
+    struct recorder recorder;
     uint64_t copied_bytes;               /* moved because a write met a reader, by all sessions so far */
     struct session *sessions;            /* all of them */
     struct session *run_head, *run_tail; /* those with work to do, in the order of their turns */
@@ -40,7 +42,7 @@ struct worker {
 
     /* the device's thread */
     uv_thread_t thread;
-    bool offloads;       /* long kernels go to it: all below is made */
+    bool offloads; /* long kernels go to it: all below is made */
     bool thread_started;
     uv_mutex_t mutex; /* over the two queues and thread_ends */
     uv_cond_t wake;
@@ -52,7 +54,8 @@ struct worker {
 /* A session has ended: lets a worker that is stopping end. */
 void worker_settle(struct worker *worker);
 
-/* Serves the clients that come through channel until it ends; then returns the exit status. */
-int worker_main(const struct config *config, int channel);
+/* Serves the clients that come through channel until it ends; then returns the exit status. tables, trace: the black
+ * box's memories (recorder_start). */
+int worker_main(const struct config *config, int channel, int tables, int trace);
 
 #endif
