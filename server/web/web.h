@@ -6,7 +6,8 @@
 
 #include "server/config.h"
 
-/* Serves those who connect to the listening socket until the channel to the supervisor ends; returns the exit status. */
+/* Serves those who connect to the listening socket until the channel to the supervisor ends; returns the exit status.
+ */
 int web_main(const struct config *config, int channel, int listening);
 
 #endif
