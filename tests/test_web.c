@@ -154,7 +154,7 @@ static int stop_site(void **state)
 static void *put(enum blackbox_kind kind, const void *record, size_t bytes)
 {
     struct blackbox_trace *trace = site.trace;
-    uint64_t position = trace->committed;
+    uint64_t position = trace->committed / 8 * 8;
     size_t rounded = (bytes + 7) / 8 * 8, room = BLACKBOX_RING_BYTES - position % BLACKBOX_RING_BYTES;
     if (rounded > room) {
         struct blackbox_record pad = {(uint32_t)(position / 8), (uint16_t)(room / 8), BLACKBOX_PAD, 0, 0};
@@ -951,7 +951,11 @@ static void test_one_that_never_reads(void **state)
         assert_int_equal(count_ops(&ws, 400 * (k + 1), 0, &lost), 400); /* the others lose nothing by it */
         assert_int_equal(lost, 0);
     }
-    assert_true(web_kb("VmRSS") - before < STALLED * 256);
+    long grown = web_kb("VmRSS") - before;
+#ifndef __SANITIZE_ADDRESS__ /* which keeps what was freed */
+    assert_true(grown < STALLED * 256);
+#endif
+    print_message("# %ld KiB for each that does not read\n", grown / STALLED);
     for (int k = 0; k < STALLED; k++) {
         stalled[k].silent = true; /* eight messages, and no more until it says that it has them */
         for (int m = 0; m < 8; m++)

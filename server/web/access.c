@@ -62,12 +62,12 @@ bool access_has_cookie(const struct access *access, const char *cookies)
 bool access_is_host(const struct access *access, const char *host)
 {
     static const char *const loopback[] = {"localhost", "127.0.0.1", "::1"};
-    char name[64], port[16], all[16];
+    char name[64], port[16] = "", all[16];
     bool bracket = *host == '[';
     const char *end = bracket ? strchr(host, ']') : strchr(host, ':');
     size_t bytes = end ? (size_t)(end - host) - bracket : strlen(host);
-    /* Port 80 is left out by browsers. */
-    snprintf(port, sizeof port, end && end[bracket] ? ":%d" : access->port == 80 ? "" : "?", access->port);
+    if (access->port != 80 || (end && end[bracket])) /* that one browsers leave out */
+        snprintf(port, sizeof port, ":%d", access->port);
     if (bytes >= sizeof name || (bracket && !end) || strcmp(end ? end + bracket : "", port))
         return false;
     memcpy(name, host + bracket, bytes);
