@@ -100,11 +100,12 @@ FLOORS := $(filter-out kernels/cpu/cpu.c kernels/cpu/blas.c,$(wildcard kernels/c
 CUS := $(if $(filter 1,$(CUDA)),$(wildcard kernels/cuda/*.cu))
 TESTS := $(wildcard tests/test_*.c)
 SUPPORT := $(filter-out $(TESTS),$(wildcard tests/*.c))
-BENCHES := $(wildcard tests/bench/*.c)
+UNRECORDED := tests/bench/unrecorded.c
+BENCHES := $(filter-out $(UNRECORDED),$(wildcard tests/bench/*.c))
 FUZZERS := $(wildcard tests/fuzz/fuzz_*.c)
 PAGE := $(sort $(shell find web/dist -type f 2>/dev/null))
 SOURCES := $(PROTOCOL) $(wildcard protocol/gen.c) $(CLIENT) $(CLI) $(EXAMPLES) $(SERVER) $(wildcard server/main.c) \
-    $(KERNELS) $(TESTS) $(SUPPORT) $(BENCHES) $(FUZZERS) tests/fuzz/replay.c
+    $(KERNELS) $(TESTS) $(SUPPORT) $(BENCHES) $(UNRECORDED) $(FUZZERS) tests/fuzz/replay.c
 
 objects = $(patsubst %.c,$(B)/%.o,$(1))
 FLOOR_OBJECTS := $(foreach isa,$(ISAS),$(patsubst %.c,$(B)/%.$(isa).o,$(FLOORS)))
@@ -116,6 +117,8 @@ SOVERSION := 0
 LIBDAEMON := $(B)/libdaemon.a
 LIBSUPPORT := $(B)/libsupport.a
 LIBCLIENT := $(B)/libtensord.a
+# tensorctl without its main, for the test that looks into it.
+LIBCTL := $(B)/libctl.a
 PLUGIN := $(if $(CUS),$(B)/tensord-cuda.so)
 TEST_PROGRAMS := $(patsubst tests/%.c,$(B)/tests/%,$(TESTS))
 EXAMPLE_PROGRAMS := $(patsubst client/examples/%.c,$(B)/examples/%,$(EXAMPLES))
@@ -135,7 +138,7 @@ cuda-compiler:
 $(B)/tensord: $(B)/server/main.o $(LIBDAEMON)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(DAEMON_LIBS)
-$(B)/tensorctl: $(call objects,$(CLI)) $(LIBCLIENT)
+$(B)/tensorctl: $(B)/client/cli/tensorctl.o $(B)/server/blackbox.o $(LIBCTL) $(LIBCLIENT)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(CLIENT_LIBS)
 $(EXAMPLE_PROGRAMS): $(B)/examples/%: $(B)/client/examples/%.o $(LIBCLIENT)
@@ -152,7 +155,8 @@ $(B)/libtensord.so: $(B)/libtensord.so.$(SOVERSION)
 $(LIBCLIENT): $(call objects,$(CLIENT) $(PROTOCOL))
 $(LIBDAEMON): $(call objects,$(SERVER) $(KERNELS) $(PROTOCOL)) $(FLOOR_OBJECTS) $(B)/server/web/assets.o
 $(LIBSUPPORT): $(call objects,$(SUPPORT))
-$(LIBCLIENT) $(LIBDAEMON) $(LIBSUPPORT): $(B)/sources
+$(LIBCTL): $(call objects,$(filter-out client/cli/tensorctl.c,$(CLI)))
+$(LIBCLIENT) $(LIBDAEMON) $(LIBSUPPORT) $(LIBCTL): $(B)/sources
 	@rm -f $@
 	$(call say,AR,$@)
 	$(Q)$(AR) rcs $@ $(filter %.o,$^)
@@ -160,12 +164,17 @@ $(LIBCLIENT) $(LIBDAEMON) $(LIBSUPPORT): $(B)/sources
 WRAP_test_life := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 # The daemon's objects get their memory through the test.
 WRAP_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=pool_take
-$(TEST_PROGRAMS): $(B)/tests/%: $(B)/tests/%.o $(LIBSUPPORT) $(LIBDAEMON) $(LIBCLIENT)
+$(TEST_PROGRAMS): $(B)/tests/%: $(B)/tests/%.o $(LIBSUPPORT) $(LIBCTL) $(LIBDAEMON) $(LIBCLIENT)
 	$(call say,LINK,$@)
 	$(Q)$(LINK_QUICK) $(WRAP_$(@F)) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
-$(BENCH): $(call objects,$(BENCHES)) $(LIBSUPPORT) $(LIBCLIENT)
+$(BENCH): $(call objects,$(BENCHES)) $(B)/server/worker/recorder.o $(LIBSUPPORT) $(LIBCLIENT) \
+    | $(B)/tests/bench/tensord-unrecorded
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
+# The daemon with a recorder that records nothing, for the price of the real one.
+$(B)/tests/bench/tensord-unrecorded: $(B)/server/main.o $(call objects,$(UNRECORDED)) $(LIBDAEMON)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^ $(DAEMON_LIBS)
 # With libFuzzer where `make fuzz` builds them, elsewhere with a driver that replays the corpus.
 $(FUZZ_PROGRAMS): $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(if $(FUZZER),,$(B)/tests/fuzz/replay.o) $(LIBSUPPORT) \
     $(LIBDAEMON) $(LIBCLIENT)

@@ -25,7 +25,7 @@
 
 /* ---- opening ---- */
 
-static int dial(const struct td_address *address, struct td_failure *failure)
+int connection_dial(const struct td_address *address, struct td_failure *failure)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     int size = SOCKET_BYTES, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -53,11 +53,14 @@ static bool wait_for(int fd, short events, int timeout_ms)
     return got > 0;
 }
 
-static bool send_hello(int fd, uint64_t life)
+bool connection_hello(int fd, uint64_t life, enum td_purpose purpose)
 {
     uint8_t frame[TD_FRAME_HEADER + TD_HELLO_MAX];
-    struct td_hello hello = {
-        .version_min = TD_PROTOCOL_MIN, .version_max = TD_PROTOCOL_MAX, .ops_hash = td_ops_hash(), .life = life};
+    struct td_hello hello = {.version_min = TD_PROTOCOL_MIN,
+                             .version_max = TD_PROTOCOL_MAX,
+                             .ops_hash = td_ops_hash(),
+                             .life = life,
+                             .purpose = purpose};
     snprintf(hello.program, sizeof hello.program, "%s", program_invocation_short_name);
     size_t bytes = td_hello_encode(&hello, frame + TD_FRAME_HEADER);
     td_write_be32(frame, (uint32_t)bytes);
@@ -129,10 +132,10 @@ int connection_open(struct td_session *s, struct td_failure *failure, char lost[
     struct connection *c = &s->wire;
     uint8_t frame[TD_FRAME_HEADER + TD_HELLO_MAX + TD_MESSAGE_BYTES];
     lost[0] = 0;
-    int fd = dial(&s->address, failure);
+    int fd = connection_dial(&s->address, failure);
     if (fd < 0)
         return failure->code;
-    size_t bytes = send_hello(fd, c->life) ? receive_first(fd, frame, sizeof frame) : 0;
+    size_t bytes = connection_hello(fd, c->life, TD_PURPOSE_SESSION) ? receive_first(fd, frame, sizeof frame) : 0;
     struct td_reader r = td_reader_of(frame + TD_FRAME_HEADER, bytes);
     if (!bytes)
         td_fail(failure, TD_E_CONNECT, "the daemon at unix:%s does not answer", s->address.path);

@@ -136,6 +136,9 @@ struct connection {
     uint64_t sink_left; /* bytes of a bin that go straight into wait's sink */
 };
 
+/* A connected socket that does not block, or -1 with the failure; its first frame, sent. tensorctl uses both, too. */
+int connection_dial(const struct td_address *address, struct td_failure *failure);
+bool connection_hello(int fd, uint64_t life, enum td_purpose purpose);
 /* Connects and shakes hands; lost gets why the named life ended, "" if that is not told. TD_E_OK or the failure. */
 int connection_open(struct td_session *s, struct td_failure *failure, char lost[TD_MESSAGE_BYTES]);
 void connection_close(struct td_session *s);

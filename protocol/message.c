@@ -7,13 +7,15 @@
 size_t td_hello_encode(const struct td_hello *hello, uint8_t *at)
 {
     uint8_t *start = at;
-    at = td_write_array(at, 6);
+    at = td_write_array(at, hello->purpose ? 7 : 6);
     at = td_write_text(at, TD_MAGIC, sizeof TD_MAGIC - 1);
     at = td_write_uint(at, hello->version_min);
     at = td_write_uint(at, hello->version_max);
     at = td_write_uint(at, hello->ops_hash);
     at = td_write_uint(at, hello->life);
     at = td_write_text(at, hello->program, (uint32_t)strnlen(hello->program, TD_NAME_BYTES - 1));
+    if (hello->purpose)
+        at = td_write_uint(at, hello->purpose);
     return (size_t)(at - start);
 }
 
@@ -39,8 +41,12 @@ int td_hello_decode(const void *data, size_t bytes, struct td_hello *hello, stru
     hello->ops_hash = td_read_uint(&r);
     hello->life = td_read_uint(&r);
     const char *program = td_read_text(&r, &length);
+    hello->purpose = elements > 6 ? td_read_u32(&r) : TD_PURPOSE_SESSION;
     if (r.failed || elements < 6)
-        return td_fail(failure, TD_E_PROTOCOL, "the HELLO is cut short");
+        return td_fail(failure, TD_E_PROTOCOL, "the HELLO is cut short, or its parts are of another type");
+    if (hello->purpose >= TD_PURPOSES)
+        return td_fail(failure, TD_E_VERSION,
+                       "the client comes for a purpose, %" PRIu32 ", that the daemon does not know", hello->purpose);
     length = length < TD_NAME_BYTES ? length : TD_NAME_BYTES - 1;
     for (uint32_t i = 0; i < length; i++) /* it goes into logs: nothing but plain characters */
         hello->program[i] = program[i] >= ' ' && program[i] <= '~' ? program[i] : '?';

@@ -3,7 +3,8 @@
  *   client: HELLO, once; then frames of [ack, request, request, ...] laid out one after the other, where ack is the
  *           number of the last reply that was received and a request is three objects: flags, site, [id, ...];
  *           or an urgent frame: nil, id, ... which overtakes the queue.
- *   daemon: WELCOME or GOODBYE, then replies; each is an array that begins with its kind.
+ *   daemon: WELCOME or GOODBYE, then replies; each is an array that begins with its kind. To a HELLO of another
+ *           purpose than a session OBSERVE, DASHBOARD or GOODBYE, and the connection ends.
  *
  * README.md of this folder says it all in words. SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_PROTOCOL_MESSAGE_H
@@ -36,15 +37,31 @@ enum td_reply_kind {
     TD_REPLY_DATA = 4,   /* [kind, request, executed, error or nil, dtype, total bytes, offset, bin]: read, in chunks */
     TD_REPLY_CREDIT = 5, /* [kind, executed, bytes taken] */
     TD_REPLY_PONG = 6,   /* [kind, number] */
-    TD_REPLY_MAP = 7     /* [kind, request, executed, msgpack]: status, table */
+    TD_REPLY_MAP = 7,    /* [kind, request, executed, msgpack]: status, table */
+    TD_REPLY_OBSERVE =
+        8, /* [kind, version of the daemon, pid, start in ns of CLOCK_MONOTONIC, waiting clients, lives], descriptors */
+    TD_REPLY_DASHBOARD = 9 /* [kind, address] */
 };
+/* A life in OBSERVE: [number, enum td_life_state, cause, has trace]. */
+enum td_life_state { TD_LIFE_STARTING, TD_LIFE_RUNNING, TD_LIFE_ENDED };
 /* An error in a reply: [code, request, op, site, message, hint]. */
+
+/* What a client connects for. */
+enum td_purpose {
+    TD_PURPOSE_SESSION,
+    TD_PURPOSE_OBSERVE, /* what is known of the worker's lives: answered by the supervisor, whatever the worker does */
+    TD_PURPOSE_DASHBOARD, /* an address of the dashboard: the same */
+    TD_PURPOSES
+};
+/* Lives in one OBSERVE. */
+#define TD_OBSERVED_MAX 8
 
 struct td_hello {
     uint32_t version_min, version_max;
     uint64_t ops_hash;
     uint64_t life; /* the worker life that the client has just lost, 0 if none */
     char program[TD_NAME_BYTES];
+    uint32_t purpose; /* enum td_purpose */
 };
 /* Writes HELLO into at most TD_HELLO_MAX bytes, without the frame's length; returns the bytes. */
 size_t td_hello_encode(const struct td_hello *hello, uint8_t *at);

@@ -193,7 +193,12 @@ static void test_hello_garbage(void **state)
     refuse_hello("\0\0\0\x01\xc1", 5, TD_E_PROTOCOL);
     refuse_hello("\0\0\0\x09\x96\xa7tensorX", 13, TD_E_PROTOCOL);
     refuse_hello("\0\0\0\x0b\x96\xa7tensord\x05\x09", 15, TD_E_VERSION);
-    refuse_hello("\0\0\0\x0b\x96\xa7tensord\x01\x01", 15, TD_E_PROTOCOL); /* cut short */
+    refuse_hello("\0\0\0\x0b\x96\xa7tensord\x01\x01", 15, TD_E_PROTOCOL);            /* cut short */
+    refuse_hello("\0\0\0\x0f\x97\xa7tensord\x01\x01\0\0\xa0\x03", 19, TD_E_VERSION); /* no such purpose */
+    refuse_hello("\0\0\0\x13\x97\xa7tensord\x01\x01\0\0\xa0\xce\xff\xff\xff\xff", 23, TD_E_VERSION);
+    refuse_hello("\0\0\0\x10\x97\xa7tensord\x01\x01\0\0\xa0\xa1o", 20, TD_E_PROTOCOL);
+    refuse_hello("\0\0\0\x0f\x97\xa7tensord\x01\x01\0\0\xa0\xff", 19, TD_E_PROTOCOL);
+    refuse_hello("\0\0\0\x0e\x97\xa7tensord\x01\x01\0\0\xa0", 18, TD_E_PROTOCOL); /* a purpose is missing */
 }
 
 static void test_hello_half_and_gone(void **state)

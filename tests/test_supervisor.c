@@ -463,6 +463,41 @@ static void test_keeps_a_client_until_it_is_taken(void **state)
     stop_daemon(&daemon, SIGTERM);
 }
 
+/* The supervisor tells of the worker's ends itself: of the newest life or the one before, whichever has ended. */
+static void expect_observed_end(const char *path)
+{
+    struct td_hello hello = {
+        .version_min = TD_PROTOCOL_MIN, .version_max = TD_PROTOCOL_MAX, .purpose = TD_PURPOSE_OBSERVE};
+    uint8_t frame[4096];
+    size_t bytes = td_hello_encode(&hello, frame + TD_FRAME_HEADER);
+    td_write_be32(frame, (uint32_t)bytes);
+    int client = connect_to(path);
+    send_all(client, frame, bytes + TD_FRAME_HEADER);
+    ssize_t got = recv(client, frame, sizeof frame, MSG_WAITALL); /* it ends behind its answer */
+    assert_true(got > TD_FRAME_HEADER);
+    struct td_reader r = td_reader_of(frame + TD_FRAME_HEADER, (size_t)got - TD_FRAME_HEADER);
+    uint32_t length;
+    assert_int_equal(td_read_array(&r), 6);
+    assert_int_equal(td_read_uint(&r), TD_REPLY_OBSERVE);
+    td_read_text(&r, &length);
+    td_read_uint(&r);                      /* pid */
+    td_read_uint(&r);                      /* start */
+    assert_int_equal(td_read_uint(&r), 1); /* the client that waits for a worker */
+    uint32_t lives = td_read_array(&r), ended = 0;
+    for (uint32_t k = 0; k < lives; k++) {
+        td_read_array(&r);
+        td_read_uint(&r);
+        bool over = td_read_uint(&r) == TD_LIFE_ENDED;
+        const char *cause = td_read_text(&r, &length);
+        assert_true(!over || (length > 20 && !memcmp(cause + length - 8, "status 3", 8)));
+        td_read_bool(&r);
+        ended += over;
+    }
+    assert_false(r.failed);
+    assert_true(lives == 5 && ended >= 4);
+    close(client);
+}
+
 static void test_a_worker_that_cannot_start(void **state)
 {
     (void)state;
@@ -475,6 +510,7 @@ static void test_a_worker_that_cannot_start(void **state)
     send_all(client, frame, hello_frame(0, frame));
     while (now_ms() - start < 700)
         wait_ms(20);
+    expect_observed_end(daemon.path);
     assert_false(log_has(daemon.log, "worker 16 (pid")); /* starts come slower and slower */
     kill(daemon.pid, SIGTERM);
     assert_int_equal(read_goodbye(client, message), TD_E_CLOSED);

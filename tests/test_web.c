@@ -545,7 +545,7 @@ static void test_hosts(void **state)
                                         "Host: evil.example:%d\r\n",
                                         "Host: 127.0.0.1:%d.evil.example\r\n",
                                         "Host: 127.0.0.1:0%d\r\n",
-                                        "Host: [127.0.0.1:%d\r\n",
+                                        ("Host: [127.0.0.1:%d\r\n"),
                                         "Host: 10.0.0.1:%d\r\n"};
     static const char *const right[] = {"Host: 127.0.0.1:%d\r\n", "Host: LOCALHOST:%d\r\n", "Host: [::1]:%d\r\n"};
     static const char *const paths[] = {"/", "/metrics", "/ops.json", "/live", "/?token=" TOKEN};

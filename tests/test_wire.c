@@ -758,7 +758,7 @@ static int hello_decode(size_t bytes, struct td_hello *hello)
 static void test_hello(void **state)
 {
     (void)state;
-    struct td_hello hello = {1, 1, UINT64_C(0x123456789abcdef0), 7, "a.out"}, got;
+    struct td_hello hello = {1, 1, UINT64_C(0x123456789abcdef0), 7, "a.out", TD_PURPOSE_SESSION}, got;
     size_t bytes = td_hello_encode(&hello, room);
     assert_true(bytes <= TD_HELLO_MAX);
     assert_int_equal(hello_decode(bytes, &got), TD_E_OK);
@@ -773,6 +773,20 @@ static void test_hello(void **state)
     assert_int_equal(hello_decode(bytes, &got), TD_E_OK);
     assert_int_equal(strlen(got.program), TD_NAME_BYTES - 1);
     assert_int_equal(got.program[3], '?');
+    for (hello.purpose = 0; hello.purpose < 5; hello.purpose++) {
+        bytes = td_hello_encode(&hello, room);
+        assert_int_equal(hello_decode(bytes, &got), hello.purpose < TD_PURPOSES ? TD_E_OK : TD_E_VERSION);
+        assert_int_equal(got.purpose, hello.purpose);
+    }
+    hello.purpose = TD_PURPOSE_OBSERVE; /* one byte, the last */
+    bytes = td_hello_encode(&hello, room);
+    static const uint8_t no_purposes[] = {0xc0, 0xc3, 0xa0, 0x90, 0x80, 0xff, 0xc1};
+    for (size_t k = 0; k < sizeof no_purposes; k++) {
+        room[bytes - 1] = no_purposes[k];
+        assert_int_equal(hello_decode(bytes, &got), TD_E_PROTOCOL);
+    }
+    assert_int_equal(hello_decode(bytes - 1, &got), TD_E_PROTOCOL);
+    hello.purpose = TD_PURPOSE_SESSION;
     static const struct {
         uint32_t min, max;
         int code;
@@ -887,11 +901,13 @@ static void test_golden_calls(void **state)
 static void test_golden_frames(void **state)
 {
     (void)state;
-    struct td_hello hello = {1, 1, UINT64_C(0x0123456789abcdef), 0, "train"}, got = {0};
+    struct td_hello hello = {1, 1, UINT64_C(0x0123456789abcdef), 0, "train", TD_PURPOSE_SESSION}, got = {0};
     expect_golden("hello", room, td_hello_encode(&hello, room));
     size_t bytes = golden("hello", room);
     assert_int_equal(hello_decode(bytes, &got), TD_E_OK);
-    assert_memory_equal(&got, &hello, sizeof got);
+    expect_golden("hello", room, td_hello_encode(&got, room));
+    hello.purpose = TD_PURPOSE_OBSERVE;
+    expect_golden("hello_observe", room, td_hello_encode(&hello, room));
     uint8_t *at = td_write_be64(room, td_ops_hash());
     expect_golden("ops_hash", room, (size_t)(at - room));
 #define REQUEST(flags, site, count, id) \

@@ -1,21 +1,27 @@
-/* msgpack from the daemon, looked at in place: a value and what is inside it.
- * SPDX-License-Identifier: Apache-2.0 */
+/* JSON, written as it comes: objects and lists are opened and closed, and values put into them. key is NULL inside a
+ * list and at the top. SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_CLIENT_CLI_JSON_H
 #define TD_CLIENT_CLI_JSON_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
-#include "protocol/wire.h"
+struct json {
+    FILE *out;
+    int depth;
+    bool some; /* a value stands before, at this depth */
+};
 
-/* Takes the head of a map and gives its number of entries; 0 and failed if there is none. */
-uint32_t map_begin(struct td_reader *r);
-/* A reader of the value under key; one that has failed if the map at r has no such key. r itself stays. */
-struct td_reader map_find(struct td_reader r, const char *key);
-/* The number, or the text into to, under key; 0 or "" if there is none. */
-uint64_t map_number(struct td_reader map, const char *key);
-const char *map_text(struct td_reader map, const char *key, char *to, size_t size);
-/* Writes one value as JSON, whatever it is, indented by depth levels. False if it is not well-formed. */
-bool json_write(FILE *out, struct td_reader *r, int depth);
+/* bracket: '{' or '['; '}' or ']'. */
+void json_open(struct json *json, const char *key, char bracket);
+void json_close(struct json *json, char bracket);
+/* Bytes that are no UTF-8 become U+FFFD. */
+void json_text(struct json *json, const char *key, const char *text);
+void json_uint(struct json *json, const char *key, uint64_t value);
+/* Nine digits, which is what anything measured here is worth; null for what is no number. */
+void json_real(struct json *json, const char *key, double value);
+void json_bool(struct json *json, const char *key, bool value);
+void json_null(struct json *json, const char *key);
 
 #endif

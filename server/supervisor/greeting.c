@@ -77,6 +77,10 @@ static void accept_hello(struct greeting *greeting)
         refuse(greeting, TD_E_INTERNAL, "the kernel does not say who the client is");
         return;
     }
+    if (handover.hello.purpose != TD_PURPOSE_SESSION) {
+        observe_answer(greeting->supervisor, handover.hello.purpose, peer.uid, take_descriptor(greeting));
+        return;
+    }
     handover.uid = peer.uid;
     handover.pid = peer.pid;
     struct supervisor *supervisor = greeting->supervisor;

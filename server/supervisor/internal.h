@@ -124,6 +124,10 @@ void greetings_stop(struct supervisor *supervisor);
 /* Sends GOODBYE as far as the socket takes it at once, and closes the descriptor. */
 void goodbye(int descriptor, int code, const char *message);
 
+/* observe.c */
+/* Answers a HELLO of another purpose than a session, from a process of this user, and closes the descriptor. */
+void observe_answer(struct supervisor *supervisor, uint32_t purpose, uid_t uid, int descriptor);
+
 /* lives.c */
 /* False: no memory. */
 bool lives_init(struct supervisor *supervisor);

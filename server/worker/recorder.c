@@ -398,6 +398,12 @@ static void publish_memory(struct session *session)
     atomic_store_explicit(&tables->memory_sequence, sequence + 2, memory_order_release);
 }
 
+void recorder_work(struct session *session)
+{
+    if (session->card) /* a hang inside its turn is seen as its own */
+        session->card->state = BLACKBOX_BUSY;
+}
+
 static uint32_t state_of(const struct session *session)
 {
     return session->closing  ? BLACKBOX_CLOSING

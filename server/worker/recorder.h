@@ -45,6 +45,8 @@ void recorder_op(const struct execution *execution, bool failed);
 void recorder_clock(struct worker *worker, uint64_t now_ns);
 void recorder_turn(struct worker *worker, uint64_t now_ns);
 void recorder_rest(struct worker *worker, uint64_t now_ns);
+/* session begins to work. */
+void recorder_work(struct session *session);
 /* What session has and did, after it has worked for so long. */
 void recorder_publish(struct session *session, uint64_t worked_ns);
 /* A reply has left so long after its request came. */

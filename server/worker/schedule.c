@@ -137,6 +137,7 @@ void schedule_turn(struct worker *worker)
             worker->run_tail = NULL;
         session->runnable = false;
         session->in_turn = true;
+        recorder_work(session);
         bool more = run_slice(session, start);
         session->in_turn = false;
         now = answer(session);

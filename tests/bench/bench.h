@@ -74,6 +74,9 @@ void bench_requests(const struct test_daemon *daemon);
 void bench_training(const struct test_daemon *daemon);
 void bench_bulk(const struct test_daemon *daemon);
 void bench_daemon(const struct test_daemon *daemon);
+void bench_blackbox(const struct test_daemon *daemon);
+/* A part of it: the writing of one record, in this process. */
+void bench_record(void);
 void bench_schedule(const struct test_daemon *daemon);
 
 #endif

@@ -1,5 +1,5 @@
 /* Runs the benchmarks against a daemon of their own; those named as arguments, or all.
- *     make bench [JSON=1] [ONLY=requests,training,bulk,daemon,schedule]
+ *     make bench [JSON=1] [ONLY=requests,training,bulk,daemon,schedule,blackbox]
  * JSON=1 prints one object a line. SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@ static const struct {
     void (*run)(const struct test_daemon *daemon);
 } benches[] = {
     {"requests", bench_requests}, {"training", bench_training}, {"bulk", bench_bulk},
-    {"daemon", bench_daemon},     {"schedule", bench_schedule},
+    {"daemon", bench_daemon},     {"schedule", bench_schedule}, {"blackbox", bench_blackbox},
 };
 
 static bool is_wanted(const char *name)

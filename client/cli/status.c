@@ -1,0 +1,81 @@
+/* tensorctl status: the daemon, its worker, device, memory and sessions, out of the black box.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "client/cli/sample.h"
+#include "client/cli/tensorctl.h"
+#include "client/cli/text.h"
+
+static void print_sessions(const struct sample *sample)
+{
+    printf("\n%6s %8s %-12s %-20s %-7s %8s %10s %12s %12s\n", "ID", "PID", "USER", "PROGRAM", "STATE", "TENSORS",
+           "MEMORY", "REQUESTS", "AGE");
+    for (int k = 0; k < sample->session_count; k++) {
+        const struct blackbox_session *s = &sample->sessions[k];
+        printf("%6" PRIu64 " %8" PRIu32 " %-12.12s %-20.20s %-7s %8" PRIu64 " %10s %12" PRIu64 " %12s\n", s->number,
+               s->pid, user_text(s->uid).s, s->program, state_name(s->state), s->tensors,
+               bytes_text(class_sum(s->bytes)).s, s->requests, age_text(since(sample->taken_ns, s->opened_ns)).s);
+    }
+    if (sample->sessions_open > (uint64_t)sample->session_count)
+        printf("and %" PRIu64 " more that are not listed\n", sample->sessions_open - (uint64_t)sample->session_count);
+}
+
+static void print_text(const struct observation *observation, const struct sample *sample)
+{
+    char line[2 * TD_MESSAGE_BYTES];
+    struct memory_lines lines = sample_memory_lines(sample);
+    printf("tensord %s (pid %" PRIu64 ") at unix:%s, up %s\n", observation->version, observation->pid,
+           observation->address.path, age_text(since(observation->taken_ns, observation->started_ns)).s);
+    observed_worker_text(observation, line, sizeof line);
+    printf("state   %s\n", line);
+    observed_restart_text(observation, line, sizeof line);
+    if (*line)
+        printf("before  %s\n", line);
+    if (observation->waiting)
+        printf("waiting %" PRIu64 " programs that the worker has not taken yet\n", observation->waiting);
+    if (sample->state == TD_LIFE_ENDED)
+        printf("What it held then:\n");
+    if (*sample->device) /* else it has not come so far yet */
+        printf("device  %s\nmemory  %s\n        %s%s\n", lines.device, lines.memory, lines.classes,
+               sample->torn ? " (torn: it ended while it wrote this)" : "");
+    printf("work    %" PRIu64 " requests, %" PRIu64 " ops, %" PRIu64 " failed, %" PRIu64
+           " backward walks, %s in, %s out\n",
+           sample->requests, sample->ops, sample->failed, sample->backwards, bytes_text(sample->bytes_in).s,
+           bytes_text(sample->bytes_out).s);
+    print_sessions(sample);
+}
+
+static void print_json(const struct observation *observation, const struct sample *sample)
+{
+    struct json json = {.out = stdout};
+    json_open(&json, NULL, '{');
+    sample_json(&json, observation, sample);
+    json_open(&json, "sessions", '[');
+    for (int k = 0; k < sample->session_count; k++) {
+        json_open(&json, NULL, '{');
+        session_json(&json, sample, &sample->sessions[k]);
+        json_close(&json, '}');
+    }
+    json_close(&json, ']');
+    json_close(&json, '}');
+}
+
+int status_command(const struct options *options)
+{
+    struct td_failure failure = {0};
+    struct observation observation;
+    if (observe(options->address, &observation, &failure))
+        return complain(&failure);
+    struct sample *sample = sample_take(&observation, &observation.lives[0]);
+    if (!sample)
+        td_fail(&failure, TD_E_MEMORY, "no memory for the daemon's answer");
+    else if (options->json)
+        print_json(&observation, sample);
+    else
+        print_text(&observation, sample);
+    free(sample);
+    observation_close(&observation);
+    return failure.code ? complain(&failure) : fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
+}
