@@ -59,6 +59,7 @@ struct site {
 };
 
 static struct site site;
+static char cookie[WEB_SECRET_DIGITS + 1] = COOKIE; /* what a browser has */
 
 static void order(enum web_order_kind kind, const char *secret)
 {
@@ -334,9 +335,9 @@ static const char *right_lines(void)
 {
     static char lines[512];
     snprintf(lines, sizeof lines,
-             "Host: 127.0.0.1:%d\r\nOrigin: http://127.0.0.1:%d\r\nCookie: other=1; tensord-%d=" COOKIE
-             "\r\nSec-WebSocket-Protocol: tensord.dash.1\r\n",
-             site.port, site.port, site.port);
+             "Host: 127.0.0.1:%d\r\nOrigin: http://127.0.0.1:%d\r\nCookie: other=1; tensord-%d=%s\r\n"
+             "Sec-WebSocket-Protocol: tensord.dash.1\r\n",
+             site.port, site.port, site.port, cookie);
     return lines;
 }
 
@@ -545,10 +546,10 @@ static void test_hosts(void **state)
                                         "Host: evil.example:%d\r\n",
                                         "Host: 127.0.0.1:%d.evil.example\r\n",
                                         "Host: 127.0.0.1:0%d\r\n",
-                                        ("Host: [127.0.0.1:%d\r\n"),
+                                        "Host: [127.0.0.1:%d\r\n",
                                         "Host: 10.0.0.1:%d\r\n"};
     static const char *const right[] = {"Host: 127.0.0.1:%d\r\n", "Host: LOCALHOST:%d\r\n", "Host: [::1]:%d\r\n"};
-    static const char *const paths[] = {"/", "/metrics", "/ops.json", "/live", "/?token=" TOKEN};
+    static const char *const paths[] = {"/", "/metrics", "/ops.json", "/live", ("/?token=" TOKEN)};
     order(WEB_TOKEN, TOKEN);
     for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++)
         for (size_t p = 0; p < sizeof paths / sizeof *paths; p++) {
@@ -568,15 +569,14 @@ static void test_hosts(void **state)
 static void test_tokens(void **state)
 {
     (void)state;
-    char token[64], cookie[128];
+    char token[64], line[128];
     order(WEB_TOKEN, TOKEN);
     assert_int_equal(ask("/?token=00112233445566778899aabbccddeef0", ""), 403);
     assert_int_equal(ask("/?token=0011", ""), 403);
     assert_int_equal(ask("/?token=" TOKEN "00", ""), 403);
     assert_int_equal(ask("/?token=" TOKEN, ""), 303);
-    snprintf(cookie, sizeof cookie, "set-cookie: tensord-%d=" COOKIE "; HttpOnly; SameSite=Strict; Path=/\r\n",
-             site.port);
-    assert_non_null(strstr(head, cookie));
+    snprintf(line, sizeof line, "set-cookie: tensord-%d=" COOKIE "; HttpOnly; SameSite=Strict; Path=/\r\n", site.port);
+    assert_non_null(strstr(head, line));
     assert_non_null(strstr(head, "location: /\r\n"));
     assert_int_equal(ask("/?token=" TOKEN, ""), 403); /* once */
     assert_null(strstr(head, "set-cookie"));
@@ -623,31 +623,31 @@ static int try_upgrade(const char *lines, ...)
 static void test_who_may_watch(void **state)
 {
     (void)state;
-    char cookie[128];
+    char line[128];
     int port = site.port;
     assert_int_equal(ask("/live", ""), 401);
-    snprintf(cookie, sizeof cookie, "Cookie: tensord-%d=" COOKIE "\r\n", port);
-    assert_int_equal(ask("/live", cookie), 426);
-    snprintf(cookie, sizeof cookie, "Cookie: tensord-%d=1" COOKIE "\r\n", port);
-    assert_int_equal(ask("/live", cookie), 401);
-    snprintf(cookie, sizeof cookie, "Cookie: tensord-%d=" COOKIE "\r\n", port + 1);
-    assert_int_equal(ask("/live", cookie), 401);
+    snprintf(line, sizeof line, "Cookie: tensord-%d=" COOKIE "\r\n", port);
+    assert_int_equal(ask("/live", line), 426);
+    snprintf(line, sizeof line, "Cookie: tensord-%d=1" COOKIE "\r\n", port);
+    assert_int_equal(ask("/live", line), 401);
+    snprintf(line, sizeof line, "Cookie: tensord-%d=" COOKIE "\r\n", port + 1);
+    assert_int_equal(ask("/live", line), 401);
     static const char origin[] = "Host: 127.0.0.1:%d\r\nOrigin: http://127.0.0.1:%d\r\n";
     static const char sub[] = "Sec-WebSocket-Protocol: tensord.dash.1\r\n";
     char right[512];
-    snprintf(cookie, sizeof cookie, "Cookie: tensord-%d=" COOKIE "\r\n", port);
+    snprintf(line, sizeof line, "Cookie: tensord-%d=" COOKIE "\r\n", port);
     snprintf(right, sizeof right, origin, port, port);
-    assert_int_equal(try_upgrade("%s%s%s", right, cookie, sub), 101);
+    assert_int_equal(try_upgrade("%s%s%s", right, line, sub), 101);
     assert_int_equal(try_upgrade("%s%s", right, sub), 401);
-    assert_int_equal(try_upgrade("%s%s", right, cookie), 426);
-    assert_int_equal(try_upgrade("%s%sSec-WebSocket-Protocol: http\r\n", right, cookie), 426);
-    assert_int_equal(try_upgrade("Host: 127.0.0.1:%d\r\n%s%s", port, cookie, sub), 403);
-    assert_int_equal(try_upgrade("Host: 127.0.0.1:%d\r\nOrigin: http://evil.example\r\n%s%s", port, cookie, sub), 403);
-    assert_int_equal(try_upgrade("Host: 127.0.0.1:%d\r\nOrigin: http://localhost:%d\r\n%s%s", port, port, cookie, sub),
+    assert_int_equal(try_upgrade("%s%s", right, line), 426);
+    assert_int_equal(try_upgrade("%s%sSec-WebSocket-Protocol: http\r\n", right, line), 426);
+    assert_int_equal(try_upgrade("Host: 127.0.0.1:%d\r\n%s%s", port, line, sub), 403);
+    assert_int_equal(try_upgrade("Host: 127.0.0.1:%d\r\nOrigin: http://evil.example\r\n%s%s", port, line, sub), 403);
+    assert_int_equal(try_upgrade("Host: 127.0.0.1:%d\r\nOrigin: http://localhost:%d\r\n%s%s", port, port, line, sub),
                      403);
-    assert_int_equal(try_upgrade("Host: 127.0.0.1:%d\r\nOrigin: null\r\n%s%s", port, cookie, sub), 403);
+    assert_int_equal(try_upgrade("Host: 127.0.0.1:%d\r\nOrigin: null\r\n%s%s", port, line, sub), 403);
     assert_int_equal(
-        try_upgrade("Host: evil.example:%d\r\nOrigin: http://evil.example:%d\r\n%s%s", port, port, cookie, sub), 403);
+        try_upgrade("Host: evil.example:%d\r\nOrigin: http://evil.example:%d\r\n%s%s", port, port, line, sub), 403);
 }
 
 /* ---- the feed ---- */
@@ -947,8 +947,8 @@ static void test_one_that_never_reads(void **state)
     ws_await(&ws, "mem");
     long before = web_kb("VmRSS");
     for (uint32_t k = 0; k < 30; k++) {
-        put_ops(5, 1 + 400 * k, 400);
-        assert_int_equal(count_ops(&ws, 400 * (k + 1), 0, &lost), 400); /* the others lose nothing by it */
+        put_ops(5, 1 + 150 * k, 150);
+        assert_int_equal(count_ops(&ws, 150 * (k + 1), 0, &lost), 150); /* the others lose nothing by it */
         assert_int_equal(lost, 0);
     }
     long grown = web_kb("VmRSS") - before;
@@ -1383,6 +1383,102 @@ static void test_whole_daemon(void **state)
     assert_int_equal(daemon_stop(&daemon), 0);
 }
 
+/* The address that `tensorctl dashboard` prints, asked for as it does; its port. */
+static int dashboard_path(const struct test_daemon *daemon, char *path, size_t size)
+{
+    struct td_hello hello = {TD_PROTOCOL_MIN, TD_PROTOCOL_MAX, td_ops_hash(), 0, "test", TD_PURPOSE_DASHBOARD};
+    struct raw raw = raw_connect(daemon);
+    uint8_t bytes[TD_HELLO_MAX];
+    uint32_t length;
+    int port;
+    assert_true(raw_frame(&raw, bytes, td_hello_encode(&hello, bytes)));
+    assert_int_equal(raw_receive(&raw, RAW_WAIT_MS), TD_REPLY_DASHBOARD);
+    const char *address = td_read_text(&raw.reply, &length);
+    assert_non_null(address);
+    assert_true(length > 17 && !memcmp(address, "http://127.0.0.1:", 17));
+    port = atoi(address + 17);
+    address = memchr(address + 17, '/', length - 17);
+    assert_non_null(address);
+    snprintf(path, size, "%.*s", (int)((const char *)raw.reply.at - address), address);
+    raw_close(&raw);
+    return port;
+}
+
+/* ones(2, 3) that wants a gradient, times ones(3, 4), and the walk back from it: of a call site each. */
+static void run_program(struct raw *raw)
+{
+    raw_request(raw, 0, 0, 3, TD_R_SITE);
+    raw->at = td_write_text(td_write_uint(raw->at, 1), "net.c:7", 7);
+    for (uint32_t k = 1; k <= 3; k++) { /* [2, 3], [3, 4], [2, 4] */
+        raw_request(raw, k == 1 ? TD_FLAG_REQUIRES_GRAD : 0, 0, 4, TD_OP_ones);
+        raw->at = td_write_array(td_write_uint(raw->at, k), 2);
+        raw->at = td_write_uint(td_write_uint(raw->at, k == 2 ? 3 : 2), k == 1 ? 3 : 4);
+        raw->at = td_write_uint(raw->at, 0);
+    }
+    raw_request(raw, TD_FLAG_GRAD, 1, 4, TD_OP_matmul);
+    raw->at = td_write_uint(td_write_uint(td_write_uint(raw->at, 4), 1), 2);
+    raw_request(raw, 0, 0, 5, TD_R_BACKWARD);
+    raw->at = td_write_bool(td_write_bool(td_write_uint(td_write_uint(raw->at, 4), 3), false), false);
+    assert_int_equal(raw_barrier(raw, false).code, TD_E_OK);
+}
+
+/* A real program's ops, seen by way of the address that `tensorctl dashboard` gives. */
+static void test_a_program_is_seen(void **state)
+{
+    (void)state;
+    struct test_daemon daemon;
+    char path[128];
+    assert_int_equal(daemon_start(&daemon, (const char *const[]){"--web", "127.0.0.1:0", NULL}), 0);
+    site.port = dashboard_path(&daemon, path, sizeof path);
+    assert_int_equal(ask(path, ""), 303);
+    const char *given = strstr(head, "set-cookie: tensord-");
+    assert_non_null(given);
+    snprintf(cookie, sizeof cookie, "%s", strchr(given, '=') + 1);
+    assert_int_equal(ask(path, ""), 403);
+    struct ws ws = ws_open();
+    ws_await(&ws, "hello");
+    struct raw raw = raw_open(&daemon);
+    run_program(&raw);
+    ws_await(&ws, "str");
+    assert_int_equal(uint_at(&ws, 3), 1);
+    assert_true(is_text(&item(&ws, 4)->via.array.ptr[0], "net.c:7"));
+    uint32_t node = 0;
+    for (bool walked = false; !walked;) {
+        ws_await(&ws, "op");
+        size_t n = (size_t)uint_at(&ws, 3);
+        size_t dims = item(&ws, 18)->via.bin.size / 4;
+        for (size_t i = 0; i < n; i++) {
+            uint16_t op = *(const uint16_t *)cell(&ws, 6, 2, n, i), flags = *(const uint16_t *)cell(&ws, 8, 2, n, i);
+            walked |= flags & BLACKBOX_OP_BACKWARD && node && u32_at(&ws, 12, n, i) == node;
+            assert_int_equal(u32_at(&ws, 4, n, i), raw.session);
+            if (op != TD_OP_matmul || flags & BLACKBOX_OP_BACKWARD)
+                continue;
+            assert_true(flags & BLACKBOX_OP_NODE);
+            node = u32_at(&ws, 12, n, i);
+            uint32_t at = u32_at(&ws, 17, n + 1, i);
+            assert_int_equal(u32_at(&ws, 18, dims, at), 2);
+            assert_int_equal(u32_at(&ws, 18, dims, at + 1), 4);
+            assert_int_equal(u32_at(&ws, 9, n, i), 1);
+            assert_true(real_at(&ws, 14, n, i) == 32);
+        }
+    }
+    double used = 0; /* 24 + 48 + 32 of ones, 32 of their product, 24 of a gradient at least */
+    while (used < 160) {
+        ws_await(&ws, "mem");
+        check_memory(&ws, (size_t)uint_at(&ws, 3));
+        used = real_at(&ws, 5, (size_t)uint_at(&ws, 3), (size_t)uint_at(&ws, 3) - 1);
+    }
+    kill(await_child(daemon.pid, "tensord-worker", 0), SIGKILL);
+    ws_await(&ws, "end");
+    assert_non_null(memmem(item(&ws, 3)->via.str.ptr, item(&ws, 3)->via.str.size, "signal 9", 8));
+    ws_await(&ws, "hello");
+    assert_true(key_of(&ws, "life")->via.f64 == 2);
+    raw_close(&raw);
+    ws_close(&ws);
+    snprintf(cookie, sizeof cookie, COOKIE);
+    assert_int_equal(daemon_stop(&daemon), 0);
+}
+
 static void test_a_port_that_is_taken(void **state)
 {
     (void)state;
@@ -1427,6 +1523,7 @@ int main(void)
         ON_SITE(test_a_box_of_garbage),
         ON_SITE(test_metrics),
         cmocka_unit_test(test_whole_daemon),
+        cmocka_unit_test(test_a_program_is_seen),
         cmocka_unit_test(test_a_port_that_is_taken),
     };
     if (getenv("TEST_FILTER"))

@@ -138,8 +138,8 @@ void lives_give(struct supervisor *supervisor, const struct handover *handover, 
 /* Ends the worker; supervisor_ended is called when it is gone. */
 void lives_stop(struct supervisor *supervisor);
 void lives_kill(struct supervisor *supervisor);
-/* How long the start after a life waits: none after one that was not short, else longer each time. */
-uint64_t restart_delay_ms(uint64_t *backoff_ms, bool was_short);
+/* How long the start after a life waits: not at all after one that was not short, else longer each time. */
+uint64_t restart_delay_ms(uint64_t *backoff_ms, bool was_short, uint64_t most_ms);
 
 /* web.c */
 void web_init(struct supervisor *supervisor);

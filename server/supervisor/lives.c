@@ -275,11 +275,11 @@ static void remember(struct lives *lives, const char *cause)
     log_event(LOG_ERROR, 0, "%s", cause);
 }
 
-uint64_t restart_delay_ms(uint64_t *backoff_ms, bool was_short)
+uint64_t restart_delay_ms(uint64_t *backoff_ms, bool was_short, uint64_t most_ms)
 {
     uint64_t delay_ms = was_short ? *backoff_ms : 0;
     uint64_t longer_ms = *backoff_ms ? 2 * *backoff_ms : BACKOFF_MS_MIN;
-    *backoff_ms = !was_short ? 0 : longer_ms < BACKOFF_MS_MAX ? longer_ms : BACKOFF_MS_MAX;
+    *backoff_ms = !was_short ? 0 : longer_ms < most_ms ? longer_ms : most_ms;
     return delay_ms;
 }
 
@@ -288,7 +288,7 @@ static void start_again(struct supervisor *supervisor)
 {
     struct lives *lives = &supervisor->lives;
     bool was_short = !lives->ready || uv_now(&supervisor->loop) - lives->started_ms < SHORT_LIFE_MS;
-    uv_timer_start(&lives->restart, on_restart, restart_delay_ms(&lives->backoff_ms, was_short), 0);
+    uv_timer_start(&lives->restart, on_restart, restart_delay_ms(&lives->backoff_ms, was_short, BACKOFF_MS_MAX), 0);
 }
 
 static void on_process_closed(uv_handle_t *handle)

@@ -18,6 +18,8 @@
 /* Between attempts to listen at an address that is taken. */
 #define LISTEN_AGAIN_MS 2000
 #define BACKLOG 64
+/* Between starts that are in vain: a machine without the library that it needs shall not have a log of nothing else. */
+#define BACKOFF_MS_MAX 60000
 
 static void on_restart(uv_timer_t *timer);
 
@@ -163,7 +165,7 @@ static void on_process_closed(uv_handle_t *handle)
     if (web->listening >= 0)
         open_channel(supervisor); /* who asks for a token meanwhile gets one */
     bool was_short = uv_now(&supervisor->loop) - web->started_ms < SHORT_LIFE_MS;
-    uv_timer_start(&web->timer, on_restart, restart_delay_ms(&web->backoff_ms, was_short), 0);
+    uv_timer_start(&web->timer, on_restart, restart_delay_ms(&web->backoff_ms, was_short, BACKOFF_MS_MAX), 0);
 }
 
 static void close_process(struct web *web)

@@ -14,6 +14,8 @@
 #define READ_ALL (512u << 10)
 #define ARENA_BYTES BLACKBOX_RING_BYTES
 #define ARENA_OPS (ARENA_BYTES / 64)
+#define SHARED_OPS 4096 /* of a tick, to all viewers of all sessions together */
+#define SHARED_OPS_MIN 64
 #define STRINGS_BYTES (16u << 10) /* of texts in one message */
 #define COLUMNS_BYTES (60u << 10) /* of memory samples in one message */
 #define SESSION_ROWS 512          /* of one list: open ones first */
@@ -354,6 +356,14 @@ static bool is_shown(const struct view *view, uint32_t session)
     return !view->session || view->session == session;
 }
 
+/* How many ops a batch of all sessions has: many viewers get fewer each, since 30 of them with 512 would be 40 MB a
+ * second, which takes a fifth of a processor, and nobody reads either. */
+static size_t shared_ops(const struct view *view)
+{
+    size_t share = view->viewers > 0 ? SHARED_OPS / (size_t)view->viewers : BATCH_OPS;
+    return share > BATCH_OPS ? BATCH_OPS : share < SHARED_OPS_MIN ? SHARED_OPS_MIN : share;
+}
+
 /* Makes a batch of what the arena has for a view: the newest of all sessions, or of one session the oldest, which
  * those who follow it want without holes. newest: that one too, which is how a view begins. */
 static void fill_view(struct feed *feed, struct view *view, bool newest, double t_us)
@@ -362,12 +372,13 @@ static void fill_view(struct feed *feed, struct view *view, bool newest, double 
     size_t n = 0, bytes = 0, shown = 0;
     uint64_t before = view->count;
     bool backwards = newest || !view->session;
+    size_t most = view->session ? BATCH_OPS : shared_ops(view);
     for (size_t k = 0; k < arena.op_count; k++) {
         const struct blackbox_op *op = arena.ops[backwards ? arena.op_count - 1 - k : k];
         if (!is_shown(view, op->session))
             continue;
         shown++;
-        if (n == shown - 1 && n < BATCH_OPS && (bytes += op_bytes(op)) <= BATCH_BYTES)
+        if (n == shown - 1 && n < most && (bytes += op_bytes(op)) <= BATCH_BYTES)
             chosen[n++] = op;
     }
     for (size_t k = 0; k < arena.skip_count; k++)
