@@ -200,8 +200,8 @@ uint32_t blackbox_memory(const struct blackbox *box, struct blackbox_memory *mem
 static void clean(char *text)
 {
     for (; *text; text++)
-        if ((unsigned char)*text < ' ' || *text == 0x7f || (text[0] == '\xc2' && (unsigned char)text[1] < 0xa0))
-            *text = '?'; /* the last are the C1 controls in UTF-8 */
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = '?';
 }
 
 bool blackbox_session(const struct blackbox *box, uint32_t place, struct blackbox_session *session)
