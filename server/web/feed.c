@@ -264,7 +264,9 @@ static void encode_stat(struct feed *feed, uint64_t now_ns)
 {
     const struct blackbox_tables *t = feed->box.tables;
     struct rate now = {now_ns, t->ops, t->requests, t->bytes_in, t->bytes_out, t->busy_ns};
-    struct rate before = feed->rates[0].time_ns ? feed->rates[0] : now; /* a second ago */
+    struct rate before = now; /* a second ago, or as long as there is something to compare with */
+    for (int k = 2; k >= 0 && feed->rates[k].time_ns; k--)
+        before = feed->rates[k];
     uint64_t ns = now_ns - before.time_ns;
     double busy = per_second(now.busy_ns, before.busy_ns, ns) / 1e9;
     memmove(feed->rates, feed->rates + 1, sizeof feed->rates - sizeof *feed->rates);
