@@ -176,7 +176,7 @@ static void close_process(struct web *web)
     uv_close((uv_handle_t *)&web->process, on_process_closed);
 }
 
-static void on_exit_(uv_process_t *process, int64_t status, int signal)
+static void on_web_exit(uv_process_t *process, int64_t status, int signal)
 {
     struct supervisor *supervisor = process->data;
     if (!supervisor->stopping || signal)
@@ -206,7 +206,7 @@ static int spawn(struct supervisor *supervisor)
         .file = "/proc/self/exe",
         .args = arguments,
         .env = supervisor->lives.environment, /* BLAS, which it has no use for, makes threads */
-        .exit_cb = on_exit_,
+        .exit_cb = on_web_exit,
         .stdio = stdio,
         .stdio_count = sizeof stdio / sizeof *stdio};
     return uv_spawn(&supervisor->loop, &web->process, &options);
