@@ -48,7 +48,8 @@ say = @$(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),:,printf '%-5s%s\n' $
 PACKAGES_MK := $(B)/packages.mk
 ifneq ($(or $(if $(MAKECMDGOALS),,all),$(filter-out clean help help-op deps format,$(MAKECMDGOALS))),)
 # Once only: what cannot be installed is still missing when make has read itself again.
-ifeq ($(MAKE_RESTARTS)$(shell pkg-config --exists libuv openblas cmocka 2>/dev/null && echo there),)
+ifeq ($(MAKE_RESTARTS)$(shell pkg-config --exists libuv openblas libwebsockets cmocka 2>/dev/null && \
+    test -e "$$(pkg-config --variable=libdir libwebsockets)/libwebsockets-evlib_uv.so" && echo there),)
 $(PACKAGES_MK): FORCE
 endif
 include $(PACKAGES_MK)
@@ -102,6 +103,7 @@ SUPPORT := $(filter-out $(TESTS),$(wildcard tests/*.c))
 UNRECORDED := tests/bench/unrecorded.c
 BENCHES := $(filter-out $(UNRECORDED),$(wildcard tests/bench/*.c))
 FUZZERS := $(wildcard tests/fuzz/fuzz_*.c)
+PAGE := $(sort $(shell find web/dist -type f 2>/dev/null))
 SOURCES := $(PROTOCOL) $(wildcard protocol/gen.c) $(CLIENT) $(CLI) $(EXAMPLES) $(SERVER) $(wildcard server/main.c) \
     $(KERNELS) $(TESTS) $(SUPPORT) $(BENCHES) $(UNRECORDED) $(FUZZERS) tests/fuzz/replay.c
 
@@ -151,7 +153,7 @@ $(B)/libtensord.so: $(B)/libtensord.so.$(SOVERSION)
 
 # Archives, since a test may stand in for what it does not want to link (a worker, for one).
 $(LIBCLIENT): $(call objects,$(CLIENT) $(PROTOCOL))
-$(LIBDAEMON): $(call objects,$(SERVER) $(KERNELS) $(PROTOCOL)) $(FLOOR_OBJECTS)
+$(LIBDAEMON): $(call objects,$(SERVER) $(KERNELS) $(PROTOCOL)) $(FLOOR_OBJECTS) $(B)/server/web/assets.o
 $(LIBSUPPORT): $(call objects,$(SUPPORT))
 $(LIBCTL): $(call objects,$(filter-out client/cli/tensorctl.c,$(CLI)))
 $(LIBCLIENT) $(LIBDAEMON) $(LIBSUPPORT) $(LIBCTL): $(B)/sources
@@ -191,6 +193,7 @@ $(B)/tensord-cuda.so: $(patsubst %.cu,$(B)/%.cu.o,$(CUS))
 
 flags = $(BASE) $(if $(filter protocol/% client/% server/%,$(1)),$(WHOLE)) $(if $(filter protocol/% client/%,$(1)),$(LIBRARY)) $(if $(filter kernels/%,$(1)),$(KERNEL)) \
     $(if $(filter client/examples/%,$(1)),-Iclient) $(if $(filter server/% tests/%,$(1)),$(UV_CFLAGS)) \
+    $(if $(filter server/web/%,$(1)),$(LWS_CFLAGS) -DTD_LWS_SONAME=$(LWS_SONAME)) \
     $(if $(filter kernels/cpu/% tests/%,$(1)),$(BLAS_CFLAGS)) $(if $(filter tests/%,$(1)),$(CMOCKA_CFLAGS)) \
     $(if $(filter tests/bench/%,$(1)),$(BARE)) $(MSGPACK_CFLAGS)
 floor_flags = $(call flags,$(1)) $(FLOOR) -DTD_ISA=$(2) $(ISA_$(2))
@@ -211,6 +214,18 @@ $(B)/%.cu.o: %.cu
 	$(call say,NVCC,$<)
 	$(Q)$(NVCC) -std=c++17 -O3 -g -I. -Xcompiler -fPIC,-Wall,-fvisibility=hidden --fmad=false -MMD -MP -c -o $@ $<
 
+# The dashboard's files, each compressed and as it is served: struct asset of server/web/internal.h.
+$(B)/server/web/assets.c: $(PAGE) $(B)/sources
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	@{ echo '#include "server/web/internal.h"'; n=0; table=; for file in $(PAGE); do n=$$((n + 1)); \
+	    echo "static const unsigned char data_$$n[] = {"; gzip -9nc $$file | od -An -v -tu1 | sed 's/[0-9][0-9]*/&,/g'; \
+	    echo '};'; table="$$table{\"$${file#web/dist}\", data_$$n, sizeof data_$$n}, "; done; \
+	    echo "const struct asset web_assets[] = {$$table{0}};"; } >$@
+$(B)/server/web/assets.o: $(B)/server/web/assets.c $(B)/flags
+	$(call say,CC,$@)
+	$(Q)$(CC) $(call flags,server/web/assets.c) -c -o $@ $<
+
 # Written only when what they hold changes: another compiler line rebuilds, and so does a file that has gone.
 $(B)/flags: FORCE
 	@mkdir -p $(@D)
@@ -218,7 +233,7 @@ $(B)/flags: FORCE
 	    [ -f $@ ] && [ "$$text" = "$$(<$@)" ] || echo "$$text" >$@
 $(B)/sources: FORCE
 	@mkdir -p $(@D)
-	@text='$(sort $(SOURCES) $(FLOORS))'; [ -f $@ ] && [ "$$text" = "$$(<$@)" ] || echo "$$text" >$@
+	@text='$(sort $(SOURCES) $(FLOORS) $(PAGE))'; [ -f $@ ] && [ "$$text" = "$$(<$@)" ] || echo "$$text" >$@
 
 -include $(patsubst %.o,%.d,$(OBJECTS)) $(patsubst %.cu,$(B)/%.cu.d,$(CUS))
 

@@ -17,7 +17,10 @@ msgpack() {
 
 if [ "${1-}" = --flags ]; then
     name=$(msgpack) || name=msgpack
-    for pair in UV:libuv MSGPACK:$name BLAS:openblas CMOCKA:cmocka; do
+    # libwebsockets is loaded by this name when it is needed, not linked.
+    library=$(pkg-config --variable=libdir libwebsockets)/libwebsockets.so
+    echo "LWS_SONAME := $(objdump -p "$library" 2>/dev/null | awk '$1 == "SONAME" { print $2 }')"
+    for pair in UV:libuv MSGPACK:$name BLAS:openblas LWS:libwebsockets CMOCKA:cmocka; do
         echo "${pair%%:*}_CFLAGS := $(pkg-config --cflags "${pair#*:}")"
         echo "${pair%%:*}_LIBS := $(pkg-config --libs "${pair#*:}")"
     done
@@ -38,6 +41,9 @@ need libc6-dev "the C library's headers" test -e /usr/include/stdio.h
 need pkg-config "finds the libraries" command -v pkg-config
 need libuv1-dev "the daemon's event loop" pkg-config --exists libuv
 need libopenblas-dev "matrix products on the CPU" pkg-config --exists openblas
+need libwebsockets-dev "the dashboard's server" pkg-config --exists libwebsockets
+need libwebsockets-evlib-uv "the same on libuv, when it runs" \
+    test -e "$(pkg-config --variable=libdir libwebsockets 2>/dev/null)/libwebsockets-evlib_uv.so"
 need libcmocka-dev "the unit tests" pkg-config --exists cmocka
 if ! msgpack >/dev/null; then
     # Only one of the two names exists in a release.
