@@ -105,7 +105,7 @@ BENCHES := $(filter-out $(UNRECORDED),$(wildcard tests/bench/*.c))
 FUZZERS := $(wildcard tests/fuzz/fuzz_*.c)
 PAGE := $(sort $(shell find web/dist -type f 2>/dev/null))
 SOURCES := $(PROTOCOL) $(wildcard protocol/gen.c) $(CLIENT) $(CLI) $(EXAMPLES) $(SERVER) $(wildcard server/main.c) \
-    $(KERNELS) $(TESTS) $(SUPPORT) $(BENCHES) $(UNRECORDED) $(FUZZERS) tests/fuzz/replay.c
+    $(KERNELS) $(TESTS) $(SUPPORT) $(BENCHES) $(UNRECORDED) $(FUZZERS) tests/fuzz/replay.c web/test/session.c
 
 objects = $(patsubst %.c,$(B)/%.o,$(1))
 FLOOR_OBJECTS := $(foreach isa,$(ISAS),$(patsubst %.c,$(B)/%.$(isa).o,$(FLOORS)))
@@ -120,6 +120,8 @@ LIBCLIENT := $(B)/libtensord.a
 # tensorctl without its main, for the test that looks into it.
 LIBCTL := $(B)/libctl.a
 PLUGIN := $(if $(CUS),$(B)/tensord-cuda.so)
+# A program for the dashboard's tests to watch.
+WATCHED := $(B)/web-session
 TEST_PROGRAMS := $(patsubst tests/%.c,$(B)/tests/%,$(TESTS))
 EXAMPLE_PROGRAMS := $(patsubst client/examples/%.c,$(B)/examples/%,$(EXAMPLES))
 BENCH := $(B)/tests/bench/bench
@@ -130,7 +132,7 @@ PRODUCTS := $(B)/tensord $(B)/tensorctl $(LIBCLIENT) $(B)/libtensord.so $(PLUGIN
 all: $(PRODUCTS) compile_commands.json
 lib: $(LIBCLIENT) $(B)/libtensord.so
 # Everything that is compiled and linked, tests and benchmarks too; nothing of it runs.
-programs: $(PRODUCTS) $(TEST_PROGRAMS) $(BENCH) $(FUZZ_PROGRAMS) $(if $(wildcard protocol/gen.c),$(B)/gen)
+programs: $(PRODUCTS) $(TEST_PROGRAMS) $(WATCHED) $(BENCH) $(FUZZ_PROGRAMS) $(if $(wildcard protocol/gen.c),$(B)/gen)
 plugin: $(PLUGIN)
 cuda-compiler:
 	@[ -n '$(NVCC)' ] && echo '$(NVCC)'
@@ -164,6 +166,9 @@ $(LIBCLIENT) $(LIBDAEMON) $(LIBSUPPORT) $(LIBCTL): $(B)/sources
 WRAP_test_life := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 # The daemon's objects get their memory through the test.
 WRAP_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=pool_take
+$(WATCHED): $(B)/web/test/session.o $(LIBCLIENT)
+	$(call say,LINK,$@)
+	$(Q)$(LINK_QUICK) -o $@ $^ $(CLIENT_LIBS)
 $(TEST_PROGRAMS): $(B)/tests/%: $(B)/tests/%.o $(LIBSUPPORT) $(LIBCTL) $(LIBDAEMON) $(LIBCLIENT)
 	$(call say,LINK,$@)
 	$(Q)$(LINK_QUICK) $(WRAP_$(@F)) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
@@ -261,12 +266,12 @@ export ASAN_OPTIONS ?= detect_leaks=1:detect_stack_use_after_return=1:strict_str
 export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0
 export UBSAN_OPTIONS ?= print_stacktrace=1
 TEST_ENV = TENSORD_ROOT=$(CURDIR) TENSORD_BUILD=$(CURDIR)/$(B) TENSORD_BIN=$(CURDIR)/$(B)/tensord \
-    TENSORCTL_BIN=$(CURDIR)/$(B)/tensorctl CC='$(CC)'
+    TENSORCTL_BIN=$(CURDIR)/$(B)/tensorctl CC='$(CC)' DEPS='$(DEPS)'
 
 SELECTED := $(if $(ONLY),$(patsubst %,$(B)/tests/test_%,$(subst $(comma),$(space),$(ONLY))),$(TEST_PROGRAMS) \
     $(FUZZ_PROGRAMS))
-CHECKS := $(if $(ONLY),,tests/layers.sh tests/headers.sh tests/generated.sh tests/wrong.sh)
-test: $(SELECTED) $(if $(ONLY),$(B)/tensord $(B)/tensorctl,all $(if $(wildcard protocol/gen.c),$(B)/gen))
+CHECKS := $(if $(ONLY),,tests/layers.sh tests/headers.sh tests/generated.sh tests/wrong.sh tests/dashboard.sh)
+test: $(SELECTED) $(WATCHED) $(if $(ONLY),$(B)/tensord $(B)/tensorctl,all $(if $(wildcard protocol/gen.c),$(B)/gen))
 	@$(TEST_ENV) tests/run.sh $(SELECTED) $(CHECKS)
 
 # Comparisons are not traced: the targets build what is well formed themselves, and run half as fast again without.
@@ -287,7 +292,7 @@ fuzz:
 bench: all $(BENCH)
 	@$(TEST_ENV) ONLY='$(ONLY)' JSON='$(JSON)' $(BENCH)
 
-demo: $(B)/tensord $(EXAMPLE_PROGRAMS)
+demo: $(B)/tensord $(B)/tensorctl $(EXAMPLE_PROGRAMS)
 	@$(TEST_ENV) client/examples/demo.sh $(TEXT)
 
 # ---- the rest ----

@@ -87,7 +87,7 @@ after(async () => {
 
 test('a session stepped by hand is seen in every view, to the byte', { skip, timeout: 90_000 }, async () => {
   const { page, problems } = await open(browser.context, await fresh());
-  await until(page, () => document.querySelector('[data-testid=status]')?.dataset.connection === 'connected');
+  await until(page, () => document.querySelector('[data-testid=status]')?.dataset.connection === 'open');
   const paint = await page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime);
   await page.click('.sessions tbody tr[data-session]'); // follows it
   await say('step');
@@ -129,11 +129,13 @@ test('a training program is seen live while it runs', { skip, timeout: 90_000 },
   await page.click(row);
   await until(page, () => Number(document.querySelector('[data-testid=graph-canvas]').dataset.nodes) > 20);
   await until(page, () => /charlm\.c:\d+/.test(document.querySelector('.ops')?.textContent ?? ''));
-  await page.waitForTimeout(2500);
+  await page.waitForTimeout(4000);
+  // For README.md, which names no machine.
+  await page.locator('.device').evaluateAll((all) => all.forEach((e) => { e.hidden = true; }));
   await shot(page, 'training');
   await page.keyboard.press('d');
   await page.waitForTimeout(300);
-  await shot(page, 'training-theme');
+  await shot(page, 'training-dark');
   const { used, classesSum, usersSum } = await total(page);
   assert.equal(classesSum, used);
   assert.equal(usersSum, used);
@@ -186,7 +188,7 @@ test('thirty viewers and one that never reads cost the program nothing', { skip,
 
 test('a worker that dies while it is watched is told of, and the next is shown', { skip, timeout: 60_000 }, async () => {
   const { page, problems } = await open(browser.context, await fresh());
-  await until(page, () => document.querySelector('[data-testid=status]')?.dataset.connection === 'connected');
+  await until(page, () => document.querySelector('[data-testid=status]')?.dataset.connection === 'open');
   process.kill(figures().pid, 'SIGKILL');
   await page.waitForSelector('[data-testid=restarted], [data-testid=ended]', { timeout: 20_000 });
   program.kill();
