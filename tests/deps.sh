@@ -17,7 +17,7 @@ msgpack() {
 
 if [ "${1-}" = --flags ]; then
     name=$(msgpack) || name=msgpack
-    for pair in UV:libuv MSGPACK:$name BLAS:openblas CMOCKA:cmocka; do
+    for pair in UV:libuv MSGPACK:$name BLAS:openblas Z:zlib CMOCKA:cmocka; do
         echo "${pair%%:*}_CFLAGS := $(pkg-config --cflags "${pair#*:}")"
         echo "${pair%%:*}_LIBS := $(pkg-config --libs "${pair#*:}")"
     done
@@ -38,6 +38,7 @@ need libc6-dev "the C library's headers" test -e /usr/include/stdio.h
 need pkg-config "finds the libraries" command -v pkg-config
 need libuv1-dev "the daemon's event loop" pkg-config --exists libuv
 need libopenblas-dev "matrix products on the CPU" pkg-config --exists openblas
+need zlib1g-dev "compressed files of the client" pkg-config --exists zlib
 need libcmocka-dev "the unit tests" pkg-config --exists cmocka
 if ! msgpack >/dev/null; then
     # Only one of the two names exists in a release.
