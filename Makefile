@@ -48,7 +48,7 @@ say = @$(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),:,printf '%-5s%s\n' $
 PACKAGES_MK := $(B)/packages.mk
 ifneq ($(or $(if $(MAKECMDGOALS),,all),$(filter-out clean help help-op deps format,$(MAKECMDGOALS))),)
 # Once only: what cannot be installed is still missing when make has read itself again.
-ifeq ($(MAKE_RESTARTS)$(shell pkg-config --exists libuv openblas libwebsockets cmocka 2>/dev/null && \
+ifeq ($(MAKE_RESTARTS)$(shell pkg-config --exists libuv openblas libwebsockets zlib cmocka 2>/dev/null && \
     test -e "$$(pkg-config --variable=libdir libwebsockets)/libwebsockets-evlib_uv.so" && echo there),)
 $(PACKAGES_MK): FORCE
 endif
@@ -81,7 +81,8 @@ ISA_generic :=
 ISAS := $(if $(filter x86_64,$(shell uname -m)),sse2 avx2 avx512,generic)
 
 DAEMON_LIBS := $(UV_LIBS) $(MSGPACK_LIBS) $(BLAS_LIBS) -lm -pthread -ldl
-CLIENT_LIBS := -lm -pthread
+CLIENT_LIBS := $(Z_LIBS) -lm -pthread
+TEST_LIBS = $(CMOCKA_LIBS) $(DAEMON_LIBS) $(Z_LIBS)
 # The path of one request crosses a dozen files: products are optimised as a whole, which takes 2 % off a round trip. What
 # only has to be right is linked without, from the same objects.
 WHOLE := $(if $(SAN)$(findstring clang,$(CC)),,-flto=auto -ffat-lto-objects)
@@ -171,11 +172,11 @@ $(WATCHED): $(B)/web/test/session.o $(LIBCLIENT)
 	$(Q)$(LINK_QUICK) -o $@ $^ $(CLIENT_LIBS)
 $(TEST_PROGRAMS): $(B)/tests/%: $(B)/tests/%.o $(LIBSUPPORT) $(LIBCTL) $(LIBDAEMON) $(LIBCLIENT)
 	$(call say,LINK,$@)
-	$(Q)$(LINK_QUICK) $(WRAP_$(@F)) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
+	$(Q)$(LINK_QUICK) $(WRAP_$(@F)) -o $@ $^ $(TEST_LIBS)
 $(BENCH): $(call objects,$(BENCHES)) $(B)/server/worker/recorder.o $(LIBSUPPORT) $(LIBCLIENT) \
     | $(B)/tests/bench/tensord-unrecorded
 	$(call say,LINK,$@)
-	$(Q)$(LINK) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
+	$(Q)$(LINK) -o $@ $^ $(TEST_LIBS)
 # The daemon with a recorder that records nothing, for the price of the real one.
 $(B)/tests/bench/tensord-unrecorded: $(B)/server/main.o $(call objects,$(UNRECORDED)) $(LIBDAEMON)
 	$(call say,LINK,$@)
@@ -185,7 +186,7 @@ $(FUZZ_PROGRAMS): $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(if $(FUZZER),,$(B)/tests/fu
     $(LIBDAEMON) $(LIBCLIENT)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(LINK_QUICK) $(if $(FUZZER),-fsanitize=fuzzer) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
+	$(Q)$(LINK_QUICK) $(if $(FUZZER),-fsanitize=fuzzer) -o $@ $^ $(TEST_LIBS)
 $(B)/gen: $(B)/protocol/gen.o $(call objects,$(PROTOCOL))
 	$(call say,LINK,$@)
 	$(Q)$(LINK_QUICK) -o $@ $^ -lm
@@ -199,7 +200,7 @@ $(B)/tensord-cuda.so: $(patsubst %.cu,$(B)/%.cu.o,$(CUS))
 flags = $(BASE) $(if $(filter protocol/% client/% server/%,$(1)),$(WHOLE)) $(if $(filter protocol/% client/%,$(1)),$(LIBRARY)) $(if $(filter kernels/%,$(1)),$(KERNEL)) \
     $(if $(filter client/examples/%,$(1)),-Iclient) $(if $(filter server/% tests/%,$(1)),$(UV_CFLAGS)) \
     $(if $(filter server/web/%,$(1)),$(LWS_CFLAGS) -DTD_LWS_SONAME=$(LWS_SONAME)) \
-    $(if $(filter kernels/cpu/% tests/%,$(1)),$(BLAS_CFLAGS)) $(if $(filter tests/%,$(1)),$(CMOCKA_CFLAGS)) \
+    $(if $(filter kernels/cpu/% tests/%,$(1)),$(BLAS_CFLAGS)) $(if $(filter tests/%,$(1)),$(CMOCKA_CFLAGS)) $(Z_CFLAGS) \
     $(if $(filter tests/bench/%,$(1)),$(BARE)) $(MSGPACK_CFLAGS)
 floor_flags = $(call flags,$(1)) $(FLOOR) -DTD_ISA=$(2) $(ISA_$(2))
 

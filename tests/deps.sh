@@ -21,7 +21,7 @@ if [ "${1-}" = --flags ]; then
     # libwebsockets is loaded by this name when it is needed, not linked.
     library=$(pkg-config --variable=libdir libwebsockets)/libwebsockets.so
     echo "LWS_SONAME := $(objdump -p "$library" 2>/dev/null | awk '$1 == "SONAME" { print $2 }')"
-    for pair in UV:libuv MSGPACK:$name BLAS:openblas LWS:libwebsockets CMOCKA:cmocka; do
+    for pair in UV:libuv MSGPACK:$name BLAS:openblas LWS:libwebsockets Z:zlib CMOCKA:cmocka; do
         echo "${pair%%:*}_CFLAGS := $(pkg-config --cflags "${pair#*:}")"
         echo "${pair%%:*}_LIBS := $(pkg-config --libs "${pair#*:}")"
     done
@@ -51,6 +51,7 @@ else
     need libwebsockets-dev "the dashboard's server" pkg-config --exists libwebsockets
     need libwebsockets-evlib-uv "the same on libuv, when it runs" \
         test -e "$(pkg-config --variable=libdir libwebsockets 2>/dev/null)/libwebsockets-evlib_uv.so"
+    need zlib1g-dev "compressed files of the client" pkg-config --exists zlib
     need libcmocka-dev "the unit tests" pkg-config --exists cmocka
     if ! msgpack >/dev/null; then
         # Only one of the two names exists in a release.
