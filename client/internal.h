@@ -121,12 +121,12 @@ struct wait {
 };
 
 struct connection {
-    int fd;                  /* -1: closed */
-    pthread_mutex_t sending; /* over writes to fd and its end; inside the session's lock, or without it (td_cancel) */
-    bool torn;               /* part of a frame has been sent */
+    int fd;                   /* -1: closed */
+    pthread_mutex_t sending;  /* over writes to fd and its end; inside the session's lock, or without it (td_cancel) */
+    bool torn;                /* part of a frame has been sent */
     _Atomic uint32_t cancels; /* by td_cancel, so that what was half sent can be told from what is whole */
-    uint32_t urgent_due;     /* an urgent frame that could not be sent yet; 0: none */
-    uint32_t epoch;          /* counts losses, so that a waiter knows that its reply will not come */
+    uint32_t urgent_due;      /* an urgent frame that could not be sent yet; 0: none */
+    uint32_t epoch;           /* counts losses, so that a waiter knows that its reply will not come */
     uint64_t life;
     uint8_t *out; /* the frame in the making, with its length and ack; 0 used: not begun */
     size_t out_used, out_size;
