@@ -48,7 +48,8 @@ say = @$(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),:,printf '%-5s%s\n' $
 PACKAGES_MK := $(B)/packages.mk
 ifneq ($(or $(if $(MAKECMDGOALS),,all),$(filter-out clean help help-op deps format,$(MAKECMDGOALS))),)
 # Once only: what cannot be installed is still missing when make has read itself again.
-ifeq ($(MAKE_RESTARTS)$(shell pkg-config --exists libuv openblas cmocka 2>/dev/null && echo there),)
+ifeq ($(MAKE_RESTARTS)$(shell pkg-config --exists libuv openblas libwebsockets zlib cmocka 2>/dev/null && \
+    test -e "$$(pkg-config --variable=libdir libwebsockets)/libwebsockets-evlib_uv.so" && echo there),)
 $(PACKAGES_MK): FORCE
 endif
 include $(PACKAGES_MK)
@@ -80,7 +81,8 @@ ISA_generic :=
 ISAS := $(if $(filter x86_64,$(shell uname -m)),sse2 avx2 avx512,generic)
 
 DAEMON_LIBS := $(UV_LIBS) $(MSGPACK_LIBS) $(BLAS_LIBS) -lm -pthread -ldl
-CLIENT_LIBS := -lm -pthread
+CLIENT_LIBS := $(Z_LIBS) -lm -pthread
+TEST_LIBS = $(CMOCKA_LIBS) $(DAEMON_LIBS) $(Z_LIBS)
 # The path of one request crosses a dozen files: products are optimised as a whole, which takes 2 % off a round trip. What
 # only has to be right is linked without, from the same objects.
 WHOLE := $(if $(SAN)$(findstring clang,$(CC)),,-flto=auto -ffat-lto-objects)
@@ -104,8 +106,9 @@ SUPPORT := $(filter-out $(TESTS),$(wildcard tests/*.c))
 UNRECORDED := tests/bench/unrecorded.c
 BENCHES := $(filter-out $(UNRECORDED),$(wildcard tests/bench/*.c))
 FUZZERS := $(wildcard tests/fuzz/fuzz_*.c)
+PAGE := $(sort $(shell find web/dist -type f 2>/dev/null))
 SOURCES := $(PROTOCOL) $(wildcard protocol/gen.c) $(CLIENT) $(CLI) $(EXAMPLES) $(SERVER) $(wildcard server/main.c) \
-    $(KERNELS) $(TESTS) $(SUPPORT) $(BENCHES) $(UNRECORDED) $(FUZZERS) tests/fuzz/replay.c
+    $(KERNELS) $(TESTS) $(SUPPORT) $(BENCHES) $(UNRECORDED) $(FUZZERS) tests/fuzz/replay.c web/test/session.c
 
 objects = $(patsubst %.c,$(B)/%.o,$(1))
 FLOOR_OBJECTS := $(foreach isa,$(ISAS),$(patsubst %.c,$(B)/%.$(isa).o,$(FLOORS)))
@@ -120,6 +123,8 @@ LIBCLIENT := $(B)/libtensord.a
 # tensorctl without its main, for the test that looks into it.
 LIBCTL := $(B)/libctl.a
 PLUGIN := $(if $(CUS),$(B)/tensord-cuda.so)
+# A program for the dashboard's tests to watch.
+WATCHED := $(B)/web-session
 TEST_PROGRAMS := $(patsubst tests/%.c,$(B)/tests/%,$(TESTS))
 EXAMPLE_PROGRAMS := $(patsubst client/examples/%.c,$(B)/examples/%,$(EXAMPLES))
 BENCH := $(B)/tests/bench/bench
@@ -130,7 +135,7 @@ PRODUCTS := $(B)/tensord $(B)/tensorctl $(LIBCLIENT) $(B)/libtensord.so $(PLUGIN
 all: $(PRODUCTS) compile_commands.json
 lib: $(LIBCLIENT) $(B)/libtensord.so
 # Everything that is compiled and linked, tests and benchmarks too; nothing of it runs.
-programs: $(PRODUCTS) $(TEST_PROGRAMS) $(BENCH) $(FUZZ_PROGRAMS) $(if $(wildcard protocol/gen.c),$(B)/gen)
+programs: $(PRODUCTS) $(TEST_PROGRAMS) $(WATCHED) $(BENCH) $(FUZZ_PROGRAMS) $(if $(wildcard protocol/gen.c),$(B)/gen)
 plugin: $(PLUGIN)
 cuda-compiler:
 	@[ -n '$(NVCC)' ] && echo '$(NVCC)'
@@ -153,7 +158,7 @@ $(B)/libtensord.so: $(B)/libtensord.so.$(SOVERSION)
 
 # Archives, since a test may stand in for what it does not want to link (a worker, for one).
 $(LIBCLIENT): $(call objects,$(CLIENT) $(PROTOCOL))
-$(LIBDAEMON): $(call objects,$(SERVER) $(KERNELS) $(PROTOCOL)) $(FLOOR_OBJECTS)
+$(LIBDAEMON): $(call objects,$(SERVER) $(KERNELS) $(PROTOCOL)) $(FLOOR_OBJECTS) $(B)/server/web/assets.o
 $(LIBSUPPORT): $(call objects,$(SUPPORT))
 $(LIBCTL): $(call objects,$(filter-out client/cli/tensorctl.c,$(CLI)))
 $(LIBCLIENT) $(LIBDAEMON) $(LIBSUPPORT) $(LIBCTL): $(B)/sources
@@ -167,13 +172,16 @@ WRAP_test_parallel := -Wl,--wrap=pthread_create
 WRAP_test_life := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 # The daemon's objects get their memory through the test.
 WRAP_test_faults := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=pool_take
+$(WATCHED): $(B)/web/test/session.o $(LIBCLIENT)
+	$(call say,LINK,$@)
+	$(Q)$(LINK_QUICK) -o $@ $^ $(CLIENT_LIBS)
 $(TEST_PROGRAMS): $(B)/tests/%: $(B)/tests/%.o $(LIBSUPPORT) $(LIBCTL) $(LIBDAEMON) $(LIBCLIENT)
 	$(call say,LINK,$@)
-	$(Q)$(LINK_QUICK) $(WRAP_$(@F)) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
+	$(Q)$(LINK_QUICK) $(WRAP_$(@F)) -o $@ $^ $(TEST_LIBS)
 $(BENCH): $(call objects,$(BENCHES)) $(B)/server/worker/recorder.o $(LIBSUPPORT) $(LIBCLIENT) \
     | $(B)/tests/bench/tensord-unrecorded
 	$(call say,LINK,$@)
-	$(Q)$(LINK) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
+	$(Q)$(LINK) -o $@ $^ $(TEST_LIBS)
 # The daemon with a recorder that records nothing, for the price of the real one.
 $(B)/tests/bench/tensord-unrecorded: $(B)/server/main.o $(call objects,$(UNRECORDED)) $(LIBDAEMON)
 	$(call say,LINK,$@)
@@ -183,7 +191,7 @@ $(FUZZ_PROGRAMS): $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(if $(FUZZER),,$(B)/tests/fu
     $(LIBDAEMON) $(LIBCLIENT)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(LINK_QUICK) $(if $(FUZZER),-fsanitize=fuzzer) -o $@ $^ $(CMOCKA_LIBS) $(DAEMON_LIBS)
+	$(Q)$(LINK_QUICK) $(if $(FUZZER),-fsanitize=fuzzer) -o $@ $^ $(TEST_LIBS)
 $(B)/gen: $(B)/protocol/gen.o $(call objects,$(PROTOCOL))
 	$(call say,LINK,$@)
 	$(Q)$(LINK_QUICK) -o $@ $^ -lm
@@ -196,7 +204,8 @@ $(B)/tensord-cuda.so: $(patsubst %.cu,$(B)/%.cu.o,$(CUS))
 
 flags = $(BASE) $(if $(filter protocol/% client/% server/%,$(1)),$(WHOLE)) $(if $(filter protocol/% client/%,$(1)),$(LIBRARY)) $(if $(filter kernels/%,$(1)),$(KERNEL)) \
     $(if $(filter client/examples/%,$(1)),-Iclient) $(if $(filter server/% tests/%,$(1)),$(UV_CFLAGS)) \
-    $(if $(filter kernels/cpu/% tests/%,$(1)),$(BLAS_CFLAGS)) $(if $(filter tests/%,$(1)),$(CMOCKA_CFLAGS)) \
+    $(if $(filter server/web/%,$(1)),$(LWS_CFLAGS) -DTD_LWS_SONAME=$(LWS_SONAME)) \
+    $(if $(filter kernels/cpu/% tests/%,$(1)),$(BLAS_CFLAGS)) $(if $(filter tests/%,$(1)),$(CMOCKA_CFLAGS)) $(Z_CFLAGS) \
     $(if $(filter tests/bench/%,$(1)),$(BARE)) $(MSGPACK_CFLAGS)
 floor_flags = $(call flags,$(1)) $(FLOOR) -DTD_ISA=$(2) $(ISA_$(2))
 
@@ -216,6 +225,18 @@ $(B)/%.cu.o: %.cu
 	$(call say,NVCC,$<)
 	$(Q)$(NVCC) -std=c++17 -O3 -g -I. -Xcompiler -fPIC,-Wall,-fvisibility=hidden --fmad=false -MMD -MP -c -o $@ $<
 
+# The dashboard's files, each compressed and as it is served: struct asset of server/web/internal.h.
+$(B)/server/web/assets.c: $(PAGE) $(B)/sources
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	@{ echo '#include "server/web/internal.h"'; n=0; table=; for file in $(PAGE); do n=$$((n + 1)); \
+	    echo "static const unsigned char data_$$n[] = {"; gzip -9nc $$file | od -An -v -tu1 | sed 's/[0-9][0-9]*/&,/g'; \
+	    echo '};'; table="$$table{\"$${file#web/dist}\", data_$$n, sizeof data_$$n}, "; done; \
+	    echo "const struct asset web_assets[] = {$$table{0}};"; } >$@
+$(B)/server/web/assets.o: $(B)/server/web/assets.c $(B)/flags
+	$(call say,CC,$@)
+	$(Q)$(CC) $(call flags,server/web/assets.c) -c -o $@ $<
+
 # Written only when what they hold changes: another compiler line rebuilds, and so does a file that has gone.
 $(B)/flags: FORCE
 	@mkdir -p $(@D)
@@ -223,7 +244,7 @@ $(B)/flags: FORCE
 	    [ -f $@ ] && [ "$$text" = "$$(<$@)" ] || echo "$$text" >$@
 $(B)/sources: FORCE
 	@mkdir -p $(@D)
-	@text='$(sort $(SOURCES) $(FLOORS))'; [ -f $@ ] && [ "$$text" = "$$(<$@)" ] || echo "$$text" >$@
+	@text='$(sort $(SOURCES) $(FLOORS) $(PAGE))'; [ -f $@ ] && [ "$$text" = "$$(<$@)" ] || echo "$$text" >$@
 
 -include $(patsubst %.o,%.d,$(OBJECTS)) $(patsubst %.cu,$(B)/%.cu.d,$(CUS))
 
@@ -251,12 +272,12 @@ export ASAN_OPTIONS ?= detect_leaks=1:detect_stack_use_after_return=1:strict_str
 export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0
 export UBSAN_OPTIONS ?= print_stacktrace=1
 TEST_ENV = TENSORD_ROOT=$(CURDIR) TENSORD_BUILD=$(CURDIR)/$(B) TENSORD_BIN=$(CURDIR)/$(B)/tensord \
-    TENSORCTL_BIN=$(CURDIR)/$(B)/tensorctl CC='$(CC)'
+    TENSORCTL_BIN=$(CURDIR)/$(B)/tensorctl CC='$(CC)' DEPS='$(DEPS)'
 
 SELECTED := $(if $(ONLY),$(patsubst %,$(B)/tests/test_%,$(subst $(comma),$(space),$(ONLY))),$(TEST_PROGRAMS) \
     $(FUZZ_PROGRAMS))
-CHECKS := $(if $(ONLY),,tests/layers.sh tests/headers.sh tests/generated.sh tests/wrong.sh)
-test: $(SELECTED) $(if $(ONLY),$(B)/tensord $(B)/tensorctl,all $(if $(wildcard protocol/gen.c),$(B)/gen))
+CHECKS := $(if $(ONLY),,tests/layers.sh tests/headers.sh tests/generated.sh tests/wrong.sh tests/dashboard.sh)
+test: $(SELECTED) $(WATCHED) $(if $(ONLY),$(B)/tensord $(B)/tensorctl,all $(if $(wildcard protocol/gen.c),$(B)/gen))
 	@$(TEST_ENV) tests/run.sh $(SELECTED) $(CHECKS)
 
 # Comparisons are not traced: the targets build what is well formed themselves, and run half as fast again without.
@@ -277,7 +298,7 @@ fuzz:
 bench: all $(BENCH)
 	@$(TEST_ENV) ONLY='$(ONLY)' JSON='$(JSON)' $(BENCH)
 
-demo: $(B)/tensord $(EXAMPLE_PROGRAMS)
+demo: $(B)/tensord $(B)/tensorctl $(EXAMPLE_PROGRAMS)
 	@$(TEST_ENV) client/examples/demo.sh $(TEXT)
 
 # ---- the rest ----

@@ -236,24 +236,14 @@ static void send(struct call *c, const uint32_t *out)
     }
 }
 
-/* Straight from the caller's memory, in chunks that end their frames. */
 static void upload(struct call *c, uint32_t handle)
 {
     const char *data = c->given->data;
-    size_t bytes = td_meta_bytes(&c->inferred.out[0]);
-    for (size_t done = 0; done < bytes;) {
-        size_t chunk = bytes - done < TD_CHUNK_MAX ? bytes - done : TD_CHUNK_MAX;
-        uint32_t epoch = c->session->wire.epoch;
-        uint8_t *at = request_begin(c->session, 64);
-        if (!at || epoch != c->session->wire.epoch)
+    size_t bytes = td_meta_bytes(&c->inferred.out[0]), chunk;
+    for (size_t done = 0; done < bytes; done += chunk) {
+        chunk = bytes - done < TD_CHUNK_MAX ? bytes - done : TD_CHUNK_MAX;
+        if (!request_upload(c->session, handle, done, data + done, chunk))
             return;
-        at = td_write_uint(request_head(at, 0, 0, 4, TD_R_UPLOAD), handle);
-        at = td_write_bin_header(td_write_uint(at, done), (uint32_t)chunk);
-        c->session->wire.out_used = (size_t)(at - c->session->wire.out);
-        c->session->wire.requests++;
-        if (!connection_flush(c->session, data + done, chunk))
-            return;
-        done += chunk;
     }
 }
 

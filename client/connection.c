@@ -208,7 +208,7 @@ static bool receive(struct td_session *s)
     size_t room = c->in_size - c->in_to;
     if (c->wait && c->wait->sink && room > IN_BYTES_HEAD)
         room = IN_BYTES_HEAD;
-    ssize_t got = direct ? recv(c->fd, c->wait->sink + c->wait->received, c->sink_left, 0)
+    ssize_t got = direct ? recv(c->fd, c->wait->sink + (c->wait->received - c->wait->taken), c->sink_left, 0)
                          : recv(c->fd, c->in + c->in_to, room, 0);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return true;
@@ -217,9 +217,8 @@ static bool receive(struct td_session *s)
         return false;
     }
     if (direct) {
-        c->wait->received += (uint64_t)got;
         c->sink_left -= (uint64_t)got;
-        c->wait->done = !c->sink_left && c->wait->received == c->wait->total;
+        reply_received(c->wait, (uint64_t)got, c->sink_left);
         return true;
     }
     c->in_to += (size_t)got;

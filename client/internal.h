@@ -111,18 +111,22 @@ struct wait {
     bool done;
     struct cause *error; /* of the reply; the waiter's to unref */
     uint8_t *sink;       /* for DATA: gets exactly total bytes */
-    uint64_t total, received;
+    /* Not NULL: elements go on here, a frame's at a time, and sink has room for one frame's. */
+    void (*take)(void *taker, const uint8_t *data, size_t bytes);
+    void *taker;
+    uint64_t total, received, taken;
     uint8_t dtype;
     void **map; /* for MAP: gets a copy, to be freed */
     size_t *map_bytes;
 };
 
 struct connection {
-    int fd;                  /* -1: closed */
-    pthread_mutex_t sending; /* over writes to fd and its end; inside the session's lock, or without it (td_cancel) */
-    bool torn;               /* part of a frame has been sent */
-    uint32_t urgent_due;     /* an urgent frame that could not be sent yet; 0: none */
-    uint32_t epoch;          /* counts losses, so that a waiter knows that its reply will not come */
+    int fd;                   /* -1: closed */
+    pthread_mutex_t sending;  /* over writes to fd and its end; inside the session's lock, or without it (td_cancel) */
+    bool torn;                /* part of a frame has been sent */
+    _Atomic uint32_t cancels; /* by td_cancel, so that what was half sent can be told from what is whole */
+    uint32_t urgent_due;      /* an urgent frame that could not be sent yet; 0: none */
+    uint32_t epoch;           /* counts losses, so that a waiter knows that its reply will not come */
     uint64_t life;
     uint8_t *out; /* the frame in the making, with its length and ack; 0 used: not begun */
     size_t out_used, out_size;
@@ -151,6 +155,8 @@ void connection_urgent(struct td_session *s, uint32_t id);
 bool connection_wait(struct td_session *s, struct wait *wait);
 /* Takes what has arrived apart. False, with failure, if it is not the protocol; true with closed set at a GOODBYE. */
 bool reply_take(struct td_session *s, struct td_failure *failure, bool *goodbye);
+/* Bytes more have come into wait's sink, and left are still due of their frame. */
+void reply_received(struct wait *wait, uint64_t bytes, uint64_t left);
 /* Reads [code, request, op, site, message, hint]; sets the reader failed if it is not that. */
 struct cause *reply_error(struct td_reader *r);
 
@@ -162,6 +168,9 @@ void request_end(struct td_session *s, uint8_t *at);
 uint8_t *request_head(uint8_t *at, uint32_t flags, uint32_t site, uint32_t count, uint32_t id);
 /* A request without a reply, of up to 4 numbers. */
 void request_numbers(struct td_session *s, uint32_t site, uint32_t id, int count, const uint64_t *numbers);
+/* Sends a chunk of the elements of a tensor that from made, straight from the caller's memory, in a frame that it ends.
+ * False: the connection was lost, or is gone. */
+bool request_upload(struct td_session *s, uint32_t handle, uint64_t offset, const void *data, size_t bytes);
 /* Tells the daemon of the release (if it knows the handle) and frees it. */
 void request_release(struct td_session *s, uint32_t handle);
 /* Sends a request of no parameters and waits; fills error. */
@@ -256,6 +265,8 @@ void autograd_note(const struct td_op *op, struct entry *result, struct entry *c
 
 /* Reads all elements of x, a live and healthy entry, as dtype. False after an error, which has been raised. */
 bool read_elements(struct td_session *s, td_tensor x, void *array, uint8_t dtype, td_origin origin);
+/* The same with all of wait given but its request: where they go, or who takes them. */
+bool read_into(struct td_session *s, td_tensor x, struct wait *wait, td_origin origin);
 
 struct td_optimizer {
     td_session *session; /* NULL: closed before */

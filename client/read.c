@@ -4,29 +4,32 @@
 #include <inttypes.h>
 #include <math.h>
 
-bool read_elements(struct td_session *s, td_tensor x, void *array, uint8_t dtype, td_origin origin)
+bool read_into(struct td_session *s, td_tensor x, struct wait *wait, td_origin origin)
 {
-    uint8_t none;
-    struct entry *e = handles_find(s, x);
     uint32_t site = site_number(s, origin.where);
-    uint64_t total = (uint64_t)td_meta_numel(&e->meta) * td_dtype_size(dtype);
-    struct wait wait = {.sink = total ? array : &none, .total = total, .dtype = dtype};
     uint8_t *at = request_begin(s, 64);
     if (!at)
         return false;
-    wait.request = s->wire.requests + 1;
+    wait->request = s->wire.requests + 1;
     at = td_write_uint(request_head(at, 0, site, 3, TD_R_READ), x.handle);
-    request_end(s, td_write_uint(at, dtype));
-    bool there = connection_wait(s, &wait);
-    e = handles_find(s, x);
-    if (wait.error) {
+    request_end(s, td_write_uint(at, wait->dtype));
+    bool there = connection_wait(s, wait);
+    struct entry *e = handles_find(s, x);
+    if (wait->error) {
         if (e && !e->cause)
-            e->cause = cause_ref(wait.error);
-        error_raise(s, wait.error);
+            e->cause = cause_ref(wait->error);
+        error_raise(s, wait->error);
     }
-    there = there && !wait.error;
-    cause_unref(wait.error);
+    there = there && !wait->error;
+    cause_unref(wait->error);
     return there;
+}
+
+bool read_elements(struct td_session *s, td_tensor x, void *array, uint8_t dtype, td_origin origin)
+{
+    uint8_t none;
+    uint64_t total = (uint64_t)td_meta_numel(&handles_find(s, x)->meta) * td_dtype_size(dtype);
+    return read_into(s, x, &(struct wait){.sink = total ? array : &none, .total = total, .dtype = dtype}, origin);
 }
 
 int64_t td_read_at(td_origin origin, td_tensor x, void *array, enum td_dtype dtype, int64_t count)

@@ -101,6 +101,18 @@ static bool take_data_head(struct td_session *s, struct td_reader *r, uint64_t *
            *left <= total - offset && (*left > 0 || total == 0);
 }
 
+void reply_received(struct wait *wait, uint64_t bytes, uint64_t left)
+{
+    wait->received += bytes;
+    if (left)
+        return;
+    if (wait->take) {
+        wait->take(wait->taker, wait->sink, (size_t)(wait->received - wait->taken));
+        wait->taken = wait->received;
+    }
+    wait->done = wait->received == wait->total;
+}
+
 /* A DATA frame, perhaps cut off inside its bytes: the rest then goes from the socket into the sink. Returns the bytes
  * of it that are used up, 0 if more of its head must come first. */
 static size_t take_data(struct td_session *s, const uint8_t *frame, size_t have, size_t length, bool *fits)
@@ -132,10 +144,9 @@ static size_t take_data(struct td_session *s, const uint8_t *frame, size_t have,
     }
     size_t here = have - head < left ? have - head : (size_t)left;
     struct wait *wait = c->wait;
-    memcpy(wait->sink + wait->received, r.at, here);
-    wait->received += here;
+    memcpy(wait->sink + (wait->received - wait->taken), r.at, here);
     c->sink_left = left - here;
-    wait->done = wait->received == wait->total;
+    reply_received(wait, here, c->sink_left);
     return head + here;
 }
 

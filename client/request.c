@@ -54,6 +54,20 @@ void request_numbers(struct td_session *s, uint32_t site, uint32_t id, int count
     request_end(s, at);
 }
 
+bool request_upload(struct td_session *s, uint32_t handle, uint64_t offset, const void *data, size_t bytes)
+{
+    struct connection *c = &s->wire;
+    uint32_t epoch = c->epoch;
+    uint8_t *at = request_begin(s, 64);
+    if (!at || epoch != c->epoch)
+        return false;
+    at = td_write_uint(request_head(at, 0, 0, 4, TD_R_UPLOAD), handle);
+    at = td_write_bin_header(td_write_uint(at, offset), (uint32_t)bytes);
+    c->out_used = (size_t)(at - c->out);
+    c->requests++;
+    return connection_flush(s, data, bytes);
+}
+
 void request_release(struct td_session *s, uint32_t handle)
 {
     const struct entry *e = &s->handles.entries[handle];
@@ -83,6 +97,7 @@ void td_flush(td_session *s)
 
 void td_cancel(td_session *s)
 {
+    s->wire.cancels++;
     /* Whoever holds the lock may be waiting for what is to be cancelled. */
     if (pthread_mutex_trylock(&s->lock) == 0) {
         if (!s->dead)

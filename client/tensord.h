@@ -156,6 +156,88 @@ TD_API void td_print(td_tensor x);
 /* What td_print prints, without the line's end; to be freed with free. */
 TD_API char *td_text(td_tensor x);
 
+/* ---- files: NumPy's npy and npz, and safetensors ---- */
+
+/* Loading reads a file a megabyte at a time and returns when all is on its way; what comes out is an error value of
+ * code TD_E_FILE for what cannot be read or is not its format (the message names the file, the byte and what stands
+ * there), TD_E_DTYPE for element types that tensord has not. Both byte orders and all versions of npy can be read. An
+ * array in Fortran's order keeps the strides that it has in NumPy: it is the transpose of a contiguous tensor. Keywords
+ * of all that load: .progress, called after each piece with the bytes done, their total, and .data; what it returns
+ * other than 0 ends the loading, as td_cancel does: the tensor is an error value of code TD_E_CANCELLED. It may use the
+ * session. Saving waits for the tensors and writes them in C's order, whatever their strides. The file appears when it
+ * is complete, in place of one that was there; after an error nothing of it is left. Returns 0 or the code of the
+ * error, which stands in the session, too. Gradients and names given by td_name are not saved. */
+struct td_load_keywords {
+    int (*progress)(int64_t done, int64_t total, void *data);
+    void *data;
+    TD_KEYWORDS_END
+};
+/* The array of an npy file. What lies behind it is not looked at, as in NumPy. */
+TD_API td_tensor td_load_npy(td_session *s, const char *path, const struct td_load_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_load_npy_at(td_origin origin, td_session *s, const char *path,
+                                const struct td_load_keywords *keywords);
+TD_API int td_save_npy(td_tensor x, const char *path);
+TD_API int td_save_npy_at(td_origin origin, td_tensor x, const char *path);
+
+/* One array of a file, stored or deflated; name is without .npy. */
+TD_API td_tensor td_load_npz(td_session *s, const char *path, const char *name,
+                             const struct td_load_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_load_npz_at(td_origin origin, td_session *s, const char *path, const char *name,
+                                const struct td_load_keywords *keywords);
+TD_API td_tensor td_load_safetensors(td_session *s, const char *path, const char *name,
+                                     const struct td_load_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_load_safetensors_at(td_origin origin, td_session *s, const char *path, const char *name,
+                                        const struct td_load_keywords *keywords);
+
+/* A tensor as a file has it. */
+typedef struct td_stored {
+    const char *name;
+    enum td_dtype dtype; /* TD_DTYPE_NONE: one that cannot be loaded, of an element type or rank that tensord has not */
+    int rank;            /* shape has the first TD_RANKS */
+    int64_t shape[TD_RANKS];
+    td_tensor tensor; /* where they were loaded */
+} td_stored;
+/* What a file has, in its order: returns how many, and sets *list to an array to be freed with free; -1 and NULL after
+ * an error. Loads nothing. */
+TD_API int64_t td_list_npz(td_session *s, const char *path, td_stored **list);
+TD_API int64_t td_list_npz_at(td_origin origin, td_session *s, const char *path, td_stored **list);
+TD_API int64_t td_list_safetensors(td_session *s, const char *path, td_stored **list);
+TD_API int64_t td_list_safetensors_at(td_origin origin, td_session *s, const char *path, td_stored **list);
+/* The same, and loads them all, or none after an error. Progress counts the bytes of all. */
+TD_API int64_t td_load_all_npz(td_session *s, const char *path, td_stored **all,
+                               const struct td_load_keywords *keywords TD_DEFAULT(NULL));
+TD_API int64_t td_load_all_npz_at(td_origin origin, td_session *s, const char *path, td_stored **all,
+                                  const struct td_load_keywords *keywords);
+TD_API int64_t td_load_all_safetensors(td_session *s, const char *path, td_stored **all,
+                                       const struct td_load_keywords *keywords TD_DEFAULT(NULL));
+TD_API int64_t td_load_all_safetensors_at(td_origin origin, td_session *s, const char *path, td_stored **all,
+                                          const struct td_load_keywords *keywords);
+/* The text that a safetensors file's metadata has under key, to be freed with free; NULL if it has none, and after an
+ * error. */
+TD_API char *td_metadata_safetensors(td_session *s, const char *path, const char *key);
+TD_API char *td_metadata_safetensors_at(td_origin origin, td_session *s, const char *path, const char *key);
+
+/* count tensors under as many names, each once, in UTF-8; npz files are not compressed. */
+TD_API int td_save_npz(const char *path, const char *const *names, const td_tensor *tensors, int64_t count);
+/* Keyword: .metadata, an array of key, value, key, value, ..., NULL. */
+struct td_save_keywords {
+    const char *const *metadata;
+    TD_KEYWORDS_END
+};
+TD_API int td_save_safetensors(const char *path, const char *const *names, const td_tensor *tensors, int64_t count,
+                               const struct td_save_keywords *keywords TD_DEFAULT(NULL));
+/* The macros' arguments: names and tensors may be compound literals. */
+struct td_save_arguments {
+    const char *const *metadata;
+    const char *path;
+    const char *const *names;
+    const td_tensor *tensors;
+    int64_t count;
+    TD_ARGUMENTS_END
+};
+TD_API int td_save_npz_at(td_origin origin, const struct td_save_arguments *arguments);
+TD_API int td_save_safetensors_at(td_origin origin, const struct td_save_arguments *arguments);
+
 /* ---- what is known without asking; of a failed tensor: rank 0, no elements, dtype TD_DTYPE_NONE ---- */
 
 typedef struct td_layout {
@@ -334,6 +416,26 @@ TD_API int td_sync_at(td_origin origin, td_session *s);
         td_tensor,                                                \
         td_from_at(TD_HERE(0), &(const struct td_from_arguments){ \
                                    .shape = {.count = -2}, .requires_grad = false, .session = s, __VA_ARGS__}))
+#define TD_LOAD_KEYWORDS(...) TD_KEYWORDS(td_load, .progress = NULL, .data = NULL, .td_keywords_only = 0, __VA_ARGS__)
+#define td_load_npy(s, path, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_load_npy_at(TD_HERE(0), s, path, TD_LOAD_KEYWORDS(__VA_ARGS__)))
+#define td_load_npz(s, path, name, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_load_npz_at(TD_HERE(0), s, path, name, TD_LOAD_KEYWORDS(__VA_ARGS__)))
+#define td_load_safetensors(s, path, name, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_load_safetensors_at(TD_HERE(0), s, path, name, TD_LOAD_KEYWORDS(__VA_ARGS__)))
+#define td_load_all_npz(s, path, all, ...) \
+    TD_WITH_KEYWORDS(int64_t, td_load_all_npz_at(TD_HERE(0), s, path, all, TD_LOAD_KEYWORDS(__VA_ARGS__)))
+#define td_load_all_safetensors(s, path, all, ...) \
+    TD_WITH_KEYWORDS(int64_t, td_load_all_safetensors_at(TD_HERE(0), s, path, all, TD_LOAD_KEYWORDS(__VA_ARGS__)))
+#define td_list_npz(s, path, list) td_list_npz_at(TD_HERE(0), s, path, list)
+#define td_list_safetensors(s, path, list) td_list_safetensors_at(TD_HERE(0), s, path, list)
+#define td_metadata_safetensors(s, path, key) td_metadata_safetensors_at(TD_HERE(0), s, path, key)
+#define td_save_npy(x, path) td_save_npy_at(TD_HERE(TD_FRESH(#x, 0)), x, path)
+#define td_save_npz(file, ...) \
+    td_save_npz_at(TD_HERE(0), &(const struct td_save_arguments){.metadata = NULL, .path = file, __VA_ARGS__})
+#define td_save_safetensors(file, ...)                                                          \
+    TD_WITH_KEYWORDS(int, td_save_safetensors_at(TD_HERE(0), &(const struct td_save_arguments){ \
+                                                                 .metadata = NULL, .path = file, __VA_ARGS__}))
 #define td_backward(loss, ...)                            \
     TD_DO_WITH_KEYWORDS(                                  \
         td_backward_at(TD_HERE(TD_FRESH(#loss, 0)), loss, \

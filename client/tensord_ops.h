@@ -57,6 +57,7 @@ enum td_error_code {
     TD_E_CLOSED = 15, /* the daemon ended the connection */
     TD_E_CANCELLED = 16, /* the request was cancelled before it was executed */
     TD_E_INTERNAL = 17, /* a fault of tensord itself; please report it */
+    TD_E_FILE = 18, /* a file cannot be read or written, or is not what its format demands */
 };
 #endif
 

@@ -11,7 +11,7 @@
 
 /* Ops have ids from TD_OP_FIRST; smaller numbers are requests (requests.def). */
 #define TD_OP_FIRST 32
-#define TD_OP_LIMIT 200
+#define TD_OP_LIMIT 512
 
 enum td_op_id {
 #define TD_OP(id, name, ...) TD_OP_##name = id,

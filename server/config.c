@@ -42,13 +42,33 @@ static int set_listen(struct config *config, const char *where, const char *valu
     return td_hint(failure, "%s", cause.hint);
 }
 
+/* HOST:PORT, [ADDRESS]:PORT for an IPv6 address, or off. */
 static int set_web(struct config *config, const char *where, const char *value, struct td_failure *failure)
 {
-    (void)config;
+    bool bracket = *value == '[';
+    const char *host = value + bracket, *end = bracket ? strchr(value, ']') : strrchr(value, ':');
+    const char *port = end ? end + bracket : "";
+    size_t bytes = end ? (size_t)(end - host) : 0, digits = *port ? strspn(port + 1, "0123456789") : 0;
+    bool is_host = bytes && bytes < sizeof config->web_host &&
+                   strspn(host, bracket ? "0123456789abcdefABCDEF:."
+                                        : "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") >= bytes;
+    config->web_given = true;
+    config->web_host[0] = 0;
     if (!strcmp(value, "off"))
         return TD_E_OK;
-    return td_fail(failure, TD_E_ARGUMENT, "%s: the dashboard is not available in this version: '%s', only off is",
-                   where, value);
+    if (!is_host || *port != ':' || !digits || digits > 5 || port[1 + digits] || atoi(port + 1) > 65535) {
+        td_fail(failure, TD_E_ARGUMENT, "%s: '%s' is no address for the dashboard: HOST:PORT or off", where, value);
+        return td_hint(failure, "As 127.0.0.1:7070 or [::1]:7070; port 0 is any that is free.");
+    }
+    snprintf(config->web_host, sizeof config->web_host, "%.*s", (int)bytes, host);
+    config->web_port = atoi(port + 1);
+    return TD_E_OK;
+}
+
+const char *config_web_address(const struct config *config, int port, char *to, size_t size)
+{
+    snprintf(to, size, strchr(config->web_host, ':') ? "[%s]:%d" : "%s:%d", config->web_host, port);
+    return to;
 }
 
 static int set_memory(struct config *config, const char *where, const char *value, struct td_failure *failure)
@@ -113,21 +133,22 @@ struct given {
 };
 
 /* Keys of options above those of letters; a setting's is KEY_SETTING + its index. */
-enum { KEY_CONFIG = 256, KEY_WORKER, KEY_SETTING };
+enum { KEY_CONFIG = 256, KEY_ROLE, KEY_SETTING };
 
 static const struct argp_option options[] = {
     {"config", KEY_CONFIG, "FILE", 0, "Read settings from FILE: lines of NAME = VALUE with the names below", 0},
     {"device", KEY_SETTING + DEVICE, "DEVICE", 0, "auto, cpu or cuda:N (default: auto)", 0},
     {"listen", KEY_SETTING + LISTEN, "ADDRESS", 0,
      "unix:PATH (default: /run/tensord/tensord.sock for root, else $XDG_RUNTIME_DIR/tensord.sock)", 0},
-    {"web", KEY_SETTING + WEB, "HOST:PORT", 0, "Where the dashboard is served, or off (default: off)", 0},
+    {"web", KEY_SETTING + WEB, "HOST:PORT", 0, "Where the dashboard is served, or off (default: 127.0.0.1:7070)", 0},
     {"memory", KEY_SETTING + MEMORY, "SIZE", 0, "What may be taken of the device, as 512M or 8G (default: four fifths)",
      0},
     {"threads", KEY_SETTING + THREADS, "N", 0,
      "How many threads one op may be spread over, 1 to 64; results are the same (default: the processors there are)",
      0},
     {"log-level", KEY_SETTING + LOG_LEVEL, "LEVEL", 0, "debug, info, warn or error (default: info)", 0},
-    {"worker", KEY_WORKER, "PID", OPTION_HIDDEN, NULL, 0},
+    {"worker", KEY_ROLE, "PID", OPTION_HIDDEN, NULL, 0},
+    {"web-role", KEY_ROLE, "PID", OPTION_HIDDEN, NULL, 0},
     {0},
 };
 
@@ -144,7 +165,7 @@ static error_t take_option(int key, char *value, struct argp_state *state)
         *slot = value;
     } else if (key == ARGP_KEY_ARG) {
         td_fail(given->failure, TD_E_ARGUMENT, "'%s' is not an option", value);
-    } else if (key != KEY_WORKER) {
+    } else if (key != KEY_ROLE) {
         return ARGP_ERR_UNKNOWN;
     }
     return 0;
@@ -210,7 +231,11 @@ int config_read(int argc, char **argv, struct config *config, struct td_failure 
     struct given given = {.failure = failure};
     argp_program_version = "tensord " TD_VERSION;
     argp_err_exit_status = 2;
-    *config = (struct config){.device = "cpu", .threads = threads_here(), .log_level = LOG_INFO};
+    *config = (struct config){.device = "cpu",
+                              .threads = threads_here(),
+                              .log_level = LOG_INFO,
+                              .web_host = CONFIG_WEB_HOST,
+                              .web_port = CONFIG_WEB_PORT};
     argp_parse(&argp, argc, argv, 0, NULL, &given);
     if (failure->code == TD_E_OK && given.file)
         read_file(config, given.file, failure);

@@ -1,4 +1,4 @@
-/* One binary, two roles: the supervisor, and the worker that it starts out of the same file.
+/* One binary, three roles: the supervisor, and the worker and the web that it starts out of the same file.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <signal.h>
 #include <stdio.h>
@@ -12,22 +12,38 @@
 #include "server/handover.h"
 #include "server/log.h"
 #include "server/supervisor/supervisor.h"
+#include "server/web/web.h"
 #include "server/worker/worker.h"
 
-#define WORKER_OPTION "--worker="
-
-/* A worker ends when its channel does and not by signals, which a terminal or a service manager sends to both: it has
- * to say goodbye to its clients. If the supervisor is killed, the kernel ends the worker with it. */
-static int run_worker(const struct config *config, pid_t supervisor)
+static int run_worker(const struct config *config)
 {
+    return worker_main(config, HANDOVER_FD, BLACKBOX_TABLES_FD, BLACKBOX_TRACE_FD);
+}
+
+static int run_web(const struct config *config)
+{
+    return web_main(config, HANDOVER_FD, WEB_LISTEN_FD);
+}
+
+/* A child ends when its channel does and not by signals, which a terminal or a service manager sends to all: the worker
+ * has to say goodbye to its clients. If the supervisor is killed, the kernel ends its children with it. */
+static const struct role {
+    const char *option, *name;
+    int (*run)(const struct config *config);
+} roles[] = {{"--worker=", "worker", run_worker}, {"--web-role=", "web", run_web}};
+
+static int run_role(const struct role *role, const struct config *config, pid_t supervisor)
+{
+    char name[16];
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
-    prctl(PR_SET_NAME, "tensord-worker"); /* not "exe", which is what it was started as */
+    snprintf(name, sizeof name, "tensord-%s", role->name);
+    prctl(PR_SET_NAME, name); /* not "exe", which is what it was started as */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != supervisor) /* it died before the line above, or somebody typed --worker */
+    if (getppid() != supervisor) /* it died before the line above, or somebody typed the option */
         return EXIT_FAILURE;
-    log_open("worker", config->log_level);
-    return worker_main(config, HANDOVER_FD, BLACKBOX_TABLES_FD, BLACKBOX_TRACE_FD);
+    log_open(role->name, config->log_level);
+    return role->run(config);
 }
 
 int main(int argc, char **argv)
@@ -41,8 +57,11 @@ int main(int argc, char **argv)
     }
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
-    if (argc > 1 && !strncmp(argv[1], WORKER_OPTION, strlen(WORKER_OPTION)))
-        return run_worker(&config, (pid_t)strtol(argv[1] + strlen(WORKER_OPTION), NULL, 10));
+    for (size_t k = 0; argc > 1 && k < sizeof roles / sizeof *roles; k++) {
+        size_t bytes = strlen(roles[k].option);
+        if (!strncmp(argv[1], roles[k].option, bytes))
+            return run_role(&roles[k], &config, (pid_t)strtol(argv[1] + bytes, NULL, 10));
+    }
     log_open("supervisor", config.log_level);
     return supervisor_main(&config, started_ns);
 }

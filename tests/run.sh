@@ -2,7 +2,8 @@
 # Runs test programs (cmocka) and checks (*.sh), each in its own process with a time limit, and sums them up: the last
 # line is "N passed, N failed", with ", N skipped" where some were. A passing program is one line; of a failing one
 # everything is shown. A crash, a time-out or an exit without all results counts as a failure.
-# A check is one test; it skips with status 77 and a reason as its last line.
+# A check is one test, or as many as a last line like this script's own says; it skips with status 77 and a reason as
+# its last line.
 # SPDX-License-Identifier: Apache-2.0
 set -uo pipefail
 
@@ -33,7 +34,14 @@ for program in "$@"; do
     case $name in
     *.sh)
         ok=0 bad=0 skip=0
-        case $status in 0) ok=1 ;; 77) skip=1 note=" ($(tail -n 1 "$out"))" ;; *) bad=1 ;; esac
+        if [[ $(tail -n 1 "$out") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed(,\ ([0-9]+)\ skipped)?$ ]]; then
+            ok=${BASH_REMATCH[1]} bad=${BASH_REMATCH[2]} skip=${BASH_REMATCH[4]:-0}
+            reason=$(sed -n 's/^skipped: //p' "$out" | tail -n 1)
+            [ -z "$reason" ] || note=" ($reason)"
+            [ $status = 0 ] || [ "$bad" -gt 0 ] || bad=1
+        else
+            case $status in 0) ok=1 ;; 77) skip=1 note=" ($(tail -n 1 "$out"))" ;; *) bad=1 ;; esac
+        fi
         ;;
     *)
         count "$out"

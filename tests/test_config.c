@@ -108,11 +108,29 @@ static void test_config_values(void **state)
     static const struct {
         const char *option, *value, *says;
     } wrong[] = {
-        {"--memory", "12Q", "12Q"},          {"--memory", "-5", "-5"},        {"--memory", "", "not a size"},
-        {"--memory", "99999999999T", "999"}, {"--memory", "5", "2M"},         {"--device", "gpu", "gpu"},
-        {"--device", "cuda:0", "no CUDA"},   {"--device", "cuda:", "cuda:"},  {"--listen", "tcp:h:1", "tcp:h:1"},
-        {"--web", "localhost:80", "web"},    {"--log-level", "loud", "loud"}, {"--config", "/nowhere", "/nowhere"},
-        {"--threads", "0", "'0'"},           {"--threads", "65", "1 to 64"},  {"--threads", "2x", "2x"},
+        {"--memory", "12Q", "12Q"},
+        {"--memory", "-5", "-5"},
+        {"--memory", "", "not a size"},
+        {"--memory", "99999999999T", "999"},
+        {"--memory", "5", "2M"},
+        {"--device", "gpu", "gpu"},
+        {"--device", "cuda:0", "no CUDA"},
+        {"--device", "cuda:", "cuda:"},
+        {"--listen", "tcp:h:1", "tcp:h:1"},
+        {"--web", "localhost", "HOST:PORT"},
+        {"--web", ":80", ":80"},
+        {"--web", "::1:80", "::1:80"},
+        {"--web", "[::1]80", "[::1]80"},
+        {"--web", "[a b]:80", "a b"},
+        {"--web", "host:66666", "66666"},
+        {"--web", "host:", "host:"},
+        {"--web", "host:8x", "8x"},
+        {"--web", "", "--web"},
+        {"--log-level", "loud", "loud"},
+        {"--config", "/nowhere", "/nowhere"},
+        {"--threads", "0", "'0'"},
+        {"--threads", "65", "1 to 64"},
+        {"--threads", "2x", "2x"},
         {"--threads", "-1", "-1"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -122,6 +140,9 @@ static void test_config_values(void **state)
     }
     assert_int_equal(read_config(&config, &failure, NULL, NULL), TD_E_OK);
     assert_string_equal(config.device, "cpu");
+    assert_string_equal(config.web_host, CONFIG_WEB_HOST);
+    assert_int_equal(config.web_port, CONFIG_WEB_PORT);
+    assert_false(config.web_given);
     assert_int_equal(config.memory_bytes, 0);
     assert_int_equal(config.log_level, LOG_INFO);
     assert_in_range(config.threads, 1, 64);
@@ -129,6 +150,16 @@ static void test_config_values(void **state)
     assert_int_equal(config.threads, 7);
     assert_int_equal(read_config(&config, &failure, "--memory", "3GiB"), TD_E_OK);
     assert_int_equal(config.memory_bytes, 3ull << 30);
+    assert_int_equal(read_config(&config, &failure, "--web", "[fe80::1]:0"), TD_E_OK);
+    assert_string_equal(config.web_host, "fe80::1");
+    assert_int_equal(config.web_port, 0);
+    assert_true(config.web_given);
+    char address[96];
+    assert_string_equal(config_web_address(&config, 8080, address, sizeof address), "[fe80::1]:8080");
+    assert_int_equal(read_config(&config, &failure, "--web", "gpu.example.org:65535"), TD_E_OK);
+    assert_string_equal(config_web_address(&config, config.web_port, address, sizeof address), "gpu.example.org:65535");
+    assert_int_equal(read_config(&config, &failure, "--web", "off"), TD_E_OK);
+    assert_string_equal(config.web_host, "");
 }
 
 static void test_config_file(void **state)

@@ -71,7 +71,7 @@ static void spawn_daemon(struct daemon *daemon, const char *log)
         struct rlimit limit = {(rlim_t)daemon->descriptors, (rlim_t)daemon->descriptors};
         setrlimit(RLIMIT_NOFILE, &limit);
     }
-    execl(program, "tensord", listen_option, "--log-level=debug", "--device=cpu", (char *)NULL);
+    execl(program, "tensord", listen_option, "--log-level=debug", "--device=cpu", "--web=off", (char *)NULL);
     _exit(127);
 }
 

@@ -15,7 +15,7 @@ trap clean_up EXIT
 trap 'exit 130' INT TERM
 
 export TENSORD=unix:$folder/tensord.sock
-"$build/tensord" --listen "$TENSORD" --log-level warn 2>"$folder/log" &
+"$build/tensord" --listen "$TENSORD" --log-level error 2>"$folder/log" &
 daemon=$!
 
 # From the moment the socket is there the kernel holds who connects, so there is nothing more to wait for.
@@ -30,6 +30,13 @@ if [ ! -S "$folder/tensord.sock" ]; then
     exit 1
 fi
 echo "tensord (pid $daemon) serves $TENSORD"
+# Its process starts a moment after the worker; a daemon without it trains all the same.
+dashboard=
+for _ in $(seq 100); do
+    dashboard=$("$build/tensorctl" dashboard 2>/dev/null) && break
+    sleep 0.02
+done
+[ -z "$dashboard" ] || printf 'dashboard: %s\n\n' "$dashboard"
 
 "$build/examples/charlm" "$@"
 status=$?
@@ -39,7 +46,8 @@ if [ $status = 0 ] && [ -t 0 ] && [ -t 1 ]; then
     echo
     echo "The daemon stays up until Ctrl-C. In another terminal:"
     echo "    export TENSORD=$TENSORD"
-    echo "    $build/tensorctl status"
+    echo "    $build/tensorctl top"
+    echo "A dashboard's address opens it once; \"tensorctl dashboard\" gives another."
     trap 'exit 0' INT # is how it is meant to end
     wait "$daemon"
 fi

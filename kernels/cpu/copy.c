@@ -89,10 +89,10 @@ static void convert_run(uint8_t from, uint8_t to, int64_t count, void *const *at
     {                                                                                     \
         convert_run(TD_##NAME, TD_##to, count, at, stride);                               \
     }
-#define FROM_ALL(to)                                                                                               \
-    FROM(BOOL, to)                                                                                                 \
-    FROM(U8, to) FROM(I8, to) FROM(I16, to) FROM(I32, to) FROM(I64, to) FROM(F16, to) FROM(BF16, to) FROM(F32, to) \
-        FROM(F64, to)
+#define FROM_ALL(to) \
+    FROM(BOOL, to)   \
+    FROM(U8, to)     \
+    FROM(I8, to) FROM(I16, to) FROM(I32, to) FROM(I64, to) FROM(F16, to) FROM(BF16, to) FROM(F32, to) FROM(F64, to)
 FROM_ALL(BOOL)
 FROM_ALL(U8)
 FROM_ALL(I8)

@@ -26,6 +26,8 @@
 #define PAST_BOXES 4
 /* A worker is told to end by the end of its channel, and made to after this. */
 #define STOP_MS 2000
+/* A life of a child shorter than this makes its next start wait. */
+#define SHORT_LIFE_MS 1000
 
 struct supervisor;
 
@@ -82,6 +84,18 @@ struct lives {
     uint64_t handovers;
 };
 
+struct web {
+    uv_process_t process;
+    uv_timer_t timer; /* until its start; until it is killed */
+    uint64_t started_ms, backoff_ms;
+    int listening;         /* -1: not yet, or the address is taken */
+    int port;              /* of it */
+    int channel[2];        /* ours, and its until it is started; -1: none */
+    bool refused;          /* the address was taken, and that was said */
+    bool running, closing; /* as those of lives */
+    char cookie[WEB_SECRET_DIGITS + 1];
+};
+
 struct supervisor {
     const struct config *config;
     uint64_t started_ns;
@@ -91,6 +105,7 @@ struct supervisor {
     struct greeting *greetings;
     int greeting_count;
     struct lives lives;
+    struct web web;
     bool stopping;
 };
 
@@ -113,10 +128,6 @@ void goodbye(int descriptor, int code, const char *message);
 /* Answers a HELLO of another purpose than a session, from a process of this user, and closes the descriptor. */
 void observe_answer(struct supervisor *supervisor, uint32_t purpose, uid_t uid, int descriptor);
 
-/* web.c */
-/* A one-time address of the dashboard. Returns 0, or -1: there is none. */
-int web_address(struct supervisor *supervisor, char *to, size_t size);
-
 /* lives.c */
 /* False: no memory. */
 bool lives_init(struct supervisor *supervisor);
@@ -127,9 +138,25 @@ void lives_give(struct supervisor *supervisor, const struct handover *handover, 
 /* Ends the worker; supervisor_ended is called when it is gone. */
 void lives_stop(struct supervisor *supervisor);
 void lives_kill(struct supervisor *supervisor);
+/* How long the start after a life waits: not at all after one that was not short, else longer each time. */
+uint64_t restart_delay_ms(uint64_t *backoff_ms, bool was_short, uint64_t most_ms);
+
+/* web.c */
+void web_init(struct supervisor *supervisor);
+/* Listens, and starts the dashboard's process, unless the configuration says that there is none. */
+void web_start(struct supervisor *supervisor);
+/* A life of the worker has begun. */
+void web_life(struct supervisor *supervisor);
+/* Makes a token that lets one browser in, once, and writes the address that it has to visit. Returns 0, or -1 when
+ * there is no dashboard, or not yet. */
+int web_address(struct supervisor *supervisor, char *to, size_t size);
+/* Ends the process; supervisor_ended is called when it is gone. */
+void web_stop(struct supervisor *supervisor);
+void web_kill(struct supervisor *supervisor);
 
 /* supervisor.c */
 void supervisor_ready(struct supervisor *supervisor);
+/* A child is gone. When none is left, the daemon ends. */
 void supervisor_ended(struct supervisor *supervisor);
 
 /* notify.c */

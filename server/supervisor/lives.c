@@ -11,8 +11,7 @@
 #include "server/log.h"
 #include "server/supervisor/internal.h"
 
-/* A life shorter than this, or one that never was ready, makes the next start wait; it is doubled each time. */
-#define SHORT_LIFE_MS 1000
+/* What a start waits after a short life, or one that never was ready; it is doubled each time. */
 #define BACKOFF_MS_MIN 20
 #define BACKOFF_MS_MAX 1000
 
@@ -279,15 +278,20 @@ static void remember(struct lives *lives, const char *cause)
     log_event(LOG_ERROR, 0, "%s", cause);
 }
 
+uint64_t restart_delay_ms(uint64_t *backoff_ms, bool was_short, uint64_t most_ms)
+{
+    uint64_t delay_ms = was_short ? *backoff_ms : 0;
+    uint64_t longer_ms = *backoff_ms ? 2 * *backoff_ms : BACKOFF_MS_MIN;
+    *backoff_ms = !was_short ? 0 : longer_ms < most_ms ? longer_ms : most_ms;
+    return delay_ms;
+}
+
 /* Starts the next life, after a while if lives are short. */
 static void start_again(struct supervisor *supervisor)
 {
     struct lives *lives = &supervisor->lives;
     bool was_short = !lives->ready || uv_now(&supervisor->loop) - lives->started_ms < SHORT_LIFE_MS;
-    uint64_t delay_ms = was_short ? lives->backoff_ms : 0;
-    uint64_t longer_ms = lives->backoff_ms ? 2 * lives->backoff_ms : BACKOFF_MS_MIN;
-    lives->backoff_ms = !was_short ? 0 : longer_ms < BACKOFF_MS_MAX ? longer_ms : BACKOFF_MS_MAX;
-    uv_timer_start(&lives->restart, on_restart, delay_ms, 0);
+    uv_timer_start(&lives->restart, on_restart, restart_delay_ms(&lives->backoff_ms, was_short, BACKOFF_MS_MAX), 0);
 }
 
 static void on_process_closed(uv_handle_t *handle)
@@ -334,6 +338,7 @@ void lives_start(struct supervisor *supervisor)
     }
     lives->running = true;
     blackbox_set_running(&lives->box, (uint32_t)uv_process_get_pid(&lives->process));
+    web_life(supervisor);
     lives->channel = pair[0];
     uv_poll_init(&supervisor->loop, &lives->channel_poll, lives->channel);
     watch_channel(lives, false);

@@ -26,6 +26,7 @@ static void on_signal(uv_signal_t *handle, int number)
     struct supervisor *supervisor = handle->data;
     if (supervisor->stopping) { /* a second one: now */
         lives_kill(supervisor);
+        web_kill(supervisor);
         return;
     }
     log_event(LOG_INFO, 0, "ends by signal %d", number);
@@ -33,6 +34,7 @@ static void on_signal(uv_signal_t *handle, int number)
     notify("STOPPING=1");
     listener_stop(supervisor);
     greetings_stop(supervisor);
+    web_stop(supervisor);
     lives_stop(supervisor);
 }
 
@@ -53,6 +55,10 @@ static void close_handle(uv_handle_t *handle, void *data)
 
 void supervisor_ended(struct supervisor *supervisor)
 {
+    const struct lives *lives = &supervisor->lives;
+    const struct web *web = &supervisor->web;
+    if (lives->running || lives->closing || web->running || web->closing)
+        return;
     sigset_t signals; /* one more must not take us down by its default now, before the lock is removed */
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
@@ -66,6 +72,7 @@ static int start(struct supervisor *supervisor, struct td_failure *failure)
     uv_signal_init(&supervisor->loop, &supervisor->terminate);
     uv_signal_init(&supervisor->loop, &supervisor->interrupt);
     supervisor->terminate.data = supervisor->interrupt.data = supervisor;
+    web_init(supervisor);
     if (!lives_init(supervisor))
         return td_fail(failure, TD_E_MEMORY, "no memory is left");
     if (listener_open(supervisor, failure) != TD_E_OK)
@@ -74,6 +81,7 @@ static int start(struct supervisor *supervisor, struct td_failure *failure)
     uv_signal_start(&supervisor->interrupt, on_signal, SIGINT);
     uv_update_time(&supervisor->loop);
     lives_start(supervisor);
+    web_start(supervisor);
     return TD_E_OK;
 }
 

@@ -40,7 +40,8 @@ static void put_device(msgpack_packer *packer, const struct worker *worker)
 
 static void put_session(msgpack_packer *packer, const struct session *session)
 {
-    msgpack_pack_map(packer, 9);
+    const struct blackbox_session *card = session->card;
+    msgpack_pack_map(packer, 11);
     put_number(packer, "id", session->number);
     put_number(packer, "pid", session->pid);
     put_number(packer, "uid", session->uid);
@@ -49,6 +50,8 @@ static void put_session(msgpack_packer *packer, const struct session *session)
     put_number(packer, "bytes", session_bytes(session));
     put_number(packer, "copied_bytes", session->copied_bytes);
     put_number(packer, "requests", session->executed);
+    put_number(packer, "latency_p50_us", card ? (uint64_t)blackbox_latency_us(card, 0.5) : 0);
+    put_number(packer, "latency_p99_us", card ? (uint64_t)blackbox_latency_us(card, 0.99) : 0);
     put_number(packer, "age_s", (uv_hrtime() - session->started_ns) / 1000000000u);
 }
 

@@ -1,6 +1,10 @@
-/* 64 MB to the daemon and back, against a plain unix socket. SPDX-License-Identifier: Apache-2.0 */
+/* 64 MB to the daemon and back, from memory and from a file, against a plain unix socket.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/bench/bench.h"
 #include "client/tensord.h"
@@ -13,6 +17,7 @@ struct bulk {
     td_tensor x; /* of BYTES */
     struct bench_other other;
     float *data;
+    char path[128]; /* of an npy file of them */
 };
 
 static double upload(void *data)
@@ -48,11 +53,36 @@ static double receive_plainly(void *data)
     return bench_bulk_receive(&bulk->other, bulk->data, BYTES) ? bench_now_s() - start : 0;
 }
 
-static void report(const char *what, struct bulk *bulk, double (*ours)(void *), double (*theirs)(void *))
+static double load(void *data)
+{
+    struct bulk *bulk = data;
+    double start = bench_now_s();
+    td_tensor x = td_load_npy(bulk->session, bulk->path);
+    td_sync(bulk->session);
+    double seconds = bench_now_s() - start;
+    td_release(x);
+    return seconds;
+}
+
+static double load_plainly(void *data)
+{
+    struct bulk *bulk = data;
+    double start = bench_now_s();
+    int fd = open(bulk->path, O_RDONLY);
+    bool fine = fd >= 0;
+    for (size_t at = 0; fine && at < BYTES; at += 1 << 20)
+        fine = read(fd, (char *)bulk->data + at, 1 << 20) == 1 << 20;
+    if (fd >= 0)
+        close(fd);
+    return fine && bench_bulk_send(&bulk->other, bulk->data, BYTES) ? bench_now_s() - start : 0;
+}
+
+static void report(const char *what, struct bulk *bulk, double (*ours)(void *), double (*theirs)(void *),
+                   const char *against)
 {
     struct bench_result r =
         bench_rounds(40, 2, (const struct bench_side[]){{"tensord", ours, bulk}, {"socket", theirs, bulk}});
-    bench_report(&(struct bench_row){what, "GB/s", (double)BYTES / r.median[0] * 1e-9, "plain socket",
+    bench_report(&(struct bench_row){what, "GB/s", (double)BYTES / r.median[0] * 1e-9, against,
                                      (double)BYTES / r.median[1] * 1e-9, 1 / r.ratio[1], BENCH_AT_LEAST, 0.85});
 }
 
@@ -61,8 +91,12 @@ void bench_bulk(const struct test_daemon *daemon)
     struct bulk bulk = {.session = td_open(daemon->address), .other = bench_bulk_start(BYTES), .data = malloc(BYTES)};
     memset(bulk.data, 0, BYTES);
     bulk.x = td_ones(bulk.session, TD_SHAPE(COUNT));
-    report("64 MB upload", &bulk, upload, send_plainly);
-    report("64 MB download", &bulk, download, receive_plainly);
+    report("64 MB upload", &bulk, upload, send_plainly, "plain socket");
+    report("64 MB download", &bulk, download, receive_plainly, "plain socket");
+    snprintf(bulk.path, sizeof bulk.path, "%s/bulk.npy", daemon->folder);
+    if (td_save_npy(bulk.x, bulk.path) == 0)
+        report("64 MB from an npy file", &bulk, load, load_plainly, "read(), plain socket");
+    unlink(bulk.path);
     td_close(bulk.session);
     bench_other_stop(&bulk.other);
     free(bulk.data);

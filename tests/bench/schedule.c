@@ -1,6 +1,7 @@
 /* A light user beside others: how long a blocking tiny op and a ping take. Measured at the client, so the round trip
- * between two cores is in it; the flooders run on the light client's core at the lowest priority, where they take
- * nothing from it but keep the daemon busy. SPDX-License-Identifier: Apache-2.0 */
+ * between two cores is in it, and for the op in the worker too, by its own histogram, whose buckets double; the
+ * flooders run on the light client's core at the lowest priority, where they take nothing from it but keep the daemon
+ * busy. SPDX-License-Identifier: Apache-2.0 */
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -83,6 +84,34 @@ static void measure_ops(td_session *s, td_tensor x, struct times *times)
     }
 }
 
+/* The same by a raw client, whose session the worker has measured alone: from a request's arrival to its reply. */
+static void measure_in_worker(const struct test_daemon *daemon, const char *what)
+{
+    static const double shares[] = {0.5, 0.99};
+    struct raw raw = raw_open(daemon);
+    raw_request(&raw, 0, 0, 5, TD_OP_full);
+    raw.at = td_write_array(td_write_uint(raw.at, 1), 0);
+    raw.at = td_write_int(td_write_real(raw.at, 1), TD_F32);
+    for (int k = 0; k < TURNS; k++) {
+        double value;
+        size_t count;
+        raw_request(&raw, 0, 0, 4, TD_OP_add);
+        raw.at = td_write_uint(td_write_uint(td_write_uint(raw.at, 2), 1), 1);
+        raw_read(&raw, 2, &value, 1, &count);
+        raw_request(&raw, 0, 0, 2, TD_R_RELEASE);
+        raw.at = td_write_uint(raw.at, 2);
+        pause_for_a_moment();
+    }
+    for (int k = 0; k < 2; k++) {
+        char name[96];
+        snprintf(name, sizeof name, "%s, in the worker, %g of 100", what, 100 * shares[k]);
+        double us = (double)raw_status(&raw, k ? "mine.latency_p99_us" : "mine.latency_p50_us");
+        bench_report(&(struct bench_row){
+            .what = name, .unit = "ms below", .value = us / 1e3, .sense = BENCH_AT_MOST, .goal = 0.5});
+    }
+    raw_close(&raw);
+}
+
 static void beside_flooders(const struct test_daemon *daemon)
 {
     static struct times times;
@@ -95,6 +124,7 @@ static void beside_flooders(const struct test_daemon *daemon)
     measure_ops(s, x, &times);
     report_times("tiny op beside eight flooders", "median", &times, 0.5, 0.5);
     report_times("tiny op beside eight flooders", "9 of 10", &times, 0.9, 0.5);
+    measure_in_worker(daemon, "tiny op beside eight flooders");
     kill(flooders, SIGKILL);
     waitpid(flooders, NULL, 0);
     bench_pin(bench_worker(daemon), -1);

@@ -21,7 +21,7 @@ if node node_modules/typescript/bin/tsc --noEmit >"$out" 2>&1; then
 else
     sed -i '1i not ok 1 - types' "$out"
 fi
-for file in units page; do
+for file in units page daemon; do
     node --test-reporter=tap "test/$file.test.mjs" >>"$out" 2>&1 || status=1
 done
 # Of a passing test the line, of a failing one all that is told.
