@@ -162,16 +162,17 @@ class Case:
             raise Refused(str(error))
         self.statements.append("backward %s%s" % (name, "" if seed is None else " " + seed))
 
-    def expect_grads(self, scale):
-        """scale: what the error may be relative to, besides each gradient's own magnitude."""
+    def expect_grads(self, scale, count=0):
+        """scale: what the error may be relative to, besides each gradient's own magnitude. Where a tensor has less
+        elements than count its gradient is a sum, and the error relative to the greatest one."""
         for name in self.kept:
             g = self.tensors[name].grad
             if g is None:
                 self.statements.append(name + ".grad>none")
                 continue
-            epsilon = torch.finfo(g.dtype).eps
+            error = 32 * torch.finfo(g.dtype).eps * (max(scale, biggest(g)) if g.numel() < count else scale)
             self.statements.append("%s.grad>%s%s%s" % (name, NAMES[g.dtype], sizes(g.shape),
-                                                       self.of_values(g, 32 * epsilon * scale, True)))
+                                                       self.of_values(g, error, True)))
 
     def text(self):
         return " ; ".join(self.statements)

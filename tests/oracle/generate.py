@@ -91,6 +91,19 @@ def programs(runner):
     return found, different
 
 
+def describe():
+    """The list at the end of README.md."""
+    path = os.path.join(ROOT, "tests/oracle/README.md")
+    with open(path) as file:
+        text = file.read().split("| op | |\n")[0]
+    text += "| op | |\n| --- | --- |\n"
+    for prefix, entries in (("", known.KNOWN), ("**open:** ", known.OPEN)):
+        for ops, _, _, _, reason in entries:
+            text += "| %s | %s%s |\n" % ("any" if ops is None else ", ".join(ops.split()), prefix, reason)
+    with open(path, "w") as file:
+        file.write(text)
+
+
 def main():
     chosen = sys.argv[1].split(",") if len(sys.argv) > 1 and sys.argv[1] else list(ROWS) + ["programs"]
     runner = Runner()
@@ -104,6 +117,7 @@ def main():
         with open(os.path.join(GOLDEN, name + ".txt"), "w") as file:
             file.write(HEAD + "".join(text + "\n" for text in found))
         total, different = total + len(found), different + bad
+    describe()
     print("%d cases, %d of them different" % (total, different))
     return runner.close() or different > 0
 

@@ -66,13 +66,12 @@ def writing(function):
 SAFE = dict(TORCH,
             mul=lambda x, y: copied(x) * copied(y),
             square=lambda x: copied(x).square(),
-            relu=lambda x: copied(torch.relu(x)).abs(),  # the sign of its zeros says nothing
-            maximum=lambda x, y: torch.maximum(copied(x), copied(y)),
-            contiguous=as_view(TORCH["contiguous"]),
-            flatten=as_view(TORCH["flatten"]))
+            relu=lambda x: copied(torch.relu(x)).add_(0.0),  # the sign of its zeros says nothing
+            maximum=lambda x, y: torch.maximum(copied(x), copied(y)))
 VIEWS = ["transpose", "select", "slice", "expand", "reshape", "permute", "unsqueeze", "squeeze", "narrow", "view",
          "flatten", "detach", "contiguous"]
 WRITES = ["add_", "mul_", "copy_", "fill_"]
+SAFE.update({name: as_view(SAFE[name]) for name in VIEWS})
 SAFE = {name: writing(run) if name in WRITES else reading(run) for name, run in SAFE.items()}
 
 
@@ -145,7 +144,7 @@ class Program:
         """A number, a tensor that broadcasts to name's shape, or any."""
         shape = list(self.case.tensors[name].shape)
         if self.choices.chance(1, 4):
-            return draws.some_number(self)
+            return Num(self.choices.pick([1, 2, 0, -1, 3, 0.5, -2]))
         fitting = [n for n in self.names if self.fits(n, shape)]
         if fitting and self.choices.chance(3, 4):
             return fitting[-1 - self.choices.below(len(fitting))]
@@ -179,7 +178,7 @@ class Program:
         x = self.case.tensors[name]
         other = self.operand(name)
         if op == "fill_" and not isinstance(other, Num) and self.case.tensors[other].dim():
-            other = draws.some_number(self)
+            other = Num(2)
         mine = places(x)
         if len(mine) < x.numel() and op == "fill_" or biggest(x) > LARGE:
             return
