@@ -126,10 +126,14 @@ class Call:
             return self.tensor(draws.fewer(self, self.shape), "bool")
         if given:
             return drawn
+        keyword = "default" in parameter
         return {
-            "SHAPE": draws.some_shape, "DIMS": draws.some_dims, "NUMBER": draws.some_number, "DTYPE": draws.dtype_or_none
-            if "default" in parameter else draws.some_dtype, "FLAG": lambda c: bool(c.choices.below(2)),
-            "REAL": lambda c: float(parameter["default"]) if "default" in parameter else c.choices.pick([0.5, 1.0, 2.0]),
+            "SHAPE": draws.some_shape,
+            "DIMS": draws.some_dims,
+            "NUMBER": draws.some_number,
+            "DTYPE": draws.dtype_or_none if keyword else draws.some_dtype,
+            "FLAG": lambda c: bool(c.choices.below(2)),
+            "REAL": lambda c: float(parameter["default"]) if keyword else c.choices.pick([0.5, 1.0, 2.0]),
             "INT": draws.dim if name.startswith("dim") else lambda c: c.choices.below(3),
             "INS": lambda c: [c.tensor(draws.some_shape(c), c.dtype_beside(), True) for _ in range(2)],
         }[kind](self)

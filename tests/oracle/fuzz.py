@@ -51,6 +51,22 @@ def shrunk(runner, op, choices, kind):
     return result(smaller(choices, fails))
 
 
+def batches(what, count, seed, names):
+    """Lists of (op, choices, text, torch's refusal), and an empty one at the end."""
+    pick, batch = Choices(seed), []
+    for k in range(count):
+        op = pick.pick(names)
+        choices = Choices("%d %d" % (seed, k))
+        text, refusal = made(op, choices)
+        batch.append((op, choices.made, text, refusal))
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+    yield []
+
+
 def main():
     what, count, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     names = sys.argv[4].split(",") if len(sys.argv) > 4 and sys.argv[4] else [n for n in ROWS if n in OPS]
@@ -60,49 +76,25 @@ def main():
     if missing:
         print("not covered, having no line in ops.py: %s" % ", ".join(missing))
     runner = Runner()
-    pick = Choices(seed)
     findings, reasons = collections.Counter(), collections.Counter()
-    done = refused = same = 0
-    waiting = []
-
-    def judge():
-        nonlocal same
-        for (op, choices, text, refusal), answer in zip(waiting, runner.receive(len(waiting)) if waiting else []):
-            if answer == "ok":
-                same += 1
-            elif not is_finding(op, text, refusal, answer):
-                reasons[op + ": " + known.why(op, refusal, answer, text)] += 1
-            else:
-                found.append((op, choices, text, refusal, answer))
-
-    while done < count:
-        found, batch = [], []
-        for _ in range(min(BATCH, count - done)):
-            op = pick.pick(names)
-            choices = Choices("%d %d" % (seed, done))
-            text, refusal = made(op, choices)
+    refused, same, running = 0, 0, []
+    for batch in batches(what, count, seed, names):  # each is made while the one before runs
+        for (op, choices, text, refusal), answer in zip(running, runner.receive(len(running))):
             refused += refusal is not None
-            batch.append((op, choices.made, text, refusal))
-            done += 1
-        judge()
-        for op, choices, text, refusal, answer in found:
-            kind = op, kind_of(answer)
-            findings[kind] += 1
-            if findings[kind] == 1:
-                text, refusal, answer = shrunk(runner, op, choices, kind[1])
-                print("%s: %s\n    %s" % (op, answer, text) + ("\n    torch: " + refusal if refusal else ""), flush=True)
-        waiting[:] = batch
+            same += answer == "ok"
+            reason = known.why(op, refusal, answer, text) if answer != "ok" else None
+            if reason:
+                reasons[op, reason] += 1
+            elif answer != "ok":
+                findings[op, kind_of(answer)] += 1
+                if findings[op, kind_of(answer)] == 1:
+                    text, refusal, answer = shrunk(runner, op, choices, kind_of(answer))
+                    print("%s: %s\n    %s\n    torch: %s" % (op, answer, text, refusal or "takes it"), flush=True)
+        running = batch
         runner.send([text for _, _, text, _ in batch])
-    found = []
-    judge()
-    for op, choices, text, refusal, answer in found:
-        findings[op, kind_of(answer)] += 1
-        if findings[op, kind_of(answer)] == 1:
-            text, refusal, answer = shrunk(runner, op, choices, kind_of(answer))
-            print("%s: %s\n    %s" % (op, answer, text) + ("\n    torch: " + refusal if refusal else ""), flush=True)
     status = runner.close()
-    for reason, times in sorted(reasons.items()):
-        print("known %6d  %s" % (times, reason))
+    for (op, reason), times in sorted(reasons.items()):
+        print("known %6d  %s: %s" % (times, op, reason))
     for (op, kind), times in sorted(findings.items()):
         print("FOUND %6d  %s: %s" % (times, op, kind))
     print("%d %s, seed %d: %d same (torch refused %d of all), %d known differences, %d findings of %d kinds" %

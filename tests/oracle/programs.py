@@ -43,10 +43,11 @@ def settled(x):
     if not torch.is_tensor(x):
         return x
     try:
-        return x.detach() if hasattr(x, "constant") else x if x.grad_fn is None else x
+        x.grad_fn  # where torch forbids
     except RuntimeError:
         forbidden.append(x)
         return x.detach()
+    return x.detach() if hasattr(x, "constant") else x
 
 
 def reading(function):
