@@ -49,7 +49,7 @@ KNOWN = [
     (None, None, "strides", channels_last, "torch gives results in channels-last order strides of their own"),
     ("program", None, "strides", channels_last, "the same"),
     ("pow", None, "grad", slightly, "torch takes the logarithm in the base's own type"),
-    ("pow", None, "grad.* is -?0 where nan", "nan|inf",
+    ("pow", None, r"grad.* is -?\d\S* where -?nan", "nan|inf",
      "a gradient of 0 stays 0 under a cotangent of nan or inf; torch multiplies"),
     ("pow", None, "grad", "-2147483648|-9223372036854775808", "torch's exponent less 1 overflows"),
     ("pow", None, "grad", "#b0", "torch takes an exponent of False for one that is not 0 and gives nan at 0"),
