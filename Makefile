@@ -19,6 +19,9 @@ ONLY ?=
 JSON ?=
 TEXT ?=
 T ?= 60
+N ?=
+SEED ?=
+PYTHON ?= /usr/bin/python3
 FUZZER ?=
 CFLAGS ?= $(if $(SAN),-O1,-O2) -g
 ifeq ($(origin CC),default)
@@ -131,7 +134,7 @@ BENCH := $(B)/tests/bench/bench
 FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZERS))
 PRODUCTS := $(B)/tensord $(B)/tensorctl $(LIBCLIENT) $(B)/libtensord.so $(PLUGIN) $(EXAMPLE_PROGRAMS)
 
-.PHONY: all lib programs plugin cuda-compiler test fuzz demo bench install gen format deps clean help help-op FORCE
+.PHONY: all lib programs plugin cuda-compiler test fuzz fuzz-ops fuzz-programs oracle demo bench install gen format deps clean help help-op FORCE
 all: $(PRODUCTS) compile_commands.json
 lib: $(LIBCLIENT) $(B)/libtensord.so
 # Everything that is compiled and linked, tests and benchmarks too; nothing of it runs.
@@ -295,6 +298,15 @@ fuzz:
 	    $(FUZZ_DIR)/fuzz/fuzz_$$target -max_total_time=$(T) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
 	        -artifact_prefix=$(FUZZ_DIR)/ $(FUZZ_DIR)/corpus/$$target tests/fuzz/corpus/$$target || exit 1; done
 
+# PyTorch beside us. The committed cases need none of this; making them, and comparing random calls and programs, does.
+ORACLE = $(B)/gen $(B)/tensord $(B)/tests/test_oracle
+TORCH = @if ! $(PYTHON) -c 'import torch' 2>/dev/null; then \
+    echo 'skipped: $(PYTHON) has no torch (Debian: python3-torch)'; exit 0; fi; TENSORD_BUILD=$(CURDIR)/$(B) $(PYTHON)
+oracle: $(ORACLE)
+	$(TORCH) tests/oracle/generate.py '$(ONLY)'
+fuzz-ops fuzz-programs: $(ORACLE)
+	$(TORCH) tests/oracle/fuzz.py $(@:fuzz-%=%) $(or $(N),20000) $(or $(SEED),1) '$(ONLY)'
+
 bench: all $(BENCH)
 	@$(TEST_ENV) ONLY='$(ONLY)' JSON='$(JSON)' $(BENCH)
 
@@ -343,7 +355,10 @@ help:
 	    'make demo                 starts a daemon and trains a small model on it; TEXT=FILE gives it text' \
 	    'make bench                builds and runs the benchmarks; JSON=1 prints one object a line' \
 	    'make fuzz T=60            each fuzz target for T seconds, with clang and libFuzzer' \
-	    'make install              PREFIX=/usr/local DESTDIR=' \
+	    'make oracle               the cases in tests/oracle/golden again, from PyTorch; ONLY=add,mul picks' \
+    'make fuzz-ops N= SEED=    random calls against PyTorch; ONLY=add,mul picks' \
+    'make fuzz-programs N=     random programs of views and writes against PyTorch' \
+    'make install              PREFIX=/usr/local DESTDIR=' \
 	    'make gen                  prints the generated files again from protocol/ops.def' \
 	    'make help-op              which places adding an op touches' \
 	    'make format               clang-format over all C files' \

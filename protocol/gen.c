@@ -1,5 +1,5 @@
-/* Prints what follows from the table of ops: the client's functions (ops.h, ops.c) and the reference (OPS.md). A new
- * row needs nothing here; a new kind of parameter does.
+/* Prints what follows from the table of ops: the client's functions (ops.h, ops.c), the reference (OPS.md), and the
+ * table itself for programs of other languages (ops.json). A new row needs nothing here; a new kind of parameter does.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <stdarg.h>
@@ -484,6 +484,74 @@ static void print_reference(void)
     }
 }
 
+/* ---- the table, for programs ---- */
+
+static const char *const shape_rules[TD_OP_LIMIT] = {
+#define TD_OP(id, name, group, params, outputs, kind, shape, ...) [id] = #shape,
+#include "protocol/ops.def"
+#include "protocol/ops_undef.h"
+};
+
+/* Words of the tables as JSON strings: they hold neither quotes nor backslashes, or the tests that read this fail. */
+static void print_names(const char *key, const char *const *names, int count)
+{
+    printf(", \"%s\": [", key);
+    for (int k = 0; k < count; k++)
+        printf("%s\"%s\"", k ? ", " : "", names[k]);
+    printf("]");
+}
+
+static void print_params(const struct td_op *op)
+{
+    static const char *const kinds[] = {
+        [TD_PARAM_TENSOR] = "IN", [TD_PARAM_NUM] = "NUM",     [TD_PARAM_INDEX] = "INDEX",   [TD_PARAM_MASK] = "MASK",
+        [TD_PARAM_OPT] = "OPT",   [TD_PARAM_LIST] = "INS",    [TD_PARAM_INT] = "INT",       [TD_PARAM_REAL] = "REAL",
+        [TD_PARAM_FLAG] = "FLAG", [TD_PARAM_DTYPE] = "DTYPE", [TD_PARAM_NUMBER] = "NUMBER", [TD_PARAM_SHAPE] = "SHAPE",
+        [TD_PARAM_DIMS] = "DIMS"};
+    printf(", \"params\": [");
+    for (const struct td_param *p = op->params; p->kind; p++) {
+        printf("%s{\"name\": \"%s\", \"kind\": \"%s\"", p == op->params ? "" : ", ", p->name, kinds[p->kind]);
+        if (p->keyword)
+            printf(", \"default\": \"%s\"", p->text ? p->text : "");
+        printf("}");
+    }
+    printf("]");
+}
+
+static void print_json(void)
+{
+    static const char *const kinds[] = {"CREATE", "RANDOM", "FRESH", "VIEW", "INPLACE", "STEP"};
+    static const char *const tried[] = {"NOTHING", "REALS", "POSITIVE", "AWAY", "STEPS"};
+    const char *before = "";
+    printf("{\"dtypes\": {");
+#define TD_DTYPE(id, name, NAME, ctype, category, torch) \
+    printf("%s\"%s\": \"%s\"", before, #name, torch);    \
+    before = ", ";
+#include "protocol/dtypes.def"
+    printf("},\n\"ops\": [");
+    before = "\n";
+    for (int id = TD_OP_FIRST; id < TD_OP_LIMIT; id++) {
+        const struct td_op *op = td_op_of((uint64_t)id);
+        if (!op)
+            continue;
+        const char *takes[TD_DTYPE_LIMIT];
+        int count = 0;
+        for (int d = 0; d < TD_DTYPE_LIMIT; d++)
+            if (td_dtype_known((uint64_t)d) && op->takes & TD_MASK(d))
+                takes[count++] = td_dtype_name((uint8_t)d);
+        printf("%s{\"id\": %d, \"name\": \"%s\", \"group\": \"%s\", \"kind\": \"%s\", \"shape\": \"%s\"", before, id,
+               op->name, op->group, kinds[op->kind], shape_rules[id]);
+        printf(", \"tried\": \"%s\", \"slack\": %d, \"gradient\": %s", tried[op->tried], op->slack,
+               op->no_gradient ? "false" : "true");
+        print_names("takes", takes, count);
+        print_names("outputs", op->outputs, op->output_count);
+        print_params(op);
+        printf("}");
+        before = ",\n";
+    }
+    printf("\n]}\n");
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc == 2 ? argv[1] : "";
@@ -493,7 +561,9 @@ int main(int argc, char **argv)
         print_functions();
     else if (!strcmp(what, "OPS.md"))
         print_reference();
+    else if (!strcmp(what, "ops.json"))
+        print_json();
     else
-        return fprintf(stderr, "usage: gen ops.h|ops.c|OPS.md\n"), 2;
+        return fprintf(stderr, "usage: gen ops.h|ops.c|OPS.md|ops.json\n"), 2;
     return fflush(stdout) || ferror(stdout) ? 1 : 0;
 }

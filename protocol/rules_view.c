@@ -259,6 +259,8 @@ int td_shape_flatten(struct td_inference *i)
         return failed;
     if (first > last)
         return td_fail(i->failure, TD_E_ARGUMENT, "flatten: start_dim %d lies behind end_dim %d", first, last);
+    if (first == last && x->rank)
+        return rule_alias(i);
     int64_t joined = 1;
     for (int d = 0; d < x->rank; d++) {
         joined = d >= first && d <= last ? joined * x->shape[d] : joined;

@@ -45,6 +45,7 @@ for program in "$@"; do
         ;;
     *)
         count "$out"
+        [ "$skip" = 0 ] || note+=" ($(sed -nE 's/^(not )?ok [0-9]+ .*# SKIP ?(.*)/\2/p' "$out" | paste -sd' '))"
         # cmocka's status is the number of failed tests; anything else that is not 0 is a fault of the program itself.
         [ $status = 0 ] || [ "$bad" -gt 0 ] || bad=1
         ;;

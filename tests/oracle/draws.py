@@ -1,0 +1,312 @@
+"""How arguments are drawn. Each takes the call being drawn (calls.Call) and gives one argument; for a parameter that is
+a tensor a shape will do, for an index a pair of its shape and of the size that it stands for.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+from case import DTYPES, Num
+
+
+def some_shape(c, rank_max=4):
+    """Small; now and then empty, or long enough for a vector and a rest."""
+    rank = c.choices.pick([1, 2, 0, 3, 2, 4][:rank_max + 2])
+    shape = [c.choices.pick([2, 3, 1, 4, 2, 3, 5, 0]) for _ in range(min(rank, rank_max))]
+    if rank == 1 and c.choices.chance(1, 4):
+        shape = [c.choices.pick([7, 9, 17, 33])]
+    return shape
+
+
+def fewer(c, shape):
+    """What broadcasts to shape; rarely something that does not."""
+    gone = c.choices.pick([0, 0, 0, 1, len(shape)])
+    part = [1 if c.choices.chance(1, 5) else n for n in shape[gone:]]
+    if part and c.choices.chance(1, 30):
+        part[c.choices.below(len(part))] += 1
+    return part
+
+
+def dim(c, more=0):
+    rank = c.rank + more
+    if c.choices.chance(1, 16):
+        return c.choices.pick([rank, -rank - 1])
+    return c.choices.below(rank) - (rank if c.choices.chance(1, 2) else 0) if rank else c.choices.pick([0, -1])
+
+
+def new_dim(c):
+    return dim(c, 1)
+
+
+def some_dims(c):
+    """Some of the dimensions, or None for all."""
+    if c.choices.chance(1, 3):
+        return None
+    dims = [d - (c.rank if c.choices.chance(1, 3) else 0) for d in range(c.rank) if c.choices.chance(1, 2)]
+    if dims and c.choices.chance(1, 20):
+        dims.append(c.choices.pick([dims[0], c.rank]))
+    return dims
+
+
+def permutation(c):
+    rest, order = list(range(c.rank)), []
+    while rest:
+        order.append(rest.pop(c.choices.below(len(rest))))
+    if order and c.choices.chance(1, 16):
+        order[0] = c.choices.pick([order[-1], c.rank])
+    return [d - c.rank if c.choices.chance(1, 4) else d for d in order]
+
+
+def reshaped(c):
+    """Another shape of as many elements."""
+    count = 1
+    for n in c.shape:
+        count *= n
+    if c.choices.chance(1, 20):
+        count += 1
+    shape = [n for n in c.shape] if c.choices.chance(1, 3) else []
+    if not shape:
+        rest = count
+        while rest > 1 and len(shape) < 5 and c.choices.chance(2, 3):
+            divisors = [d for d in range(1, rest + 1) if rest % d == 0]
+            shape.append(c.choices.pick(divisors))
+            rest //= shape[-1]
+        if rest != 1 or c.choices.chance(1, 4):
+            shape.append(rest)
+        if count == 0 and c.choices.chance(1, 2):
+            shape.append(c.choices.pick([2, 1, 0]))
+    if shape and c.choices.chance(1, 4):
+        shape[c.choices.below(len(shape))] = -1
+    return shape
+
+
+def expanded(c):
+    shape = [c.choices.pick([2, 1, 3, 0]) for _ in range(c.choices.pick([0, 1, 2]))]
+    shape += [-1 if c.choices.chance(1, 4) else c.choices.pick([3, 1, 2]) if n == 1 else n for n in c.shape]
+    if shape and c.choices.chance(1, 16):
+        shape[-1] += 2
+    return shape
+
+
+def size_of(c, d):
+    return c.shape[d] if -c.rank <= d < c.rank and c.rank else 1
+
+
+def place(c):
+    """An index into the dimension drawn before, or from its end."""
+    n = size_of(c, c.arguments.get("dim", 0))
+    return c.choices.below(2 * n) - n if n and not c.choices.chance(1, 12) else c.choices.pick([n, -n - 1])
+
+
+def bound(c):
+    n = size_of(c, c.arguments.get("dim", 0))
+    return c.choices.below(2 * n + 6) - n - 3
+
+
+def far_bound(c):
+    return 2**63 - 1 if c.choices.chance(1, 4) else bound(c)
+
+
+def some_step(c):
+    return c.choices.pick([1, 2, 3, 1, 7]) if not c.choices.chance(1, 30) else c.choices.pick([0, -1])
+
+
+def length(c):
+    n = size_of(c, c.arguments.get("dim", 0))
+    start = c.arguments.get("start", 0)
+    return c.choices.below(max(n - (start if start >= 0 else start + n), 0) + 1) + c.choices.chance(1, 12)
+
+
+def size(c):
+    return c.choices.pick([2, 3, 1, 0, 5]) if not c.choices.chance(1, 30) else -2
+
+
+def sides(c):
+    return -1 if c.choices.chance(1, 2) else size(c)
+
+
+def some_number(c):
+    return Num(c.choices.pick([1, 2, 0, -1, 3, 2.5, True, 0.5, -2, -0.25, 1.0, False]))
+
+
+def any_number(c):
+    special = [float("nan"), float("inf"), float("-inf"), -0.0, 1e30]
+    return Num(c.choices.pick(special)) if c.choices.chance(1, 6) else some_number(c)
+
+
+def fitting_number(c):
+    """One that needs no conversion to a higher category."""
+    some = {"bool": [True, False], "i32": [1, -3], "i64": [1, -3]}
+    return Num(c.choices.pick(some.get(c.dtype, [1, 2.5])))
+
+
+def range_number(c):
+    return Num(c.choices.pick([0, 1, 5, -3, 2.5, 0.25, -1.5, 10]))
+
+
+def range_step(c):
+    return Num(c.choices.pick([1, 2, -1, 3, 0.5, -0.75, 0]))
+
+
+def real_bound(c):
+    return c.choices.pick([0.0, 1.0, -1.0, 0.5, -2.0, 3.0, float("inf"), float("-inf")])
+
+
+def probability(c):
+    return c.choices.pick([0.0, 0.5, 1.0, 0.25])
+
+
+def choose(*some):
+    return lambda c: c.choices.pick(list(some))
+
+
+def wide_dtype(c):
+    return c.choices.pick(["f32", "f64"])
+
+
+def some_dtype(c):
+    return c.choices.pick(list(DTYPES))
+
+
+def dtype_or_none(c):
+    return None if c.choices.chance(1, 2) else some_dtype(c)
+
+
+# ---- shapes of tensors that belong together ----
+
+def matrices(c):
+    """The first factor: a vector, a matrix, or a batch."""
+    rank = c.choices.pick([2, 2, 1, 3, 4, 0] if c.choices.chance(1, 8) else [2, 2, 1, 3, 4])
+    return [c.choices.pick([2, 3, 1, 4, 0, 5]) for _ in range(rank)]
+
+
+def factor(c):
+    inner = c.shape[-1] if c.rank else 2
+    if c.choices.chance(1, 30):
+        inner += 1
+    if c.choices.chance(1, 5):
+        return [inner]
+    return (fewer(c, c.shape[:-2]) if c.choices.chance(3, 4) else []) + [inner, c.choices.pick([2, 3, 1, 0, 4])]
+
+
+def along(c):
+    """A row of places along the dimension drawn before."""
+    d = c.arguments.get("dim", 0)
+    shape = [] if c.rank == 0 or c.choices.chance(1, 8) else [c.choices.pick([2, 3, 1, 0, 5])]
+    return shape, size_of(c, d)
+
+
+def along_source(c):
+    """The source that index_add takes with its index."""
+    d = c.arguments["dim"]
+    shape = list(c.shape)
+    if c.rank and -c.rank <= d < c.rank:
+        shape[d] = c.tensor_of("index").numel()
+    return shape
+
+
+def everywhere(c):
+    """An index of x's rank, no greater than it but along the dimension drawn before."""
+    d = c.arguments["dim"]
+    shape = [n - (n > 0 and c.choices.chance(1, 3)) for n in c.shape]
+    if c.rank and -c.rank <= d < c.rank:
+        shape[d] = c.choices.pick([2, 1, 3, 0, 5])
+    return shape, size_of(c, d)
+
+
+def no_smaller(c):
+    return [n + c.choices.below(2) for n in c.tensor_of("index").shape]
+
+
+def words(c):
+    return c.choices.pick([[3], [2, 2], [], [0], [2, 1, 2]]), c.shape[0]
+
+
+def matrix(c):
+    return [c.choices.pick([3, 2, 1, 5, 0]), c.choices.pick([2, 3, 1, 0])]
+
+
+def classes(c):
+    return [c.shape[0]], c.shape[1]
+
+
+def beside(c):
+    return fewer(c, c.shape)
+
+
+def joined(more):
+    """A list of tensors for cat (more: False) or stack."""
+    def draw(c):
+        first = some_shape(c, 3)
+        d = dim_of_list(c, first, more)
+        names = []
+        for _ in range(c.choices.pick([2, 1, 3, 4])):
+            shape = list(first)
+            if not more and shape and -len(shape) <= d < len(shape):
+                shape[d] = c.choices.pick([2, 1, 3, 0])
+            if c.choices.chance(1, 24):
+                shape = some_shape(c, 3)
+            if not more and c.choices.chance(1, 16):
+                shape = [0]
+            names.append(c.tensor(shape, c.dtype_beside(), grad=True))
+        c.arguments["dim"] = d
+        return names
+    return draw
+
+
+def dim_of_list(c, shape, more):
+    c.shape = shape
+    return dim(c, int(more))
+
+
+def drawn_dim(c):
+    return c.arguments["dim"]
+
+
+def window_content(c):
+    return [c.choices.pick([24, 27, 40])]
+
+
+def window_shape(c):
+    return [c.choices.pick([2, 3, 1, 0]) for _ in range(c.choices.pick([1, 2, 0]))]
+
+
+def window_stride(c):
+    """Strides without overlap: each is the room that the dimensions behind it take, or a bit more."""
+    room, strides = 1, []
+    for n in reversed(c.arguments["shape"]):
+        strides.insert(0, room + c.choices.below(2) if n > 1 else 1)
+        room = max(room, strides[0] * (n - 1) + 1 if n else 1)
+    return strides
+
+
+def window_offset(c):
+    shape, strides = c.arguments["shape"], c.arguments["stride"]
+    last = sum(max(n - 1, 0) * t for n, t in zip(shape, strides))
+    return c.choices.below(max(c.shape[0] - last, 1))
+
+
+# ---- steps ----
+
+def parameters(c):
+    """Parameters, most with a gradient, and as many states for each list."""
+    c.dtype = wide_dtype(c)
+    c.parameter_shapes = [some_shape(c, 2) for _ in range(c.choices.pick([1, 2, 0]))]
+    names = []
+    for shape in c.parameter_shapes:
+        name = c.case.leaf(c.dtype, shape, c.values(c.dtype, shape), True)
+        if not c.choices.chance(1, 5):
+            [y] = c.case.call("mul", name, c.case.leaf(c.dtype, shape, c.values(c.dtype, shape)))
+            c.case.backward(y, c.case.leaf(c.dtype, shape, c.values(c.dtype, shape)))
+        names.append(name)
+    return names
+
+
+def states(c):
+    return [c.case.leaf(c.dtype, shape, c.values(c.dtype, shape)) for shape in c.parameter_shapes]
+
+
+def positive_states(c):
+    return [c.case.leaf(c.dtype, shape, [abs(v) for v in c.values(c.dtype, shape)]) for shape in c.parameter_shapes]
+
+
+def counts(c):
+    n = len(c.parameter_shapes)
+    return c.case.leaf("i64", [n], [c.choices.below(3) for _ in range(n)])

@@ -1,0 +1,97 @@
+"""Where tensord differs from PyTorch: KNOWN on purpose, each with its reason; OPEN by a mistake that is not mended yet.
+Cases of either are no golden cases and no finding of the fuzzers. Whoever mends one takes its line away and runs
+`make oracle`.
+
+Each is recognised by the op (None: any), what torch said when it refused (a pattern; None: it did not), what our side
+answers (a pattern), and what the case's text holds (a pattern
+or a function). SPDX-License-Identifier: Apache-2.0
+"""
+import json
+import re
+
+from case import ROWS
+
+# Both dtypes of a call, or an op and a dtype, where torch has no kernel or no promotion.
+LACKS = r"not implemented for|same (scalar )?type|[Ee]xpected .*(dtype|scalar type|type)|Found dtype|boolean alpha|" \
+    r"Subtraction, the `-` operator, with|with a bool tensor is not supported|result type .* can't be cast|" \
+    r"only supports? .*(floating|integral)|input dtype should be|must be floating|integer types|not supported on|" \
+    r"should be either .*point|isDifferentiableType"
+
+
+
+def converts(op, text, answer):
+    """An elementwise op converts an operand."""
+    found = re.search(r"%s>(\w+)\[" % answer.split()[0], text)
+    leaves = set(re.findall(r"=(\w+)!?\[", text))
+    return found and op in ROWS and ROWS[op]["shape"] in ("elementwise", "pair_loss") and leaves - {found.group(1)}
+
+
+def channels_last(op, text, answer):
+    """A result with four dimensions, one of them of size 1."""
+    found = re.search(r"%s>\w+(\[[\d,]+\])" % answer.split()[0], text)
+    sizes = json.loads(found.group(1)) if found else []
+    return len(sizes) == 4 and 1 in sizes
+
+
+def slightly(op, text, answer):
+    """A value that f32 would not tell apart, where f64 takes part."""
+    found = re.search(r" is (\S+) where (\S+) is due", answer)
+    got, want = [float(n) for n in found.groups()] if found else (0, 1)
+    return "f64" in text and abs(got - want) <= 1e-6 * abs(want)
+
+
+KNOWN = [
+    # op, torch's refusal, our answer, the case, why
+    (None, LACKS, "not refused", None, "it promotes, or takes a dtype, where torch refuses"),
+    ("linspace randint sign clamp index_add scatter_add strided_add matmul max_dim min_dim dropout softmax log_softmax "
+     "mean cross_entropy mse_loss", None, r"refused \[dtype: \w+: (takes|cannot give)", r"(bool|i32|i64)\b",
+     "the row takes fewer dtypes; torch often looks at the dtype only where there are elements"),
+    (None, None, "strides", channels_last, "torch gives results in channels-last order strides of their own"),
+    ("program", None, "strides", channels_last, "the same"),
+    ("pow", None, "grad", slightly, "torch takes the logarithm in the base's own type"),
+    ("pow", None, r"grad.* is -?\d\S* where -?nan", "nan|inf",
+     "a gradient of 0 stays 0 under a cotangent of nan or inf; torch multiplies"),
+    ("pow", None, "grad", "-2147483648|-9223372036854775808", "torch's exponent less 1 overflows"),
+    ("pow", None, "grad", "#b0", "torch takes an exponent of False for one that is not 0 and gives nan at 0"),
+    ("maximum minimum", None, "grad", "nan", "nan beside a number gets all of the gradient, in torch both get it"),
+    ("max min", None, "grad.* where -?nan", "nan",
+     "where the result is nan its gradient goes to the nans, as torch.max(x)'s does; torch.amax's is nan everywhere"),
+    (None, None, "elements share memory", None, "a write to elements that share memory is refused, also by fill_"),
+    ("cross_entropy", None, "grad.* is -?inf where -?nan", "inf",
+     "a cotangent of inf meets softmax - 1 as one factor, in torch in two parts that cancel"),
+    ("dropout", None, "0 where nan", "nan|inf", "what is dropped is 0; torch multiplies it by 0"),
+    ("dropout", None, "strides", None, "x itself without training in torch, else the strides of a product"),
+    ("matmul", None, r" is \w+$", None, "torch does not look at the dtypes of factors without elements"),
+    ("mse_loss", None, r" is \w+$", None, "torch gives the mean and the sum the first operand's dtype"),
+    ("clamp", None, r"is (i32|i64)$", r"(i32|i64)\[",
+     "bounds are doubles and integers stay integers; torch promotes for a bound with a fraction"),
+]
+OPEN = [
+    ("program", "created in no_grad mode", "not refused", "no_grad 1 ",
+     "a write in grad mode through a view made under no_grad is refused only where an operand requires a gradient"),
+    ("program", None, "shares part of its memory", None,
+     "an operand between whose elements the target's stand, as another column of a matrix, is refused"),
+    (None, None, "strides", converts,
+     "torch counts an operand that is converted first by its copy's strides: none of 0, others at sizes of 1"),
+    ("pow", "negative integer powers", "not refused", r"pow t\d+ #i-", "integers to a negative number are not refused"),
+    ("relu", None, r"grad\[\d+\] is 0 where", "nan", "the gradient at nan is 0; torch's is the cotangent"),
+    ("narrow", None, "refused.*narrow", r" -1 0 ;", "from -1 of an empty dimension"),
+    ("pow", None, r"\bis (inf|0) where (nan|-0) ", "#f0.5", "torch takes the square root: nan of -inf, -0 of -0"),
+    ("adam_step_ sgd_step_", None, r"is -?nan", "nan|inf", "weight_decay 0 times inf or nan reaches the states"),
+]
+
+
+def why(op, refusal, answer, text):
+    """The reason; None if this difference is not known."""
+    for ops, refusals, answers, texts, reason in KNOWN + OPEN:
+        if op not in ops.split() if ops is not None else op == "program":
+            continue
+        if refusals is None and refusal is not None and op != "program":  # of a program's calls any may be refused
+            continue
+        if refusals is not None and (refusal is None or not re.search(refusals, refusal)):
+            continue
+        if not re.search(answers, answer):
+            continue
+        if texts is None or (texts(op, text, answer) if callable(texts) else re.search(texts, text)):
+            return reason
+    return None

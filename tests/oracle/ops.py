@@ -1,0 +1,189 @@
+"""How torch is called for each op of the table: one line an op. Arguments come in the row's order, dtypes as torch has
+them, lists of dimensions as lists or None, numbers as Python numbers.
+
+Op(function, values=..., loose=..., parameter=draw, ...): what inputs are drawn from (calls.POOLS), what the result may
+be off by in units of the last place of 1, whether the sign of a zero says nothing (torch's own varies with the
+position), and how a parameter is drawn where the table's kinds and names do not tell.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+import torch
+from torch.optim.adam import adam
+from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
+
+import draws as d
+
+F = torch.nn.functional
+REDUCTIONS = ["none", "mean", "sum"]
+ALL, INF = -2**63, float("inf")
+
+
+class Op:
+    def __init__(self, function, values=None, loose=0, zeros=False, **drawn):
+        self.function, self.values, self.loose, self.zeros, self.drawn = function, values, loose, zeros, drawn
+
+
+def window(x, shape, stride, offset, write=None):
+    """A window on a copy of x's elements: read, or written by write(window)."""
+    if write is None:
+        y = x.contiguous()
+        return y.as_strided(shape, stride, y.storage_offset() + offset).clone(memory_format=torch.contiguous_format)
+    y = x.clone(memory_format=torch.contiguous_format)
+    write(y.view(-1).as_strided(shape, stride, offset))
+    return y
+
+
+def extreme(function):
+    return lambda x, dims, keepdim: function(x, keepdim=keepdim) if dims is None else function(x, dims, keepdim=keepdim)
+
+
+def total(function):
+    return lambda x, dims, keepdim: function(x, list(range(x.dim())) if dims is None else dims, keepdim=keepdim)
+
+
+def arg(function):
+    return lambda x, dim, keepdim: function(x, None if dim == ALL else dim, keepdim=keepdim)
+
+
+def squeeze(x, dims):
+    if dims is None:
+        return x.squeeze()
+    for n in sorted({n + x.dim() if n < 0 else n for n in dims}, reverse=True):  # torch 1.13 takes but one
+        x = x.squeeze(n)
+    return x
+
+
+def gelu(x, tanh_form):
+    """torch 1.13 reads a cotangent wrongly whose strides are not x's."""
+    y = F.gelu(x, approximate="tanh" if tanh_form else "none")
+    if y.requires_grad:
+        y.register_hook(lambda g: torch.empty_like(x).copy_(g))
+    return y
+
+
+def clamp(x, low, high):
+    """Whole bounds of integers as integers; both left out as none left out, which torch refuses."""
+    low, high = [int(n) if abs(n) < INF and n == int(n) and not x.is_floating_point() else n for n in (low, high)]
+    return torch.clamp(x, None if low == -INF and high != INF else low, None if high == INF and low != -INF else high)
+
+
+def step(function, params, states, counts, **rates):
+    """One step of a functional optimiser on the parameters that have gradients; counts: whose state was never made."""
+    have = [k for k, p in enumerate(params) if p.grad is not None]
+    some = [[one[k] for k in have] for one in [params] + states]
+    function(some[0], [params[k].grad for k in have], some[1:], [counts[k] for k in have], rates)
+    counts[have] += 1
+
+
+def sgd_step(params, momenta, counts, lr, momentum, dampening, weight_decay, nesterov):
+    def run(p, g, states, counts, rates):
+        buffers = [b.clone() if n else None for b, n in zip(states[0], counts)] if states else [None] * len(p)
+        sgd(p, g, buffers, has_sparse_grad=False, foreach=False, maximize=False, **rates)
+        for old, new in zip(states[0] if states else [], buffers):
+            if new is not None:
+                old.copy_(new)
+    step(run, params, [momenta] if momenta else [], counts, lr=lr, momentum=momentum, dampening=dampening,
+         weight_decay=weight_decay, nesterov=bool(nesterov))
+    return params
+
+
+def adam_step(params, means, squares, counts, lr, beta1, beta2, eps, weight_decay, decoupled):
+    def run(p, g, states, counts, rates):
+        (adamw if decoupled else adam)(p, g, states[0], states[1], [], [n.float() for n in counts], foreach=False,
+                                       capturable=False, amsgrad=False, maximize=False, **rates)
+    step(run, params, [means, squares], counts, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
+    return params
+
+
+OPS = {
+    "from": Op(None),  # every leaf of every case
+    "zeros": Op(lambda s, t: torch.zeros(s, dtype=t)),
+    "ones": Op(lambda s, t: torch.ones(s, dtype=t)),
+    "full": Op(lambda s, v, t: torch.full(s, v, dtype=t)),
+    "arange": Op(lambda a, b, s, t: torch.arange(a, b, s, dtype=t), start=d.range_number, end=d.range_number, step=d.range_step),
+    "linspace": Op(lambda a, b, n, t: torch.linspace(a, b, n, dtype=t), start=d.range_number, end=d.range_number, steps=d.size),
+    "eye": Op(lambda n, m, t: torch.eye(n, n if m == -1 else m, dtype=t), n=d.size, m=d.sides),
+    "rand": Op(lambda s, t: torch.rand(s, dtype=t)),
+    "randn": Op(lambda s, t: torch.randn(s, dtype=t)),
+    "randint": Op(lambda a, b, s, t: torch.randint(a, b, s, dtype=t), low=d.choose(0, -3, 5), high=d.choose(7, 3, 1)),
+    "dropout": Op(lambda x, p, t: F.dropout(x, p, bool(t)) * 1, p=d.probability, training=d.choose(0, 1)),
+    "reshape": Op(torch.reshape, shape=d.reshaped),
+    "view": Op(lambda x, s: x.view(s), shape=d.reshaped),
+    "transpose": Op(torch.transpose),
+    "select": Op(torch.select, index=d.place),
+    "slice": Op(torch.ops.aten.slice, start=d.bound, end=d.far_bound, step=d.some_step),
+    "expand": Op(lambda x, s: x.expand(s), shape=d.expanded),
+    "permute": Op(torch.permute, dims=d.permutation),
+    "squeeze": Op(squeeze),
+    "unsqueeze": Op(torch.unsqueeze, dim=d.new_dim),
+    "flatten": Op(torch.flatten, start_dim=d.dim, end_dim=d.dim),
+    "narrow": Op(torch.narrow, start=d.place, length=d.length),
+    "detach": Op(torch.detach),
+    "contiguous": Op(lambda x: x.contiguous()),
+    "clone": Op(torch.clone),
+    "to": Op(lambda x, t: x.to(t, copy=True), values="tame"),
+    "fill_": Op(lambda x, v: x.fill_(v), values="tame", value=lambda c: [] if c.choices.chance(3, 4) else d.beside(c)),
+    "add_": Op(lambda x, y: x.add_(y)),
+    "mul_": Op(lambda x, y: x.mul_(y)),
+    "copy_": Op(lambda x, y: x.copy_(y) if torch.is_tensor(y) else x.copy_(torch.tensor(y)), values="tame"),
+    "neg": Op(torch.neg),
+    "exp": Op(torch.exp),
+    "log": Op(torch.log),
+    "tanh": Op(torch.tanh),
+    "relu": Op(torch.relu, zeros=True),
+    "square": Op(torch.square),
+    "sigmoid": Op(torch.sigmoid),
+    "abs": Op(torch.abs),
+    "sqrt": Op(torch.sqrt),
+    "rsqrt": Op(torch.rsqrt),
+    "sin": Op(torch.sin),
+    "cos": Op(torch.cos),
+    "erf": Op(torch.erf),
+    "gelu": Op(gelu, loose=64),
+    "silu": Op(F.silu),
+    "sign": Op(torch.sign),
+    "reciprocal": Op(torch.reciprocal),
+    "clamp": Op(clamp, min=d.real_bound, max=d.real_bound, zeros=True),
+    "add": Op(torch.add),
+    "sub": Op(torch.sub),
+    "mul": Op(torch.mul),
+    "div": Op(torch.div),
+    "rsub": Op(torch.rsub),
+    "pow": Op(torch.pow),
+    "maximum": Op(torch.maximum, zeros=True),
+    "minimum": Op(torch.minimum, zeros=True),
+    "eq": Op(torch.eq),
+    "ne": Op(torch.ne),
+    "lt": Op(torch.lt),
+    "le": Op(torch.le),
+    "gt": Op(torch.gt),
+    "ge": Op(torch.ge),
+    "where": Op(torch.where),
+    "sum": Op(total(torch.sum)),
+    "mean": Op(total(torch.mean)),
+    "max": Op(extreme(torch.amax), values="ties", zeros=True),
+    "min": Op(extreme(torch.amin), values="ties", zeros=True),
+    "argmax": Op(arg(torch.argmax), values="ties", dim=lambda c: ALL if c.choices.chance(1, 3) else d.dim(c)),
+    "argmin": Op(arg(torch.argmin), values="ties", dim=lambda c: ALL if c.choices.chance(1, 3) else d.dim(c)),
+    "max_dim": Op(lambda x, n, k: tuple(torch.max(x, n, keepdim=k)), values="ties", zeros=True),
+    "min_dim": Op(lambda x, n, k: tuple(torch.min(x, n, keepdim=k)), values="ties", zeros=True),
+    "matmul": Op(torch.matmul, a=d.matrices, b=d.factor),
+    "log_softmax": Op(torch.log_softmax),
+    "softmax": Op(torch.softmax),
+    "cross_entropy": Op(lambda x, t, r: F.cross_entropy(x, t, reduction=REDUCTIONS[r]), x=d.matrix, target=d.classes),
+    "mse_loss": Op(lambda x, t, r: F.mse_loss(x, t, reduction=REDUCTIONS[r])),
+    "embedding": Op(lambda w, i: F.embedding(i, w), weight=d.matrix, index=d.words),
+    "index_select": Op(torch.index_select, index=d.along),
+    "index_add": Op(torch.index_add, index=d.along, source=d.along_source),
+    "gather": Op(torch.gather, index=d.everywhere),
+    "scatter_add": Op(torch.scatter_add, index=d.everywhere, source=d.no_smaller),
+    "cat": Op(torch.cat, tensors=d.joined(False), dim=d.drawn_dim),
+    "stack": Op(torch.stack, tensors=d.joined(True), dim=d.drawn_dim),
+    "sgd_step_": Op(sgd_step, params=d.parameters, momenta=d.states, counts=d.counts, lr=d.choose(0.125), momentum=d.choose(0.5, 0.9), dampening=d.choose(0.0), weight_decay=d.choose(0.0, 0.25)),
+    "adam_step_": Op(adam_step, params=d.parameters, means=d.states, squares=d.positive_states, counts=d.counts, lr=d.choose(0.125), beta1=d.choose(0.5, 0.9), beta2=d.choose(0.75, 0.99), eps=d.choose(1e-8, 0.01), weight_decay=d.choose(0.0, 0.25)),
+    "strided_read": Op(window, content=d.window_content, shape=d.window_shape, stride=d.window_stride, offset=d.window_offset),
+    "strided_write": Op(lambda x, v, s, t, o: window(x, s, t, o, lambda w: w.copy_(v) if torch.is_tensor(v) else w.fill_(v)), values="tame", content=d.window_content, value=d.fitting_number, shape=d.window_shape, stride=d.window_stride, offset=d.window_offset),
+    "strided_add": Op(lambda x, v, s, t, o: window(x, s, t, o, lambda w: w.add_(v)), content=d.window_content, value=d.fitting_number, shape=d.window_shape, stride=d.window_stride, offset=d.window_offset),
+}
+TORCH = {name: op.function for name, op in OPS.items()}

@@ -1,0 +1,564 @@
+/* PyTorch's own results, replayed through libtensord and a daemon: every op of the table (oracle/golden/NAME.txt) and
+ * programs of views and writes (oracle/golden/programs.txt). With the argument "-" cases come from standard input and a
+ * line goes back for each, which is how oracle/fuzz.py works. What a case looks like stands in oracle/README.md.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <float.h>
+#include <inttypes.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "client/internal.h"
+#include "tests/support.h"
+
+#define NAMES 128
+#define INPUTS 64
+#define ELEMENTS 4096
+
+static struct test_daemon daemon_;
+static td_session *s;
+
+/* One case on its way through. */
+struct replay {
+    const char *at;     /* what is not read yet */
+    char message[1024]; /* what is wrong; "": nothing so far */
+    struct {
+        char name[32];
+        td_tensor tensor;
+    } names[NAMES];
+    int count;
+    td_guard no_grad;
+    bool in_no_grad;
+};
+
+static void __attribute__((format(printf, 2, 3))) wrong(struct replay *r, const char *format, ...)
+{
+    va_list arguments;
+    if (*r->message)
+        return;
+    va_start(arguments, format);
+    vsnprintf(r->message, sizeof r->message, format, arguments);
+    va_end(arguments);
+}
+
+/* ---- words ---- */
+
+static bool take(struct replay *r, const char *text)
+{
+    size_t length = strlen(text);
+    if (strncmp(r->at, text, length))
+        return false;
+    r->at += length;
+    return true;
+}
+
+/* Takes what comes before one of these characters, or before the end. */
+static const char *take_word(struct replay *r, const char *ends, char word[32])
+{
+    size_t length = strcspn(r->at, ends);
+    if (length > 31)
+        wrong(r, "a word is too long: %.40s", r->at);
+    snprintf(word, 32, "%.*s", (int)length, r->at);
+    r->at += length;
+    return word;
+}
+
+static int64_t take_integer(struct replay *r)
+{
+    char *end;
+    int64_t value = strtoll(r->at, &end, 10);
+    if (end == r->at)
+        wrong(r, "no integer: %.40s", r->at);
+    r->at = end;
+    return value;
+}
+
+static double take_real(struct replay *r, bool single)
+{
+    char *end;
+    double value = single ? (double)strtof(r->at, &end) : strtod(r->at, &end);
+    if (end == r->at)
+        wrong(r, "no number: %.40s", r->at);
+    r->at = end;
+    return value;
+}
+
+/* "[2,3]", or "nil" for a count of -1. */
+static struct td_dims take_dims(struct replay *r)
+{
+    struct td_dims dims = {.count = -1};
+    if (take(r, "nil"))
+        return dims;
+    if (!take(r, "["))
+        wrong(r, "no list: %.40s", r->at);
+    for (dims.count = 0; !*r->message && !take(r, "]"); take(r, ",")) {
+        if (dims.count == TD_RANK_MAX)
+            wrong(r, "a list is too long");
+        else
+            dims.v[dims.count++] = take_integer(r);
+    }
+    return dims;
+}
+
+static uint8_t take_dtype(struct replay *r)
+{
+    char word[32];
+    take_word(r, "![ ", word);
+    for (int id = 1; id < TD_DTYPE_LIMIT; id++)
+        if (td_dtype_known((uint64_t)id) && !strcmp(word, td_dtype_name((uint8_t)id)))
+            return (uint8_t)id;
+    if (strcmp(word, "nil"))
+        wrong(r, "no element type: %s", word);
+    return TD_DTYPE_NONE;
+}
+
+/* "b1", "i-3" or "f0.5". */
+static struct td_number take_number(struct replay *r)
+{
+    switch (*r->at++) {
+    case 'b':
+        return td_number_of_bool(take_integer(r));
+    case 'i':
+        return td_number_of_integer(take_integer(r));
+    case 'f':
+        return td_number_of_real(take_real(r, false));
+    }
+    wrong(r, "no number: %.40s", --r->at);
+    return (struct td_number){0};
+}
+
+static td_tensor find(struct replay *r, const char *name)
+{
+    for (int k = r->count; k-- > 0;)
+        if (!strcmp(r->names[k].name, name))
+            return r->names[k].tensor;
+    wrong(r, "there is no tensor %s", name);
+    return (td_tensor){.session = s};
+}
+
+static void add(struct replay *r, const char *name, td_tensor tensor)
+{
+    if (r->count == NAMES) {
+        wrong(r, "too many tensors");
+        return;
+    }
+    snprintf(r->names[r->count].name, sizeof r->names[r->count].name, "%s", name);
+    r->names[r->count++].tensor = tensor;
+}
+
+/* Elements, "3" or "3*5" for five of them: those of a floating type to reals, others to integers. */
+static int64_t take_elements(struct replay *r, uint8_t dtype, double *reals, int64_t *integers)
+{
+    int64_t count = 0;
+    while (*r->at && *r->at != ' ' && !*r->message) {
+        bool floating = td_dtype_category(dtype) == TD_FLOATING;
+        double real = floating ? take_real(r, dtype == TD_F32) : 0;
+        int64_t integer = floating ? 0 : take_integer(r), times = take(r, "*") ? take_integer(r) : 1;
+        for (; times > 0 && count < ELEMENTS; times--, count++) {
+            reals[count] = real;
+            integers[count] = integer;
+        }
+        take(r, ",");
+    }
+    return count;
+}
+
+/* ---- statements ---- */
+
+/* The rest of "a=f32![2,3]:1,2,3,4,5,6"; with "!" it requires a gradient. */
+static td_tensor take_leaf(struct replay *r)
+{
+    static double reals[ELEMENTS];
+    static int64_t integers[ELEMENTS], bytes[ELEMENTS];
+    uint8_t dtype = take_dtype(r);
+    bool requires_grad = take(r, "!");
+    struct td_dims shape = take_dims(r);
+    take(r, ":");
+    int64_t count = take_elements(r, dtype, reals, integers);
+    if (count != td_checked_numel((int)shape.count, shape.v))
+        wrong(r, "%" PRId64 " elements do not fill a tensor", count);
+    for (int64_t k = 0; k < count; k++) {
+        bool floating = td_dtype_category(dtype) == TD_FLOATING;
+        struct td_number n = floating ? td_number_of_real(reals[k]) : td_number_of_integer(integers[k]);
+        td_number_store(n, dtype, (char *)bytes + (size_t)k * td_dtype_size(dtype));
+    }
+    return td_from(s, bytes, dtype, shape, .requires_grad = requires_grad);
+}
+
+struct call {
+    const struct td_op *op;
+    td_operand in[INPUTS];
+    uint16_t lists[TD_PARAMS_MAX];
+    int in_count, list_count;
+    int64_t attrs[TD_ATTR_SLOTS];
+};
+
+static void take_tensor(struct replay *r, struct call *c, const char *ends)
+{
+    char name[32];
+    if (c->in_count == INPUTS)
+        wrong(r, "too many inputs");
+    else if (take(r, "#"))
+        c->in[c->in_count++] = td_operand_of_number(take_number(r));
+    else
+        c->in[c->in_count++] = td_operand_of_tensor(find(r, take_word(r, ends, name)));
+}
+
+static void take_list(struct replay *r, struct call *c)
+{
+    int before = c->in_count;
+    if (!take(r, "{"))
+        wrong(r, "no list of tensors: %.40s", r->at);
+    while (!*r->message && !take(r, "}")) {
+        take_tensor(r, c, ",}");
+        take(r, ",");
+    }
+    c->lists[c->list_count++] = (uint16_t)(c->in_count - before);
+}
+
+static void take_attribute(struct replay *r, uint8_t kind, void *slot)
+{
+    struct td_number number;
+    struct td_dims dims;
+    double real;
+    switch ((enum td_param_kind)kind) {
+    case TD_PARAM_REAL:
+        real = take_real(r, false);
+        memcpy(slot, &real, sizeof real);
+        break;
+    case TD_PARAM_NUMBER:
+        take(r, "#");
+        number = take_number(r);
+        memcpy(slot, &number, sizeof number);
+        break;
+    case TD_PARAM_SHAPE:
+    case TD_PARAM_DIMS:
+        dims = take_dims(r);
+        memcpy(slot, &dims, sizeof dims);
+        break;
+    case TD_PARAM_DTYPE:
+        *(int64_t *)slot = take_dtype(r);
+        break;
+    default:
+        *(int64_t *)slot = take_integer(r);
+    }
+}
+
+/* The rest of "y,z=op argument ...": arguments in the row's order; keywords may be missing at the end. */
+static void take_call(struct replay *r, const struct td_op *op, const char *results)
+{
+    struct call c = {.op = op};
+    td_op_defaults(op, c.attrs);
+    int64_t *slot = c.attrs;
+    for (const struct td_param *p = op->params; p->kind && !*r->message; slot += td_param_slots(p++->kind)) {
+        if (*r->at == '\0' || !strncmp(r->at, " ;", 2))
+            break;
+        take(r, " ");
+        if (p->kind == TD_PARAM_LIST)
+            take_list(r, &c);
+        else if (td_param_is_tensor(p->kind))
+            take_tensor(r, &c, " ");
+        else
+            take_attribute(r, p->kind, slot);
+    }
+    td_tensor out[TD_OUTPUTS_MAX] = {{0}};
+    if (*r->message)
+        return;
+    client_ops(&(struct client_op){.id = op->id,
+                                   .origin = {op->name, 0},
+                                   .session = s,
+                                   .in = c.in,
+                                   .in_count = c.in_count,
+                                   .list_counts = c.lists,
+                                   .attrs = c.attrs},
+               out);
+    for (int k = 0; *results && k < op->output_count; k++) {
+        char name[32];
+        size_t length = strcspn(results, ",");
+        snprintf(name, sizeof name, "%.*s", (int)length, results);
+        results += length + (results[length] == ',');
+        add(r, name, out[k]);
+    }
+}
+
+/* ---- expectations ---- */
+
+/* How exact a value has to be: to the bit, or to within 16 units of the last place and what else is allowed. */
+struct tolerance {
+    bool any;
+    double absolute;
+};
+
+static bool fits(double got, double want, uint8_t dtype, const struct tolerance *tolerance)
+{
+    bool zeros_differ = got == 0 && want == 0 && signbit(got) != signbit(want) && tolerance->absolute == 0;
+    double relative = 16 * (dtype == TD_F32 ? (double)FLT_EPSILON : DBL_EPSILON);
+    if (isnan(got) || isnan(want))
+        return isnan(got) && isnan(want);
+    if (got == want)
+        return !zeros_differ;
+    return tolerance->any && fabs(got - want) <= relative * fabs(want) + tolerance->absolute;
+}
+
+static void expect_values(struct replay *r, const char *name, td_tensor x, uint8_t dtype,
+                          const struct tolerance *tolerance)
+{
+    static double want[ELEMENTS], got[ELEMENTS];
+    static int64_t want_integers[ELEMENTS], got_integers[ELEMENTS];
+    bool floating = td_dtype_category(dtype) == TD_FLOATING;
+    int64_t count = take_elements(r, dtype, want, want_integers);
+    int64_t there = floating ? td_read(x, got, TD_F64, ELEMENTS) : td_read(x, got_integers, TD_I64, ELEMENTS);
+    if (there != count)
+        wrong(r, "%s: %s", name, there < 0 ? "refused" : "another number of elements");
+    for (int64_t k = 0; k < count && !*r->message; k++) {
+        if (!floating && got_integers[k] != want_integers[k])
+            wrong(r, "%s[%" PRId64 "] is %" PRId64 " where %" PRId64 " is due", name, k, got_integers[k],
+                  want_integers[k]);
+        if (floating && !fits(got[k], want[k], dtype, tolerance))
+            wrong(r, "%s[%" PRId64 "] is %.9g where %.9g is due", name, k, got[k], want[k]);
+    }
+}
+
+static void expect_numbers(struct replay *r, const char *name, const char *what, const int64_t *got, int rank,
+                           const struct td_dims *want)
+{
+    char text[TD_SHAPE_TEXT];
+    if (rank != want->count || memcmp(got, want->v, (size_t)rank * sizeof *got))
+        wrong(r, "%s has %s %s", name, what, td_shape_text(rank, got, text, sizeof text));
+}
+
+/* The rest of "a>f32[2,3]/[3,1]+0@a~1e-6:1,2,...": dtype, shape, strides, offset and whose storage it shares ("-": none
+ * of an input), what values may differ by, values. Only the first two must stand there. */
+static void expect(struct replay *r, const char *name, td_tensor x)
+{
+    struct tolerance tolerance = {0};
+    char word[32];
+    uint8_t dtype = take_dtype(r);
+    struct td_dims shape = take_dims(r), stride;
+    td_layout layout = td_layout_of(x);
+    if (!td_ok(x)) {
+        wrong(r, "%s: refused", name);
+        return;
+    }
+    if (td_dtype_of(x) != dtype)
+        wrong(r, "%s is %s", name, td_dtype_name((uint8_t)td_dtype_of(x)));
+    expect_numbers(r, name, "shape", layout.shape, layout.rank, &shape);
+    if (take(r, "/")) {
+        stride = take_dims(r);
+        expect_numbers(r, name, "strides", layout.stride, layout.rank, &stride);
+    }
+    if (take(r, "+") && take_integer(r) != layout.offset)
+        wrong(r, "%s has offset %" PRId64, name, layout.offset);
+    if (take(r, "@")) {
+        td_tensor base = find(r, take_word(r, "-~: ", word));
+        bool shares = !take(r, "-");
+        if (td_same_storage(x, base) != shares)
+            wrong(r, "%s %s %s", name, shares ? "is no view of" : "is a view of", word);
+    }
+    if (take(r, "~")) {
+        tolerance.any = true;
+        tolerance.absolute = *r->at == ':' ? 0 : take_real(r, false);
+    }
+    if (take(r, ":"))
+        expect_values(r, name, x, dtype, &tolerance);
+}
+
+static void expect_error(struct replay *r, const char *what)
+{
+    const td_error_info *e = td_error(s);
+    if (e->code == TD_E_OK)
+        wrong(r, "%s is not refused", what);
+    else if (e->code == TD_E_INTERNAL || e->code == TD_E_LOST || e->code == TD_E_PROTOCOL)
+        wrong(r, "%s: %s", what, e->message);
+    td_clear_error(s);
+}
+
+static void take_expectation(struct replay *r, char *name)
+{
+    char *dot = strchr(name, '.');
+    if (!dot) {
+        expect(r, name, find(r, name));
+        return;
+    }
+    *dot = '\0';
+    td_tensor grad = td_grad(find(r, name));
+    *dot = '.';
+    if (take(r, "none"))
+        expect_error(r, name);
+    else
+        expect(r, name, grad);
+}
+
+static void take_command(struct replay *r, const char *word)
+{
+    char name[32], seed[32];
+    const struct td_op *op = td_op_named(word);
+    if (op) {
+        take_call(r, op, "");
+    } else if (!strcmp(word, "error")) {
+        expect_error(r, "the call");
+    } else if (!take(r, " ")) {
+        wrong(r, "neither an op nor a statement: %s", word);
+    } else if (!strcmp(word, "backward")) {
+        td_tensor y = find(r, take_word(r, " ", name));
+        if (r->at[0] == ' ' && r->at[1] != ';' && take(r, " "))
+            td_backward(y, .seed = find(r, take_word(r, " ", seed)));
+        else
+            td_backward(y);
+    } else if (!strcmp(word, "no_grad")) {
+        if (take_integer(r))
+            td_no_grad_begin(s, &r->no_grad);
+        else
+            td_guard_end(&r->no_grad);
+        r->in_no_grad = !r->in_no_grad;
+    } else {
+        wrong(r, "neither an op nor a statement: %s", word);
+    }
+}
+
+static void take_statement(struct replay *r)
+{
+    char names[32], word[32];
+    take_word(r, "=> ", names);
+    if (take(r, ">")) {
+        take_expectation(r, names);
+    } else if (!take(r, "=")) {
+        take_command(r, names);
+    } else {
+        const char *before = r->at;
+        const struct td_op *op = td_op_named(take_word(r, "![ ", word));
+        if (op) {
+            take_call(r, op, names);
+            return;
+        }
+        r->at = before;
+        add(r, names, take_leaf(r));
+    }
+}
+
+/* What is wrong with a case; NULL if nothing is. Good until the next one. */
+static const char *replay(const char *text)
+{
+    static struct replay r;
+    TD_SCOPE(s);
+    r = (struct replay){.at = text};
+    while (*r.at && !*r.message) {
+        take_statement(&r);
+        if (*r.at && !take(&r, " ; "))
+            wrong(&r, "what does not belong there: %.40s", r.at);
+    }
+    if (r.in_no_grad)
+        td_guard_end(&r.no_grad);
+    const td_error_info *e = td_error(s);
+    if (e->code != TD_E_OK) {
+        size_t used = strlen(r.message);
+        snprintf(r.message + used, sizeof r.message - used, "%s[%s: %s]", used ? " " : "", td_code_name(e->code),
+                 e->message);
+        td_clear_error(s);
+    }
+    return *r.message ? r.message : NULL;
+}
+
+/* ---- the committed cases ---- */
+
+static FILE *golden(const char *name)
+{
+    char path[512];
+    const char *root = getenv("TENSORD_ROOT");
+    snprintf(path, sizeof path, "%s/tests/oracle/golden/%s.txt", root ? root : ".", name);
+    return fopen(path, "r");
+}
+
+/* Takes the next case; NULL at the end. */
+static char *next_case(FILE *file, char **line, size_t *room)
+{
+    do {
+        if (getline(line, room, file) < 0)
+            return NULL;
+        (*line)[strcspn(*line, "\n")] = '\0';
+    } while (**line == '#' || **line == '\0');
+    return *line;
+}
+
+static void test_golden(void **state)
+{
+    const char *name = *state, *text, *problem;
+    FILE *file = golden(name);
+    char *line = NULL;
+    size_t room = 0;
+    int number = 0, bad = 0;
+    if (!file) {
+        print_message("%s is not covered: no line of tests/oracle/ops.py says how torch is called\n", name);
+        skip();
+    }
+    while ((text = next_case(file, &line, &room))) {
+        number++;
+        problem = replay(text);
+        if (problem && bad++ < 5)
+            print_error("%s, case %d: %s\n    %s\n", name, number, problem, text);
+    }
+    free(line);
+    fclose(file);
+    if (bad)
+        fail_msg("%s: %d of %d cases differ from PyTorch", name, bad, number);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    if (daemon_start(&daemon_, NULL))
+        return -1;
+    s = td_open(daemon_.address);
+    return td_error(s)->code;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    int code = td_close(s);
+    return daemon_stop(&daemon_) || code;
+}
+
+/* A line for each case on standard input; an empty line asks for what is held back. */
+static int serve(void)
+{
+    char *line = NULL;
+    size_t room = 0;
+    if (start(NULL))
+        return 1;
+    while (getline(&line, &room, stdin) >= 0) {
+        line[strcspn(line, "\n")] = '\0';
+        if (!*line) {
+            fflush(stdout);
+            continue;
+        }
+        const char *problem = replay(line);
+        printf("%s\n", problem ? problem : "ok");
+    }
+    free(line);
+    return stop(NULL);
+}
+
+int main(int argc, char **argv)
+{
+    struct CMUnitTest tests[TD_OP_LIMIT + 1];
+    static char names[TD_OP_LIMIT + 1][64];
+    size_t count = 0;
+    if (argc == 2 && !strcmp(argv[1], "-"))
+        return serve();
+    for (int id = TD_OP_FIRST; id <= TD_OP_LIMIT; id++) {
+        const struct td_op *op = td_op_of((uint64_t)id);
+        const char *file = id == TD_OP_LIMIT ? "programs" : op ? op->name : NULL;
+        if (!file)
+            continue;
+        snprintf(names[id], sizeof names[id], "oracle_%s", file);
+        tests[count++] =
+            (struct CMUnitTest){.name = names[id], .test_func = test_golden, .initial_state = (void *)file};
+    }
+    return _cmocka_run_group_tests("oracle", tests, count, start, stop);
+}
