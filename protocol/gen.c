@@ -524,7 +524,7 @@ static void print_json(void)
     static const char *const tried[] = {"NOTHING", "REALS", "POSITIVE", "AWAY", "STEPS"};
     const char *before = "";
     printf("{\"dtypes\": {");
-#define TD_DTYPE(id, name, NAME, ctype, category, torch) \
+#define TD_DTYPE(id, name, NAME, ctype, category, torch, wide) \
     printf("%s\"%s\": \"%s\"", before, #name, torch);    \
     before = ", ";
 #include "protocol/dtypes.def"
