@@ -1140,3 +1140,367 @@ td_tensor(td_erf)(td_tensor x)
 {
     return td_erf_at((td_origin){0}, x);
 }
+
+td_tensor td_prod_at(td_origin origin, td_tensor x, const struct td_prod_keywords *keywords)
+{
+    static const struct td_prod_keywords defaults = {.dims = {.count = -1}, .keepdim = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_prod_attrs attrs = {
+        .dims = keywords->dims,
+        .keepdim = keywords->keepdim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_prod, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_prod)(td_tensor x, const struct td_prod_keywords *keywords)
+{
+    return td_prod_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_any_at(td_origin origin, td_tensor x, const struct td_any_keywords *keywords)
+{
+    static const struct td_any_keywords defaults = {.dims = {.count = -1}, .keepdim = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_any_attrs attrs = {
+        .dims = keywords->dims,
+        .keepdim = keywords->keepdim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_any, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_any)(td_tensor x, const struct td_any_keywords *keywords)
+{
+    return td_any_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_all_at(td_origin origin, td_tensor x, const struct td_all_keywords *keywords)
+{
+    static const struct td_all_keywords defaults = {.dims = {.count = -1}, .keepdim = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_all_attrs attrs = {
+        .dims = keywords->dims,
+        .keepdim = keywords->keepdim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_all, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_all)(td_tensor x, const struct td_all_keywords *keywords)
+{
+    return td_all_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_count_nonzero_at(td_origin origin, td_tensor x, const struct td_count_nonzero_keywords *keywords)
+{
+    static const struct td_count_nonzero_keywords defaults = {.dims = {.count = -1}, .keepdim = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_count_nonzero_attrs attrs = {
+        .dims = keywords->dims,
+        .keepdim = keywords->keepdim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_count_nonzero, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_count_nonzero)(td_tensor x, const struct td_count_nonzero_keywords *keywords)
+{
+    return td_count_nonzero_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_var_at(td_origin origin, td_tensor x, const struct td_var_keywords *keywords)
+{
+    static const struct td_var_keywords defaults = {.dims = {.count = -1}, .keepdim = false, .correction = 1, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_var_attrs attrs = {
+        .dims = keywords->dims,
+        .keepdim = keywords->keepdim,
+        .correction = keywords->correction,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_var, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_var)(td_tensor x, const struct td_var_keywords *keywords)
+{
+    return td_var_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_std_at(td_origin origin, td_tensor x, const struct td_std_keywords *keywords)
+{
+    static const struct td_std_keywords defaults = {.dims = {.count = -1}, .keepdim = false, .correction = 1, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_std_attrs attrs = {
+        .dims = keywords->dims,
+        .keepdim = keywords->keepdim,
+        .correction = keywords->correction,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_std, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_std)(td_tensor x, const struct td_std_keywords *keywords)
+{
+    return td_std_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_logsumexp_at(td_origin origin, td_tensor x, const struct td_logsumexp_keywords *keywords)
+{
+    static const struct td_logsumexp_keywords defaults = {.dims = {.count = -1}, .keepdim = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_logsumexp_attrs attrs = {
+        .dims = keywords->dims,
+        .keepdim = keywords->keepdim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_logsumexp, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_logsumexp)(td_tensor x, const struct td_logsumexp_keywords *keywords)
+{
+    return td_logsumexp_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_norm_at(td_origin origin, td_tensor x, const struct td_norm_keywords *keywords)
+{
+    static const struct td_norm_keywords defaults = {.dims = {.count = -1}, .keepdim = false, .p = 2.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_norm_attrs attrs = {
+        .dims = keywords->dims,
+        .keepdim = keywords->keepdim,
+        .p = keywords->p,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_norm, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_norm)(td_tensor x, const struct td_norm_keywords *keywords)
+{
+    return td_norm_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_cumsum_at(td_origin origin, td_tensor x, int64_t dim, const struct td_cumsum_keywords *keywords)
+{
+    static const struct td_cumsum_keywords defaults = {.reverse = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_cumsum_attrs attrs = {
+        .dim = dim,
+        .reverse = keywords->reverse,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_cumsum, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_cumsum)(td_tensor x, int64_t dim, const struct td_cumsum_keywords *keywords)
+{
+    return td_cumsum_at((td_origin){0}, x, dim, keywords);
+}
+
+td_tensor td_cumprod_at(td_origin origin, td_tensor x, int64_t dim, const struct td_cumprod_keywords *keywords)
+{
+    static const struct td_cumprod_keywords defaults = {.reverse = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_cumprod_attrs attrs = {
+        .dim = dim,
+        .reverse = keywords->reverse,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_cumprod, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_cumprod)(td_tensor x, int64_t dim, const struct td_cumprod_keywords *keywords)
+{
+    return td_cumprod_at((td_origin){0}, x, dim, keywords);
+}
+
+td_tensor td_logcumsumexp_at(td_origin origin, td_tensor x, int64_t dim, const struct td_logcumsumexp_keywords *keywords)
+{
+    static const struct td_logcumsumexp_keywords defaults = {.reverse = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_logcumsumexp_attrs attrs = {
+        .dim = dim,
+        .reverse = keywords->reverse,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_logcumsumexp, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_logcumsumexp)(td_tensor x, int64_t dim, const struct td_logcumsumexp_keywords *keywords)
+{
+    return td_logcumsumexp_at((td_origin){0}, x, dim, keywords);
+}
+
+td_indexed td_cummax_at(td_origin origin, td_tensor x, int64_t dim)
+{
+    const struct td_cummax_attrs attrs = {
+        .dim = dim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_cummax, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (td_indexed){results[0], results[1]};
+}
+
+td_indexed(td_cummax)(td_tensor x, int64_t dim)
+{
+    return td_cummax_at((td_origin){0}, x, dim);
+}
+
+td_indexed td_cummin_at(td_origin origin, td_tensor x, int64_t dim)
+{
+    const struct td_cummin_attrs attrs = {
+        .dim = dim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_cummin, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (td_indexed){results[0], results[1]};
+}
+
+td_indexed(td_cummin)(td_tensor x, int64_t dim)
+{
+    return td_cummin_at((td_origin){0}, x, dim);
+}
+
+td_indexed td_sort_at(td_origin origin, td_tensor x, const struct td_sort_keywords *keywords)
+{
+    static const struct td_sort_keywords defaults = {.dim = -1, .descending = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_sort_attrs attrs = {
+        .dim = keywords->dim,
+        .descending = keywords->descending,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_sort, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (td_indexed){results[0], results[1]};
+}
+
+td_indexed(td_sort)(td_tensor x, const struct td_sort_keywords *keywords)
+{
+    return td_sort_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_argsort_at(td_origin origin, td_tensor x, const struct td_argsort_keywords *keywords)
+{
+    static const struct td_argsort_keywords defaults = {.dim = -1, .descending = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_argsort_attrs attrs = {
+        .dim = keywords->dim,
+        .descending = keywords->descending,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_argsort, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_argsort)(td_tensor x, const struct td_argsort_keywords *keywords)
+{
+    return td_argsort_at((td_origin){0}, x, keywords);
+}
+
+td_indexed td_topk_at(td_origin origin, td_tensor x, int64_t k, const struct td_topk_keywords *keywords)
+{
+    static const struct td_topk_keywords defaults = {.dim = -1, .largest = 1, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_topk_attrs attrs = {
+        .k = k,
+        .dim = keywords->dim,
+        .largest = keywords->largest,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_topk, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (td_indexed){results[0], results[1]};
+}
+
+td_indexed(td_topk)(td_tensor x, int64_t k, const struct td_topk_keywords *keywords)
+{
+    return td_topk_at((td_origin){0}, x, k, keywords);
+}
+
+td_indexed td_kthvalue_at(td_origin origin, td_tensor x, int64_t k, const struct td_kthvalue_keywords *keywords)
+{
+    static const struct td_kthvalue_keywords defaults = {.dim = -1, .keepdim = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_kthvalue_attrs attrs = {
+        .k = k,
+        .dim = keywords->dim,
+        .keepdim = keywords->keepdim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_kthvalue, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (td_indexed){results[0], results[1]};
+}
+
+td_indexed(td_kthvalue)(td_tensor x, int64_t k, const struct td_kthvalue_keywords *keywords)
+{
+    return td_kthvalue_at((td_origin){0}, x, k, keywords);
+}
+
+td_tensor td_median_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_median, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_median)(td_tensor x)
+{
+    return td_median_at((td_origin){0}, x);
+}
+
+td_indexed td_median_dim_at(td_origin origin, td_tensor x, int64_t dim, const struct td_median_dim_keywords *keywords)
+{
+    static const struct td_median_dim_keywords defaults = {.keepdim = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_median_dim_attrs attrs = {
+        .dim = dim,
+        .keepdim = keywords->keepdim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_median_dim, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (td_indexed){results[0], results[1]};
+}
+
+td_indexed(td_median_dim)(td_tensor x, int64_t dim, const struct td_median_dim_keywords *keywords)
+{
+    return td_median_dim_at((td_origin){0}, x, dim, keywords);
+}
+
+td_indexed td_mode_at(td_origin origin, td_tensor x, const struct td_mode_keywords *keywords)
+{
+    static const struct td_mode_keywords defaults = {.dim = -1, .keepdim = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_mode_attrs attrs = {
+        .dim = keywords->dim,
+        .keepdim = keywords->keepdim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_mode, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (td_indexed){results[0], results[1]};
+}
+
+td_indexed(td_mode)(td_tensor x, const struct td_mode_keywords *keywords)
+{
+    return td_mode_at((td_origin){0}, x, keywords);
+}

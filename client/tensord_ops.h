@@ -661,6 +661,170 @@ TD_API td_tensor td_dropout_at(td_origin origin, td_tensor x, const struct td_dr
 TD_API td_tensor td_erf(td_tensor x);
 TD_API td_tensor td_erf_at(td_origin origin, td_tensor x);
 
+/* product of x over dims (all, if none are given). Keywords: .dims (all), .keepdim (false) */
+struct td_prod_keywords {
+    struct td_dims dims;
+    bool keepdim;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_prod(td_tensor x, const struct td_prod_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_prod_at(td_origin origin, td_tensor x, const struct td_prod_keywords *keywords);
+
+/* whether any element of x over dims (all, if none are given) is not 0. Keywords: .dims (all), .keepdim (false) */
+struct td_any_keywords {
+    struct td_dims dims;
+    bool keepdim;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_any(td_tensor x, const struct td_any_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_any_at(td_origin origin, td_tensor x, const struct td_any_keywords *keywords);
+
+/* whether no element of x over dims (all, if none are given) is 0. Keywords: .dims (all), .keepdim (false) */
+struct td_all_keywords {
+    struct td_dims dims;
+    bool keepdim;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_all(td_tensor x, const struct td_all_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_all_at(td_origin origin, td_tensor x, const struct td_all_keywords *keywords);
+
+/* how many elements of x over dims (all, if none are given) are not 0. Keywords: .dims (all), .keepdim (false) */
+struct td_count_nonzero_keywords {
+    struct td_dims dims;
+    bool keepdim;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_count_nonzero(td_tensor x, const struct td_count_nonzero_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_count_nonzero_at(td_origin origin, td_tensor x, const struct td_count_nonzero_keywords *keywords);
+
+/* variance of x over dims (all, if none are given): squares of what differs from the mean, summed and divided by their number less correction. Keywords: .dims (all), .keepdim (false), .correction (1) */
+struct td_var_keywords {
+    struct td_dims dims;
+    bool keepdim;
+    int64_t correction;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_var(td_tensor x, const struct td_var_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_var_at(td_origin origin, td_tensor x, const struct td_var_keywords *keywords);
+
+/* standard deviation, the square root of var; its gradient is 0 where it is 0. Keywords: .dims (all), .keepdim (false), .correction (1) */
+struct td_std_keywords {
+    struct td_dims dims;
+    bool keepdim;
+    int64_t correction;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_std(td_tensor x, const struct td_std_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_std_at(td_origin origin, td_tensor x, const struct td_std_keywords *keywords);
+
+/* log(sum(exp(x))) over dims (all, if none are given), computed without overflow. Keywords: .dims (all), .keepdim (false) */
+struct td_logsumexp_keywords {
+    struct td_dims dims;
+    bool keepdim;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_logsumexp(td_tensor x, const struct td_logsumexp_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_logsumexp_at(td_origin origin, td_tensor x, const struct td_logsumexp_keywords *keywords);
+
+/* sum(abs(x) to the power p) to the power 1 / p over dims (all, if none are given); for p inf the greatest magnitude, -inf the smallest, 0 how many are not 0; its gradient is 0 where it is 0. Keywords: .dims (all), .keepdim (false), .p (2.0) */
+struct td_norm_keywords {
+    struct td_dims dims;
+    bool keepdim;
+    double p;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_norm(td_tensor x, const struct td_norm_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_norm_at(td_origin origin, td_tensor x, const struct td_norm_keywords *keywords);
+
+/* each element the sum of those of x up to it along dim, from the last one on where reverse is given. Keywords: .reverse (false) */
+struct td_cumsum_keywords {
+    bool reverse;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_cumsum(td_tensor x, int64_t dim, const struct td_cumsum_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_cumsum_at(td_origin origin, td_tensor x, int64_t dim, const struct td_cumsum_keywords *keywords);
+
+/* each element the product of those of x up to it along dim, from the last one on where reverse is given. Keywords: .reverse (false) */
+struct td_cumprod_keywords {
+    bool reverse;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_cumprod(td_tensor x, int64_t dim, const struct td_cumprod_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_cumprod_at(td_origin origin, td_tensor x, int64_t dim, const struct td_cumprod_keywords *keywords);
+
+/* each element log(sum(exp(x))) of those up to it along dim, from the last one on where reverse is given, computed without overflow. Keywords: .reverse (false) */
+struct td_logcumsumexp_keywords {
+    bool reverse;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_logcumsumexp(td_tensor x, int64_t dim, const struct td_logcumsumexp_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_logcumsumexp_at(td_origin origin, td_tensor x, int64_t dim, const struct td_logcumsumexp_keywords *keywords);
+
+/* greatest elements of x so far along dim and where they stand, the last of equal ones; nan wins; those get the gradient */
+TD_API td_indexed td_cummax(td_tensor x, int64_t dim);
+TD_API td_indexed td_cummax_at(td_origin origin, td_tensor x, int64_t dim);
+
+/* smallest elements of x so far along dim and where they stand, the last of equal ones; nan wins; those get the gradient */
+TD_API td_indexed td_cummin(td_tensor x, int64_t dim);
+TD_API td_indexed td_cummin_at(td_origin origin, td_tensor x, int64_t dim);
+
+/* x in rising order along dim and where each element stood; equal ones keep their order, nan counts as the greatest. Keywords: .dim (-1), .descending (false) */
+struct td_sort_keywords {
+    int64_t dim;
+    bool descending;
+    TD_KEYWORDS_END
+};
+TD_API td_indexed td_sort(td_tensor x, const struct td_sort_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_indexed td_sort_at(td_origin origin, td_tensor x, const struct td_sort_keywords *keywords);
+
+/* the indices of sort. Keywords: .dim (-1), .descending (false) */
+struct td_argsort_keywords {
+    int64_t dim;
+    bool descending;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_argsort(td_tensor x, const struct td_argsort_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_argsort_at(td_origin origin, td_tensor x, const struct td_argsort_keywords *keywords);
+
+/* the k greatest elements of x along dim (the smallest where largest is 0), best first, and where they stand: the first k of sort. Keywords: .dim (-1), .largest (1) */
+struct td_topk_keywords {
+    int64_t dim;
+    int64_t largest;
+    TD_KEYWORDS_END
+};
+TD_API td_indexed td_topk(td_tensor x, int64_t k, const struct td_topk_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_indexed td_topk_at(td_origin origin, td_tensor x, int64_t k, const struct td_topk_keywords *keywords);
+
+/* the k-th smallest element of x along dim, from 1, and where it stands, in the order of sort. Keywords: .dim (-1), .keepdim (false) */
+struct td_kthvalue_keywords {
+    int64_t dim;
+    bool keepdim;
+    TD_KEYWORDS_END
+};
+TD_API td_indexed td_kthvalue(td_tensor x, int64_t k, const struct td_kthvalue_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_indexed td_kthvalue_at(td_origin origin, td_tensor x, int64_t k, const struct td_kthvalue_keywords *keywords);
+
+/* the middle element of all of x, the lower one of two; nan wins; equal elements share the gradient */
+TD_API td_tensor td_median(td_tensor x);
+TD_API td_tensor td_median_at(td_origin origin, td_tensor x);
+
+/* the middle element of x along dim, the lower one of two, and where it stands, in the order of sort; nan wins, the first of them. Keywords: .keepdim (false) */
+struct td_median_dim_keywords {
+    bool keepdim;
+    TD_KEYWORDS_END
+};
+TD_API td_indexed td_median_dim(td_tensor x, int64_t dim, const struct td_median_dim_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_indexed td_median_dim_at(td_origin origin, td_tensor x, int64_t dim, const struct td_median_dim_keywords *keywords);
+
+/* the most frequent element of x along dim, the smallest of several, and where it stands last; each nan is by itself. Keywords: .dim (-1), .keepdim (false) */
+struct td_mode_keywords {
+    int64_t dim;
+    bool keepdim;
+    TD_KEYWORDS_END
+};
+TD_API td_indexed td_mode(td_tensor x, const struct td_mode_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_indexed td_mode_at(td_origin origin, td_tensor x, const struct td_mode_keywords *keywords);
+
 #ifdef __cplusplus
 }
 inline td_operand td_operand_of(td_tensor x)
@@ -892,6 +1056,60 @@ template <typename N0> inline td_tensor td_pow(td_tensor a, N0 b)
     TD_WITH_KEYWORDS(td_tensor, td_dropout_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
         TD_KEYWORDS(td_dropout, .p = 0.5, .training = 1, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_erf(x_) td_erf_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_prod(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_prod_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_prod, .dims = {.count = -1}, .keepdim = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_any(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_any_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_any, .dims = {.count = -1}, .keepdim = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_all(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_all_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_all, .dims = {.count = -1}, .keepdim = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_count_nonzero(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_count_nonzero_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_count_nonzero, .dims = {.count = -1}, .keepdim = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_var(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_var_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_var, .dims = {.count = -1}, .keepdim = false, .correction = 1, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_std(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_std_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_std, .dims = {.count = -1}, .keepdim = false, .correction = 1, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_logsumexp(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_logsumexp_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_logsumexp, .dims = {.count = -1}, .keepdim = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_norm(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_norm_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_norm, .dims = {.count = -1}, .keepdim = false, .p = 2.0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_cumsum(x_, dim_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_cumsum_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, \
+        TD_KEYWORDS(td_cumsum, .reverse = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_cumprod(x_, dim_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_cumprod_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, \
+        TD_KEYWORDS(td_cumprod, .reverse = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_logcumsumexp(x_, dim_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_logcumsumexp_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, \
+        TD_KEYWORDS(td_logcumsumexp, .reverse = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_cummax(x_, dim_) td_cummax_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_)
+#define td_cummin(x_, dim_) td_cummin_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_)
+#define td_sort(x_, ...) \
+    TD_WITH_KEYWORDS(td_indexed, td_sort_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_sort, .dim = -1, .descending = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_argsort(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_argsort_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_argsort, .dim = -1, .descending = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_topk(x_, k_, ...) \
+    TD_WITH_KEYWORDS(td_indexed, td_topk_at(TD_HERE(TD_FRESH(#x_, 0)), x_, k_, \
+        TD_KEYWORDS(td_topk, .dim = -1, .largest = 1, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_kthvalue(x_, k_, ...) \
+    TD_WITH_KEYWORDS(td_indexed, td_kthvalue_at(TD_HERE(TD_FRESH(#x_, 0)), x_, k_, \
+        TD_KEYWORDS(td_kthvalue, .dim = -1, .keepdim = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_median(x_) td_median_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_median_dim(x_, dim_, ...) \
+    TD_WITH_KEYWORDS(td_indexed, td_median_dim_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, \
+        TD_KEYWORDS(td_median_dim, .keepdim = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_mode(x_, ...) \
+    TD_WITH_KEYWORDS(td_indexed, td_mode_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_mode, .dim = -1, .keepdim = false, .td_keywords_only = 0, __VA_ARGS__)))
 #endif
 
 #endif

@@ -1,5 +1,6 @@
 /* Shapes of reductions, products, softmax and losses. SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +75,74 @@ int td_shape_extreme(struct td_inference *i)
     i->out[1] = i->out[0];
     i->out[1].dtype = TD_I64;
     return failed;
+}
+
+int td_shape_norm(struct td_inference *i)
+{
+    if (isnan(((const struct td_norm_attrs *)i->attrs)->p))
+        return td_fail(i->failure, TD_E_ARGUMENT, "norm: p is not a number");
+    return reduced(i, false);
+}
+
+/* ---- scans and sorting ---- */
+
+int td_shape_scan(struct td_inference *i)
+{
+    int d, failed = rule_wrap_dim(i, ((const struct td_cumsum_attrs *)i->attrs)->dim, i->in[0].rank, &d);
+    return failed ? failed : rule_fresh(i, i->in[0].rank, i->in[0].shape);
+}
+
+/* The second result has the first one's shape and holds indices. */
+static int with_places(struct td_inference *i, int failed)
+{
+    i->out[1] = i->out[0];
+    i->out[1].dtype = TD_I64;
+    return failed;
+}
+
+int td_shape_scan_places(struct td_inference *i)
+{
+    return with_places(i, td_shape_scan(i));
+}
+
+/* Refuses a k that is not from least to the size of dim, which is 1 without dimensions. */
+static int bad_k(struct td_inference *i, int64_t k, int64_t least, int64_t dim, int *wrapped)
+{
+    const struct td_meta *x = &i->in[0];
+    int failed = rule_wrap_dim(i, dim, x->rank, wrapped);
+    int64_t size = !failed && x->rank ? x->shape[*wrapped] : 1;
+    if (failed || (k >= least && k <= size))
+        return failed;
+    return td_fail(i->failure, TD_E_ARGUMENT, "%s: k %" PRId64 " is not from %" PRId64 " to %" PRId64, i->op->name, k,
+                   least, size);
+}
+
+int td_shape_topk(struct td_inference *i)
+{
+    const struct td_topk_attrs *a = i->attrs;
+    int64_t shape[TD_RANK_MAX];
+    int d, failed = bad_k(i, a->k, 0, a->dim, &d);
+    if (failed)
+        return failed;
+    memcpy(shape, i->in[0].shape, sizeof shape);
+    if (i->in[0].rank)
+        shape[d] = a->k;
+    return with_places(i, rule_fresh(i, i->in[0].rank, shape));
+}
+
+int td_shape_kthvalue(struct td_inference *i)
+{
+    const struct td_kthvalue_attrs *a = i->attrs;
+    int d, failed = bad_k(i, a->k, 1, a->dim, &d);
+    return with_places(i, failed ? failed : chosen(i, a->dim, a->keepdim));
+}
+
+/* The median of nothing is nan, as in PyTorch, where there is a nan. */
+int td_shape_median(struct td_inference *i)
+{
+    if (td_meta_numel(&i->in[0]) == 0 && td_dtype_category(i->in[0].dtype) != TD_FLOATING)
+        return td_fail(i->failure, TD_E_SHAPE, "median: there are no elements to choose from");
+    return rule_fresh(i, 0, i->in[0].shape);
 }
 
 /* ---- products, softmax, losses ---- */

@@ -230,6 +230,7 @@ static void draw_choice(struct call *c, uint8_t dtype)
 
 static void draw_linear(struct call *c, uint8_t dtype)
 {
+    static const double powers[] = {0, 1, 2, INFINITY, -INFINITY, 3, 0.5, -1};
     int64_t shape[TD_RANK_MAX] = {0}, part[TD_RANK_MAX], size[3];
     int rank = draw_shape(shape, 0, 4);
     for (int k = 0; k < 3; k++)
@@ -249,14 +250,40 @@ static void draw_linear(struct call *c, uint8_t dtype)
         make(next(c), dtype, rank, shape, TD_REALS, ANY_LAYOUT);
         make(next(c), dtype, fewer_dims(rank, shape, part), part, TD_REALS, ANY_LAYOUT);
         c->attrs[0] = below(3);
-    } else if (is_one_of(c->op, "sum mean")) {
+    } else if (is_one_of(c->op, "sum mean prod any all count_nonzero var std logsumexp norm")) {
         struct td_sum_attrs *a = (void *)c->attrs;
-        make(next(c), dtype, rank, shape, TD_REALS, ANY_LAYOUT);
+        make(next(c), dtype, rank, shape, c->op->tried, ANY_LAYOUT);
         draw_dims(&a->dims, rank);
         a->keepdim = below(2);
+        if (is_one_of(c->op, "var std"))
+            ((struct td_var_attrs *)(void *)a)->correction = below(3);
+        if (c->op->id == TD_OP_norm)
+            ((struct td_norm_attrs *)(void *)a)->p = powers[below(sizeof powers / sizeof *powers)];
     } else {
         draw_choice(c, dtype);
     }
+}
+
+/* Scans and sorting: a tensor, a dimension, and what is left at its default or drawn. */
+static void draw_rows(struct call *c, uint8_t dtype)
+{
+    if (is_one_of(c->op, "median_dim mode kthvalue median")) { /* a dimension, then keepdim */
+        draw_choice(c, dtype);
+    } else {
+        int64_t shape[TD_RANK_MAX];
+        int rank = draw_shape(shape, 0, 4);
+        make(next(c), dtype, rank, shape, !strcmp(c->op->group, "sort") && below(2) ? TD_STEPS : TD_REALS, ANY_LAYOUT);
+        c->attrs[0] = draw_dim(rank);
+        if (c->op->params[2].kind)
+            c->attrs[1] = below(2);
+    }
+    if (!is_one_of(c->op, "topk kthvalue"))
+        return;
+    const struct tensor *x = &c->in[0];
+    struct td_kthvalue_attrs *a = (void *)c->attrs; /* topk's, but for the last */
+    int64_t dim = c->attrs[0], least = c->op->id == TD_OP_kthvalue;
+    int64_t size = x->meta.rank ? x->meta.shape[dim < 0 ? dim + x->meta.rank : dim] : 1;
+    *a = (struct td_kthvalue_attrs){.dim = dim, .k = least + below(size + 1 - least), .keepdim = below(2)};
 }
 
 /* gather and scatter_add: an index no greater than x, but along dim, and a source no smaller than the index. */
@@ -384,10 +411,12 @@ static void draw_call(struct call *c, const struct td_op *op, uint8_t dtype)
                 {"unary", draw_elementwise},   {"binary", draw_elementwise}, {"compare", draw_elementwise},
                 {"ternary", draw_elementwise}, {"reduce", draw_linear},      {"linalg", draw_linear},
                 {"softmax", draw_linear},      {"loss", draw_linear},        {"index", draw_indexed},
-                {"step", draw_step},           {"strided", draw_strided},    {"join", draw_join}};
+                {"scan", draw_rows},           {"sort", draw_rows},          {"step", draw_step},
+                {"strided", draw_strided},     {"join", draw_join}};
     *c = (struct call){.op = op};
     td_op_defaults(op, c->attrs);
-    draws_nan = is_one_of(op, "max min argmax argmin max_dim min_dim maximum minimum clamp sign relu abs where");
+    draws_nan = is_one_of(op, "max min argmax argmin max_dim min_dim maximum minimum clamp sign relu abs where "
+                              "any all count_nonzero cummax cummin sort argsort topk kthvalue median median_dim mode");
     if (op->id == TD_OP_dropout) {
         draw_elementwise(c, dtype);
         return;

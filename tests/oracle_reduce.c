@@ -48,6 +48,120 @@ void oracle_mean(struct oracle_call *c)
     }
 }
 
+/* One after the other in double, as the kernel has it: a product may overflow on its way. */
+void oracle_prod(struct oracle_call *c)
+{
+    const struct oracle_tensor *x = &c->in[0];
+    for (int64_t i = 0; i < c->out->count; i++) {
+        c->out->real[i] = 1;
+        c->out->integer[i] = 1;
+    }
+    for (int64_t i = 0; i < x->count; i++) {
+        int64_t at = result_of(c, gone_dims(c), i);
+        if (floating(x))
+            put(c->out, at, (double)c->out->real[at] * (double)x->real[i]);
+        else
+            c->out->integer[at] = WRAP(c->out->integer[at], *, x->integer[i]);
+    }
+}
+
+/* How many elements of each result are not 0, and of how many. */
+static int64_t count_true(struct oracle_call *c)
+{
+    const struct oracle_tensor *x = &c->in[0];
+    int64_t count = 1;
+    for (int d = 0; d < x->rank; d++)
+        count *= gone_dims(c) >> d & 1 ? x->shape[d] : 1;
+    for (int64_t i = 0; i < x->count; i++)
+        c->out->integer[result_of(c, gone_dims(c), i)] += floating(x) ? x->real[i] != 0 : x->integer[i] != 0;
+    return count;
+}
+
+void oracle_count_nonzero(struct oracle_call *c)
+{
+    count_true(c);
+}
+
+void oracle_any(struct oracle_call *c)
+{
+    count_true(c);
+    for (int64_t i = 0; i < c->out->count; i++)
+        c->out->integer[i] = c->out->integer[i] != 0;
+}
+
+void oracle_all(struct oracle_call *c)
+{
+    int64_t count = count_true(c);
+    for (int64_t i = 0; i < c->out->count; i++)
+        c->out->integer[i] = c->out->integer[i] == count;
+}
+
+/* The difference from the mean carries a rounding of the mean's own size. */
+void oracle_var(struct oracle_call *c)
+{
+    const struct oracle_tensor *x = &c->in[0];
+    long double *mean = calloc((size_t)c->out->count + 1, sizeof *mean), count = 1;
+    for (int d = 0; d < x->rank; d++)
+        count *= gone_dims(c) >> d & 1 ? x->shape[d] : 1;
+    long double left = fmaxl(0, count - ((const struct td_var_attrs *)c->attrs)->correction);
+    for (int64_t i = 0; i < x->count; i++)
+        mean[result_of(c, gone_dims(c), i)] += x->real[i] / count;
+    for (int64_t i = 0; i < x->count; i++) {
+        int64_t at = result_of(c, gone_dims(c), i);
+        long double off = x->real[i] - mean[at];
+        c->out->real[at] += off * off;
+        c->out->scale[at] += (double)((off * off + 2 * fabsl(off * x->real[i])) / left);
+    }
+    for (int64_t i = 0; i < c->out->count; i++)
+        c->out->real[i] /= left;
+    free(mean);
+}
+
+void oracle_std(struct oracle_call *c)
+{
+    oracle_var(c);
+    for (int64_t i = 0; i < c->out->count; i++) {
+        c->out->real[i] = sqrtl(c->out->real[i]);
+        c->out->scale[i] = c->out->real[i] > 0 ? (double)(c->out->scale[i] / c->out->real[i]) : 0;
+    }
+}
+
+void oracle_logsumexp(struct oracle_call *c)
+{
+    const struct oracle_tensor *x = &c->in[0];
+    double *most = calloc((size_t)c->out->count + 1, sizeof *most);
+    for (int64_t i = 0; i < x->count; i++)
+        most[result_of(c, gone_dims(c), i)] = fmax(most[result_of(c, gone_dims(c), i)], (double)x->real[i]);
+    for (int64_t i = 0; i < x->count; i++) {
+        int64_t at = result_of(c, gone_dims(c), i);
+        c->out->real[at] += exp((double)x->real[i] - most[at]);
+    }
+    for (int64_t i = 0; i < c->out->count; i++) {
+        double rest = log((double)c->out->real[i]);
+        c->out->real[i] = most[i] + rest;
+        c->out->scale[i] = most[i] + fabs(rest) + 1;
+    }
+    free(most);
+}
+
+void oracle_norm(struct oracle_call *c)
+{
+    const struct oracle_tensor *x = &c->in[0];
+    double p = ((const struct td_norm_attrs *)c->attrs)->p;
+    for (int64_t i = 0; i < c->out->count; i++)
+        c->out->real[i] = isinf(p) && p < 0 ? INFINITY : 0;
+    for (int64_t i = 0; i < x->count; i++) {
+        int64_t at = result_of(c, gone_dims(c), i);
+        long double size = fabsl(x->real[i]), so_far = c->out->real[at];
+        if (isinf(p))
+            c->out->real[at] = p < 0 ? fminl(so_far, size) : fmaxl(so_far, size);
+        else
+            c->out->real[at] = so_far + (p == 0 ? size != 0 : powl(size, p));
+    }
+    for (int64_t i = 0; i < c->out->count; i++)
+        put(c->out, i, (double)(isinf(p) || p == 0 ? c->out->real[i] : powl(c->out->real[i], 1 / p)));
+}
+
 /* Whether a takes b's place; nan wins. */
 static bool beats(const struct oracle_tensor *x, int64_t a, int64_t b, bool smallest)
 {

@@ -427,6 +427,10 @@ static void read_fault(struct execution *e)
     const struct td_fault *fault = &e->launch.fault;
     if (!e->launches || fault->code == TD_E_OK)
         return;
+    if (fault->code == TD_E_MEMORY) {
+        td_fail(&e->failure, fault->code, "%s: the daemon's host has no memory left", e->operation.op->name);
+        return;
+    }
     td_fail(&e->failure, fault->code,
             "%s: index %" PRId64 " is out of range for a dimension of size %" PRId64 " (element %" PRId64
             " of the index)",

@@ -1,6 +1,7 @@
 /* Gradient rules of reductions, products, softmax and losses. g is the gradient of the output, y the output, x (or a,
  * b) an input; the formulas stand over each rule. Where a rule selects, it uses where and never a product with a mask,
  * so that infinities and NaN on the other side stay out. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
 #include <string.h>
 
 #include "server/worker/rule_ops.h"
@@ -39,21 +40,110 @@ RULE(mean)
     give(r, 0, expand(r, put_dims(r, part, &a->dims), shape_of(r, 0)));
 }
 
-/* g shared evenly by all that are the greatest; if the greatest is nan, by all nan */
-RULE(max)
+/* All of the dimensions that dims leaves, or 0. */
+static struct td_dims given_dims(const struct rule *r, const struct td_dims *dims)
 {
-    const struct td_max_attrs *a = attrs_of(r);
-    ref x = in(r, 0), y = put_dims(r, out(r), &a->dims);
-    ref nan = binary(r, TD_OP_ne, x, x);
-    ref greatest = where(r, nan, nan, binary(r, TD_OP_eq, x, y));
-    struct td_dims all = a->dims;
+    struct td_dims all = *dims;
     if (all.count <= 0) {
         all.count = shape_of(r, 0)->rank;
         for (int d = 0; d < all.count; d++)
             all.v[d] = d;
     }
-    ref share = divide(r, put_dims(r, g, &a->dims), sum(r, greatest, &all));
-    give(r, 0, where(r, greatest, share, real(r, 0)));
+    return all;
+}
+
+/* g shared evenly by all that are chosen */
+static ref shared(struct rule *r, ref g, ref chosen, const struct td_dims *dims)
+{
+    struct td_dims all = given_dims(r, dims);
+    return where(r, chosen, divide(r, put_dims(r, g, dims), sum(r, chosen, &all)), real(r, 0));
+}
+
+/* g shared evenly by all that equal y; if y is nan, by all nan */
+static void share_equals(struct rule *r, ref g, const struct td_dims *dims)
+{
+    ref x = in(r, 0), y = put_dims(r, out(r), dims);
+    ref nan = binary(r, TD_OP_ne, x, x);
+    give(r, 0, shared(r, g, where(r, nan, nan, binary(r, TD_OP_eq, x, y)), dims));
+}
+
+RULE(max)
+{
+    share_equals(r, g, &((const struct td_max_attrs *)attrs_of(r))->dims);
+}
+
+RULE(median)
+{
+    share_equals(r, g, &(struct td_dims){.count = -1});
+}
+
+static ref equals(struct rule *r, ref x, double value)
+{
+    return binary(r, TD_OP_eq, x, real(r, value));
+}
+
+/* a / b where b is not 0, else 0; the branch that is not taken divides by 1, so that its gradient is a number */
+static ref quotient(struct rule *r, ref a, ref b)
+{
+    ref zero = equals(r, b, 0);
+    return where(r, zero, real(r, 0), divide(r, a, where(r, zero, real(r, 1), b)));
+}
+
+/* factor / (n - correction) times what x differs from the mean by; factor has the reduced dimensions as 1 */
+static ref spread(struct rule *r, ref factor, const struct td_dims *dims, int64_t correction)
+{
+    struct td_meta kept = kept_dims(r, dims);
+    int64_t results = td_meta_numel(&kept), count = results ? td_meta_numel(shape_of(r, 0)) / results : 0;
+    ref x = in(r, 0), mean = step(r, TD_OP_mean, &(struct td_mean_attrs){.dims = *dims, .keepdim = true}, 1, &x);
+    return mul(r, mul(r, factor, real(r, 1 / (double)(count - correction))), sub(r, x, mean));
+}
+
+/* 2 g / (n - correction) * (x - mean) */
+RULE(var)
+{
+    const struct td_var_attrs *a = attrs_of(r);
+    give(r, 0, spread(r, mul(r, put_dims(r, g, &a->dims), real(r, 2)), &a->dims, a->correction));
+}
+
+/* g / y / (n - correction) * (x - mean) */
+RULE(std)
+{
+    const struct td_std_attrs *a = attrs_of(r);
+    ref y = put_dims(r, out(r), &a->dims);
+    give(r, 0, spread(r, quotient(r, put_dims(r, g, &a->dims), y), &a->dims, a->correction));
+}
+
+/* g * exp(x - y); where y is -inf, all x are, and get 0 */
+RULE(logsumexp)
+{
+    const struct td_logsumexp_attrs *a = attrs_of(r);
+    ref y = put_dims(r, out(r), &a->dims);
+    y = where(r, equals(r, y, -INFINITY), real(r, 0), y);
+    give(r, 0, mul(r, put_dims(r, g, &a->dims), unary(r, TD_OP_exp, sub(r, in(r, 0), y))));
+}
+
+/* 2: g x / y. 1: g sign(x). inf: sign(x) g, shared by the greatest. 0: nothing. Else the power's own derivative. A 0
+ * gets 0 throughout. */
+RULE(norm)
+{
+    const struct td_norm_attrs *a = attrs_of(r);
+    ref x = in(r, 0), y = put_dims(r, out(r), &a->dims), kept = put_dims(r, g, &a->dims);
+    if (a->p == 0) {
+        give(r, 0, zeros(r, shape_of(r, 0)));
+    } else if (a->p == 1) {
+        give(r, 0, mul(r, kept, unary(r, TD_OP_sign, x)));
+    } else if (a->p == 2) {
+        give(r, 0, mul(r, quotient(r, kept, y), x));
+    } else if (isinf(a->p)) {
+        ref chosen = binary(r, TD_OP_eq, unary(r, TD_OP_abs, x), y);
+        give(r, 0, mul(r, unary(r, TD_OP_sign, x), shared(r, g, chosen, &a->dims)));
+    } else {
+        ref none = equals(r, y, 0), zero = equals(r, x, 0);
+        ref scale = binary(r, TD_OP_pow, where(r, none, real(r, 1), y), real(r, 1 - a->p));
+        ref power = binary(r, TD_OP_pow, unary(r, TD_OP_abs, where(r, zero, real(r, 1), x)), real(r, a->p - 1));
+        ref part = mul(r, where(r, none, real(r, 0), mul(r, kept, scale)), unary(r, TD_OP_sign, x));
+        give(r, 0, mul(r, part, where(r, zero, real(r, 0), power)));
+    }
 }
 
 /* g b^T, a^T g over the last two dimensions; a vector is a matrix of one row or column meanwhile */

@@ -118,6 +118,16 @@ def size(c):
     return c.choices.pick([2, 3, 1, 0, 5]) if not c.choices.chance(1, 30) else -2
 
 
+def some_of(c):
+    """How many, where the dimension is not known yet."""
+    return c.choices.below(min(c.shape, default=1) + 1) + c.choices.chance(1, 12)
+
+
+def one_of(c):
+    """Which, from 1."""
+    return max(some_of(c), int(not c.choices.chance(1, 30)))
+
+
 def sides(c):
     return -1 if c.choices.chance(1, 2) else size(c)
 

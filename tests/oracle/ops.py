@@ -46,6 +46,70 @@ def arg(function):
     return lambda x, dim, keepdim: function(x, None if dim == ALL else dim, keepdim=keepdim)
 
 
+def one_by_one(function):
+    """For what torch takes one dimension of at a time."""
+    def run(x, dims, keepdim):
+        if len({n % x.dim() for n in dims or [] if -x.dim() <= n < x.dim()}) != len(dims or []):
+            raise IndexError("a dimension out of range, or twice")
+        y = function(x) if x.dim() == 0 else x
+        for n in sorted({n % x.dim() for n in dims or range(x.dim())}, reverse=True):
+            y = function(y, n, keepdim=keepdim)
+        return y
+    return run
+
+
+def count_nonzero(x, dims, keepdim):
+    y = torch.count_nonzero(x, dims or None)
+    return y.reshape([1 if k in {n % x.dim() for n in dims or range(x.dim())} else n for k, n in enumerate(x.shape)]) if keepdim else y
+
+
+def either_way(function):
+    def run(x, n, reverse):
+        return function(x.flip(n), n).flip(n) if reverse and x.dim() else function(x, n)
+    return run
+
+
+def picked(which, least=0):
+    """The element at which(sorted values, ...) of each stably sorted row: torch says nothing of equal ones."""
+    def run(x, *rest):
+        *k, n, keepdim = rest
+        values, indices = torch.sort(x, dim=n, stable=True)
+        if not x.dim():
+            return (values, indices) if not k or k[0] == 1 else values.select(0, k[0])
+        at = which(values, n, *k)
+        y = values.gather(n, at), indices.gather(n, at)
+        return y if keepdim else tuple(one.squeeze(n) for one in y)
+    return run
+
+
+def kth(values, n, k):
+    return torch.full_like(values.narrow(n, 0, 1), k - 1 if k > 0 else values.shape[n], dtype=torch.int64)
+
+
+def middle(values, n):
+    nans = values.isnan().sum(n, keepdim=True)
+    count = values.shape[n]
+    return torch.where(nans > 0, count - nans, torch.full_like(nans, (count - 1) // 2))
+
+
+def topk(x, k, n, largest):
+    y = torch.sort(x, dim=n, descending=bool(largest), stable=True)
+    if not 0 <= k <= (x.shape[n] if x.dim() else 1):
+        raise IndexError("k")
+    return tuple(one.narrow(n, 0, k) if x.dim() else one for one in y)
+
+
+def mode(x, n, keepdim):
+    """The last of equal ones, which torch gives of short rows."""
+    found = torch.mode(x, n, keepdim=True)
+    if not x.dim():
+        return tuple(found)
+    places = torch.arange(x.shape[n]).reshape([-1] + [1] * ((x.dim() - 1 - n) % x.dim()))
+    at = torch.where(x.detach() == found.values.detach(), places, places * 0 - 1).amax(n, keepdim=True).clamp(0)
+    y = x.gather(n, at), at
+    return y if keepdim else tuple(one.squeeze(n) for one in y)
+
+
 def squeeze(x, dims):
     if dims is None:
         return x.squeeze()
@@ -168,6 +232,26 @@ OPS = {
     "argmin": Op(arg(torch.argmin), values="ties", dim=lambda c: ALL if c.choices.chance(1, 3) else d.dim(c)),
     "max_dim": Op(lambda x, n, k: tuple(torch.max(x, n, keepdim=k)), values="ties", zeros=True),
     "min_dim": Op(lambda x, n, k: tuple(torch.min(x, n, keepdim=k)), values="ties", zeros=True),
+    "prod": Op(one_by_one(torch.prod), values="ties"),
+    "any": Op(one_by_one(torch.any), values="ties"),
+    "all": Op(one_by_one(torch.all), values="ties"),
+    "count_nonzero": Op(count_nonzero, values="ties"),
+    "var": Op(lambda x, n, k, c: torch.var(x, list(range(x.dim())) if n is None else n, correction=c, keepdim=k)),
+    "std": Op(lambda x, n, k, c: torch.std(x, list(range(x.dim())) if n is None else n, correction=c, keepdim=k)),
+    "logsumexp": Op(total(torch.logsumexp)),
+    "norm": Op(lambda x, n, k, p: torch.norm(x, p, n, keepdim=k), p=d.choose(2.0, 1.0, 0.0, INF, -INF, 3.0, 0.5)),
+    "cumsum": Op(either_way(torch.cumsum)),
+    "cumprod": Op(either_way(torch.cumprod), values="ties"),
+    "logcumsumexp": Op(either_way(torch.logcumsumexp)),
+    "cummax": Op(lambda x, n: tuple(torch.cummax(x, n)), values="ties", zeros=True),
+    "cummin": Op(lambda x, n: tuple(torch.cummin(x, n)), values="ties", zeros=True),
+    "sort": Op(lambda x, n, t: tuple(torch.sort(x, dim=n, descending=bool(t), stable=True)), values="ties"),
+    "argsort": Op(lambda x, n, t: torch.sort(x, dim=n, descending=bool(t), stable=True)[1], values="ties"),
+    "topk": Op(topk, values="ties", k=d.some_of),
+    "kthvalue": Op(picked(kth), values="ties", k=d.one_of),
+    "median": Op(torch.median, values="ties", zeros=True),
+    "median_dim": Op(picked(middle), values="ties", zeros=True),
+    "mode": Op(mode, values="ties", zeros=True),
     "matmul": Op(torch.matmul, a=d.matrices, b=d.factor),
     "log_softmax": Op(torch.log_softmax),
     "softmax": Op(torch.softmax),
