@@ -1,6 +1,6 @@
 /* Every kernel of every instruction set against the oracle, on calls drawn at random: shapes with 0 and without
  * dimensions, permuted, stepped and repeated inputs. Around every buffer lie guard bytes. The seed is printed and
- * taken from TEST_SEED. Each call is made again with its work cut into small parts for 2 or 3 threads, and gives the
+ * taken from TEST_SEED. Each call is made again with its work cut into small parts for 2, 3 or 5 threads, and gives the
  * same bits; so do calls that are large enough for cuts of other kinds.
  * Tolerance: |got - want| <= slack * eps * scale, where slack is the row's, eps the type's rounding step and scale the
  * sum of the magnitudes of what was added up (|want| where nothing was); doubled for f64, since the oracle rounds too;
@@ -365,6 +365,7 @@ static void test_op(void **state)
             draw_and_check(op, dtypes[d]);
         }
     }
+    td_device_cpu()->set_threads(5);
     for (int trial = 0; trial < LARGE_TRIALS; trial++) {
         uint8_t dtype;
         do

@@ -200,6 +200,30 @@ static void test_beside_flooders(void **state)
     raw_close(&light);
 }
 
+/* A tensor whose bytes were cancelled on their way is no tensor of zeros. */
+static void test_cancelled_upload(void **state)
+{
+    (void)state;
+    static const uint8_t bytes[4] = {1};
+    const int64_t shape[] = {2048, 2048};
+    struct raw raw = raw_open(&daemon_);
+    make(&raw, 0, 10, 2, shape, 1);
+    raw_request(&raw, 0, 0, 4, TD_OP_from);
+    raw.at = td_write_uint(td_write_array(td_write_uint(raw.at, 500), 1), 1);
+    raw.at = td_write_int(raw.at, TD_F32);
+    assert_int_equal(raw_barrier(&raw, false).code, TD_E_OK);
+    for (uint32_t k = 0; k < 64; k++)
+        call(&raw, 0, TD_OP_matmul, 100 + k, 10, 10);
+    raw_request(&raw, 0, 0, 4, TD_R_UPLOAD);
+    raw.at = td_write_bin_header(td_write_uint(td_write_uint(raw.at, 500), 0), sizeof bytes);
+    memcpy(raw.at, bytes, sizeof bytes);
+    raw.at += sizeof bytes;
+    assert_true(raw_flush(&raw));
+    ask_barrier(&raw);
+    cancel(&raw, raw.requests, 500);
+    raw_close(&raw);
+}
+
 /* ---- td_cancel ---- */
 
 struct waiting {
@@ -266,6 +290,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_beside_backward, setup, teardown),
         cmocka_unit_test_setup_teardown(test_beside_products, setup, teardown),
         cmocka_unit_test_setup_teardown(test_beside_flooders, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cancelled_upload, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel_from_another_thread, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel_and_go_on, setup, teardown),
     };

@@ -71,13 +71,14 @@ static char *take_text(struct request *request, uint32_t limit, struct td_failur
     return copy;
 }
 
-static void fail(struct session *session, const struct request *request, const char *name,
-                 const struct td_failure *failure)
+/* Raises failure in the request's name. The cause has one reference. */
+static struct cause *fail(struct session *session, const struct request *request, const char *name,
+                          const struct td_failure *failure)
 {
     struct td_failure named = {0};
     td_fail(&named, failure->code, "%s: %s", name, failure->message);
     memcpy(named.hint, failure->hint, sizeof named.hint);
-    cause_unref(session_fail(session, name, request->site, &named));
+    return session_fail(session, name, request->site, &named);
 }
 
 /* ---- one function a request; each leaves what it does not understand for control_run to skip ---- */
@@ -132,6 +133,25 @@ static void run_read(struct session *session, struct request *request, struct td
     read_start(session, tensor, (uint8_t)dtype, request->site);
 }
 
+/* Raises failure, which is told then, and gives it as an error value. */
+static struct tensor *error_value(struct session *session, const struct request *request, const char *name,
+                            struct td_failure *failure)
+{
+    struct cause *cause = fail(session, request, name, failure);
+    struct tensor *tensor = tensor_failed(cause);
+    cause_unref(cause);
+    failure->code = TD_E_OK;
+    return tensor;
+}
+
+/* handle stands for result, whose reference is taken over, from now on. */
+static void rebind(struct session *session, uint32_t handle, struct tensor *result, struct td_failure *failure)
+{
+    TD_NO_FAILURE(unbound);
+    session_release(session, handle, &unbound);
+    session_bind(session, handle, result, failure);
+}
+
 static void run_upload(struct session *session, struct request *request, struct td_failure *failure)
 {
     struct td_meta meta;
@@ -145,8 +165,15 @@ static void run_upload(struct session *session, struct request *request, struct 
     }
     request->elements--;
     const void *data = td_read_bin(request->reader, &bytes);
-    if (request->reader->failed || tensor->failed || request->cancelled)
+    if (request->reader->failed || tensor->failed)
         return; /* into an error value nothing is written */
+    if (request->cancelled) {
+        if (tensor == session->filling)
+            session_fill_end(session);
+        td_fail(failure, TD_E_CANCELLED, "cancelled");
+        rebind(session, handle, error_value(session, request, "upload", failure), failure);
+        return; /* what it was to hold will not come */
+    }
     tensor_meta(tensor, &meta);
     if (bytes > TD_CHUNK_MAX || !td_meta_is_contiguous(&meta) || (tensor->node && !node_is_leaf(tensor->node))) {
         td_fail(failure, TD_E_ARGUMENT, "chunks of at most %u bytes go into a contiguous tensor that was not computed",
@@ -202,7 +229,6 @@ static void run_grad(struct session *session, struct request *request, struct td
     uint32_t out = take_handle(request);
     struct tensor *tensor = session_tensor(session, take_handle(request), failure);
     struct tensor *grad = tensor && node_is_leaf(tensor->node) ? tensor->node->grad : NULL;
-    struct td_failure unbound = {0};
     struct tensor *result;
     if (grad) {
         result = tensor_ref(grad);
@@ -216,16 +242,9 @@ static void run_grad(struct session *session, struct request *request, struct td
             td_hint(failure, tensor->node ? "td_backward gives leaves theirs; td_zero_grad takes it away."
                                           : "td_set_requires_grad(x, true) makes a leaf.");
         }
-        struct td_failure named = {0};
-        td_fail(&named, failure->code, "grad: %s", failure->message);
-        memcpy(named.hint, failure->hint, sizeof named.hint);
-        struct cause *cause = session_fail(session, "grad", request->site, &named);
-        result = tensor_failed(cause);
-        cause_unref(cause);
-        failure->code = TD_E_OK;
+        result = error_value(session, request, "grad", failure);
     }
-    session_release(session, out, &unbound); /* it is rebound; last, since it may be the tensor's own */
-    session_bind(session, out, result, failure);
+    rebind(session, out, result, failure); /* last, since it may be the tensor's own */
 }
 
 static void run_zero_grad(struct session *session, struct request *request, struct td_failure *failure)
@@ -384,7 +403,7 @@ void control_run(struct session *session, uint64_t id, struct request *request)
     if (request->reader->failed || session->closing)
         return;
     if (failure.code)
-        fail(session, request, name_of(id), &failure);
+        cause_unref(fail(session, request, name_of(id), &failure));
     if (!request->pending)
         decoder_done(session);
 }
