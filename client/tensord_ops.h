@@ -670,7 +670,7 @@ struct td_prod_keywords {
 TD_API td_tensor td_prod(td_tensor x, const struct td_prod_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_prod_at(td_origin origin, td_tensor x, const struct td_prod_keywords *keywords);
 
-/* whether any element of x over dims (all, if none are given) is not 0. Keywords: .dims (all), .keepdim (false) */
+/* whether any element of x over dims (all, if none are given) is not 0; 1 or 0 where x is u8. Keywords: .dims (all), .keepdim (false) */
 struct td_any_keywords {
     struct td_dims dims;
     bool keepdim;
@@ -679,7 +679,7 @@ struct td_any_keywords {
 TD_API td_tensor td_any(td_tensor x, const struct td_any_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_any_at(td_origin origin, td_tensor x, const struct td_any_keywords *keywords);
 
-/* whether no element of x over dims (all, if none are given) is 0. Keywords: .dims (all), .keepdim (false) */
+/* whether no element of x over dims (all, if none are given) is 0; 1 or 0 where x is u8. Keywords: .dims (all), .keepdim (false) */
 struct td_all_keywords {
     struct td_dims dims;
     bool keepdim;
@@ -804,7 +804,7 @@ struct td_kthvalue_keywords {
 TD_API td_indexed td_kthvalue(td_tensor x, int64_t k, const struct td_kthvalue_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_indexed td_kthvalue_at(td_origin origin, td_tensor x, int64_t k, const struct td_kthvalue_keywords *keywords);
 
-/* the middle element of all of x, the lower one of two; nan wins; equal elements share the gradient */
+/* the middle element of all of x, the lower one of two; nan wins, and is that of nothing; equal elements share the gradient */
 TD_API td_tensor td_median(td_tensor x);
 TD_API td_tensor td_median_at(td_origin origin, td_tensor x);
 

@@ -77,6 +77,14 @@ int td_shape_extreme(struct td_inference *i)
     return failed;
 }
 
+/* PyTorch says what is true in u8 of u8. */
+int td_shape_truth(struct td_inference *i)
+{
+    if (i->in[0].dtype == TD_U8)
+        i->out[0].dtype = TD_U8;
+    return reduced(i, false);
+}
+
 int td_shape_norm(struct td_inference *i)
 {
     if (isnan(((const struct td_norm_attrs *)i->attrs)->p))
@@ -98,6 +106,23 @@ static int with_places(struct td_inference *i, int failed)
     i->out[1] = i->out[0];
     i->out[1].dtype = TD_I64;
     return failed;
+}
+
+/* Sorting keeps dense strides as they are, as PyTorch does. */
+int td_shape_argsort(struct td_inference *i)
+{
+    const struct td_meta *x = &i->in[0];
+    int failed = td_shape_scan(i);
+    if (!failed && td_meta_is_dense(x))
+        memcpy(i->out[0].stride, x->stride, sizeof x->stride);
+    else if (!failed)
+        rule_follow_layout(i);
+    return failed;
+}
+
+int td_shape_sort(struct td_inference *i)
+{
+    return with_places(i, td_shape_argsort(i));
 }
 
 int td_shape_scan_places(struct td_inference *i)
@@ -137,11 +162,8 @@ int td_shape_kthvalue(struct td_inference *i)
     return with_places(i, failed ? failed : chosen(i, a->dim, a->keepdim));
 }
 
-/* The median of nothing is nan, as in PyTorch, where there is a nan. */
 int td_shape_median(struct td_inference *i)
 {
-    if (td_meta_numel(&i->in[0]) == 0 && td_dtype_category(i->in[0].dtype) != TD_FLOATING)
-        return td_fail(i->failure, TD_E_SHAPE, "median: there are no elements to choose from");
     return rule_fresh(i, 0, i->in[0].shape);
 }
 

@@ -149,7 +149,7 @@ void oracle_norm(struct oracle_call *c)
     const struct oracle_tensor *x = &c->in[0];
     double p = ((const struct td_norm_attrs *)c->attrs)->p;
     for (int64_t i = 0; i < c->out->count; i++)
-        c->out->real[i] = isinf(p) && p < 0 ? INFINITY : 0;
+        c->out->real[i] = isinf(p) && p < 0 && x->count ? INFINITY : 0;
     for (int64_t i = 0; i < x->count; i++) {
         int64_t at = result_of(c, gone_dims(c), i);
         long double size = fabsl(x->real[i]), so_far = c->out->real[at];

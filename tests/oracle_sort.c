@@ -246,7 +246,9 @@ void oracle_median(struct oracle_call *c)
     int64_t *order = order_of(x, r, false);
     if (x->count)
         copy_element(c->out, 0, x, order[pick_middle(x, r, order, NULL)]);
-    else
+    else if (floating(x))
         put(c->out, 0, NAN);
+    else
+        c->out->integer[0] = INT64_MIN;
     free(order);
 }

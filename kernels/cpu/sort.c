@@ -246,7 +246,8 @@ void TD_CPU(median)(struct td_launch *launch)
     int64_t count = td_operand_numel(x);
     size_t size = td_dtype_size(x->dtype);
     if (count == 0) {
-        td_number_store((struct td_number){.category = TD_FLOATING, .f = NAN}, out->dtype, out->data);
+        struct td_number nan = {.category = TD_FLOATING, .f = NAN}, least = {.category = TD_INTEGER, .i = INT32_MIN};
+        td_number_store(out->dtype == TD_I32 ? least : nan, out->dtype, out->data); /* nan as x86 converts it */
         return;
     }
     struct td_operand row = {.dtype = x->dtype, .rank = 1, .shape = {count}, .stride = {1}}, dense = *x;

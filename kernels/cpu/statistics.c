@@ -181,22 +181,28 @@ static double result(const struct statistic *s, struct state *t)
         return sqrt(sum / (count > s->correction ? count - s->correction : 0));
     case TD_OP_logsumexp:
         return isinf(t->real) ? t->real : t->real + log(sum);
-    case TD_OP_norm:
-        return isinf(s->p)              ? t->real
-               : s->p == 0 || s->p == 1 ? sum
-               : s->p == 2              ? sqrt(sum)
-               : count == 0 && s->p < 0 ? INFINITY
-                                        : pow(sum, 1 / s->p);
+    case TD_OP_norm: /* PyTorch's of nothing is 0 for -inf, too */
+        if (isinf(s->p))
+            return count == 0 ? 0 : t->real;
+        return s->p == 0 || s->p == 1 ? sum : s->p == 2 ? sqrt(sum) : pow(sum, 1 / s->p);
     default:
         return t->real;
     }
+}
+
+static bool truth(const struct statistic *s, const struct state *t)
+{
+    return s->op == TD_OP_any ? t->whole != 0 : t->whole == (uint64_t)s->gone.count;
 }
 
 static void store(const struct statistic *s, struct state *t, int64_t at)
 {
     switch (s->dtype) {
     case TD_BOOL:
-        ((uint8_t *)s->out)[at] = s->op == TD_OP_any ? t->whole != 0 : t->whole == (uint64_t)s->gone.count;
+        ((uint8_t *)s->out)[at] = truth(s, t);
+        break;
+    case TD_I32: /* u8 meanwhile */
+        ((int32_t *)s->out)[at] = truth(s, t);
         break;
     case TD_I64:
         ((uint64_t *)s->out)[at] = t->whole;

@@ -105,22 +105,23 @@ RULE(cumprod)
 {
     const struct td_cumprod_attrs *a = attrs_of(r);
     const struct td_meta *meta = shape_of(r, 0);
-    if (td_meta_numel(meta) == 0 || meta->rank == 0) {
+    int dim = td_wrap_dim(a->dim, meta->rank);
+    if (meta->rank == 0 || meta->shape[dim] <= 1 || td_meta_numel(meta) == 0) {
         give(r, 0, g);
         return;
     }
-    int dim = td_wrap_dim(a->dim, meta->rank);
     ref x = as_computed(r, in(r, 0));
     if (r->create) {
         give(r, 0, cumprod_of_all(r, x, g, dim, a->reverse));
         return;
     }
     ref zero = is_zero(r, x), zeros_so_far = scan(r, TD_OP_cumsum, zero, dim, a->reverse);
-    ref none = binary(r, TD_OP_eq, zeros_so_far, real(r, 0));
-    ref first = where(r, zero, binary(r, TD_OP_eq, zeros_so_far, real(r, 1)), zero);
+    ref none = is_zero(r, zeros_so_far), one = binary(r, TD_OP_eq, zeros_so_far, real(r, 1));
+    ref first = where(r, zero, one, zero);
     ref without = scan(r, TD_OP_cumprod, where(r, first, real(r, 1), x), dim, a->reverse);
-    ref before = divide(r, scan(r, TD_OP_cumsum, mul(r, g, out(r)), dim, !a->reverse), where(r, none, x, real(r, 1)));
-    ref at = scan(r, TD_OP_cumsum, mul(r, g, without), dim, !a->reverse);
+    ref before = scan(r, TD_OP_cumsum, where(r, none, mul(r, g, out(r)), real(r, 0)), dim, !a->reverse);
+    ref at = scan(r, TD_OP_cumsum, where(r, one, mul(r, g, without), real(r, 0)), dim, !a->reverse);
+    before = divide(r, before, where(r, none, x, real(r, 1)));
     give(r, 0, where(r, none, before, where(r, first, at, real(r, 0))));
 }
 

@@ -73,9 +73,11 @@ def picked(which, least=0):
     """The element at which(sorted values, ...) of each stably sorted row: torch says nothing of equal ones."""
     def run(x, *rest):
         *k, n, keepdim = rest
+        if not (k[0] if k else 1) in range(1, (x.shape[n] if x.dim() else 1) + 1):
+            raise IndexError("nothing to choose from")
         values, indices = torch.sort(x, dim=n, stable=True)
         if not x.dim():
-            return (values, indices) if not k or k[0] == 1 else values.select(0, k[0])
+            return values, indices
         at = which(values, n, *k)
         y = values.gather(n, at), indices.gather(n, at)
         return y if keepdim else tuple(one.squeeze(n) for one in y)
@@ -83,7 +85,7 @@ def picked(which, least=0):
 
 
 def kth(values, n, k):
-    return torch.full_like(values.narrow(n, 0, 1), k - 1 if k > 0 else values.shape[n], dtype=torch.int64)
+    return torch.full_like(values.narrow(n, 0, 1), k - 1, dtype=torch.int64)
 
 
 def middle(values, n):
@@ -96,7 +98,7 @@ def topk(x, k, n, largest):
     y = torch.sort(x, dim=n, descending=bool(largest), stable=True)
     if not 0 <= k <= (x.shape[n] if x.dim() else 1):
         raise IndexError("k")
-    return tuple(one.narrow(n, 0, k) if x.dim() else one for one in y)
+    return tuple(one.narrow(n, 0, k).clone(memory_format=torch.contiguous_format) if x.dim() else one for one in y)
 
 
 def mode(x, n, keepdim):
@@ -236,9 +238,9 @@ OPS = {
     "any": Op(one_by_one(torch.any), values="ties"),
     "all": Op(one_by_one(torch.all), values="ties"),
     "count_nonzero": Op(count_nonzero, values="ties"),
-    "var": Op(lambda x, n, k, c: torch.var(x, list(range(x.dim())) if n is None else n, correction=c, keepdim=k)),
-    "std": Op(lambda x, n, k, c: torch.std(x, list(range(x.dim())) if n is None else n, correction=c, keepdim=k)),
-    "logsumexp": Op(total(torch.logsumexp)),
+    "var": Op(lambda x, n, k, c: torch.var(x, n or list(range(x.dim())), correction=c, keepdim=k)),
+    "std": Op(lambda x, n, k, c: torch.std(x, n or list(range(x.dim())), correction=c, keepdim=k)),
+    "logsumexp": Op(lambda x, n, k: torch.logsumexp(x, n or list(range(x.dim())) or 0, keepdim=k)),
     "norm": Op(lambda x, n, k, p: torch.norm(x, p, n, keepdim=k), p=d.choose(2.0, 1.0, 0.0, INF, -INF, 3.0, 0.5)),
     "cumsum": Op(either_way(torch.cumsum)),
     "cumprod": Op(either_way(torch.cumprod), values="ties"),
