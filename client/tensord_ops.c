@@ -1140,3 +1140,806 @@ td_tensor(td_erf)(td_tensor x)
 {
     return td_erf_at((td_origin){0}, x);
 }
+
+td_tensor td_floor_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_floor, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_floor)(td_tensor x)
+{
+    return td_floor_at((td_origin){0}, x);
+}
+
+td_tensor td_ceil_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_ceil, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_ceil)(td_tensor x)
+{
+    return td_ceil_at((td_origin){0}, x);
+}
+
+td_tensor td_round_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_round, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_round)(td_tensor x)
+{
+    return td_round_at((td_origin){0}, x);
+}
+
+td_tensor td_trunc_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_trunc, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_trunc)(td_tensor x)
+{
+    return td_trunc_at((td_origin){0}, x);
+}
+
+td_tensor td_frac_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_frac, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_frac)(td_tensor x)
+{
+    return td_frac_at((td_origin){0}, x);
+}
+
+td_tensor td_exp2_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_exp2, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_exp2)(td_tensor x)
+{
+    return td_exp2_at((td_origin){0}, x);
+}
+
+td_tensor td_expm1_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_expm1, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_expm1)(td_tensor x)
+{
+    return td_expm1_at((td_origin){0}, x);
+}
+
+td_tensor td_log2_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_log2, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_log2)(td_tensor x)
+{
+    return td_log2_at((td_origin){0}, x);
+}
+
+td_tensor td_log10_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_log10, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_log10)(td_tensor x)
+{
+    return td_log10_at((td_origin){0}, x);
+}
+
+td_tensor td_log1p_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_log1p, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_log1p)(td_tensor x)
+{
+    return td_log1p_at((td_origin){0}, x);
+}
+
+td_tensor td_tan_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_tan, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_tan)(td_tensor x)
+{
+    return td_tan_at((td_origin){0}, x);
+}
+
+td_tensor td_asin_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_asin, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_asin)(td_tensor x)
+{
+    return td_asin_at((td_origin){0}, x);
+}
+
+td_tensor td_acos_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_acos, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_acos)(td_tensor x)
+{
+    return td_acos_at((td_origin){0}, x);
+}
+
+td_tensor td_atan_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_atan, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_atan)(td_tensor x)
+{
+    return td_atan_at((td_origin){0}, x);
+}
+
+td_tensor td_sinh_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_sinh, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_sinh)(td_tensor x)
+{
+    return td_sinh_at((td_origin){0}, x);
+}
+
+td_tensor td_cosh_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_cosh, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_cosh)(td_tensor x)
+{
+    return td_cosh_at((td_origin){0}, x);
+}
+
+td_tensor td_asinh_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_asinh, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_asinh)(td_tensor x)
+{
+    return td_asinh_at((td_origin){0}, x);
+}
+
+td_tensor td_acosh_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_acosh, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_acosh)(td_tensor x)
+{
+    return td_acosh_at((td_origin){0}, x);
+}
+
+td_tensor td_atanh_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_atanh, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_atanh)(td_tensor x)
+{
+    return td_atanh_at((td_origin){0}, x);
+}
+
+td_tensor td_erfc_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_erfc, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_erfc)(td_tensor x)
+{
+    return td_erfc_at((td_origin){0}, x);
+}
+
+td_tensor td_logsigmoid_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_logsigmoid, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_logsigmoid)(td_tensor x)
+{
+    return td_logsigmoid_at((td_origin){0}, x);
+}
+
+td_tensor td_relu6_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_relu6, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_relu6)(td_tensor x)
+{
+    return td_relu6_at((td_origin){0}, x);
+}
+
+td_tensor td_hardtanh_at(td_origin origin, td_tensor x, const struct td_hardtanh_keywords *keywords)
+{
+    static const struct td_hardtanh_keywords defaults = {.min_val = -1.0, .max_val = 1.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_hardtanh_attrs attrs = {
+        .min_val = keywords->min_val,
+        .max_val = keywords->max_val,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_hardtanh, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_hardtanh)(td_tensor x, const struct td_hardtanh_keywords *keywords)
+{
+    return td_hardtanh_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_leaky_relu_at(td_origin origin, td_tensor x, const struct td_leaky_relu_keywords *keywords)
+{
+    static const struct td_leaky_relu_keywords defaults = {.negative_slope = 0.01, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_leaky_relu_attrs attrs = {
+        .negative_slope = keywords->negative_slope,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_leaky_relu, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_leaky_relu)(td_tensor x, const struct td_leaky_relu_keywords *keywords)
+{
+    return td_leaky_relu_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_elu_at(td_origin origin, td_tensor x, const struct td_elu_keywords *keywords)
+{
+    static const struct td_elu_keywords defaults = {.alpha = 1.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_elu_attrs attrs = {
+        .alpha = keywords->alpha,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_elu, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_elu)(td_tensor x, const struct td_elu_keywords *keywords)
+{
+    return td_elu_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_celu_at(td_origin origin, td_tensor x, const struct td_celu_keywords *keywords)
+{
+    static const struct td_celu_keywords defaults = {.alpha = 1.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_celu_attrs attrs = {
+        .alpha = keywords->alpha,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_celu, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_celu)(td_tensor x, const struct td_celu_keywords *keywords)
+{
+    return td_celu_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_selu_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_selu, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_selu)(td_tensor x)
+{
+    return td_selu_at((td_origin){0}, x);
+}
+
+td_tensor td_mish_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_mish, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_mish)(td_tensor x)
+{
+    return td_mish_at((td_origin){0}, x);
+}
+
+td_tensor td_softplus_at(td_origin origin, td_tensor x, const struct td_softplus_keywords *keywords)
+{
+    static const struct td_softplus_keywords defaults = {.beta = 1.0, .threshold = 20.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_softplus_attrs attrs = {
+        .beta = keywords->beta,
+        .threshold = keywords->threshold,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_softplus, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_softplus)(td_tensor x, const struct td_softplus_keywords *keywords)
+{
+    return td_softplus_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_softsign_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_softsign, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_softsign)(td_tensor x)
+{
+    return td_softsign_at((td_origin){0}, x);
+}
+
+td_tensor td_hardsigmoid_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_hardsigmoid, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_hardsigmoid)(td_tensor x)
+{
+    return td_hardsigmoid_at((td_origin){0}, x);
+}
+
+td_tensor td_hardswish_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_hardswish, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_hardswish)(td_tensor x)
+{
+    return td_hardswish_at((td_origin){0}, x);
+}
+
+td_tensor td_softshrink_at(td_origin origin, td_tensor x, const struct td_softshrink_keywords *keywords)
+{
+    static const struct td_softshrink_keywords defaults = {.lambd = 0.5, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_softshrink_attrs attrs = {
+        .lambd = keywords->lambd,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_softshrink, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_softshrink)(td_tensor x, const struct td_softshrink_keywords *keywords)
+{
+    return td_softshrink_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_hardshrink_at(td_origin origin, td_tensor x, const struct td_hardshrink_keywords *keywords)
+{
+    static const struct td_hardshrink_keywords defaults = {.lambd = 0.5, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_hardshrink_attrs attrs = {
+        .lambd = keywords->lambd,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_hardshrink, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_hardshrink)(td_tensor x, const struct td_hardshrink_keywords *keywords)
+{
+    return td_hardshrink_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_threshold_at(td_origin origin, td_tensor x, const struct td_threshold_keywords *keywords)
+{
+    static const struct td_threshold_keywords defaults = {.threshold = 0.0, .value = 0.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_threshold_attrs attrs = {
+        .threshold = keywords->threshold,
+        .value = keywords->value,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_threshold, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_threshold)(td_tensor x, const struct td_threshold_keywords *keywords)
+{
+    return td_threshold_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_isnan_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_isnan, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_isnan)(td_tensor x)
+{
+    return td_isnan_at((td_origin){0}, x);
+}
+
+td_tensor td_isinf_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_isinf, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_isinf)(td_tensor x)
+{
+    return td_isinf_at((td_origin){0}, x);
+}
+
+td_tensor td_isfinite_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_isfinite, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_isfinite)(td_tensor x)
+{
+    return td_isfinite_at((td_origin){0}, x);
+}
+
+td_tensor td_logical_not_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_logical_not, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_logical_not)(td_tensor x)
+{
+    return td_logical_not_at((td_origin){0}, x);
+}
+
+td_tensor td_bitwise_not_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_bitwise_not, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_bitwise_not)(td_tensor x)
+{
+    return td_bitwise_not_at((td_origin){0}, x);
+}
+
+td_tensor td_sinc_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_sinc, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_sinc)(td_tensor x)
+{
+    return td_sinc_at((td_origin){0}, x);
+}
+
+td_tensor td_nan_to_num_at(td_origin origin, td_tensor x, const struct td_nan_to_num_keywords *keywords)
+{
+    static const struct td_nan_to_num_keywords defaults = {.nan = 0.0, .posinf = __builtin_inf(), .neginf = -__builtin_inf(), };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_nan_to_num_attrs attrs = {
+        .nan = keywords->nan,
+        .posinf = keywords->posinf,
+        .neginf = keywords->neginf,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_nan_to_num, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_nan_to_num)(td_tensor x, const struct td_nan_to_num_keywords *keywords)
+{
+    return td_nan_to_num_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_erfinv_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_erfinv, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_erfinv)(td_tensor x)
+{
+    return td_erfinv_at((td_origin){0}, x);
+}
+
+td_tensor td_logit_at(td_origin origin, td_tensor x, const struct td_logit_keywords *keywords)
+{
+    static const struct td_logit_keywords defaults = {.eps = -__builtin_inf(), };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_logit_attrs attrs = {
+        .eps = keywords->eps,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_logit, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_logit)(td_tensor x, const struct td_logit_keywords *keywords)
+{
+    return td_logit_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_fmod_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_fmod, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_fmod)(td_tensor a, td_tensor b)
+{
+    return td_fmod_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_remainder_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_remainder, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_remainder)(td_tensor a, td_tensor b)
+{
+    return td_remainder_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_floor_divide_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_floor_divide, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_floor_divide)(td_tensor a, td_tensor b)
+{
+    return td_floor_divide_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_trunc_divide_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_trunc_divide, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_trunc_divide)(td_tensor a, td_tensor b)
+{
+    return td_trunc_divide_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_fmax_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_fmax, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_fmax)(td_tensor a, td_tensor b)
+{
+    return td_fmax_at((td_origin){0}, a, b);
+}
+
+td_tensor td_fmin_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_fmin, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_fmin)(td_tensor a, td_tensor b)
+{
+    return td_fmin_at((td_origin){0}, a, b);
+}
+
+td_tensor td_atan2_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_atan2, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_atan2)(td_tensor a, td_tensor b)
+{
+    return td_atan2_at((td_origin){0}, a, b);
+}
+
+td_tensor td_hypot_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_hypot, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_hypot)(td_tensor a, td_tensor b)
+{
+    return td_hypot_at((td_origin){0}, a, b);
+}
+
+td_tensor td_copysign_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_copysign, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_copysign)(td_tensor a, td_tensor b)
+{
+    return td_copysign_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_logaddexp_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_logaddexp, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_logaddexp)(td_tensor a, td_tensor b)
+{
+    return td_logaddexp_at((td_origin){0}, a, b);
+}
+
+td_tensor td_xlogy_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_xlogy, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_xlogy)(td_tensor a, td_tensor b)
+{
+    return td_xlogy_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_logical_and_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_logical_and, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_logical_and)(td_tensor a, td_tensor b)
+{
+    return td_logical_and_at((td_origin){0}, a, b);
+}
+
+td_tensor td_logical_or_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_logical_or, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_logical_or)(td_tensor a, td_tensor b)
+{
+    return td_logical_or_at((td_origin){0}, a, b);
+}
+
+td_tensor td_logical_xor_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_logical_xor, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_logical_xor)(td_tensor a, td_tensor b)
+{
+    return td_logical_xor_at((td_origin){0}, a, b);
+}
+
+td_tensor td_bitwise_and_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_bitwise_and, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_bitwise_and)(td_tensor a, td_tensor b)
+{
+    return td_bitwise_and_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_bitwise_or_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_bitwise_or, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_bitwise_or)(td_tensor a, td_tensor b)
+{
+    return td_bitwise_or_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_bitwise_xor_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_bitwise_xor, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_bitwise_xor)(td_tensor a, td_tensor b)
+{
+    return td_bitwise_xor_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_heaviside_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_heaviside, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_heaviside)(td_tensor a, td_tensor b)
+{
+    return td_heaviside_at((td_origin){0}, a, b);
+}
+
+td_tensor td_lerp_at(td_origin origin, td_tensor a, td_tensor b, td_operand weight)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b), weight};
+    return client_op(&(struct client_op){.id = TD_OP_lerp, .origin = origin, .in = in, .in_count = 3});
+}
+
+td_tensor(td_lerp)(td_tensor a, td_tensor b, td_tensor weight)
+{
+    return td_lerp_at((td_origin){0}, a, b, td_operand_of_tensor(weight));
+}
+
+td_tensor td_addcmul_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b, const struct td_addcmul_keywords *keywords)
+{
+    static const struct td_addcmul_keywords defaults = {.value = 1.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_addcmul_attrs attrs = {
+        .value = keywords->value,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_addcmul, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_addcmul)(td_tensor x, td_tensor a, td_tensor b, const struct td_addcmul_keywords *keywords)
+{
+    return td_addcmul_at((td_origin){0}, x, a, b, keywords);
+}
+
+td_tensor td_addcdiv_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b, const struct td_addcdiv_keywords *keywords)
+{
+    static const struct td_addcdiv_keywords defaults = {.value = 1.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_addcdiv_attrs attrs = {
+        .value = keywords->value,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_addcdiv, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_addcdiv)(td_tensor x, td_tensor a, td_tensor b, const struct td_addcdiv_keywords *keywords)
+{
+    return td_addcdiv_at((td_origin){0}, x, a, b, keywords);
+}
+
+td_tensor td_masked_fill_at(td_origin origin, td_tensor x, td_tensor mask, td_operand value)
+{
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(mask), value};
+    return client_op(&(struct client_op){.id = TD_OP_masked_fill, .origin = origin, .in = in, .in_count = 3});
+}
+
+td_tensor(td_masked_fill)(td_tensor x, td_tensor mask, td_tensor value)
+{
+    return td_masked_fill_at((td_origin){0}, x, mask, td_operand_of_tensor(value));
+}

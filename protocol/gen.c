@@ -412,6 +412,7 @@ static const char *takes_text(uint32_t takes)
     return takes == TD_FLOATS        ? "floats"
            : takes == TD_WIDE_FLOATS ? "f32, f64"
            : takes == TD_NUMBERS     ? "numbers"
+           : takes == TD_WHOLES      ? "integers, bool"
                                      : "all";
 }
 
@@ -521,11 +522,11 @@ static void print_params(const struct td_op *op)
 static void print_json(void)
 {
     static const char *const kinds[] = {"CREATE", "RANDOM", "FRESH", "VIEW", "INPLACE", "STEP"};
-    static const char *const tried[] = {"NOTHING", "REALS", "POSITIVE", "AWAY", "STEPS"};
+    static const char *const tried[] = {"NOTHING", "REALS", "POSITIVE", "AWAY", "STEPS", "INSIDE", "ABOVE"};
     const char *before = "";
     printf("{\"dtypes\": {");
 #define TD_DTYPE(id, name, NAME, ctype, category, torch, wide) \
-    printf("%s\"%s\": \"%s\"", before, #name, torch);    \
+    printf("%s\"%s\": \"%s\"", before, #name, torch);          \
     before = ", ";
 #include "protocol/dtypes.def"
     printf("},\n\"ops\": [");
