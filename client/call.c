@@ -104,6 +104,31 @@ static void check_lists(struct call *c)
     }
 }
 
+/* Whether the result may be written into the first tensor. */
+static void check_in_place(struct call *c)
+{
+    const struct td_meta *target = &c->metas[0], *result = &c->inferred.out[0];
+    char name[64], a[TD_SHAPE_TEXT], b[TD_SHAPE_TEXT];
+    struct td_op write = *td_op_of(TD_OP_copy_); /* what is recorded, under the name that was written */
+    snprintf(name, sizeof name, "%s_", c->op->name);
+    write.name = name;
+    if (!td_meta_same_shape(target, result)) {
+        td_fail(&c->failure, TD_E_SHAPE, "%s: a result of shape %s does not fit into the target's shape %s", name,
+                td_shape_text(result->rank, result->shape, a, sizeof a),
+                td_shape_text(target->rank, target->shape, b, sizeof b));
+        td_hint(&c->failure, "A target keeps its shape; only the other operands are broadcast.");
+    } else if (!td_dtype_can_cast(result->dtype, target->dtype)) {
+        td_fail(&c->failure, TD_E_DTYPE, "%s: a result of %s does not go into a tensor of %s", name,
+                td_dtype_name(result->dtype), td_dtype_name(target->dtype));
+        td_hint(&c->failure, "Convert the tensor with td_to first.");
+    } else if (td_meta_overlaps_itself(target)) {
+        td_fail(&c->failure, TD_E_ARGUMENT, "%s: the target's elements share memory with each other", name);
+        td_hint(&c->failure, "Write to a clone of the expanded tensor instead.");
+    } else if (c->recording) {
+        autograd_check_write(&write, c->entries, c->given->in_count, &c->failure);
+    }
+}
+
 /* Whether the call can be sent; if not, cause is set. */
 static bool accepted(struct call *c)
 {
@@ -121,6 +146,8 @@ static bool accepted(struct call *c)
         c->inferred.failure = &c->failure;
         if (td_infer(&c->inferred) == TD_E_OK && c->recording)
             autograd_check_write(c->op, c->entries, c->given->in_count, &c->failure);
+        if (!c->failure.code && c->given->in_place)
+            check_in_place(c);
         if (!c->failure.code && c->given->requires_grad && td_dtype_category(c->inferred.out[0].dtype) != TD_FLOATING) {
             td_fail(&c->failure, TD_E_DTYPE, "%s: %s has no gradients", c->op->name,
                     td_dtype_name(c->inferred.out[0].dtype));
@@ -362,6 +389,19 @@ td_tensor client_op(const struct client_op *given)
     results[0] = (td_tensor){0}; /* what a step, which has none, returns */
     client_ops(given, results);
     return results[0];
+}
+
+td_tensor client_in_place(const struct client_op *given)
+{
+    struct client_op op = *given;
+    op.in_place = true;
+    op.origin.consume &= ~1u; /* the target goes on */
+    td_operand in[] = {given->in[0], td_operand_of_tensor(client_op(&op))};
+    /* A result that failed fails the copy too, before anything is sent, and is released with it. */
+    return client_op(&(struct client_op){.id = TD_OP_copy_,
+                                         .origin = {given->origin.where, (given->origin.consume & 1u) | 2u},
+                                         .in = in,
+                                         .in_count = 2});
 }
 
 td_tensor td_from_at(td_origin origin, const struct td_from_arguments *a)

@@ -231,6 +231,7 @@ struct client_op {
     td_session *session; /* NULL: the first tensor's */
     bool requires_grad;
     bool owned;           /* the result belongs to no scope */
+    bool in_place;        /* the result is to go into the first tensor: it has to fit */
     const td_operand *in; /* every tensor of the call; with lists given, all but theirs */
     int in_count;
     const td_list *lists;        /* as they were written, for client_lists to lay out; NULL: in has all */
@@ -244,6 +245,9 @@ void client_ops(const struct client_op *call, td_tensor *results);
 /* The same of a call with lists (list.c). */
 void client_lists(const struct client_op *call, td_tensor *results);
 td_tensor client_op(const struct client_op *call);
+/* The form in place of an elementwise op: the call, and a copy_ of its result into the first tensor, which it returns.
+ */
+td_tensor client_in_place(const struct client_op *call);
 struct td_number client_keyword_number(double value);
 /* With TENSORD_SYNC: waits for the call just sent and raises what the daemon found. */
 void call_check(struct td_session *s, td_origin origin);

@@ -298,6 +298,17 @@ td_tensor(td_neg)(td_tensor x)
     return td_neg_at((td_origin){0}, x);
 }
 
+td_tensor td_neg__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_neg, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_neg_)(td_tensor x)
+{
+    return td_neg__at((td_origin){0}, x);
+}
+
 td_tensor td_exp_at(td_origin origin, td_tensor x)
 {
     const td_operand in[] = {td_operand_of_tensor(x)};
@@ -307,6 +318,17 @@ td_tensor td_exp_at(td_origin origin, td_tensor x)
 td_tensor(td_exp)(td_tensor x)
 {
     return td_exp_at((td_origin){0}, x);
+}
+
+td_tensor td_exp__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_exp, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_exp_)(td_tensor x)
+{
+    return td_exp__at((td_origin){0}, x);
 }
 
 td_tensor td_log_at(td_origin origin, td_tensor x)
@@ -320,6 +342,17 @@ td_tensor(td_log)(td_tensor x)
     return td_log_at((td_origin){0}, x);
 }
 
+td_tensor td_log__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_log, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_log_)(td_tensor x)
+{
+    return td_log__at((td_origin){0}, x);
+}
+
 td_tensor td_tanh_at(td_origin origin, td_tensor x)
 {
     const td_operand in[] = {td_operand_of_tensor(x)};
@@ -329,6 +362,17 @@ td_tensor td_tanh_at(td_origin origin, td_tensor x)
 td_tensor(td_tanh)(td_tensor x)
 {
     return td_tanh_at((td_origin){0}, x);
+}
+
+td_tensor td_tanh__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_tanh, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_tanh_)(td_tensor x)
+{
+    return td_tanh__at((td_origin){0}, x);
 }
 
 td_tensor td_relu_at(td_origin origin, td_tensor x)
@@ -342,6 +386,17 @@ td_tensor(td_relu)(td_tensor x)
     return td_relu_at((td_origin){0}, x);
 }
 
+td_tensor td_relu__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_relu, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_relu_)(td_tensor x)
+{
+    return td_relu__at((td_origin){0}, x);
+}
+
 td_tensor td_square_at(td_origin origin, td_tensor x)
 {
     const td_operand in[] = {td_operand_of_tensor(x)};
@@ -353,6 +408,17 @@ td_tensor(td_square)(td_tensor x)
     return td_square_at((td_origin){0}, x);
 }
 
+td_tensor td_square__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_square, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_square_)(td_tensor x)
+{
+    return td_square__at((td_origin){0}, x);
+}
+
 td_tensor td_sigmoid_at(td_origin origin, td_tensor x)
 {
     const td_operand in[] = {td_operand_of_tensor(x)};
@@ -362,6 +428,17 @@ td_tensor td_sigmoid_at(td_origin origin, td_tensor x)
 td_tensor(td_sigmoid)(td_tensor x)
 {
     return td_sigmoid_at((td_origin){0}, x);
+}
+
+td_tensor td_sigmoid__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_sigmoid, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_sigmoid_)(td_tensor x)
+{
+    return td_sigmoid__at((td_origin){0}, x);
 }
 
 td_tensor td_add_at(td_origin origin, td_tensor a, td_operand b)
@@ -386,6 +463,17 @@ td_tensor(td_sub)(td_tensor a, td_tensor b)
     return td_sub_at((td_origin){0}, a, td_operand_of_tensor(b));
 }
 
+td_tensor td_sub__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_sub, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_sub_)(td_tensor a, td_tensor b)
+{
+    return td_sub__at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
 td_tensor td_mul_at(td_origin origin, td_tensor a, td_operand b)
 {
     const td_operand in[] = {td_operand_of_tensor(a), b};
@@ -406,6 +494,17 @@ td_tensor td_div_at(td_origin origin, td_tensor a, td_operand b)
 td_tensor(td_div)(td_tensor a, td_tensor b)
 {
     return td_div_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_div__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_div, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_div_)(td_tensor a, td_tensor b)
+{
+    return td_div__at((td_origin){0}, a, td_operand_of_tensor(b));
 }
 
 td_tensor td_rsub_at(td_origin origin, td_tensor a, td_operand b)
@@ -430,6 +529,17 @@ td_tensor(td_eq)(td_tensor a, td_tensor b)
     return td_eq_at((td_origin){0}, a, td_operand_of_tensor(b));
 }
 
+td_tensor td_eq__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_eq, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_eq_)(td_tensor a, td_tensor b)
+{
+    return td_eq__at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
 td_tensor td_ne_at(td_origin origin, td_tensor a, td_operand b)
 {
     const td_operand in[] = {td_operand_of_tensor(a), b};
@@ -439,6 +549,17 @@ td_tensor td_ne_at(td_origin origin, td_tensor a, td_operand b)
 td_tensor(td_ne)(td_tensor a, td_tensor b)
 {
     return td_ne_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_ne__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_ne, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_ne_)(td_tensor a, td_tensor b)
+{
+    return td_ne__at((td_origin){0}, a, td_operand_of_tensor(b));
 }
 
 td_tensor td_lt_at(td_origin origin, td_tensor a, td_operand b)
@@ -452,6 +573,17 @@ td_tensor(td_lt)(td_tensor a, td_tensor b)
     return td_lt_at((td_origin){0}, a, td_operand_of_tensor(b));
 }
 
+td_tensor td_lt__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_lt, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_lt_)(td_tensor a, td_tensor b)
+{
+    return td_lt__at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
 td_tensor td_le_at(td_origin origin, td_tensor a, td_operand b)
 {
     const td_operand in[] = {td_operand_of_tensor(a), b};
@@ -461,6 +593,17 @@ td_tensor td_le_at(td_origin origin, td_tensor a, td_operand b)
 td_tensor(td_le)(td_tensor a, td_tensor b)
 {
     return td_le_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_le__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_le, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_le_)(td_tensor a, td_tensor b)
+{
+    return td_le__at((td_origin){0}, a, td_operand_of_tensor(b));
 }
 
 td_tensor td_gt_at(td_origin origin, td_tensor a, td_operand b)
@@ -474,6 +617,17 @@ td_tensor(td_gt)(td_tensor a, td_tensor b)
     return td_gt_at((td_origin){0}, a, td_operand_of_tensor(b));
 }
 
+td_tensor td_gt__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_gt, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_gt_)(td_tensor a, td_tensor b)
+{
+    return td_gt__at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
 td_tensor td_ge_at(td_origin origin, td_tensor a, td_operand b)
 {
     const td_operand in[] = {td_operand_of_tensor(a), b};
@@ -483,6 +637,17 @@ td_tensor td_ge_at(td_origin origin, td_tensor a, td_operand b)
 td_tensor(td_ge)(td_tensor a, td_tensor b)
 {
     return td_ge_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_ge__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_ge, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_ge_)(td_tensor a, td_tensor b)
+{
+    return td_ge__at((td_origin){0}, a, td_operand_of_tensor(b));
 }
 
 td_tensor td_where_at(td_origin origin, td_tensor condition, td_operand a, td_operand b)
@@ -797,6 +962,17 @@ td_tensor(td_abs)(td_tensor x)
     return td_abs_at((td_origin){0}, x);
 }
 
+td_tensor td_abs__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_abs, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_abs_)(td_tensor x)
+{
+    return td_abs__at((td_origin){0}, x);
+}
+
 td_tensor td_sqrt_at(td_origin origin, td_tensor x)
 {
     const td_operand in[] = {td_operand_of_tensor(x)};
@@ -806,6 +982,17 @@ td_tensor td_sqrt_at(td_origin origin, td_tensor x)
 td_tensor(td_sqrt)(td_tensor x)
 {
     return td_sqrt_at((td_origin){0}, x);
+}
+
+td_tensor td_sqrt__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_sqrt, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_sqrt_)(td_tensor x)
+{
+    return td_sqrt__at((td_origin){0}, x);
 }
 
 td_tensor td_rsqrt_at(td_origin origin, td_tensor x)
@@ -819,6 +1006,17 @@ td_tensor(td_rsqrt)(td_tensor x)
     return td_rsqrt_at((td_origin){0}, x);
 }
 
+td_tensor td_rsqrt__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_rsqrt, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_rsqrt_)(td_tensor x)
+{
+    return td_rsqrt__at((td_origin){0}, x);
+}
+
 td_tensor td_sin_at(td_origin origin, td_tensor x)
 {
     const td_operand in[] = {td_operand_of_tensor(x)};
@@ -830,6 +1028,17 @@ td_tensor(td_sin)(td_tensor x)
     return td_sin_at((td_origin){0}, x);
 }
 
+td_tensor td_sin__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_sin, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_sin_)(td_tensor x)
+{
+    return td_sin__at((td_origin){0}, x);
+}
+
 td_tensor td_cos_at(td_origin origin, td_tensor x)
 {
     const td_operand in[] = {td_operand_of_tensor(x)};
@@ -839,6 +1048,17 @@ td_tensor td_cos_at(td_origin origin, td_tensor x)
 td_tensor(td_cos)(td_tensor x)
 {
     return td_cos_at((td_origin){0}, x);
+}
+
+td_tensor td_cos__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_cos, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_cos_)(td_tensor x)
+{
+    return td_cos__at((td_origin){0}, x);
 }
 
 td_tensor td_gelu_at(td_origin origin, td_tensor x, const struct td_gelu_keywords *keywords)
@@ -869,6 +1089,17 @@ td_tensor(td_silu)(td_tensor x)
     return td_silu_at((td_origin){0}, x);
 }
 
+td_tensor td_silu__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_silu, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_silu_)(td_tensor x)
+{
+    return td_silu__at((td_origin){0}, x);
+}
+
 td_tensor td_sign_at(td_origin origin, td_tensor x)
 {
     const td_operand in[] = {td_operand_of_tensor(x)};
@@ -878,6 +1109,17 @@ td_tensor td_sign_at(td_origin origin, td_tensor x)
 td_tensor(td_sign)(td_tensor x)
 {
     return td_sign_at((td_origin){0}, x);
+}
+
+td_tensor td_sign__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_sign, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_sign_)(td_tensor x)
+{
+    return td_sign__at((td_origin){0}, x);
 }
 
 td_tensor td_reciprocal_at(td_origin origin, td_tensor x)
@@ -891,6 +1133,17 @@ td_tensor(td_reciprocal)(td_tensor x)
     return td_reciprocal_at((td_origin){0}, x);
 }
 
+td_tensor td_reciprocal__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_reciprocal, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_reciprocal_)(td_tensor x)
+{
+    return td_reciprocal__at((td_origin){0}, x);
+}
+
 td_tensor td_pow_at(td_origin origin, td_tensor a, td_operand b)
 {
     const td_operand in[] = {td_operand_of_tensor(a), b};
@@ -900,6 +1153,17 @@ td_tensor td_pow_at(td_origin origin, td_tensor a, td_operand b)
 td_tensor(td_pow)(td_tensor a, td_tensor b)
 {
     return td_pow_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_pow__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_pow, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_pow_)(td_tensor a, td_tensor b)
+{
+    return td_pow__at((td_origin){0}, a, td_operand_of_tensor(b));
 }
 
 td_tensor td_maximum_at(td_origin origin, td_tensor a, td_tensor b)
@@ -940,6 +1204,24 @@ td_tensor td_clamp_at(td_origin origin, td_tensor x, const struct td_clamp_keywo
 td_tensor(td_clamp)(td_tensor x, const struct td_clamp_keywords *keywords)
 {
     return td_clamp_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_clamp__at(td_origin origin, td_tensor x, const struct td_clamp_keywords *keywords)
+{
+    static const struct td_clamp_keywords defaults = {.min = -__builtin_inf(), .max = __builtin_inf(), };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_clamp_attrs attrs = {
+        .min = keywords->min,
+        .max = keywords->max,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_clamp, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_clamp_)(td_tensor x, const struct td_clamp_keywords *keywords)
+{
+    return td_clamp__at((td_origin){0}, x, keywords);
 }
 
 td_tensor td_min_at(td_origin origin, td_tensor x, const struct td_min_keywords *keywords)
@@ -1139,6 +1421,1483 @@ td_tensor td_erf_at(td_origin origin, td_tensor x)
 td_tensor(td_erf)(td_tensor x)
 {
     return td_erf_at((td_origin){0}, x);
+}
+
+td_tensor td_erf__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_erf, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_erf_)(td_tensor x)
+{
+    return td_erf__at((td_origin){0}, x);
+}
+
+td_tensor td_floor_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_floor, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_floor)(td_tensor x)
+{
+    return td_floor_at((td_origin){0}, x);
+}
+
+td_tensor td_floor__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_floor, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_floor_)(td_tensor x)
+{
+    return td_floor__at((td_origin){0}, x);
+}
+
+td_tensor td_ceil_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_ceil, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_ceil)(td_tensor x)
+{
+    return td_ceil_at((td_origin){0}, x);
+}
+
+td_tensor td_ceil__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_ceil, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_ceil_)(td_tensor x)
+{
+    return td_ceil__at((td_origin){0}, x);
+}
+
+td_tensor td_round_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_round, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_round)(td_tensor x)
+{
+    return td_round_at((td_origin){0}, x);
+}
+
+td_tensor td_round__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_round, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_round_)(td_tensor x)
+{
+    return td_round__at((td_origin){0}, x);
+}
+
+td_tensor td_trunc_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_trunc, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_trunc)(td_tensor x)
+{
+    return td_trunc_at((td_origin){0}, x);
+}
+
+td_tensor td_trunc__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_trunc, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_trunc_)(td_tensor x)
+{
+    return td_trunc__at((td_origin){0}, x);
+}
+
+td_tensor td_frac_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_frac, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_frac)(td_tensor x)
+{
+    return td_frac_at((td_origin){0}, x);
+}
+
+td_tensor td_frac__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_frac, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_frac_)(td_tensor x)
+{
+    return td_frac__at((td_origin){0}, x);
+}
+
+td_tensor td_exp2_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_exp2, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_exp2)(td_tensor x)
+{
+    return td_exp2_at((td_origin){0}, x);
+}
+
+td_tensor td_exp2__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_exp2, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_exp2_)(td_tensor x)
+{
+    return td_exp2__at((td_origin){0}, x);
+}
+
+td_tensor td_expm1_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_expm1, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_expm1)(td_tensor x)
+{
+    return td_expm1_at((td_origin){0}, x);
+}
+
+td_tensor td_expm1__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_expm1, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_expm1_)(td_tensor x)
+{
+    return td_expm1__at((td_origin){0}, x);
+}
+
+td_tensor td_log2_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_log2, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_log2)(td_tensor x)
+{
+    return td_log2_at((td_origin){0}, x);
+}
+
+td_tensor td_log2__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_log2, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_log2_)(td_tensor x)
+{
+    return td_log2__at((td_origin){0}, x);
+}
+
+td_tensor td_log10_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_log10, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_log10)(td_tensor x)
+{
+    return td_log10_at((td_origin){0}, x);
+}
+
+td_tensor td_log10__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_log10, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_log10_)(td_tensor x)
+{
+    return td_log10__at((td_origin){0}, x);
+}
+
+td_tensor td_log1p_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_log1p, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_log1p)(td_tensor x)
+{
+    return td_log1p_at((td_origin){0}, x);
+}
+
+td_tensor td_log1p__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_log1p, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_log1p_)(td_tensor x)
+{
+    return td_log1p__at((td_origin){0}, x);
+}
+
+td_tensor td_tan_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_tan, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_tan)(td_tensor x)
+{
+    return td_tan_at((td_origin){0}, x);
+}
+
+td_tensor td_tan__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_tan, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_tan_)(td_tensor x)
+{
+    return td_tan__at((td_origin){0}, x);
+}
+
+td_tensor td_asin_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_asin, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_asin)(td_tensor x)
+{
+    return td_asin_at((td_origin){0}, x);
+}
+
+td_tensor td_asin__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_asin, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_asin_)(td_tensor x)
+{
+    return td_asin__at((td_origin){0}, x);
+}
+
+td_tensor td_acos_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_acos, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_acos)(td_tensor x)
+{
+    return td_acos_at((td_origin){0}, x);
+}
+
+td_tensor td_acos__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_acos, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_acos_)(td_tensor x)
+{
+    return td_acos__at((td_origin){0}, x);
+}
+
+td_tensor td_atan_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_atan, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_atan)(td_tensor x)
+{
+    return td_atan_at((td_origin){0}, x);
+}
+
+td_tensor td_atan__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_atan, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_atan_)(td_tensor x)
+{
+    return td_atan__at((td_origin){0}, x);
+}
+
+td_tensor td_sinh_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_sinh, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_sinh)(td_tensor x)
+{
+    return td_sinh_at((td_origin){0}, x);
+}
+
+td_tensor td_sinh__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_sinh, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_sinh_)(td_tensor x)
+{
+    return td_sinh__at((td_origin){0}, x);
+}
+
+td_tensor td_cosh_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_cosh, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_cosh)(td_tensor x)
+{
+    return td_cosh_at((td_origin){0}, x);
+}
+
+td_tensor td_cosh__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_cosh, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_cosh_)(td_tensor x)
+{
+    return td_cosh__at((td_origin){0}, x);
+}
+
+td_tensor td_asinh_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_asinh, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_asinh)(td_tensor x)
+{
+    return td_asinh_at((td_origin){0}, x);
+}
+
+td_tensor td_asinh__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_asinh, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_asinh_)(td_tensor x)
+{
+    return td_asinh__at((td_origin){0}, x);
+}
+
+td_tensor td_acosh_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_acosh, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_acosh)(td_tensor x)
+{
+    return td_acosh_at((td_origin){0}, x);
+}
+
+td_tensor td_acosh__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_acosh, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_acosh_)(td_tensor x)
+{
+    return td_acosh__at((td_origin){0}, x);
+}
+
+td_tensor td_atanh_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_atanh, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_atanh)(td_tensor x)
+{
+    return td_atanh_at((td_origin){0}, x);
+}
+
+td_tensor td_atanh__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_atanh, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_atanh_)(td_tensor x)
+{
+    return td_atanh__at((td_origin){0}, x);
+}
+
+td_tensor td_erfc_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_erfc, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_erfc)(td_tensor x)
+{
+    return td_erfc_at((td_origin){0}, x);
+}
+
+td_tensor td_erfc__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_erfc, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_erfc_)(td_tensor x)
+{
+    return td_erfc__at((td_origin){0}, x);
+}
+
+td_tensor td_logsigmoid_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_logsigmoid, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_logsigmoid)(td_tensor x)
+{
+    return td_logsigmoid_at((td_origin){0}, x);
+}
+
+td_tensor td_relu6_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_relu6, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_relu6)(td_tensor x)
+{
+    return td_relu6_at((td_origin){0}, x);
+}
+
+td_tensor td_relu6__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_relu6, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_relu6_)(td_tensor x)
+{
+    return td_relu6__at((td_origin){0}, x);
+}
+
+td_tensor td_hardtanh_at(td_origin origin, td_tensor x, const struct td_hardtanh_keywords *keywords)
+{
+    static const struct td_hardtanh_keywords defaults = {.min_val = -1.0, .max_val = 1.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_hardtanh_attrs attrs = {
+        .min_val = keywords->min_val,
+        .max_val = keywords->max_val,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_hardtanh, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_hardtanh)(td_tensor x, const struct td_hardtanh_keywords *keywords)
+{
+    return td_hardtanh_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_hardtanh__at(td_origin origin, td_tensor x, const struct td_hardtanh_keywords *keywords)
+{
+    static const struct td_hardtanh_keywords defaults = {.min_val = -1.0, .max_val = 1.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_hardtanh_attrs attrs = {
+        .min_val = keywords->min_val,
+        .max_val = keywords->max_val,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_hardtanh, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_hardtanh_)(td_tensor x, const struct td_hardtanh_keywords *keywords)
+{
+    return td_hardtanh__at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_leaky_relu_at(td_origin origin, td_tensor x, const struct td_leaky_relu_keywords *keywords)
+{
+    static const struct td_leaky_relu_keywords defaults = {.negative_slope = 0.01, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_leaky_relu_attrs attrs = {
+        .negative_slope = keywords->negative_slope,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_leaky_relu, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_leaky_relu)(td_tensor x, const struct td_leaky_relu_keywords *keywords)
+{
+    return td_leaky_relu_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_leaky_relu__at(td_origin origin, td_tensor x, const struct td_leaky_relu_keywords *keywords)
+{
+    static const struct td_leaky_relu_keywords defaults = {.negative_slope = 0.01, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_leaky_relu_attrs attrs = {
+        .negative_slope = keywords->negative_slope,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_leaky_relu, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_leaky_relu_)(td_tensor x, const struct td_leaky_relu_keywords *keywords)
+{
+    return td_leaky_relu__at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_elu_at(td_origin origin, td_tensor x, const struct td_elu_keywords *keywords)
+{
+    static const struct td_elu_keywords defaults = {.alpha = 1.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_elu_attrs attrs = {
+        .alpha = keywords->alpha,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_elu, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_elu)(td_tensor x, const struct td_elu_keywords *keywords)
+{
+    return td_elu_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_elu__at(td_origin origin, td_tensor x, const struct td_elu_keywords *keywords)
+{
+    static const struct td_elu_keywords defaults = {.alpha = 1.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_elu_attrs attrs = {
+        .alpha = keywords->alpha,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_elu, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_elu_)(td_tensor x, const struct td_elu_keywords *keywords)
+{
+    return td_elu__at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_celu_at(td_origin origin, td_tensor x, const struct td_celu_keywords *keywords)
+{
+    static const struct td_celu_keywords defaults = {.alpha = 1.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_celu_attrs attrs = {
+        .alpha = keywords->alpha,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_celu, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_celu)(td_tensor x, const struct td_celu_keywords *keywords)
+{
+    return td_celu_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_celu__at(td_origin origin, td_tensor x, const struct td_celu_keywords *keywords)
+{
+    static const struct td_celu_keywords defaults = {.alpha = 1.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_celu_attrs attrs = {
+        .alpha = keywords->alpha,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_celu, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_celu_)(td_tensor x, const struct td_celu_keywords *keywords)
+{
+    return td_celu__at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_selu_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_selu, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_selu)(td_tensor x)
+{
+    return td_selu_at((td_origin){0}, x);
+}
+
+td_tensor td_selu__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_selu, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_selu_)(td_tensor x)
+{
+    return td_selu__at((td_origin){0}, x);
+}
+
+td_tensor td_mish_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_mish, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_mish)(td_tensor x)
+{
+    return td_mish_at((td_origin){0}, x);
+}
+
+td_tensor td_mish__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_mish, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_mish_)(td_tensor x)
+{
+    return td_mish__at((td_origin){0}, x);
+}
+
+td_tensor td_softplus_at(td_origin origin, td_tensor x, const struct td_softplus_keywords *keywords)
+{
+    static const struct td_softplus_keywords defaults = {.beta = 1.0, .threshold = 20.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_softplus_attrs attrs = {
+        .beta = keywords->beta,
+        .threshold = keywords->threshold,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_softplus, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_softplus)(td_tensor x, const struct td_softplus_keywords *keywords)
+{
+    return td_softplus_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_softsign_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_softsign, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_softsign)(td_tensor x)
+{
+    return td_softsign_at((td_origin){0}, x);
+}
+
+td_tensor td_hardsigmoid_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_hardsigmoid, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_hardsigmoid)(td_tensor x)
+{
+    return td_hardsigmoid_at((td_origin){0}, x);
+}
+
+td_tensor td_hardsigmoid__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_hardsigmoid, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_hardsigmoid_)(td_tensor x)
+{
+    return td_hardsigmoid__at((td_origin){0}, x);
+}
+
+td_tensor td_hardswish_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_hardswish, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_hardswish)(td_tensor x)
+{
+    return td_hardswish_at((td_origin){0}, x);
+}
+
+td_tensor td_hardswish__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_hardswish, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_hardswish_)(td_tensor x)
+{
+    return td_hardswish__at((td_origin){0}, x);
+}
+
+td_tensor td_softshrink_at(td_origin origin, td_tensor x, const struct td_softshrink_keywords *keywords)
+{
+    static const struct td_softshrink_keywords defaults = {.lambd = 0.5, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_softshrink_attrs attrs = {
+        .lambd = keywords->lambd,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_softshrink, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_softshrink)(td_tensor x, const struct td_softshrink_keywords *keywords)
+{
+    return td_softshrink_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_hardshrink_at(td_origin origin, td_tensor x, const struct td_hardshrink_keywords *keywords)
+{
+    static const struct td_hardshrink_keywords defaults = {.lambd = 0.5, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_hardshrink_attrs attrs = {
+        .lambd = keywords->lambd,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_hardshrink, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_hardshrink)(td_tensor x, const struct td_hardshrink_keywords *keywords)
+{
+    return td_hardshrink_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_threshold_at(td_origin origin, td_tensor x, const struct td_threshold_keywords *keywords)
+{
+    static const struct td_threshold_keywords defaults = {.threshold = 0.0, .value = 0.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_threshold_attrs attrs = {
+        .threshold = keywords->threshold,
+        .value = keywords->value,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_threshold, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_threshold)(td_tensor x, const struct td_threshold_keywords *keywords)
+{
+    return td_threshold_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_threshold__at(td_origin origin, td_tensor x, const struct td_threshold_keywords *keywords)
+{
+    static const struct td_threshold_keywords defaults = {.threshold = 0.0, .value = 0.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_threshold_attrs attrs = {
+        .threshold = keywords->threshold,
+        .value = keywords->value,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_threshold, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_threshold_)(td_tensor x, const struct td_threshold_keywords *keywords)
+{
+    return td_threshold__at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_isnan_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_isnan, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_isnan)(td_tensor x)
+{
+    return td_isnan_at((td_origin){0}, x);
+}
+
+td_tensor td_isinf_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_isinf, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_isinf)(td_tensor x)
+{
+    return td_isinf_at((td_origin){0}, x);
+}
+
+td_tensor td_isfinite_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_isfinite, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_isfinite)(td_tensor x)
+{
+    return td_isfinite_at((td_origin){0}, x);
+}
+
+td_tensor td_logical_not_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_logical_not, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_logical_not)(td_tensor x)
+{
+    return td_logical_not_at((td_origin){0}, x);
+}
+
+td_tensor td_logical_not__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_logical_not, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_logical_not_)(td_tensor x)
+{
+    return td_logical_not__at((td_origin){0}, x);
+}
+
+td_tensor td_bitwise_not_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_bitwise_not, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_bitwise_not)(td_tensor x)
+{
+    return td_bitwise_not_at((td_origin){0}, x);
+}
+
+td_tensor td_bitwise_not__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_bitwise_not, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_bitwise_not_)(td_tensor x)
+{
+    return td_bitwise_not__at((td_origin){0}, x);
+}
+
+td_tensor td_sinc_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_sinc, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_sinc)(td_tensor x)
+{
+    return td_sinc_at((td_origin){0}, x);
+}
+
+td_tensor td_sinc__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_sinc, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_sinc_)(td_tensor x)
+{
+    return td_sinc__at((td_origin){0}, x);
+}
+
+td_tensor td_nan_to_num_at(td_origin origin, td_tensor x, const struct td_nan_to_num_keywords *keywords)
+{
+    static const struct td_nan_to_num_keywords defaults = {.nan = 0.0, .posinf = __builtin_inf(), .neginf = -__builtin_inf(), };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_nan_to_num_attrs attrs = {
+        .nan = keywords->nan,
+        .posinf = keywords->posinf,
+        .neginf = keywords->neginf,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_nan_to_num, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_nan_to_num)(td_tensor x, const struct td_nan_to_num_keywords *keywords)
+{
+    return td_nan_to_num_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_nan_to_num__at(td_origin origin, td_tensor x, const struct td_nan_to_num_keywords *keywords)
+{
+    static const struct td_nan_to_num_keywords defaults = {.nan = 0.0, .posinf = __builtin_inf(), .neginf = -__builtin_inf(), };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_nan_to_num_attrs attrs = {
+        .nan = keywords->nan,
+        .posinf = keywords->posinf,
+        .neginf = keywords->neginf,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_nan_to_num, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_nan_to_num_)(td_tensor x, const struct td_nan_to_num_keywords *keywords)
+{
+    return td_nan_to_num__at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_erfinv_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_erfinv, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_erfinv)(td_tensor x)
+{
+    return td_erfinv_at((td_origin){0}, x);
+}
+
+td_tensor td_erfinv__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_erfinv, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_erfinv_)(td_tensor x)
+{
+    return td_erfinv__at((td_origin){0}, x);
+}
+
+td_tensor td_logit_at(td_origin origin, td_tensor x, const struct td_logit_keywords *keywords)
+{
+    static const struct td_logit_keywords defaults = {.eps = -__builtin_inf(), };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_logit_attrs attrs = {
+        .eps = keywords->eps,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_logit, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_logit)(td_tensor x, const struct td_logit_keywords *keywords)
+{
+    return td_logit_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_logit__at(td_origin origin, td_tensor x, const struct td_logit_keywords *keywords)
+{
+    static const struct td_logit_keywords defaults = {.eps = -__builtin_inf(), };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_logit_attrs attrs = {
+        .eps = keywords->eps,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_logit, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_logit_)(td_tensor x, const struct td_logit_keywords *keywords)
+{
+    return td_logit__at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_fmod_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_fmod, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_fmod)(td_tensor a, td_tensor b)
+{
+    return td_fmod_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_fmod__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_fmod, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_fmod_)(td_tensor a, td_tensor b)
+{
+    return td_fmod__at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_remainder_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_remainder, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_remainder)(td_tensor a, td_tensor b)
+{
+    return td_remainder_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_remainder__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_remainder, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_remainder_)(td_tensor a, td_tensor b)
+{
+    return td_remainder__at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_floor_divide_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_floor_divide, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_floor_divide)(td_tensor a, td_tensor b)
+{
+    return td_floor_divide_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_floor_divide__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_floor_divide, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_floor_divide_)(td_tensor a, td_tensor b)
+{
+    return td_floor_divide__at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_trunc_divide_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_trunc_divide, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_trunc_divide)(td_tensor a, td_tensor b)
+{
+    return td_trunc_divide_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_trunc_divide__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_trunc_divide, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_trunc_divide_)(td_tensor a, td_tensor b)
+{
+    return td_trunc_divide__at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_fmax_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_fmax, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_fmax)(td_tensor a, td_tensor b)
+{
+    return td_fmax_at((td_origin){0}, a, b);
+}
+
+td_tensor td_fmin_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_fmin, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_fmin)(td_tensor a, td_tensor b)
+{
+    return td_fmin_at((td_origin){0}, a, b);
+}
+
+td_tensor td_atan2_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_atan2, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_atan2)(td_tensor a, td_tensor b)
+{
+    return td_atan2_at((td_origin){0}, a, b);
+}
+
+td_tensor td_atan2__at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_in_place(&(struct client_op){.id = TD_OP_atan2, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_atan2_)(td_tensor a, td_tensor b)
+{
+    return td_atan2__at((td_origin){0}, a, b);
+}
+
+td_tensor td_hypot_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_hypot, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_hypot)(td_tensor a, td_tensor b)
+{
+    return td_hypot_at((td_origin){0}, a, b);
+}
+
+td_tensor td_hypot__at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_in_place(&(struct client_op){.id = TD_OP_hypot, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_hypot_)(td_tensor a, td_tensor b)
+{
+    return td_hypot__at((td_origin){0}, a, b);
+}
+
+td_tensor td_copysign_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_copysign, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_copysign)(td_tensor a, td_tensor b)
+{
+    return td_copysign_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_copysign__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_copysign, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_copysign_)(td_tensor a, td_tensor b)
+{
+    return td_copysign__at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_logaddexp_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_logaddexp, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_logaddexp)(td_tensor a, td_tensor b)
+{
+    return td_logaddexp_at((td_origin){0}, a, b);
+}
+
+td_tensor td_xlogy_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_xlogy, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_xlogy)(td_tensor a, td_tensor b)
+{
+    return td_xlogy_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_xlogy__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_xlogy, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_xlogy_)(td_tensor a, td_tensor b)
+{
+    return td_xlogy__at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_logical_and_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_logical_and, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_logical_and)(td_tensor a, td_tensor b)
+{
+    return td_logical_and_at((td_origin){0}, a, b);
+}
+
+td_tensor td_logical_and__at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_in_place(&(struct client_op){.id = TD_OP_logical_and, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_logical_and_)(td_tensor a, td_tensor b)
+{
+    return td_logical_and__at((td_origin){0}, a, b);
+}
+
+td_tensor td_logical_or_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_logical_or, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_logical_or)(td_tensor a, td_tensor b)
+{
+    return td_logical_or_at((td_origin){0}, a, b);
+}
+
+td_tensor td_logical_or__at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_in_place(&(struct client_op){.id = TD_OP_logical_or, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_logical_or_)(td_tensor a, td_tensor b)
+{
+    return td_logical_or__at((td_origin){0}, a, b);
+}
+
+td_tensor td_logical_xor_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_logical_xor, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_logical_xor)(td_tensor a, td_tensor b)
+{
+    return td_logical_xor_at((td_origin){0}, a, b);
+}
+
+td_tensor td_logical_xor__at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_in_place(&(struct client_op){.id = TD_OP_logical_xor, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_logical_xor_)(td_tensor a, td_tensor b)
+{
+    return td_logical_xor__at((td_origin){0}, a, b);
+}
+
+td_tensor td_bitwise_and_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_bitwise_and, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_bitwise_and)(td_tensor a, td_tensor b)
+{
+    return td_bitwise_and_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_bitwise_and__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_bitwise_and, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_bitwise_and_)(td_tensor a, td_tensor b)
+{
+    return td_bitwise_and__at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_bitwise_or_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_bitwise_or, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_bitwise_or)(td_tensor a, td_tensor b)
+{
+    return td_bitwise_or_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_bitwise_or__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_bitwise_or, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_bitwise_or_)(td_tensor a, td_tensor b)
+{
+    return td_bitwise_or__at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_bitwise_xor_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_bitwise_xor, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_bitwise_xor)(td_tensor a, td_tensor b)
+{
+    return td_bitwise_xor_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_bitwise_xor__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_bitwise_xor, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_bitwise_xor_)(td_tensor a, td_tensor b)
+{
+    return td_bitwise_xor__at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_heaviside_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_heaviside, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_heaviside)(td_tensor a, td_tensor b)
+{
+    return td_heaviside_at((td_origin){0}, a, b);
+}
+
+td_tensor td_heaviside__at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_in_place(&(struct client_op){.id = TD_OP_heaviside, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_heaviside_)(td_tensor a, td_tensor b)
+{
+    return td_heaviside__at((td_origin){0}, a, b);
+}
+
+td_tensor td_lerp_at(td_origin origin, td_tensor a, td_tensor b, td_operand weight)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b), weight};
+    return client_op(&(struct client_op){.id = TD_OP_lerp, .origin = origin, .in = in, .in_count = 3});
+}
+
+td_tensor(td_lerp)(td_tensor a, td_tensor b, td_tensor weight)
+{
+    return td_lerp_at((td_origin){0}, a, b, td_operand_of_tensor(weight));
+}
+
+td_tensor td_lerp__at(td_origin origin, td_tensor a, td_tensor b, td_operand weight)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b), weight};
+    return client_in_place(&(struct client_op){.id = TD_OP_lerp, .origin = origin, .in = in, .in_count = 3});
+}
+
+td_tensor(td_lerp_)(td_tensor a, td_tensor b, td_tensor weight)
+{
+    return td_lerp__at((td_origin){0}, a, b, td_operand_of_tensor(weight));
+}
+
+td_tensor td_addcmul_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b, const struct td_addcmul_keywords *keywords)
+{
+    static const struct td_addcmul_keywords defaults = {.value = 1.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_addcmul_attrs attrs = {
+        .value = keywords->value,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_addcmul, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_addcmul)(td_tensor x, td_tensor a, td_tensor b, const struct td_addcmul_keywords *keywords)
+{
+    return td_addcmul_at((td_origin){0}, x, a, b, keywords);
+}
+
+td_tensor td_addcmul__at(td_origin origin, td_tensor x, td_tensor a, td_tensor b, const struct td_addcmul_keywords *keywords)
+{
+    static const struct td_addcmul_keywords defaults = {.value = 1.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_addcmul_attrs attrs = {
+        .value = keywords->value,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_in_place(&(struct client_op){.id = TD_OP_addcmul, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_addcmul_)(td_tensor x, td_tensor a, td_tensor b, const struct td_addcmul_keywords *keywords)
+{
+    return td_addcmul__at((td_origin){0}, x, a, b, keywords);
+}
+
+td_tensor td_addcdiv_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b, const struct td_addcdiv_keywords *keywords)
+{
+    static const struct td_addcdiv_keywords defaults = {.value = 1.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_addcdiv_attrs attrs = {
+        .value = keywords->value,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_addcdiv, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_addcdiv)(td_tensor x, td_tensor a, td_tensor b, const struct td_addcdiv_keywords *keywords)
+{
+    return td_addcdiv_at((td_origin){0}, x, a, b, keywords);
+}
+
+td_tensor td_addcdiv__at(td_origin origin, td_tensor x, td_tensor a, td_tensor b, const struct td_addcdiv_keywords *keywords)
+{
+    static const struct td_addcdiv_keywords defaults = {.value = 1.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_addcdiv_attrs attrs = {
+        .value = keywords->value,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_in_place(&(struct client_op){.id = TD_OP_addcdiv, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_addcdiv_)(td_tensor x, td_tensor a, td_tensor b, const struct td_addcdiv_keywords *keywords)
+{
+    return td_addcdiv__at((td_origin){0}, x, a, b, keywords);
+}
+
+td_tensor td_masked_fill_at(td_origin origin, td_tensor x, td_tensor mask, td_operand value)
+{
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(mask), value};
+    return client_op(&(struct client_op){.id = TD_OP_masked_fill, .origin = origin, .in = in, .in_count = 3});
+}
+
+td_tensor(td_masked_fill)(td_tensor x, td_tensor mask, td_tensor value)
+{
+    return td_masked_fill_at((td_origin){0}, x, mask, td_operand_of_tensor(value));
+}
+
+td_tensor td_masked_fill__at(td_origin origin, td_tensor x, td_tensor mask, td_operand value)
+{
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(mask), value};
+    return client_in_place(&(struct client_op){.id = TD_OP_masked_fill, .origin = origin, .in = in, .in_count = 3});
+}
+
+td_tensor(td_masked_fill_)(td_tensor x, td_tensor mask, td_tensor value)
+{
+    return td_masked_fill__at((td_origin){0}, x, mask, td_operand_of_tensor(value));
 }
 
 td_tensor td_prod_at(td_origin origin, td_tensor x, const struct td_prod_keywords *keywords)

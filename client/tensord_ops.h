@@ -325,29 +325,57 @@ TD_API td_tensor td_add__at(td_origin origin, td_tensor x, td_operand other);
 TD_API td_tensor td_neg(td_tensor x);
 TD_API td_tensor td_neg_at(td_origin origin, td_tensor x);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_neg_(td_tensor x);
+TD_API td_tensor td_neg__at(td_origin origin, td_tensor x);
+
 /* e to the power x */
 TD_API td_tensor td_exp(td_tensor x);
 TD_API td_tensor td_exp_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_exp_(td_tensor x);
+TD_API td_tensor td_exp__at(td_origin origin, td_tensor x);
 
 /* natural logarithm; nan below 0, -inf at 0 */
 TD_API td_tensor td_log(td_tensor x);
 TD_API td_tensor td_log_at(td_origin origin, td_tensor x);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_log_(td_tensor x);
+TD_API td_tensor td_log__at(td_origin origin, td_tensor x);
+
 /* hyperbolic tangent */
 TD_API td_tensor td_tanh(td_tensor x);
 TD_API td_tensor td_tanh_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_tanh_(td_tensor x);
+TD_API td_tensor td_tanh__at(td_origin origin, td_tensor x);
 
 /* x where x > 0, otherwise 0; nan stays nan */
 TD_API td_tensor td_relu(td_tensor x);
 TD_API td_tensor td_relu_at(td_origin origin, td_tensor x);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_relu_(td_tensor x);
+TD_API td_tensor td_relu__at(td_origin origin, td_tensor x);
+
 /* x * x */
 TD_API td_tensor td_square(td_tensor x);
 TD_API td_tensor td_square_at(td_origin origin, td_tensor x);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_square_(td_tensor x);
+TD_API td_tensor td_square__at(td_origin origin, td_tensor x);
+
 /* 1 / (1 + exp(-x)) */
 TD_API td_tensor td_sigmoid(td_tensor x);
 TD_API td_tensor td_sigmoid_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_sigmoid_(td_tensor x);
+TD_API td_tensor td_sigmoid__at(td_origin origin, td_tensor x);
 
 /* a + b; for bool logical or */
 TD_API td_tensor td_add(td_tensor a, td_tensor b);
@@ -357,6 +385,10 @@ TD_API td_tensor td_add_at(td_origin origin, td_tensor a, td_operand b);
 TD_API td_tensor td_sub(td_tensor a, td_tensor b);
 TD_API td_tensor td_sub_at(td_origin origin, td_tensor a, td_operand b);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_sub_(td_tensor a, td_tensor b);
+TD_API td_tensor td_sub__at(td_origin origin, td_tensor a, td_operand b);
+
 /* a * b; for bool logical and */
 TD_API td_tensor td_mul(td_tensor a, td_tensor b);
 TD_API td_tensor td_mul_at(td_origin origin, td_tensor a, td_operand b);
@@ -364,6 +396,10 @@ TD_API td_tensor td_mul_at(td_origin origin, td_tensor a, td_operand b);
 /* a / b, true division: integers give f32 */
 TD_API td_tensor td_div(td_tensor a, td_tensor b);
 TD_API td_tensor td_div_at(td_origin origin, td_tensor a, td_operand b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_div_(td_tensor a, td_tensor b);
+TD_API td_tensor td_div__at(td_origin origin, td_tensor a, td_operand b);
 
 /* b - a */
 TD_API td_tensor td_rsub(td_tensor a, td_tensor b);
@@ -373,25 +409,49 @@ TD_API td_tensor td_rsub_at(td_origin origin, td_tensor a, td_operand b);
 TD_API td_tensor td_eq(td_tensor a, td_tensor b);
 TD_API td_tensor td_eq_at(td_origin origin, td_tensor a, td_operand b);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_eq_(td_tensor a, td_tensor b);
+TD_API td_tensor td_eq__at(td_origin origin, td_tensor a, td_operand b);
+
 /* a != b */
 TD_API td_tensor td_ne(td_tensor a, td_tensor b);
 TD_API td_tensor td_ne_at(td_origin origin, td_tensor a, td_operand b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_ne_(td_tensor a, td_tensor b);
+TD_API td_tensor td_ne__at(td_origin origin, td_tensor a, td_operand b);
 
 /* a < b */
 TD_API td_tensor td_lt(td_tensor a, td_tensor b);
 TD_API td_tensor td_lt_at(td_origin origin, td_tensor a, td_operand b);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_lt_(td_tensor a, td_tensor b);
+TD_API td_tensor td_lt__at(td_origin origin, td_tensor a, td_operand b);
+
 /* a <= b */
 TD_API td_tensor td_le(td_tensor a, td_tensor b);
 TD_API td_tensor td_le_at(td_origin origin, td_tensor a, td_operand b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_le_(td_tensor a, td_tensor b);
+TD_API td_tensor td_le__at(td_origin origin, td_tensor a, td_operand b);
 
 /* a > b */
 TD_API td_tensor td_gt(td_tensor a, td_tensor b);
 TD_API td_tensor td_gt_at(td_origin origin, td_tensor a, td_operand b);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_gt_(td_tensor a, td_tensor b);
+TD_API td_tensor td_gt__at(td_origin origin, td_tensor a, td_operand b);
+
 /* a >= b */
 TD_API td_tensor td_ge(td_tensor a, td_tensor b);
 TD_API td_tensor td_ge_at(td_origin origin, td_tensor a, td_operand b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_ge_(td_tensor a, td_tensor b);
+TD_API td_tensor td_ge__at(td_origin origin, td_tensor a, td_operand b);
 
 /* a where condition is true, otherwise b */
 TD_API td_tensor td_where(td_tensor condition, td_tensor a, td_tensor b);
@@ -520,21 +580,41 @@ TD_API td_tensor td_mul__at(td_origin origin, td_tensor x, td_operand other);
 TD_API td_tensor td_abs(td_tensor x);
 TD_API td_tensor td_abs_at(td_origin origin, td_tensor x);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_abs_(td_tensor x);
+TD_API td_tensor td_abs__at(td_origin origin, td_tensor x);
+
 /* square root; nan below 0 */
 TD_API td_tensor td_sqrt(td_tensor x);
 TD_API td_tensor td_sqrt_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_sqrt_(td_tensor x);
+TD_API td_tensor td_sqrt__at(td_origin origin, td_tensor x);
 
 /* 1 / sqrt(x) */
 TD_API td_tensor td_rsqrt(td_tensor x);
 TD_API td_tensor td_rsqrt_at(td_origin origin, td_tensor x);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_rsqrt_(td_tensor x);
+TD_API td_tensor td_rsqrt__at(td_origin origin, td_tensor x);
+
 /* sine of x in radians */
 TD_API td_tensor td_sin(td_tensor x);
 TD_API td_tensor td_sin_at(td_origin origin, td_tensor x);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_sin_(td_tensor x);
+TD_API td_tensor td_sin__at(td_origin origin, td_tensor x);
+
 /* cosine of x in radians */
 TD_API td_tensor td_cos(td_tensor x);
 TD_API td_tensor td_cos_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_cos_(td_tensor x);
+TD_API td_tensor td_cos__at(td_origin origin, td_tensor x);
 
 /* x / 2 * (1 + erf(x / sqrt(2))); by tanh where tanh_form is given: x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x))). Keywords: .tanh_form (false) */
 struct td_gelu_keywords {
@@ -548,17 +628,33 @@ TD_API td_tensor td_gelu_at(td_origin origin, td_tensor x, const struct td_gelu_
 TD_API td_tensor td_silu(td_tensor x);
 TD_API td_tensor td_silu_at(td_origin origin, td_tensor x);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_silu_(td_tensor x);
+TD_API td_tensor td_silu__at(td_origin origin, td_tensor x);
+
 /* -1 below 0, 1 above, 0 at 0; nan gives 0, as in PyTorch */
 TD_API td_tensor td_sign(td_tensor x);
 TD_API td_tensor td_sign_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_sign_(td_tensor x);
+TD_API td_tensor td_sign__at(td_origin origin, td_tensor x);
 
 /* 1 / x */
 TD_API td_tensor td_reciprocal(td_tensor x);
 TD_API td_tensor td_reciprocal_at(td_origin origin, td_tensor x);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_reciprocal_(td_tensor x);
+TD_API td_tensor td_reciprocal__at(td_origin origin, td_tensor x);
+
 /* a to the power b; integers to a negative power are refused where b is a number, and give 0 (1 and -1 aside) where it is a tensor */
 TD_API td_tensor td_pow(td_tensor a, td_tensor b);
 TD_API td_tensor td_pow_at(td_origin origin, td_tensor a, td_operand b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_pow_(td_tensor a, td_tensor b);
+TD_API td_tensor td_pow__at(td_origin origin, td_tensor a, td_operand b);
 
 /* the greater of a and b; nan wins; equal elements share the gradient */
 TD_API td_tensor td_maximum(td_tensor a, td_tensor b);
@@ -576,6 +672,10 @@ struct td_clamp_keywords {
 };
 TD_API td_tensor td_clamp(td_tensor x, const struct td_clamp_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_clamp_at(td_origin origin, td_tensor x, const struct td_clamp_keywords *keywords);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_clamp_(td_tensor x, const struct td_clamp_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_clamp__at(td_origin origin, td_tensor x, const struct td_clamp_keywords *keywords);
 
 /* smallest element of x over dims (all, if none are given); nan wins; equal elements share the gradient. Keywords: .dims (all), .keepdim (false) */
 struct td_min_keywords {
@@ -660,6 +760,547 @@ TD_API td_tensor td_dropout_at(td_origin origin, td_tensor x, const struct td_dr
 /* the error function, 2 / sqrt(pi) times the integral of exp(-t * t) from 0 to x */
 TD_API td_tensor td_erf(td_tensor x);
 TD_API td_tensor td_erf_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_erf_(td_tensor x);
+TD_API td_tensor td_erf__at(td_origin origin, td_tensor x);
+
+/* the greatest whole number not above x; integers stay */
+TD_API td_tensor td_floor(td_tensor x);
+TD_API td_tensor td_floor_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_floor_(td_tensor x);
+TD_API td_tensor td_floor__at(td_origin origin, td_tensor x);
+
+/* the smallest whole number not below x; integers stay */
+TD_API td_tensor td_ceil(td_tensor x);
+TD_API td_tensor td_ceil_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_ceil_(td_tensor x);
+TD_API td_tensor td_ceil__at(td_origin origin, td_tensor x);
+
+/* the nearest whole number, of two the even one; integers stay */
+TD_API td_tensor td_round(td_tensor x);
+TD_API td_tensor td_round_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_round_(td_tensor x);
+TD_API td_tensor td_round__at(td_origin origin, td_tensor x);
+
+/* x cut towards 0; integers stay */
+TD_API td_tensor td_trunc(td_tensor x);
+TD_API td_tensor td_trunc_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_trunc_(td_tensor x);
+TD_API td_tensor td_trunc__at(td_origin origin, td_tensor x);
+
+/* x - trunc(x) */
+TD_API td_tensor td_frac(td_tensor x);
+TD_API td_tensor td_frac_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_frac_(td_tensor x);
+TD_API td_tensor td_frac__at(td_origin origin, td_tensor x);
+
+/* 2 to the power x */
+TD_API td_tensor td_exp2(td_tensor x);
+TD_API td_tensor td_exp2_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_exp2_(td_tensor x);
+TD_API td_tensor td_exp2__at(td_origin origin, td_tensor x);
+
+/* exp(x) - 1, exact near 0 */
+TD_API td_tensor td_expm1(td_tensor x);
+TD_API td_tensor td_expm1_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_expm1_(td_tensor x);
+TD_API td_tensor td_expm1__at(td_origin origin, td_tensor x);
+
+/* logarithm to base 2; nan below 0, -inf at 0 */
+TD_API td_tensor td_log2(td_tensor x);
+TD_API td_tensor td_log2_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_log2_(td_tensor x);
+TD_API td_tensor td_log2__at(td_origin origin, td_tensor x);
+
+/* logarithm to base 10; nan below 0, -inf at 0 */
+TD_API td_tensor td_log10(td_tensor x);
+TD_API td_tensor td_log10_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_log10_(td_tensor x);
+TD_API td_tensor td_log10__at(td_origin origin, td_tensor x);
+
+/* log(1 + x), exact near 0 */
+TD_API td_tensor td_log1p(td_tensor x);
+TD_API td_tensor td_log1p_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_log1p_(td_tensor x);
+TD_API td_tensor td_log1p__at(td_origin origin, td_tensor x);
+
+/* tangent of x in radians */
+TD_API td_tensor td_tan(td_tensor x);
+TD_API td_tensor td_tan_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_tan_(td_tensor x);
+TD_API td_tensor td_tan__at(td_origin origin, td_tensor x);
+
+/* arc sine; nan outside -1 to 1 */
+TD_API td_tensor td_asin(td_tensor x);
+TD_API td_tensor td_asin_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_asin_(td_tensor x);
+TD_API td_tensor td_asin__at(td_origin origin, td_tensor x);
+
+/* arc cosine; nan outside -1 to 1 */
+TD_API td_tensor td_acos(td_tensor x);
+TD_API td_tensor td_acos_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_acos_(td_tensor x);
+TD_API td_tensor td_acos__at(td_origin origin, td_tensor x);
+
+/* arc tangent */
+TD_API td_tensor td_atan(td_tensor x);
+TD_API td_tensor td_atan_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_atan_(td_tensor x);
+TD_API td_tensor td_atan__at(td_origin origin, td_tensor x);
+
+/* hyperbolic sine */
+TD_API td_tensor td_sinh(td_tensor x);
+TD_API td_tensor td_sinh_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_sinh_(td_tensor x);
+TD_API td_tensor td_sinh__at(td_origin origin, td_tensor x);
+
+/* hyperbolic cosine */
+TD_API td_tensor td_cosh(td_tensor x);
+TD_API td_tensor td_cosh_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_cosh_(td_tensor x);
+TD_API td_tensor td_cosh__at(td_origin origin, td_tensor x);
+
+/* inverse hyperbolic sine */
+TD_API td_tensor td_asinh(td_tensor x);
+TD_API td_tensor td_asinh_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_asinh_(td_tensor x);
+TD_API td_tensor td_asinh__at(td_origin origin, td_tensor x);
+
+/* inverse hyperbolic cosine; nan below 1 */
+TD_API td_tensor td_acosh(td_tensor x);
+TD_API td_tensor td_acosh_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_acosh_(td_tensor x);
+TD_API td_tensor td_acosh__at(td_origin origin, td_tensor x);
+
+/* inverse hyperbolic tangent; nan outside -1 to 1 */
+TD_API td_tensor td_atanh(td_tensor x);
+TD_API td_tensor td_atanh_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_atanh_(td_tensor x);
+TD_API td_tensor td_atanh__at(td_origin origin, td_tensor x);
+
+/* 1 - erf(x), exact where that is small */
+TD_API td_tensor td_erfc(td_tensor x);
+TD_API td_tensor td_erfc_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_erfc_(td_tensor x);
+TD_API td_tensor td_erfc__at(td_origin origin, td_tensor x);
+
+/* log(sigmoid(x)), computed without overflow */
+TD_API td_tensor td_logsigmoid(td_tensor x);
+TD_API td_tensor td_logsigmoid_at(td_origin origin, td_tensor x);
+
+/* x moved into 0 to 6; nan stays nan */
+TD_API td_tensor td_relu6(td_tensor x);
+TD_API td_tensor td_relu6_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_relu6_(td_tensor x);
+TD_API td_tensor td_relu6__at(td_origin origin, td_tensor x);
+
+/* x moved into min_val to max_val; nan stays nan. Keywords: .min_val (-1.0), .max_val (1.0) */
+struct td_hardtanh_keywords {
+    double min_val;
+    double max_val;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_hardtanh(td_tensor x, const struct td_hardtanh_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_hardtanh_at(td_origin origin, td_tensor x, const struct td_hardtanh_keywords *keywords);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_hardtanh_(td_tensor x, const struct td_hardtanh_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_hardtanh__at(td_origin origin, td_tensor x, const struct td_hardtanh_keywords *keywords);
+
+/* x where x > 0, otherwise negative_slope * x. Keywords: .negative_slope (0.01) */
+struct td_leaky_relu_keywords {
+    double negative_slope;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_leaky_relu(td_tensor x, const struct td_leaky_relu_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_leaky_relu_at(td_origin origin, td_tensor x, const struct td_leaky_relu_keywords *keywords);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_leaky_relu_(td_tensor x, const struct td_leaky_relu_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_leaky_relu__at(td_origin origin, td_tensor x, const struct td_leaky_relu_keywords *keywords);
+
+/* x where x > 0, otherwise alpha * (exp(x) - 1). Keywords: .alpha (1.0) */
+struct td_elu_keywords {
+    double alpha;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_elu(td_tensor x, const struct td_elu_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_elu_at(td_origin origin, td_tensor x, const struct td_elu_keywords *keywords);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_elu_(td_tensor x, const struct td_elu_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_elu__at(td_origin origin, td_tensor x, const struct td_elu_keywords *keywords);
+
+/* x where x > 0, otherwise alpha * (exp(x / alpha) - 1). Keywords: .alpha (1.0) */
+struct td_celu_keywords {
+    double alpha;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_celu(td_tensor x, const struct td_celu_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_celu_at(td_origin origin, td_tensor x, const struct td_celu_keywords *keywords);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_celu_(td_tensor x, const struct td_celu_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_celu__at(td_origin origin, td_tensor x, const struct td_celu_keywords *keywords);
+
+/* elu with alpha 1.67326..., times 1.05070...: keeps mean 0 and variance 1 */
+TD_API td_tensor td_selu(td_tensor x);
+TD_API td_tensor td_selu_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_selu_(td_tensor x);
+TD_API td_tensor td_selu__at(td_origin origin, td_tensor x);
+
+/* x * tanh(log(1 + exp(x))) */
+TD_API td_tensor td_mish(td_tensor x);
+TD_API td_tensor td_mish_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_mish_(td_tensor x);
+TD_API td_tensor td_mish__at(td_origin origin, td_tensor x);
+
+/* log(1 + exp(beta * x)) / beta; x itself where beta * x > threshold. Keywords: .beta (1.0), .threshold (20.0) */
+struct td_softplus_keywords {
+    double beta;
+    double threshold;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_softplus(td_tensor x, const struct td_softplus_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_softplus_at(td_origin origin, td_tensor x, const struct td_softplus_keywords *keywords);
+
+/* x / (1 + |x|) */
+TD_API td_tensor td_softsign(td_tensor x);
+TD_API td_tensor td_softsign_at(td_origin origin, td_tensor x);
+
+/* (x + 3) / 6 moved into 0 to 1 */
+TD_API td_tensor td_hardsigmoid(td_tensor x);
+TD_API td_tensor td_hardsigmoid_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_hardsigmoid_(td_tensor x);
+TD_API td_tensor td_hardsigmoid__at(td_origin origin, td_tensor x);
+
+/* x * hardsigmoid(x) */
+TD_API td_tensor td_hardswish(td_tensor x);
+TD_API td_tensor td_hardswish_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_hardswish_(td_tensor x);
+TD_API td_tensor td_hardswish__at(td_origin origin, td_tensor x);
+
+/* x moved by lambd towards 0, 0 where that is less than lambd away; nan gives 0, as in PyTorch. Keywords: .lambd (0.5) */
+struct td_softshrink_keywords {
+    double lambd;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_softshrink(td_tensor x, const struct td_softshrink_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_softshrink_at(td_origin origin, td_tensor x, const struct td_softshrink_keywords *keywords);
+
+/* x, but 0 from -lambd to lambd. Keywords: .lambd (0.5) */
+struct td_hardshrink_keywords {
+    double lambd;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_hardshrink(td_tensor x, const struct td_hardshrink_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_hardshrink_at(td_origin origin, td_tensor x, const struct td_hardshrink_keywords *keywords);
+
+/* x where x > threshold, otherwise value; nan stays nan. Keywords: .threshold (0.0), .value (0.0) */
+struct td_threshold_keywords {
+    double threshold;
+    double value;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_threshold(td_tensor x, const struct td_threshold_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_threshold_at(td_origin origin, td_tensor x, const struct td_threshold_keywords *keywords);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_threshold_(td_tensor x, const struct td_threshold_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_threshold__at(td_origin origin, td_tensor x, const struct td_threshold_keywords *keywords);
+
+/* whether x is nan */
+TD_API td_tensor td_isnan(td_tensor x);
+TD_API td_tensor td_isnan_at(td_origin origin, td_tensor x);
+
+/* whether x is inf or -inf */
+TD_API td_tensor td_isinf(td_tensor x);
+TD_API td_tensor td_isinf_at(td_origin origin, td_tensor x);
+
+/* whether x is neither nan nor infinite */
+TD_API td_tensor td_isfinite(td_tensor x);
+TD_API td_tensor td_isfinite_at(td_origin origin, td_tensor x);
+
+/* whether x is 0 */
+TD_API td_tensor td_logical_not(td_tensor x);
+TD_API td_tensor td_logical_not_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_logical_not_(td_tensor x);
+TD_API td_tensor td_logical_not__at(td_origin origin, td_tensor x);
+
+/* every bit of x turned; for bool logical not */
+TD_API td_tensor td_bitwise_not(td_tensor x);
+TD_API td_tensor td_bitwise_not_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_bitwise_not_(td_tensor x);
+TD_API td_tensor td_bitwise_not__at(td_origin origin, td_tensor x);
+
+/* sin(pi * x) / (pi * x), 1 at 0 */
+TD_API td_tensor td_sinc(td_tensor x);
+TD_API td_tensor td_sinc_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_sinc_(td_tensor x);
+TD_API td_tensor td_sinc__at(td_origin origin, td_tensor x);
+
+/* x with nan, inf and -inf replaced: by nan, posinf and neginf; the last two are the greatest and the least finite number if not given. Keywords: .nan (0.0), .posinf (none), .neginf (none) */
+struct td_nan_to_num_keywords {
+    double nan;
+    double posinf;
+    double neginf;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_nan_to_num(td_tensor x, const struct td_nan_to_num_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_nan_to_num_at(td_origin origin, td_tensor x, const struct td_nan_to_num_keywords *keywords);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_nan_to_num_(td_tensor x, const struct td_nan_to_num_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_nan_to_num__at(td_origin origin, td_tensor x, const struct td_nan_to_num_keywords *keywords);
+
+/* the inverse of erf; inf at 1, nan beyond */
+TD_API td_tensor td_erfinv(td_tensor x);
+TD_API td_tensor td_erfinv_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_erfinv_(td_tensor x);
+TD_API td_tensor td_erfinv__at(td_origin origin, td_tensor x);
+
+/* log(x / (1 - x)), x moved into eps to 1 - eps first if eps is given. Keywords: .eps (none) */
+struct td_logit_keywords {
+    double eps;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_logit(td_tensor x, const struct td_logit_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_logit_at(td_origin origin, td_tensor x, const struct td_logit_keywords *keywords);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_logit_(td_tensor x, const struct td_logit_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_logit__at(td_origin origin, td_tensor x, const struct td_logit_keywords *keywords);
+
+/* what is left of a / b cut towards 0, with the sign of a; integers by 0 are an error */
+TD_API td_tensor td_fmod(td_tensor a, td_tensor b);
+TD_API td_tensor td_fmod_at(td_origin origin, td_tensor a, td_operand b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_fmod_(td_tensor a, td_tensor b);
+TD_API td_tensor td_fmod__at(td_origin origin, td_tensor a, td_operand b);
+
+/* what is left of a / b rounded down, with the sign of b; integers by 0 are an error */
+TD_API td_tensor td_remainder(td_tensor a, td_tensor b);
+TD_API td_tensor td_remainder_at(td_origin origin, td_tensor a, td_operand b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_remainder_(td_tensor a, td_tensor b);
+TD_API td_tensor td_remainder__at(td_origin origin, td_tensor a, td_operand b);
+
+/* a / b rounded down; integers by 0 are an error */
+TD_API td_tensor td_floor_divide(td_tensor a, td_tensor b);
+TD_API td_tensor td_floor_divide_at(td_origin origin, td_tensor a, td_operand b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_floor_divide_(td_tensor a, td_tensor b);
+TD_API td_tensor td_floor_divide__at(td_origin origin, td_tensor a, td_operand b);
+
+/* a / b cut towards 0; integers by 0 are an error */
+TD_API td_tensor td_trunc_divide(td_tensor a, td_tensor b);
+TD_API td_tensor td_trunc_divide_at(td_origin origin, td_tensor a, td_operand b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_trunc_divide_(td_tensor a, td_tensor b);
+TD_API td_tensor td_trunc_divide__at(td_origin origin, td_tensor a, td_operand b);
+
+/* the greater of a and b; a number wins over nan */
+TD_API td_tensor td_fmax(td_tensor a, td_tensor b);
+TD_API td_tensor td_fmax_at(td_origin origin, td_tensor a, td_tensor b);
+
+/* the smaller of a and b; a number wins over nan */
+TD_API td_tensor td_fmin(td_tensor a, td_tensor b);
+TD_API td_tensor td_fmin_at(td_origin origin, td_tensor a, td_tensor b);
+
+/* the angle of the point (b, a), from -pi to pi */
+TD_API td_tensor td_atan2(td_tensor a, td_tensor b);
+TD_API td_tensor td_atan2_at(td_origin origin, td_tensor a, td_tensor b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_atan2_(td_tensor a, td_tensor b);
+TD_API td_tensor td_atan2__at(td_origin origin, td_tensor a, td_tensor b);
+
+/* sqrt(a * a + b * b) without overflow on the way */
+TD_API td_tensor td_hypot(td_tensor a, td_tensor b);
+TD_API td_tensor td_hypot_at(td_origin origin, td_tensor a, td_tensor b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_hypot_(td_tensor a, td_tensor b);
+TD_API td_tensor td_hypot__at(td_origin origin, td_tensor a, td_tensor b);
+
+/* |a| with the sign of b */
+TD_API td_tensor td_copysign(td_tensor a, td_tensor b);
+TD_API td_tensor td_copysign_at(td_origin origin, td_tensor a, td_operand b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_copysign_(td_tensor a, td_tensor b);
+TD_API td_tensor td_copysign__at(td_origin origin, td_tensor a, td_operand b);
+
+/* log(exp(a) + exp(b)), computed without overflow */
+TD_API td_tensor td_logaddexp(td_tensor a, td_tensor b);
+TD_API td_tensor td_logaddexp_at(td_origin origin, td_tensor a, td_tensor b);
+
+/* a * log(b), 0 where a is 0 and b is not nan */
+TD_API td_tensor td_xlogy(td_tensor a, td_tensor b);
+TD_API td_tensor td_xlogy_at(td_origin origin, td_tensor a, td_operand b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_xlogy_(td_tensor a, td_tensor b);
+TD_API td_tensor td_xlogy__at(td_origin origin, td_tensor a, td_operand b);
+
+/* whether a and b are both not 0 */
+TD_API td_tensor td_logical_and(td_tensor a, td_tensor b);
+TD_API td_tensor td_logical_and_at(td_origin origin, td_tensor a, td_tensor b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_logical_and_(td_tensor a, td_tensor b);
+TD_API td_tensor td_logical_and__at(td_origin origin, td_tensor a, td_tensor b);
+
+/* whether a or b is not 0 */
+TD_API td_tensor td_logical_or(td_tensor a, td_tensor b);
+TD_API td_tensor td_logical_or_at(td_origin origin, td_tensor a, td_tensor b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_logical_or_(td_tensor a, td_tensor b);
+TD_API td_tensor td_logical_or__at(td_origin origin, td_tensor a, td_tensor b);
+
+/* whether one of a and b is 0 and the other is not */
+TD_API td_tensor td_logical_xor(td_tensor a, td_tensor b);
+TD_API td_tensor td_logical_xor_at(td_origin origin, td_tensor a, td_tensor b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_logical_xor_(td_tensor a, td_tensor b);
+TD_API td_tensor td_logical_xor__at(td_origin origin, td_tensor a, td_tensor b);
+
+/* the bits that a and b both have; for bool logical and */
+TD_API td_tensor td_bitwise_and(td_tensor a, td_tensor b);
+TD_API td_tensor td_bitwise_and_at(td_origin origin, td_tensor a, td_operand b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_bitwise_and_(td_tensor a, td_tensor b);
+TD_API td_tensor td_bitwise_and__at(td_origin origin, td_tensor a, td_operand b);
+
+/* the bits that a or b has; for bool logical or */
+TD_API td_tensor td_bitwise_or(td_tensor a, td_tensor b);
+TD_API td_tensor td_bitwise_or_at(td_origin origin, td_tensor a, td_operand b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_bitwise_or_(td_tensor a, td_tensor b);
+TD_API td_tensor td_bitwise_or__at(td_origin origin, td_tensor a, td_operand b);
+
+/* the bits that one of a and b has; for bool whether they differ */
+TD_API td_tensor td_bitwise_xor(td_tensor a, td_tensor b);
+TD_API td_tensor td_bitwise_xor_at(td_origin origin, td_tensor a, td_operand b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_bitwise_xor_(td_tensor a, td_tensor b);
+TD_API td_tensor td_bitwise_xor__at(td_origin origin, td_tensor a, td_operand b);
+
+/* 0 where a < 0, 1 where a > 0, b where a is 0; 0 where a is nan */
+TD_API td_tensor td_heaviside(td_tensor a, td_tensor b);
+TD_API td_tensor td_heaviside_at(td_origin origin, td_tensor a, td_tensor b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_heaviside_(td_tensor a, td_tensor b);
+TD_API td_tensor td_heaviside__at(td_origin origin, td_tensor a, td_tensor b);
+
+/* a + weight * (b - a) */
+TD_API td_tensor td_lerp(td_tensor a, td_tensor b, td_tensor weight);
+TD_API td_tensor td_lerp_at(td_origin origin, td_tensor a, td_tensor b, td_operand weight);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_lerp_(td_tensor a, td_tensor b, td_tensor weight);
+TD_API td_tensor td_lerp__at(td_origin origin, td_tensor a, td_tensor b, td_operand weight);
+
+/* x + value * a * b. Keywords: .value (1.0) */
+struct td_addcmul_keywords {
+    double value;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_addcmul(td_tensor x, td_tensor a, td_tensor b, const struct td_addcmul_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_addcmul_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b, const struct td_addcmul_keywords *keywords);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_addcmul_(td_tensor x, td_tensor a, td_tensor b, const struct td_addcmul_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_addcmul__at(td_origin origin, td_tensor x, td_tensor a, td_tensor b, const struct td_addcmul_keywords *keywords);
+
+/* x + value * a / b. Keywords: .value (1.0) */
+struct td_addcdiv_keywords {
+    double value;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_addcdiv(td_tensor x, td_tensor a, td_tensor b, const struct td_addcdiv_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_addcdiv_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b, const struct td_addcdiv_keywords *keywords);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_addcdiv_(td_tensor x, td_tensor a, td_tensor b, const struct td_addcdiv_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_addcdiv__at(td_origin origin, td_tensor x, td_tensor a, td_tensor b, const struct td_addcdiv_keywords *keywords);
+
+/* value, converted to x's type, where mask is true, otherwise x */
+TD_API td_tensor td_masked_fill(td_tensor x, td_tensor mask, td_tensor value);
+TD_API td_tensor td_masked_fill_at(td_origin origin, td_tensor x, td_tensor mask, td_operand value);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_masked_fill_(td_tensor x, td_tensor mask, td_tensor value);
+TD_API td_tensor td_masked_fill__at(td_origin origin, td_tensor x, td_tensor mask, td_operand value);
 
 /* product of x over dims (all, if none are given). Keywords: .dims (all), .keepdim (false) */
 struct td_prod_keywords {
@@ -867,6 +1508,10 @@ template <typename N0> inline td_tensor td_sub(td_tensor a, N0 b)
 {
     return td_sub_at(td_origin(), a, td_operand_of(b));
 }
+template <typename N0> inline td_tensor td_sub_(td_tensor a, N0 b)
+{
+    return td_sub__at(td_origin(), a, td_operand_of(b));
+}
 template <typename N0> inline td_tensor td_mul(td_tensor a, N0 b)
 {
     return td_mul_at(td_origin(), a, td_operand_of(b));
@@ -874,6 +1519,10 @@ template <typename N0> inline td_tensor td_mul(td_tensor a, N0 b)
 template <typename N0> inline td_tensor td_div(td_tensor a, N0 b)
 {
     return td_div_at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_div_(td_tensor a, N0 b)
+{
+    return td_div__at(td_origin(), a, td_operand_of(b));
 }
 template <typename N0> inline td_tensor td_rsub(td_tensor a, N0 b)
 {
@@ -883,25 +1532,49 @@ template <typename N0> inline td_tensor td_eq(td_tensor a, N0 b)
 {
     return td_eq_at(td_origin(), a, td_operand_of(b));
 }
+template <typename N0> inline td_tensor td_eq_(td_tensor a, N0 b)
+{
+    return td_eq__at(td_origin(), a, td_operand_of(b));
+}
 template <typename N0> inline td_tensor td_ne(td_tensor a, N0 b)
 {
     return td_ne_at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_ne_(td_tensor a, N0 b)
+{
+    return td_ne__at(td_origin(), a, td_operand_of(b));
 }
 template <typename N0> inline td_tensor td_lt(td_tensor a, N0 b)
 {
     return td_lt_at(td_origin(), a, td_operand_of(b));
 }
+template <typename N0> inline td_tensor td_lt_(td_tensor a, N0 b)
+{
+    return td_lt__at(td_origin(), a, td_operand_of(b));
+}
 template <typename N0> inline td_tensor td_le(td_tensor a, N0 b)
 {
     return td_le_at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_le_(td_tensor a, N0 b)
+{
+    return td_le__at(td_origin(), a, td_operand_of(b));
 }
 template <typename N0> inline td_tensor td_gt(td_tensor a, N0 b)
 {
     return td_gt_at(td_origin(), a, td_operand_of(b));
 }
+template <typename N0> inline td_tensor td_gt_(td_tensor a, N0 b)
+{
+    return td_gt__at(td_origin(), a, td_operand_of(b));
+}
 template <typename N0> inline td_tensor td_ge(td_tensor a, N0 b)
 {
     return td_ge_at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_ge_(td_tensor a, N0 b)
+{
+    return td_ge__at(td_origin(), a, td_operand_of(b));
 }
 template <typename N0, typename N1> inline td_tensor td_where(td_tensor condition, N0 a, N1 b)
 {
@@ -918,6 +1591,98 @@ template <typename N0> inline td_tensor td_mul_(td_tensor x, N0 other)
 template <typename N0> inline td_tensor td_pow(td_tensor a, N0 b)
 {
     return td_pow_at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_pow_(td_tensor a, N0 b)
+{
+    return td_pow__at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_fmod(td_tensor a, N0 b)
+{
+    return td_fmod_at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_fmod_(td_tensor a, N0 b)
+{
+    return td_fmod__at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_remainder(td_tensor a, N0 b)
+{
+    return td_remainder_at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_remainder_(td_tensor a, N0 b)
+{
+    return td_remainder__at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_floor_divide(td_tensor a, N0 b)
+{
+    return td_floor_divide_at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_floor_divide_(td_tensor a, N0 b)
+{
+    return td_floor_divide__at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_trunc_divide(td_tensor a, N0 b)
+{
+    return td_trunc_divide_at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_trunc_divide_(td_tensor a, N0 b)
+{
+    return td_trunc_divide__at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_copysign(td_tensor a, N0 b)
+{
+    return td_copysign_at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_copysign_(td_tensor a, N0 b)
+{
+    return td_copysign__at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_xlogy(td_tensor a, N0 b)
+{
+    return td_xlogy_at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_xlogy_(td_tensor a, N0 b)
+{
+    return td_xlogy__at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_bitwise_and(td_tensor a, N0 b)
+{
+    return td_bitwise_and_at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_bitwise_and_(td_tensor a, N0 b)
+{
+    return td_bitwise_and__at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_bitwise_or(td_tensor a, N0 b)
+{
+    return td_bitwise_or_at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_bitwise_or_(td_tensor a, N0 b)
+{
+    return td_bitwise_or__at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_bitwise_xor(td_tensor a, N0 b)
+{
+    return td_bitwise_xor_at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_bitwise_xor_(td_tensor a, N0 b)
+{
+    return td_bitwise_xor__at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_lerp(td_tensor a, td_tensor b, N0 weight)
+{
+    return td_lerp_at(td_origin(), a, b, td_operand_of(weight));
+}
+template <typename N0> inline td_tensor td_lerp_(td_tensor a, td_tensor b, N0 weight)
+{
+    return td_lerp__at(td_origin(), a, b, td_operand_of(weight));
+}
+template <typename N0> inline td_tensor td_masked_fill(td_tensor x, td_tensor mask, N0 value)
+{
+    return td_masked_fill_at(td_origin(), x, mask, td_operand_of(value));
+}
+template <typename N0> inline td_tensor td_masked_fill_(td_tensor x, td_tensor mask, N0 value)
+{
+    return td_masked_fill__at(td_origin(), x, mask, td_operand_of(value));
 }
 #else
 #define td_zeros(s_, shape_, ...) \
@@ -956,23 +1721,38 @@ template <typename N0> inline td_tensor td_pow(td_tensor a, N0 b)
 #define td_fill_(x_, value_) td_fill__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#value_, 1)), x_, TD_OPERAND(value_))
 #define td_add_(x_, other_) td_add__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#other_, 1)), x_, TD_OPERAND(other_))
 #define td_neg(x_) td_neg_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_neg_(x_) td_neg__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_exp(x_) td_exp_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_exp_(x_) td_exp__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_log(x_) td_log_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_log_(x_) td_log__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_tanh(x_) td_tanh_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_tanh_(x_) td_tanh__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_relu(x_) td_relu_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_relu_(x_) td_relu__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_square(x_) td_square_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_square_(x_) td_square__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_sigmoid(x_) td_sigmoid_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_sigmoid_(x_) td_sigmoid__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_add(a_, b_) td_add_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
 #define td_sub(a_, b_) td_sub_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_sub_(a_, b_) td_sub__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
 #define td_mul(a_, b_) td_mul_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
 #define td_div(a_, b_) td_div_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_div_(a_, b_) td_div__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
 #define td_rsub(a_, b_) td_rsub_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
 #define td_eq(a_, b_) td_eq_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_eq_(a_, b_) td_eq__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
 #define td_ne(a_, b_) td_ne_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_ne_(a_, b_) td_ne__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
 #define td_lt(a_, b_) td_lt_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_lt_(a_, b_) td_lt__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
 #define td_le(a_, b_) td_le_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_le_(a_, b_) td_le__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
 #define td_gt(a_, b_) td_gt_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_gt_(a_, b_) td_gt__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
 #define td_ge(a_, b_) td_ge_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_ge_(a_, b_) td_ge__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
 #define td_where(condition_, a_, b_) td_where_at(TD_HERE(TD_FRESH(#condition_, 0) | TD_FRESH(#a_, 1) | TD_FRESH(#b_, 2)), condition_, TD_OPERAND(a_), TD_OPERAND(b_))
 #define td_sum(x_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_sum_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
@@ -1012,21 +1792,33 @@ template <typename N0> inline td_tensor td_pow(td_tensor a, N0 b)
 #define td_copy_(x_, source_) td_copy__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#source_, 1)), x_, TD_OPERAND(source_))
 #define td_mul_(x_, other_) td_mul__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#other_, 1)), x_, TD_OPERAND(other_))
 #define td_abs(x_) td_abs_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_abs_(x_) td_abs__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_sqrt(x_) td_sqrt_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_sqrt_(x_) td_sqrt__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_rsqrt(x_) td_rsqrt_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_rsqrt_(x_) td_rsqrt__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_sin(x_) td_sin_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_sin_(x_) td_sin__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_cos(x_) td_cos_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_cos_(x_) td_cos__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_gelu(x_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_gelu_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
         TD_KEYWORDS(td_gelu, .tanh_form = false, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_silu(x_) td_silu_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_silu_(x_) td_silu__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_sign(x_) td_sign_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_sign_(x_) td_sign__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_reciprocal(x_) td_reciprocal_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_reciprocal_(x_) td_reciprocal__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_pow(a_, b_) td_pow_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_pow_(a_, b_) td_pow__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
 #define td_maximum(a_, b_) td_maximum_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
 #define td_minimum(a_, b_) td_minimum_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
 #define td_clamp(x_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_clamp_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_clamp, .min = -__builtin_inf(), .max = __builtin_inf(), .td_keywords_only = 0, __VA_ARGS__)))
+#define td_clamp_(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_clamp__at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
         TD_KEYWORDS(td_clamp, .min = -__builtin_inf(), .max = __builtin_inf(), .td_keywords_only = 0, __VA_ARGS__)))
 #define td_min(x_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_min_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
@@ -1056,6 +1848,170 @@ template <typename N0> inline td_tensor td_pow(td_tensor a, N0 b)
     TD_WITH_KEYWORDS(td_tensor, td_dropout_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
         TD_KEYWORDS(td_dropout, .p = 0.5, .training = 1, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_erf(x_) td_erf_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_erf_(x_) td_erf__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_floor(x_) td_floor_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_floor_(x_) td_floor__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_ceil(x_) td_ceil_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_ceil_(x_) td_ceil__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_round(x_) td_round_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_round_(x_) td_round__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_trunc(x_) td_trunc_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_trunc_(x_) td_trunc__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_frac(x_) td_frac_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_frac_(x_) td_frac__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_exp2(x_) td_exp2_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_exp2_(x_) td_exp2__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_expm1(x_) td_expm1_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_expm1_(x_) td_expm1__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_log2(x_) td_log2_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_log2_(x_) td_log2__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_log10(x_) td_log10_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_log10_(x_) td_log10__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_log1p(x_) td_log1p_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_log1p_(x_) td_log1p__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_tan(x_) td_tan_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_tan_(x_) td_tan__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_asin(x_) td_asin_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_asin_(x_) td_asin__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_acos(x_) td_acos_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_acos_(x_) td_acos__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_atan(x_) td_atan_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_atan_(x_) td_atan__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_sinh(x_) td_sinh_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_sinh_(x_) td_sinh__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_cosh(x_) td_cosh_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_cosh_(x_) td_cosh__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_asinh(x_) td_asinh_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_asinh_(x_) td_asinh__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_acosh(x_) td_acosh_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_acosh_(x_) td_acosh__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_atanh(x_) td_atanh_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_atanh_(x_) td_atanh__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_erfc(x_) td_erfc_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_erfc_(x_) td_erfc__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_logsigmoid(x_) td_logsigmoid_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_relu6(x_) td_relu6_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_relu6_(x_) td_relu6__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_hardtanh(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_hardtanh_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_hardtanh, .min_val = -1.0, .max_val = 1.0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_hardtanh_(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_hardtanh__at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_hardtanh, .min_val = -1.0, .max_val = 1.0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_leaky_relu(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_leaky_relu_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_leaky_relu, .negative_slope = 0.01, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_leaky_relu_(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_leaky_relu__at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_leaky_relu, .negative_slope = 0.01, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_elu(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_elu_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_elu, .alpha = 1.0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_elu_(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_elu__at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_elu, .alpha = 1.0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_celu(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_celu_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_celu, .alpha = 1.0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_celu_(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_celu__at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_celu, .alpha = 1.0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_selu(x_) td_selu_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_selu_(x_) td_selu__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_mish(x_) td_mish_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_mish_(x_) td_mish__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_softplus(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_softplus_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_softplus, .beta = 1.0, .threshold = 20.0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_softsign(x_) td_softsign_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_hardsigmoid(x_) td_hardsigmoid_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_hardsigmoid_(x_) td_hardsigmoid__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_hardswish(x_) td_hardswish_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_hardswish_(x_) td_hardswish__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_softshrink(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_softshrink_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_softshrink, .lambd = 0.5, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_hardshrink(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_hardshrink_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_hardshrink, .lambd = 0.5, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_threshold(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_threshold_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_threshold, .threshold = 0.0, .value = 0.0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_threshold_(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_threshold__at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_threshold, .threshold = 0.0, .value = 0.0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_isnan(x_) td_isnan_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_isinf(x_) td_isinf_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_isfinite(x_) td_isfinite_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_logical_not(x_) td_logical_not_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_logical_not_(x_) td_logical_not__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_bitwise_not(x_) td_bitwise_not_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_bitwise_not_(x_) td_bitwise_not__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_sinc(x_) td_sinc_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_sinc_(x_) td_sinc__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_nan_to_num(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_nan_to_num_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_nan_to_num, .nan = 0.0, .posinf = __builtin_inf(), .neginf = -__builtin_inf(), .td_keywords_only = 0, __VA_ARGS__)))
+#define td_nan_to_num_(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_nan_to_num__at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_nan_to_num, .nan = 0.0, .posinf = __builtin_inf(), .neginf = -__builtin_inf(), .td_keywords_only = 0, __VA_ARGS__)))
+#define td_erfinv(x_) td_erfinv_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_erfinv_(x_) td_erfinv__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_logit(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_logit_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_logit, .eps = -__builtin_inf(), .td_keywords_only = 0, __VA_ARGS__)))
+#define td_logit_(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_logit__at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_logit, .eps = -__builtin_inf(), .td_keywords_only = 0, __VA_ARGS__)))
+#define td_fmod(a_, b_) td_fmod_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_fmod_(a_, b_) td_fmod__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_remainder(a_, b_) td_remainder_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_remainder_(a_, b_) td_remainder__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_floor_divide(a_, b_) td_floor_divide_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_floor_divide_(a_, b_) td_floor_divide__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_trunc_divide(a_, b_) td_trunc_divide_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_trunc_divide_(a_, b_) td_trunc_divide__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_fmax(a_, b_) td_fmax_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_fmin(a_, b_) td_fmin_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_atan2(a_, b_) td_atan2_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_atan2_(a_, b_) td_atan2__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_hypot(a_, b_) td_hypot_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_hypot_(a_, b_) td_hypot__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_copysign(a_, b_) td_copysign_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_copysign_(a_, b_) td_copysign__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_logaddexp(a_, b_) td_logaddexp_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_xlogy(a_, b_) td_xlogy_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_xlogy_(a_, b_) td_xlogy__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_logical_and(a_, b_) td_logical_and_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_logical_and_(a_, b_) td_logical_and__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_logical_or(a_, b_) td_logical_or_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_logical_or_(a_, b_) td_logical_or__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_logical_xor(a_, b_) td_logical_xor_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_logical_xor_(a_, b_) td_logical_xor__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_bitwise_and(a_, b_) td_bitwise_and_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_bitwise_and_(a_, b_) td_bitwise_and__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_bitwise_or(a_, b_) td_bitwise_or_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_bitwise_or_(a_, b_) td_bitwise_or__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_bitwise_xor(a_, b_) td_bitwise_xor_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_bitwise_xor_(a_, b_) td_bitwise_xor__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_heaviside(a_, b_) td_heaviside_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_heaviside_(a_, b_) td_heaviside__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_lerp(a_, b_, weight_) td_lerp_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1) | TD_FRESH(#weight_, 2)), a_, b_, TD_OPERAND(weight_))
+#define td_lerp_(a_, b_, weight_) td_lerp__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1) | TD_FRESH(#weight_, 2)), a_, b_, TD_OPERAND(weight_))
+#define td_addcmul(x_, a_, b_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_addcmul_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#a_, 1) | TD_FRESH(#b_, 2)), x_, a_, b_, \
+        TD_KEYWORDS(td_addcmul, .value = 1.0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_addcmul_(x_, a_, b_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_addcmul__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#a_, 1) | TD_FRESH(#b_, 2)), x_, a_, b_, \
+        TD_KEYWORDS(td_addcmul, .value = 1.0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_addcdiv(x_, a_, b_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_addcdiv_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#a_, 1) | TD_FRESH(#b_, 2)), x_, a_, b_, \
+        TD_KEYWORDS(td_addcdiv, .value = 1.0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_addcdiv_(x_, a_, b_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_addcdiv__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#a_, 1) | TD_FRESH(#b_, 2)), x_, a_, b_, \
+        TD_KEYWORDS(td_addcdiv, .value = 1.0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_masked_fill(x_, mask_, value_) td_masked_fill_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#mask_, 1) | TD_FRESH(#value_, 2)), x_, mask_, TD_OPERAND(value_))
+#define td_masked_fill_(x_, mask_, value_) td_masked_fill__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#mask_, 1) | TD_FRESH(#value_, 2)), x_, mask_, TD_OPERAND(value_))
 #define td_prod(x_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_prod_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
         TD_KEYWORDS(td_prod, .dims = {.count = -1}, .keepdim = false, .td_keywords_only = 0, __VA_ARGS__)))

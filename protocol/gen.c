@@ -26,6 +26,44 @@ static bool is_public(const struct td_op *op)
     return op && op->id != TD_OP_from && op->kind != TD_STEP && strcmp(op->group, "strided");
 }
 
+static const char *const shape_rules[TD_OP_LIMIT] = {
+#define TD_OP(id, name, group, params, outputs, kind, shape, ...) [id] = #shape,
+#include "protocol/ops.def"
+#include "protocol/ops_undef.h"
+};
+
+/* Whether op has a form in place, whose name has one more _: the elementwise ones that change their first tensor in
+ * PyTorch too, but for those that have a row of their own. The library makes it of op and copy_. */
+static bool has_in_place(const struct td_op *op)
+{
+    static const char *const without[] = {"add",      "mul",        "rsub",       "clone",    "to",
+                                          "where",    "maximum",    "minimum",    "fmax",     "fmin",
+                                          "gelu",     "isnan",      "isinf",      "isfinite", "logsigmoid",
+                                          "softplus", "softshrink", "hardshrink", "softsign", "logaddexp"};
+    for (size_t k = 0; k < sizeof without / sizeof *without; k++)
+        if (!strcmp(op->name, without[k]))
+            return false;
+    return op->kind == TD_FRESH && !strcmp(shape_rules[op->id], "elementwise");
+}
+
+/* What the names of functions end in now: "_" of those in place. */
+static const char *tail = "";
+
+/* Calls print for every public op, and again for its form in place. */
+static void for_functions(void (*print)(const struct td_op *))
+{
+    for (int id = TD_OP_FIRST; id < TD_OP_LIMIT; id++) {
+        const struct td_op *op = td_op_of((uint64_t)id);
+        if (!is_public(op))
+            continue;
+        print(op);
+        tail = "_";
+        if (has_in_place(op))
+            print(op);
+        tail = "";
+    }
+}
+
 static bool has_keywords(const struct td_op *op)
 {
     for (const struct td_param *p = op->params; p->kind; p++)
@@ -197,7 +235,7 @@ static void print_macro(const struct td_op *op)
 {
     const char *before = "";
     int tensors = 0;
-    printf("#define td_%s(", op->name);
+    printf("#define td_%s%s(", op->name, tail);
     if (is_create(op)) {
         printf("s_");
         before = ", ";
@@ -209,9 +247,9 @@ static void print_macro(const struct td_op *op)
         before = ", ";
     }
     if (has_keywords(op))
-        printf(", ...) \\\n    TD_WITH_KEYWORDS(%s, td_%s_at(TD_HERE(", result_of(op), op->name);
+        printf(", ...) \\\n    TD_WITH_KEYWORDS(%s, td_%s%s_at(TD_HERE(", result_of(op), op->name, tail);
     else
-        printf(") td_%s_at(TD_HERE(", op->name);
+        printf(") td_%s%s_at(TD_HERE(", op->name, tail);
     before = "";
     for (const struct td_param *p = op->params; p->kind; p++) {
         if (td_param_is_tensor(p->kind) && p->kind != TD_PARAM_LIST) { /* lists bring their own text */
@@ -252,7 +290,7 @@ static void print_templates(const struct td_op *op)
     printf("template <");
     for (int k = 0; k < numbers; k++)
         printf("%stypename N%d", k ? ", " : "", k);
-    printf("> inline %s td_%s(", result_of(op), op->name);
+    printf("> inline %s td_%s%s(", result_of(op), op->name, tail);
     for (const struct td_param *p = op->params; p->kind; p++) {
         printf(p == op->params ? "" : ", ");
         if (p->kind == TD_PARAM_NUM)
@@ -260,10 +298,28 @@ static void print_templates(const struct td_op *op)
         else
             printf("%s%s", type_of(p, false), p->name);
     }
-    printf(")\n{\n    return td_%s_at(td_origin(), ", op->name);
+    printf(")\n{\n    return td_%s%s_at(td_origin(), ", op->name, tail);
     for (const struct td_param *p = op->params; p->kind; p++)
         printf(p->kind == TD_PARAM_NUM ? "%std_operand_of(%s)" : "%s%s", p == op->params ? "" : ", ", p->name);
     printf(");\n}\n");
+}
+
+static void print_declaration(const struct td_op *op)
+{
+    printf("\n");
+    if (*tail)
+        printf("/* The same, written into its first tensor */\n");
+    else
+        print_comment(op);
+    if (!*tail && has_keywords(op))
+        print_keywords(op);
+    if (!strncmp(result_of(op), "struct", 6))
+        print_results(op);
+    printf("TD_API %s td_%s%s(", result_of(op), op->name, tail);
+    print_parameters(op, false, true);
+    printf(");\nTD_API %s td_%s%s_at(", result_of(op), op->name, tail);
+    print_parameters(op, true, true);
+    printf(");\n");
 }
 
 static void print_header(void)
@@ -277,22 +333,7 @@ static void print_header(void)
            GENERATED);
     print_prelude();
     printf("%s", machinery);
-    for (int id = TD_OP_FIRST; id < TD_OP_LIMIT; id++) {
-        const struct td_op *op = td_op_of((uint64_t)id);
-        if (!is_public(op))
-            continue;
-        printf("\n");
-        print_comment(op);
-        if (has_keywords(op))
-            print_keywords(op);
-        if (!strncmp(result_of(op), "struct", 6))
-            print_results(op);
-        printf("TD_API %s td_%s(", result_of(op), op->name);
-        print_parameters(op, false, true);
-        printf(");\nTD_API %s td_%s_at(", result_of(op), op->name);
-        print_parameters(op, true, true);
-        printf(");\n");
-    }
+    for_functions(print_declaration);
     printf("\n#ifdef __cplusplus\n}\n"
            "inline td_operand td_operand_of(td_tensor x)\n{\n    return td_operand_of_tensor(x);\n}\n"
            "inline td_operand td_operand_of(bool x)\n{\n    return td_operand_of_bool(x);\n}\n");
@@ -301,13 +342,9 @@ static void print_header(void)
         printf("inline td_operand td_operand_of(%s x)\n{\n    return td_operand_of_integer(x);\n}\n", types[k]);
     }
     printf("inline td_operand td_operand_of(double x)\n{\n    return td_operand_of_real(x);\n}\n");
-    for (int id = TD_OP_FIRST; id < TD_OP_LIMIT; id++)
-        if (is_public(td_op_of((uint64_t)id)))
-            print_templates(td_op_of((uint64_t)id));
+    for_functions(print_templates);
     printf("#else\n");
-    for (int id = TD_OP_FIRST; id < TD_OP_LIMIT; id++)
-        if (is_public(td_op_of((uint64_t)id)))
-            print_macro(td_op_of((uint64_t)id));
+    for_functions(print_macro);
     printf("#endif\n\n#endif\n");
 }
 
@@ -363,7 +400,9 @@ static void print_body(const struct td_op *op)
         print_inputs(op, false);
     if (lists)
         print_inputs(op, true);
-    printf(several ? "    td_tensor results[TD_OUTPUTS_MAX];\n    client_ops(" : "    return client_op(");
+    printf(several ? "    td_tensor results[TD_OUTPUTS_MAX];\n    client_ops("
+           : *tail ? "    return client_in_place("
+                   : "    return client_op(");
     printf("&(struct client_op){.id = TD_OP_%s, .origin = origin", op->name);
     if (is_create(op))
         printf(", .session = s, .requires_grad = keywords->requires_grad");
@@ -379,30 +418,30 @@ static void print_body(const struct td_op *op)
     printf(several ? "};\n" : "");
 }
 
+static void print_function(const struct td_op *op)
+{
+    printf("\n%s td_%s%s_at(", result_of(op), op->name, tail);
+    print_parameters(op, true, false);
+    printf(")\n{\n");
+    print_body(op);
+    printf("}\n\n%s(td_%s%s)(", result_of(op), op->name, tail);
+    print_parameters(op, false, false);
+    printf(")\n{\n    return td_%s%s_at((td_origin){0}", op->name, tail);
+    if (is_create(op))
+        printf(", s");
+    for (const struct td_param *p = op->params; p->kind; p++)
+        if (!p->keyword)
+            printf(p->kind == TD_PARAM_NUM ? ", td_operand_of_tensor(%s)" : ", %s", p->name);
+    printf("%s);\n}\n", has_keywords(op) ? ", keywords" : "");
+}
+
 static void print_functions(void)
 {
     printf("/* %s\n"
            " * SPDX-License-Identifier: Apache-2.0 */\n"
            "#include \"client/internal.h\"\n",
            GENERATED);
-    for (int id = TD_OP_FIRST; id < TD_OP_LIMIT; id++) {
-        const struct td_op *op = td_op_of((uint64_t)id);
-        if (!is_public(op))
-            continue;
-        printf("\n%s td_%s_at(", result_of(op), op->name);
-        print_parameters(op, true, false);
-        printf(")\n{\n");
-        print_body(op);
-        printf("}\n\n%s(td_%s)(", result_of(op), op->name);
-        print_parameters(op, false, false);
-        printf(")\n{\n    return td_%s_at((td_origin){0}", op->name);
-        if (is_create(op))
-            printf(", s");
-        for (const struct td_param *p = op->params; p->kind; p++)
-            if (!p->keyword)
-                printf(p->kind == TD_PARAM_NUM ? ", td_operand_of_tensor(%s)" : ", %s", p->name);
-        printf("%s);\n}\n", has_keywords(op) ? ", keywords" : "");
-    }
+    for_functions(print_function);
 }
 
 /* ---- the reference ---- */
@@ -412,6 +451,7 @@ static const char *takes_text(uint32_t takes)
     return takes == TD_FLOATS        ? "floats"
            : takes == TD_WIDE_FLOATS ? "f32, f64"
            : takes == TD_NUMBERS     ? "numbers"
+           : takes == TD_WHOLES      ? "integers, bool"
                                      : "all";
 }
 
@@ -465,7 +505,10 @@ static void print_reference(void)
     const char *group = "";
     printf(
         "<!-- %s -->\n# The ops\n\nOps that are requests of the wire without a function in C are written the same way. "
-        "\"takes\" names the element types\nof the inputs (numbers: not bool), \"gives\" the result's.\n",
+        "\"takes\" names the element types\nof the inputs (numbers: not bool), \"gives\" the result's. Where a form in "
+        "place "
+        "is named, it writes the result into its\nfirst tensor, whose shape and type stay: a call and a copy_, of "
+        "which gradients know.\n",
         GENERATED);
     for (int id = TD_OP_FIRST; id < TD_OP_LIMIT; id++) {
         const struct td_op *op = td_op_of((uint64_t)id);
@@ -479,18 +522,15 @@ static void print_reference(void)
         group = op->group;
         printf("| %d | ", op->id);
         print_signature(op);
-        printf(" | %s | %s | %s | %s | %s |\n", op->doc, kinds[op->kind], takes_text(op->takes), gives_text(op),
+        printf(" | %s", op->doc);
+        if (has_in_place(op))
+            printf("; in place `td_%s_`", op->name);
+        printf(" | %s | %s | %s | %s |\n", kinds[op->kind], takes_text(op->takes), gives_text(op),
                op->no_gradient ? op->no_gradient : "yes");
     }
 }
 
 /* ---- the table, for programs ---- */
-
-static const char *const shape_rules[TD_OP_LIMIT] = {
-#define TD_OP(id, name, group, params, outputs, kind, shape, ...) [id] = #shape,
-#include "protocol/ops.def"
-#include "protocol/ops_undef.h"
-};
 
 /* Words of the tables as JSON strings: they hold neither quotes nor backslashes, or the tests that read this fail. */
 static void print_names(const char *key, const char *const *names, int count)
@@ -521,7 +561,7 @@ static void print_params(const struct td_op *op)
 static void print_json(void)
 {
     static const char *const kinds[] = {"CREATE", "RANDOM", "FRESH", "VIEW", "INPLACE", "STEP"};
-    static const char *const tried[] = {"NOTHING", "REALS", "POSITIVE", "AWAY", "STEPS"};
+    static const char *const tried[] = {"NOTHING", "REALS", "POSITIVE", "AWAY", "STEPS", "INSIDE", "ABOVE"};
     const char *before = "";
     printf("{\"dtypes\": {");
 #define TD_DTYPE(id, name, NAME, ctype, category, torch, wide) \

@@ -46,6 +46,7 @@ static const char *mask_text(uint32_t takes)
     return takes == TD_FLOATS        ? "a floating type"
            : takes == TD_WIDE_FLOATS ? "f32 or f64"
            : takes == TD_NUMBERS     ? "a number type"
+           : takes == TD_WHOLES      ? "an integer type or bool"
                                      : "another type";
 }
 
@@ -85,10 +86,10 @@ static int check_inputs(struct td_inference *i, struct standing *standing)
     return TD_E_OK;
 }
 
-/* fill_ and copy_ convert as to does: PyTorch lets them put 1.5 into integers. */
+/* These convert as to does: PyTorch lets them put 1.5 into integers. */
 static bool overwrites(const struct td_op *op)
 {
-    return op->id == TD_OP_fill_ || op->id == TD_OP_copy_;
+    return op->id == TD_OP_fill_ || op->id == TD_OP_copy_ || op->id == TD_OP_masked_fill;
 }
 
 static int decide_dtypes(struct td_inference *i)

@@ -14,6 +14,7 @@
 #define NUMBERS TD_NUMBERS
 #define FLOATS TD_FLOATS
 #define WIDE_FLOATS TD_WIDE_FLOATS
+#define WHOLES TD_WHOLES
 #define IN(x) {.name = #x, .kind = TD_PARAM_TENSOR},
 #define NUM(x) {.name = #x, .kind = TD_PARAM_NUM},
 #define INDEX(x) {.name = #x, .kind = TD_PARAM_INDEX},

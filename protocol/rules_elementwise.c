@@ -132,16 +132,33 @@ int td_shape_dropout(struct td_inference *i)
     return td_fail(i->failure, TD_E_ARGUMENT, "dropout: p is %g where a probability from 0 to 1 is due", p);
 }
 
+/* Results that PyTorch does not lay out by TensorIterator. */
+static const enum {
+    BY_ITERATOR,
+    LIKE_A_COPY,
+    CONTIGUOUS
+} layouts[TD_OP_LIMIT] = {
+    [TD_OP_clone] = LIKE_A_COPY,      [TD_OP_to] = LIKE_A_COPY,         [TD_OP_relu6] = LIKE_A_COPY,
+    [TD_OP_hardtanh] = LIKE_A_COPY,   [TD_OP_nan_to_num] = LIKE_A_COPY, [TD_OP_logsigmoid] = CONTIGUOUS,
+    [TD_OP_masked_fill] = CONTIGUOUS,
+};
+
 int td_shape_elementwise(struct td_inference *i)
 {
     i->broadcasts = true;
-    if (i->op->id == TD_OP_clone || i->op->id == TD_OP_to)
+    if (layouts[i->op->id] == LIKE_A_COPY)
         return copied(i);
+    if (i->op->id == TD_OP_softshrink && ((const struct td_softshrink_attrs *)i->attrs)->lambd < 0)
+        return td_fail(i->failure, TD_E_ARGUMENT, "softshrink: lambd is %g, less than 0",
+                       ((const struct td_softshrink_attrs *)i->attrs)->lambd);
+    if (i->op->id == TD_OP_celu && ((const struct td_celu_attrs *)i->attrs)->alpha == 0)
+        return td_fail(i->failure, TD_E_ARGUMENT, "celu: alpha is 0, and x is divided by it");
     int64_t shape[TD_RANK_MAX];
     int rank, failed = rule_broadcast(i, &rank, shape);
     if (failed || (failed = rule_fresh(i, rank, shape)))
         return failed;
-    rule_follow_layout(i);
+    if (layouts[i->op->id] != CONTIGUOUS)
+        rule_follow_layout(i);
     return TD_E_OK;
 }
 

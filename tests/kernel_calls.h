@@ -170,6 +170,10 @@ static void draw_elementwise(struct call *c, uint8_t dtype)
         reals[0] = below(2) ? 0 : between(0, 1);
         c->attrs[1] = below(2);
     }
+    int64_t *slot = c->attrs; /* quarters, which every type holds */
+    for (const struct td_param *p = c->op->params; p->kind; slot += td_param_slots(p++->kind))
+        if (p->kind == TD_PARAM_REAL && c->op->id >= TD_OP_floor && below(2))
+            reals[slot - c->attrs] = (double)(1 + below(11)) / 4;
 }
 
 static bool is_one_of(const struct td_op *op, const char *names)
@@ -415,8 +419,11 @@ static void draw_call(struct call *c, const struct td_op *op, uint8_t dtype)
                 {"strided", draw_strided},     {"join", draw_join}};
     *c = (struct call){.op = op};
     td_op_defaults(op, c->attrs);
-    draws_nan = is_one_of(op, "max min argmax argmin max_dim min_dim maximum minimum clamp sign relu abs where "
-                              "any all count_nonzero cummax cummin sort argsort topk kthvalue median median_dim mode");
+    draws_nan = is_one_of(op, "max min argmax argmin max_dim min_dim maximum minimum clamp sign relu abs "
+                          "where any all count_nonzero cummax cummin sort argsort topk kthvalue median "
+                          "median_dim mode floor ceil round trunc isnan isinf isfinite nan_to_num fmax "
+                          "fmin hardtanh relu6 hardshrink softshrink threshold elu mish softplus "
+                          "logsigmoid atan2 hypot fmod remainder");
     if (op->id == TD_OP_dropout) {
         draw_elementwise(c, dtype);
         return;

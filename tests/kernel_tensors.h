@@ -172,6 +172,10 @@ static double draw_real(enum td_tried tried)
         return between(0.1, 3) * (below(2) ? 1 : -1);
     case TD_STEPS:
         return (double)below(5) - 2;
+    case TD_INSIDE:
+        return between(-1, 1);
+    case TD_ABOVE:
+        return between(1, 4);
     }
     return 0;
 }

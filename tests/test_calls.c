@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "tests/library.h"
 
+#include <math.h>
+
 static void nested_calls_leave_nothing(void **state)
 {
     (void)state;
@@ -141,6 +143,70 @@ static void integers_of_32_bits(void **state)
     assert_int_equal(td_sync(s), 0);
 }
 
+/* ---- in place ---- */
+
+static void ops_in_place(void **state)
+{
+    (void)state;
+    td_tensor x = td_from(s, (const float[]){1, 4, 9, 16}, TD_F32, TD_SHAPE(2, 2)), row = td_select(x, 0, 1);
+    td_sqrt_(x);
+    assert_true(td_item(td_sum(row)) == 7); /* the storage is the same */
+    assert_int_equal(td_tensor_count(s), 2);
+    td_release(td_sub_(td_select(x, 0, 1), 1)); /* through a view, which the call returns */
+    td_div_(row, td_full(s, TD_SHAPE(), 2.0));
+    td_clamp_(x, .min = 1.25);
+    assert_true(td_item(td_sum(x)) == 1.25 + 2 + 1.25 + 1.5);
+    assert_true(td_item(td_sum(td_neg_(td_clone(x)))) == -6);
+    td_masked_fill_(x, td_gt(x, 1.3), 0);
+    assert_true(td_item(td_sum(x)) == 2.5);
+    td_ge_(x, 1);
+    assert_true(td_item(td_sum(x)) == 2 && td_dtype_of(x) == TD_F32);
+    assert_int_equal(td_tensor_count(s), 2);
+    assert_int_equal(td_sync(s), 0);
+}
+
+static void gradients_pass_what_is_in_place(void **state)
+{
+    (void)state;
+    double g[4];
+    td_tensor leaf = td_from(s, (const double[]){1, 2, 3, 4}, TD_F64, TD_SHAPE(2, 2), .requires_grad = true);
+    td_tensor y = td_mul(leaf, 3), row = td_select(y, 0, 1);
+    td_square_(row);                                             /* the second row: 9 x^2 */
+    td_pow_(y, 2);                                               /* 9 x^2, 81 x^4 */
+    td_backward(td_sum(td_addcmul_(y, leaf, leaf, .value = 2))); /* and 2 x^2 */
+    assert_int_equal(td_read(td_grad(leaf), g, TD_F64, 4), 4);
+    for (int k = 0; k < 4; k++) {
+        double x = k + 1;
+        assert_true(fabs(g[k] - (k < 2 ? 22 * x : 324 * x * x * x + 4 * x)) < 1e-9);
+    }
+    td_exp_(leaf);
+    expect_error(TD_E_GRAD, "exp_: the target is a leaf that requires a gradient", __LINE__ - 1);
+    {
+        TD_NO_GRAD(s);
+        td_exp_(leaf);
+    }
+    assert_int_equal(td_sync(s), 0);
+}
+
+static void refusals_in_place(void **state)
+{
+    (void)state;
+    td_tensor whole = td_ones(s, TD_SHAPE(3), .dtype = TD_I64), x = td_ones(s, TD_SHAPE(3));
+    td_exp_(whole);
+    expect_error(TD_E_DTYPE, "exp_: a result of f32 does not go into a tensor of i64", __LINE__ - 1);
+    td_sub_(x, td_ones(s, TD_SHAPE(2, 3)));
+    expect_error(TD_E_SHAPE, "sub_: a result of shape (2, 3) does not fit into the target's shape (3)", __LINE__ - 1);
+    td_release(td_relu_(td_expand(x, TD_SHAPE(2, 3))));
+    expect_error(TD_E_ARGUMENT, "relu_: the target's elements share memory", __LINE__ - 1);
+    td_fmod_(x, td_ones(s, TD_SHAPE(2)));
+    expect_error(TD_E_SHAPE, "fmod", __LINE__ - 1);
+    assert_true(td_item(td_sum(x)) == 3 && td_item(td_sum(whole)) == 3);
+    assert_int_equal(td_tensor_count(s), 2);
+    td_item(td_floor_divide(whole, 0));
+    expect_error(TD_E_ARGUMENT, "floor_divide: an integer is divided by 0", __LINE__ - 1);
+    assert_true(td_item(td_sum(td_remainder(td_neg(whole), 3))) == 6);
+}
+
 /* ---- the compiler's part ---- */
 
 /* 0 if the compiler takes this body of a function of (td_session *s, td_tensor x). */
@@ -202,6 +268,9 @@ int main(void)
         WITH_SESSION(ops_with_several_results),
         WITH_SESSION(chunks_are_views),
         WITH_SESSION(integers_of_32_bits),
+        WITH_SESSION(ops_in_place),
+        WITH_SESSION(gradients_pass_what_is_in_place),
+        WITH_SESSION(refusals_in_place),
         cmocka_unit_test(keywords_are_given_by_name),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -80,6 +80,10 @@ static double value_for(const struct td_op *op)
         return draw(0.3, 2);
     case TD_AWAY:
         return draw(0.3, 2) * (draw(-1, 1) < 0 ? -1 : 1);
+    case TD_INSIDE:
+        return draw(0.1, 0.9);
+    case TD_ABOVE:
+        return draw(1.3, 3);
     case TD_NOTHING:
     case TD_REALS:
     case TD_STEPS:

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kernels/functions.h"
 #include "kernels/scalar.h"
 #include "kernels/special.h"
 

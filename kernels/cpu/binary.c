@@ -141,3 +141,11 @@ WHERE(where_8, uint64_t)
 static td_inner *const where_inner[TD_DTYPE_LIMIT] = {
     [TD_BOOL] = where_1, [TD_I32] = where_4, [TD_I64] = where_8, [TD_F32] = where_4, [TD_F64] = where_8};
 BINARY(where, where_inner)
+
+/* Where with its operands in another order. */
+void TD_CPU(masked_fill)(struct td_launch *launch)
+{
+    TD_CPU(iterate)
+    (where_inner[launch->out[0].dtype], 4,
+     (const struct td_operand *[]){&launch->out[0], &launch->in[1], &launch->in[2], &launch->in[0]});
+}

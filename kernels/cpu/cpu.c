@@ -59,10 +59,11 @@ static uint32_t dense_inputs(const struct td_op *op)
 
 /* Ops that move elements as they are, by their size; all others compute, in wide dtypes. */
 static const bool moves[TD_OP_LIMIT] = {
-    [TD_OP_from] = true,  [TD_OP_clone] = true,     [TD_OP_to] = true,           [TD_OP_fill_] = true,
-    [TD_OP_copy_] = true, [TD_OP_zeros] = true,     [TD_OP_ones] = true,         [TD_OP_full] = true,
-    [TD_OP_eye] = true,   [TD_OP_embedding] = true, [TD_OP_index_select] = true, [TD_OP_gather] = true,
-    [TD_OP_cat] = true,   [TD_OP_stack] = true,     [TD_OP_strided_read] = true, [TD_OP_strided_write] = true,
+    [TD_OP_from] = true,       [TD_OP_clone] = true,     [TD_OP_to] = true,           [TD_OP_fill_] = true,
+    [TD_OP_copy_] = true,      [TD_OP_zeros] = true,     [TD_OP_ones] = true,         [TD_OP_full] = true,
+    [TD_OP_eye] = true,        [TD_OP_embedding] = true, [TD_OP_index_select] = true, [TD_OP_gather] = true,
+    [TD_OP_cat] = true,        [TD_OP_stack] = true,     [TD_OP_strided_read] = true, [TD_OP_strided_write] = true,
+    [TD_OP_nan_to_num] = true, /* whose greatest number is the type's own */
 };
 
 static uint8_t works_in(const struct td_op *op, uint8_t dtype)
@@ -133,6 +134,38 @@ static const uint8_t work_of[TD_OP_LIMIT] = {
     [TD_OP_median] = 250,
     [TD_OP_median_dim] = 250,
     [TD_OP_mode] = 250,
+    [TD_OP_exp2] = 12,
+    [TD_OP_expm1] = 15,
+    [TD_OP_log2] = 12,
+    [TD_OP_log10] = 12,
+    [TD_OP_log1p] = 15,
+    [TD_OP_tan] = 150,
+    [TD_OP_asin] = 100,
+    [TD_OP_acos] = 100,
+    [TD_OP_atan] = 100,
+    [TD_OP_sinh] = 20,
+    [TD_OP_cosh] = 20,
+    [TD_OP_asinh] = 25,
+    [TD_OP_acosh] = 25,
+    [TD_OP_atanh] = 25,
+    [TD_OP_erfc] = 200,
+    [TD_OP_erfinv] = 250,
+    [TD_OP_sinc] = 100,
+    [TD_OP_logsigmoid] = 30,
+    [TD_OP_mish] = 20,
+    [TD_OP_softplus] = 30,
+    [TD_OP_elu] = 15,
+    [TD_OP_celu] = 15,
+    [TD_OP_selu] = 15,
+    [TD_OP_logit] = 15,
+    [TD_OP_fmod] = 80,
+    [TD_OP_remainder] = 80,
+    [TD_OP_floor_divide] = 90,
+    [TD_OP_trunc_divide] = 10,
+    [TD_OP_atan2] = 200,
+    [TD_OP_hypot] = 60,
+    [TD_OP_logaddexp] = 30,
+    [TD_OP_xlogy] = 8,
 };
 
 /* Elements in a row that lie behind each other, and what an element costs more where there are none: steps inside a

@@ -9,8 +9,8 @@
 #include "kernels/cpu/internal.h"
 #include "kernels/cpu/parallel.h"
 
-/* A target and up to three sources (where). */
-#define TD_OPERANDS_MAX 4
+/* A target, up to three sources (where), and the attributes of an op as one more. */
+#define TD_OPERANDS_MAX 5
 
 /* One run: at[k] is operand k's first element, stride[k] its step in elements; at[0] is the target. */
 typedef void td_inner(int64_t count, void *const *at, const int64_t *stride);

@@ -1,37 +1,9 @@
 /* Elementwise ops of one tensor. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 
-#include "kernels/cpu/iterate.h"
+#include "kernels/cpu/unary.h"
 #include "kernels/scalar.h"
 #include "kernels/special.h"
-
-#define UNARY(name)                                                        \
-    void TD_CPU(name)(struct td_launch * launch)                           \
-    {                                                                      \
-        TD_CPU(iterate_launch)(name##_inner[launch->in[0].dtype], launch); \
-    }
-/* Defined for real numbers only. */
-#define UNARY_REAL(name)                                                                                  \
-    TD_UNARY_INNER(name##_f32, float, float, td_##name##_f32(x))                                          \
-    TD_UNARY_INNER(name##_f64, double, double, td_##name##_f64(x))                                        \
-    static td_inner *const name##_inner[TD_DTYPE_LIMIT] = {[TD_F32] = name##_f32, [TD_F64] = name##_f64}; \
-    UNARY(name)
-/* Defined for integers too, in unsigned arithmetic, which wraps; whole is the signed type of x. */
-#define UNARY_NUMBER(name, integer, f32, f64)                                                        \
-    TD_UNARY_INNER(name##_i32, uint32_t, uint32_t, WITH_SIGN(integer, int32_t))                      \
-    TD_UNARY_INNER(name##_i64, uint64_t, uint64_t, WITH_SIGN(integer, int64_t))                      \
-    TD_UNARY_INNER(name##_f32, float, float, f32)                                                    \
-    TD_UNARY_INNER(name##_f64, double, double, f64)                                                  \
-    static td_inner *const name##_inner[TD_DTYPE_LIMIT] = {                                          \
-        [TD_I32] = name##_i32, [TD_I64] = name##_i64, [TD_F32] = name##_f32, [TD_F64] = name##_f64}; \
-    UNARY(name)
-/* An expression over x as it stands and over its value v with a sign. */
-#define WITH_SIGN(expression, type) \
-    ({                              \
-        type v = (type)x;           \
-        (void)v;                    \
-        expression;                 \
-    })
 
 UNARY_REAL(exp)
 UNARY_REAL(log)
@@ -139,26 +111,48 @@ static int64_t whole_bound(double bound, int64_t least, int64_t most, int64_t no
     return bound >= (double)most ? most : (int64_t)bound;
 }
 
-void TD_CPU(clamp)(struct td_launch *launch)
+static void clamp_between(struct td_launch *launch, struct td_number low, struct td_number high)
 {
-    const struct td_clamp_attrs *a = launch->attrs;
     uint8_t dtype = launch->out[0].dtype;
-    int64_t least = dtype == TD_I32 ? INT32_MIN : INT64_MIN, most = dtype == TD_I32 ? INT32_MAX : INT64_MAX;
-    double bound[2] = {a->min, a->max};
+    struct td_number bound[2] = {low, high};
     uint64_t element[2] = {0};
     struct td_operand operand[2];
     for (int k = 0; k < 2; k++) {
-        struct td_number number = {.category = TD_FLOATING, .f = bound[k]};
-        /* Between two integers the one inside. */
-        if (td_dtype_category(dtype) == TD_INTEGER)
-            number = (struct td_number){
-                .category = TD_INTEGER,
-                .i = whole_bound(k ? floor(bound[k]) : ceil(bound[k]), least, most, k ? most : least)};
-        td_number_store(number, dtype, &element[k]);
+        td_number_store(bound[k], dtype, &element[k]);
         operand[k] = launch->out[0];
         operand[k].data = &element[k];
         memset(operand[k].stride, 0, sizeof operand[k].stride);
     }
     TD_CPU(iterate)
     (clamp_inner[dtype], 4, (const struct td_operand *[]){&launch->out[0], &launch->in[0], &operand[0], &operand[1]});
+}
+
+static struct td_number real_number(double f)
+{
+    return (struct td_number){.category = TD_FLOATING, .f = f};
+}
+
+void TD_CPU(clamp)(struct td_launch *launch)
+{
+    const struct td_clamp_attrs *a = launch->attrs;
+    uint8_t dtype = launch->out[0].dtype;
+    int64_t least = dtype == TD_I32 ? INT32_MIN : INT64_MIN, most = dtype == TD_I32 ? INT32_MAX : INT64_MAX;
+    struct td_number low = real_number(a->min), high = real_number(a->max);
+    if (td_dtype_category(dtype) == TD_INTEGER) { /* between two integers the one inside */
+        low = (struct td_number){.category = TD_INTEGER, .i = whole_bound(ceil(a->min), least, most, least)};
+        high = (struct td_number){.category = TD_INTEGER, .i = whole_bound(floor(a->max), least, most, most)};
+    }
+    clamp_between(launch, low, high);
+}
+
+/* Its bounds are cut towards 0 for integers, as PyTorch's are. */
+void TD_CPU(hardtanh)(struct td_launch *launch)
+{
+    const struct td_hardtanh_attrs *a = launch->attrs;
+    clamp_between(launch, real_number(a->min_val), real_number(a->max_val));
+}
+
+void TD_CPU(relu6)(struct td_launch *launch)
+{
+    clamp_between(launch, real_number(0), real_number(6));
 }

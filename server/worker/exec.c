@@ -431,6 +431,11 @@ static void read_fault(struct execution *e)
         td_fail(&e->failure, fault->code, "%s: the daemon's host has no memory left", e->operation.op->name);
         return;
     }
+    if (fault->code == TD_E_ARGUMENT) {
+        td_fail(&e->failure, fault->code, "%s: an integer is divided by 0", e->operation.op->name);
+        td_hint(&e->failure, "Of floats the result would be inf or nan: td_to(x, TD_F32) converts.");
+        return;
+    }
     td_fail(&e->failure, fault->code,
             "%s: index %" PRId64 " is out of range for a dimension of size %" PRId64 " (element %" PRId64
             " of the index)",

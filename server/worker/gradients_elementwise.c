@@ -100,7 +100,9 @@ RULE(where)
 RULE(zero)
 {
     (void)g;
-    give(r, 0, zeros(r, shape_of(r, 0)));
+    for (int k = 0; k < r->node->in_count; k++)
+        if (needs(r, k))
+            give(r, k, zeros(r, shape_of(r, k)));
 }
 
 /* g * sign(x) */
@@ -150,6 +152,18 @@ static ref bell(struct rule *r, ref x, double s, double c)
 RULE(erf)
 {
     give(r, 0, mul(r, g, bell(r, in(r, 0), 1, M_2_SQRTPI)));
+}
+
+/* -2 / sqrt(pi) * g * exp(-x * x) */
+RULE(erfc)
+{
+    give(r, 0, mul(r, g, bell(r, in(r, 0), 1, -M_2_SQRTPI)));
+}
+
+/* sqrt(pi) / 2 * g * exp(y * y) */
+RULE(erfinv)
+{
+    give(r, 0, mul(r, g, bell(r, out(r), -1, 1 / M_2_SQRTPI)));
 }
 
 /* Phi(x) + x * phi(x), Phi = (1 + erf(x / sqrt(2))) / 2, phi = exp(-x * x / 2) / sqrt(2 * pi) */

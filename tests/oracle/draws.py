@@ -147,6 +147,11 @@ def fitting_number(c):
     return Num(c.choices.pick(some.get(c.dtype, [1, 2.5])))
 
 
+def fill_number(c):
+    """A number, or a tensor without dimensions."""
+    return some_number(c) if c.choices.chance(2, 3) else []
+
+
 def range_number(c):
     return Num(c.choices.pick([0, 1, 5, -3, 2.5, 0.25, -1.5, 10]))
 

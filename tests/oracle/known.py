@@ -15,7 +15,7 @@ from case import ROWS
 LACKS = r"not implemented for|same (scalar )?type|[Ee]xpected .*(dtype|scalar type|type)|Found dtype|boolean alpha|" \
     r"Subtraction, the `-` operator, with|with a bool tensor is not supported|result type .* can't be cast|" \
     r"only supports? .*(floating|integral)|input dtype should be|must be floating|integer types|not supported on|" \
-    r"should be either .*point|isDifferentiableType"
+    r"should be either .*point|isDifferentiableType|tensors with different dtypes"
 
 
 
@@ -75,6 +75,17 @@ KNOWN = [
     ("strided_write strided_add", None, "does not go into", None, "a gradient's op: it writes nothing that loses more than places"),
     ("clamp", None, r"is (u8|i8|i16|i32|i64)$", r"(u8|i8|i16|i32|i64)\[",
      "bounds are doubles and integers stay integers; torch promotes for a bound with a fraction"),
+    ("hardtanh threshold", "unsigned type|without overflow", "not refused", "u8", "numbers that u8 does not hold are cut"),
+    ("trunc_divide floor_divide fmod remainder xlogy logit sinc addcmul addcdiv lerp softsign", None, "where", "f16",
+     "halves are computed in f32 and rounded once; torch rounds between"),
+    ("copysign", None, "grad", "nan|inf", "the gradient at nan and inf is that of the sign; torch divides them"),
+    ("softsign", None, "grad.* is 0 where -?nan", "inf", "a gradient of 0 at infinities; torch divides them"),
+    ("softsign", None, "is 1 where -1 is due", "2147483647|2147483648|9223372036854775807|9223372036854775808",
+     "torch's 1 + |x| wraps"),
+    ("elu celu selu softshrink hardshrink hardtanh relu6 hardswish", None, "grad", "nan",
+     "the gradient at nan; torch's own varies with the position"),
+    ("hardswish", None, "grad", r"\b-?3\b", "0 and the cotangent at -3 and 3, as later versions of torch"),
+    ("hardsigmoid", None, "grad", slightly, "torch's sixth is one of f32"),
 ]
 OPEN = [
     ("program", "created in no_grad mode", "not refused", "no_grad 1 ",
