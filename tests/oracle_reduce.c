@@ -130,6 +130,8 @@ void oracle_logsumexp(struct oracle_call *c)
 {
     const struct oracle_tensor *x = &c->in[0];
     double *most = calloc((size_t)c->out->count + 1, sizeof *most);
+    for (int64_t i = 0; i < c->out->count; i++)
+        most[i] = -INFINITY;
     for (int64_t i = 0; i < x->count; i++)
         most[result_of(c, gone_dims(c), i)] = fmax(most[result_of(c, gone_dims(c), i)], (double)x->real[i]);
     for (int64_t i = 0; i < x->count; i++) {
@@ -139,7 +141,7 @@ void oracle_logsumexp(struct oracle_call *c)
     for (int64_t i = 0; i < c->out->count; i++) {
         double rest = log((double)c->out->real[i]);
         c->out->real[i] = most[i] + rest;
-        c->out->scale[i] = most[i] + fabs(rest) + 1;
+        c->out->scale[i] = fabs(most[i]) + fabs(rest) + 1;
     }
     free(most);
 }

@@ -245,6 +245,36 @@ static void test_writes_and_losses(void **state)
     REFUSED(TD_E_SHAPE, TRY(matmul, A(), x, (struct td_meta){.dtype = TD_F32}));
     REFUSED(TD_E_SHAPE, TRY(max, A(DIMS(1), 0), META(TD_F32, 2, 0)));
     REFUSED(TD_E_OK, TRY(max, A(DIMS(0), 0), META(TD_F32, 2, 0)));
+    REFUSED(TD_E_ARGUMENT, TRY(norm, A(DIMS(0), 0, NAN), x));
+    REFUSED(TD_E_OK, TRY(norm, A(DIMS(0), 0, -INFINITY), x));
+}
+
+static void test_scans_and_sorts(void **state)
+{
+    (void)state;
+    static const int64_t bounds[] = {INT64_MIN, INT64_MIN + 1, -4, -3, -2, -1, 0, 1, 2, 3, 4, INT64_MAX - 1, INT64_MAX};
+    struct td_meta x = META(TD_F32, 2, 3), zero_d = {.dtype = TD_F32}, none = META(TD_F32, 3, 0);
+    for (size_t a = 0; a < sizeof bounds / sizeof *bounds; a++) {
+        int64_t n = bounds[a];
+        int dim = n >= -2 && n < 2 ? TD_E_OK : TD_E_INDEX;
+        REFUSED(dim, TRY(cumsum, A(n, 0), x));
+        REFUSED(dim, TRY(cummax, A(n), x));
+        REFUSED(dim, TRY(sort, A(n, 0), x));
+        REFUSED(dim, TRY(argsort, A(n, 1), x));
+        REFUSED(dim, TRY(topk, A(1, n, 1), x));
+        REFUSED(dim, TRY(kthvalue, A(1, n, 0), x));
+        REFUSED(n >= 0 && n <= 3 ? TD_E_OK : TD_E_ARGUMENT, TRY(topk, A(n, 1, 1), x));
+        REFUSED(n >= 1 && n <= 3 ? TD_E_OK : TD_E_ARGUMENT, TRY(kthvalue, A(n, 1, 0), x));
+        REFUSED(n == 0 || n == 1 ? TD_E_OK : TD_E_ARGUMENT, TRY(topk, A(n, 0, 1), zero_d));
+        REFUSED(n == 1 ? TD_E_OK : TD_E_ARGUMENT, TRY(kthvalue, A(n, -1, 0), zero_d));
+        REFUSED(n == 0 ? TD_E_OK : TD_E_ARGUMENT, TRY(topk, A(n, 1, 1), none));
+        REFUSED(TD_E_ARGUMENT, TRY(kthvalue, A(n, 1, 0), none));
+        REFUSED(n == INT64_MIN      ? TD_E_INDEX
+                : n == 0 || n == -2 ? TD_E_OK
+                : dim               ? dim
+                                    : TD_E_SHAPE,
+                TRY(median_dim, A(n, 0), none));
+    }
 }
 
 /* Lists of many tensors: no position of an input may be shifted out of a mask. */
@@ -309,6 +339,7 @@ int main(void)
         cmocka_unit_test(test_windows),
         cmocka_unit_test(test_arange_and_randint),
         cmocka_unit_test(test_writes_and_losses),
+        cmocka_unit_test(test_scans_and_sorts),
         cmocka_unit_test(test_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
