@@ -1140,3 +1140,98 @@ td_tensor(td_erf)(td_tensor x)
 {
     return td_erf_at((td_origin){0}, x);
 }
+
+td_tensor td_diagonal_at(td_origin origin, td_tensor x, const struct td_diagonal_keywords *keywords)
+{
+    static const struct td_diagonal_keywords defaults = {.offset = 0, .dim0 = 0, .dim1 = 1, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_diagonal_attrs attrs = {
+        .offset = keywords->offset,
+        .dim0 = keywords->dim0,
+        .dim1 = keywords->dim1,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_diagonal, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_diagonal)(td_tensor x, const struct td_diagonal_keywords *keywords)
+{
+    return td_diagonal_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_movedim_at(td_origin origin, td_tensor x, struct td_dims source, struct td_dims destination)
+{
+    const struct td_movedim_attrs attrs = {
+        .source = source,
+        .destination = destination,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_movedim, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_movedim)(td_tensor x, struct td_dims source, struct td_dims destination)
+{
+    return td_movedim_at((td_origin){0}, x, source, destination);
+}
+
+td_tensor td_unfold_at(td_origin origin, td_tensor x, int64_t dim, int64_t size, int64_t step)
+{
+    const struct td_unfold_attrs attrs = {
+        .dim = dim,
+        .size = size,
+        .step = step,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_unfold, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_unfold)(td_tensor x, int64_t dim, int64_t size, int64_t step)
+{
+    return td_unfold_at((td_origin){0}, x, dim, size, step);
+}
+
+td_tensor td_unflatten_at(td_origin origin, td_tensor x, int64_t dim, struct td_dims sizes)
+{
+    const struct td_unflatten_attrs attrs = {
+        .dim = dim,
+        .sizes = sizes,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_unflatten, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_unflatten)(td_tensor x, int64_t dim, struct td_dims sizes)
+{
+    return td_unflatten_at((td_origin){0}, x, dim, sizes);
+}
+
+td_tensor td_t_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_t, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_t)(td_tensor x)
+{
+    return td_t_at((td_origin){0}, x);
+}
+
+td_tensor td_as_strided_at(td_origin origin, td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords)
+{
+    static const struct td_as_strided_keywords defaults = {.offset = -1, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_as_strided_attrs attrs = {
+        .size = size,
+        .stride = stride,
+        .offset = keywords->offset,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_as_strided, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_as_strided)(td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords)
+{
+    return td_as_strided_at((td_origin){0}, x, size, stride, keywords);
+}

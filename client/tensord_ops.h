@@ -661,6 +661,40 @@ TD_API td_tensor td_dropout_at(td_origin origin, td_tensor x, const struct td_dr
 TD_API td_tensor td_erf(td_tensor x);
 TD_API td_tensor td_erf_at(td_origin origin, td_tensor x);
 
+/* the diagonal of x's dimensions dim0 and dim1, in their place as the last dimension; offset > 0 lies towards the end of dim1, < 0 of dim0. Keywords: .offset (0), .dim0 (0), .dim1 (1) */
+struct td_diagonal_keywords {
+    int64_t offset;
+    int64_t dim0;
+    int64_t dim1;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_diagonal(td_tensor x, const struct td_diagonal_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_diagonal_at(td_origin origin, td_tensor x, const struct td_diagonal_keywords *keywords);
+
+/* x with the dimensions source at the places destination, the others in their order */
+TD_API td_tensor td_movedim(td_tensor x, struct td_dims source, struct td_dims destination);
+TD_API td_tensor td_movedim_at(td_origin origin, td_tensor x, struct td_dims source, struct td_dims destination);
+
+/* the slices of size elements of dimension dim, one at every step, which may share elements; the elements of a slice are the last dimension */
+TD_API td_tensor td_unfold(td_tensor x, int64_t dim, int64_t size, int64_t step);
+TD_API td_tensor td_unfold_at(td_origin origin, td_tensor x, int64_t dim, int64_t size, int64_t step);
+
+/* x with dimension dim made into several of the given sizes (one may be -1) */
+TD_API td_tensor td_unflatten(td_tensor x, int64_t dim, struct td_dims sizes);
+TD_API td_tensor td_unflatten_at(td_origin origin, td_tensor x, int64_t dim, struct td_dims sizes);
+
+/* a matrix transposed; what has fewer dimensions as it is */
+TD_API td_tensor td_t(td_tensor x);
+TD_API td_tensor td_t_at(td_origin origin, td_tensor x);
+
+/* any window (size, stride, offset) on the storage of x, refused where it leaves it; offset is x's own if not given. Keywords: .offset (-1) */
+struct td_as_strided_keywords {
+    int64_t offset;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_as_strided(td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_as_strided_at(td_origin origin, td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords);
+
 #ifdef __cplusplus
 }
 inline td_operand td_operand_of(td_tensor x)
@@ -892,6 +926,16 @@ template <typename N0> inline td_tensor td_pow(td_tensor a, N0 b)
     TD_WITH_KEYWORDS(td_tensor, td_dropout_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
         TD_KEYWORDS(td_dropout, .p = 0.5, .training = 1, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_erf(x_) td_erf_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_diagonal(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_diagonal_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_diagonal, .offset = 0, .dim0 = 0, .dim1 = 1, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_movedim(x_, source_, destination_) td_movedim_at(TD_HERE(TD_FRESH(#x_, 0)), x_, source_, destination_)
+#define td_unfold(x_, dim_, size_, step_) td_unfold_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, size_, step_)
+#define td_unflatten(x_, dim_, sizes_) td_unflatten_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, sizes_)
+#define td_t(x_) td_t_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_as_strided(x_, size_, stride_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_as_strided_at(TD_HERE(TD_FRESH(#x_, 0)), x_, size_, stride_, \
+        TD_KEYWORDS(td_as_strided, .offset = -1, .td_keywords_only = 0, __VA_ARGS__)))
 #endif
 
 #endif

@@ -220,6 +220,28 @@ def shaping():
             case("narrow", torch.narrow, x, d, x.shape[d], 0)
 
 
+def windows():
+    """Views that came later still."""
+    for x in pool(F32):
+        n = x.dim()
+        for _ in range(4):
+            case("diagonal", lambda x, o, a, b: torch.diagonal(x, o, a, b), x, rng.randint(-3, 4), rand_dims(n),
+                 rand_dims(n))
+            d = rand_dims(n)
+            case("unfold", lambda x, d, k, s: x.unfold(d, k, s), x, d, rng.randint(0, 4), rng.randint(0, 3))
+            places = [rng.sample(range(-n, n), rng.randint(0, n)) if n else [] for _ in range(2)]
+            case("movedim", torch.movedim, x, *places)
+        for d in range(-n, n):
+            k = x.shape[d]
+            case("movedim", torch.movedim, x, [d], [rng.randint(-n, n - 1)])
+            for sizes in ([k, 1], [-1, 1], [1, k], [2, -1], [k], [], [-1, k], [3, 2]):
+                case("unflatten", lambda x, d, s: x.unflatten(d, s), x, d, sizes)
+        case("t", torch.t, x)
+        case("as_strided", lambda x, s, t, o: x.as_strided(s, t, None if o == -1 else o), x, [2, 3], [rng.randint(0, 9), 2],
+             rng.choice([-1, 0, 5]))
+        case("as_strided", lambda x, s, t, o: x.as_strided(s, t, None if o == -1 else o), x, [3], [rng.randint(-1, 1)], -1)
+
+
 UNARY = {"neg": torch.neg, "exp": torch.exp, "log": torch.log, "tanh": torch.tanh, "relu": torch.relu,
          "square": torch.square, "sigmoid": torch.sigmoid, "abs": torch.abs, "sqrt": torch.sqrt,
          "rsqrt": torch.rsqrt, "sin": torch.sin, "cos": torch.cos, "erf": torch.erf, "sign": torch.sign,
@@ -461,6 +483,7 @@ def creation():
 creation()
 views()
 shaping()
+windows()
 elementwise()
 promotion()
 reductions()
