@@ -525,7 +525,7 @@ static void print_json(void)
     const char *before = "";
     printf("{\"dtypes\": {");
 #define TD_DTYPE(id, name, NAME, ctype, category, torch, wide) \
-    printf("%s\"%s\": \"%s\"", before, #name, torch);    \
+    printf("%s\"%s\": \"%s\"", before, #name, torch);          \
     before = ", ";
 #include "protocol/dtypes.def"
     printf("},\n\"ops\": [");

@@ -42,7 +42,7 @@ static int64_t doubles_count(double start, double end, double step)
 }
 
 /* Elements from start up to end, -1 where step does not lead there. For integers all three are cut to integers first,
- * as PyTorch does, and in i64 counted exactly where doubles are not; but in i32 they are counted in doubles. */
+ * as PyTorch does, and in i64 counted exactly where doubles are not; but in narrower ones they are counted in doubles. */
 static int64_t arange_count(const struct td_arange_attrs *a, uint8_t dtype)
 {
     double start = td_number_real(a->start), end = td_number_real(a->end), step = td_number_real(a->step);
@@ -52,7 +52,7 @@ static int64_t arange_count(const struct td_arange_attrs *a, uint8_t dtype)
         __int128 from = td_number_integer(a->start), to = td_number_integer(a->end), by = td_number_integer(a->step);
         if (by == 0 || (by > 0 ? to < from : to > from))
             return -1;
-        if (dtype == TD_I32)
+        if (dtype != TD_I64)
             return doubles_count(start, end, step);
         __int128 count = (to - from + by - (by > 0 ? 1 : -1)) / by;
         return count <= TD_ELEMENTS_MAX ? (int64_t)count : -1;

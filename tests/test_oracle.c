@@ -158,6 +158,11 @@ static int64_t take_elements(struct replay *r, uint8_t dtype, double *reals, int
     while (*r->at && *r->at != ' ' && !*r->message) {
         bool floating = td_dtype_category(dtype) == TD_FLOATING;
         double real = floating ? take_real(r, dtype == TD_F32) : 0;
+        if (floating) { /* as many digits as f32 has, of a half too */
+            double element;
+            td_number_store(td_number_of_real(real), dtype, &element);
+            real = td_number_load(dtype, &element).f;
+        }
         int64_t integer = floating ? 0 : take_integer(r), times = take(r, "*") ? take_integer(r) : 1;
         for (; times > 0 && count < ELEMENTS; times--, count++) {
             reals[count] = real;
@@ -294,10 +299,15 @@ struct tolerance {
     double absolute;
 };
 
+static double epsilon_of(uint8_t dtype)
+{
+    return dtype == TD_F64 ? DBL_EPSILON : dtype == TD_F32 ? (double)FLT_EPSILON : dtype == TD_F16 ? 0x1p-10 : 0x1p-7;
+}
+
 static bool fits(double got, double want, uint8_t dtype, const struct tolerance *tolerance)
 {
     bool zeros_differ = got == 0 && want == 0 && signbit(got) != signbit(want) && tolerance->absolute == 0;
-    double relative = 16 * (dtype == TD_F32 ? (double)FLT_EPSILON : DBL_EPSILON);
+    double relative = 16 * epsilon_of(dtype);
     if (isnan(got) || isnan(want))
         return isnan(got) && isnan(want);
     if (got == want)

@@ -106,7 +106,7 @@ static void test_threads_come_and_go(void **state)
     (void)state;
     int before = count_once(); /* tools like sanitizers may have some of their own by now */
     td_threads_set(3);
-    check_tally(2000, 100, 0, false, false);
+    check_tally(2000, 100, 0, false, false); /* some us */
     assert_true(has_threads(before));
     check_tally(8, 1, 0, true, false);
     assert_true(has_threads(before + 2));

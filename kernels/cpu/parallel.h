@@ -12,10 +12,11 @@ typedef void td_part(const void *data, int64_t from, int64_t to);
 
 /* Elements of simple work that make up a part worth taking: some 5 us. */
 #define TD_GRAIN 16384
-/* The same as a number of items that hold elements each. */
+/* The same as a number of items that hold elements each; by whole cache lines, should they be elements themselves. */
 static inline int64_t td_grain(int64_t elements)
 {
-    return elements >= TD_GRAIN ? 1 : TD_GRAIN / (elements > 0 ? elements : 1);
+    int64_t grain = elements > 0 ? TD_GRAIN / elements : TD_GRAIN;
+    return grain >= 64 ? grain / 64 * 64 : grain ? grain : 1;
 }
 
 /* Has part do count items, in parts of at least grain of them (1 or more), and returns when all are done. The calling

@@ -25,7 +25,7 @@ class Call:
         self.row, self.op, self.choices = ROWS[op], OPS[op], choices
         self.case = Case(TORCH)
         self.arguments = {}
-        self.dtype = dtype or choices.pick(["f32", "f64", "i64", "f32", "bool", "i32", "f64", "f32"])
+        self.dtype = dtype or choices.pick(["f32", "f64", "i64", "f32", "bool", "i32", "f64", "f32", "f16", "bf16", "u8", "i8", "i16"])
         self.shape = []
         self.grad = self.row["gradient"] and choices.chance(2, 3)
         self.pool = self.op.values or ("wild" if self.row["group"] in WILD_GROUPS else "modest")

@@ -48,7 +48,8 @@ def real(x):
 
 def elements(x):
     """The elements of a tensor, row by row; equal neighbours once, with their count."""
-    flat = x.detach().contiguous().view(-1).numpy()
+    halves = x.dtype in (torch.float16, torch.bfloat16)
+    flat = (x.detach().float() if halves else x.detach()).contiguous().view(-1).numpy()
     if x.dtype == torch.bool:
         words = ["%d" % v for v in flat]
     elif x.dtype.is_floating_point:

@@ -36,7 +36,7 @@ KNOWN = [
     # op, torch's refusal, our answer, the case, why
     (None, LACKS, "not refused", None, "it promotes, or takes a dtype, where torch refuses"),
     ("linspace randint sign clamp index_add scatter_add strided_add matmul max_dim min_dim dropout softmax log_softmax "
-     "mean cross_entropy mse_loss", None, r"refused \[dtype: \w+: (takes|cannot give)", r"(bool|i32|i64)\b",
+     "mean cross_entropy mse_loss", None, r"refused \[dtype: \w+: (takes|cannot give)", r"(bool|u8|i8|i16|i32|i64)\b",
      "the row takes fewer dtypes; torch often looks at the dtype only where there are elements"),
     (None, None, "strides", channels_last, "torch gives results in channels-last order strides of their own"),
     ("program", None, "strides", channels_last, "the same"),
@@ -55,7 +55,9 @@ KNOWN = [
     ("dropout", None, "strides", None, "x itself without training in torch, else the strides of a product"),
     ("matmul", None, r" is \w+$", None, "torch does not look at the dtypes of factors without elements"),
     ("mse_loss", None, r" is \w+$", None, "torch gives the mean and the sum the first operand's dtype"),
-    ("clamp", None, r"is (i32|i64)$", r"(i32|i64)\[",
+    ("full fill_ randint", "without overflow|is out of bounds for", "not refused", "u8|i8|i16|i32", "a number that does not fit wraps, as elements do"),
+    ("strided_write strided_add", None, "does not go into", None, "a gradient's op: it writes nothing that loses more than places"),
+    ("clamp", None, r"is (u8|i8|i16|i32|i64)$", r"(u8|i8|i16|i32|i64)\[",
      "bounds are doubles and integers stay integers; torch promotes for a bound with a fraction"),
 ]
 OPEN = [
