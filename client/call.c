@@ -120,7 +120,7 @@ static bool accepted(struct call *c)
         c->inferred.attrs = c->given->attrs;
         c->inferred.failure = &c->failure;
         if (td_infer(&c->inferred) == TD_E_OK && c->recording)
-            autograd_check_write(c->op, c->entries, c->given->in_count, &c->failure);
+            autograd_check_write(c->op, c->entries, &c->failure);
         if (!c->failure.code && c->given->requires_grad && td_dtype_category(c->inferred.out[0].dtype) != TD_FLOATING) {
             td_fail(&c->failure, TD_E_DTYPE, "%s: %s has no gradients", c->op->name,
                     td_dtype_name(c->inferred.out[0].dtype));

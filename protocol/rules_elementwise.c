@@ -65,8 +65,7 @@ static void sort_dims(int count, int64_t (*strides)[TD_RANK_MAX], int rank, cons
     }
 }
 
-/* A copy keeps dense strides as they are, of others the order of dimensions. */
-static void copied_strides(const struct td_meta *x, int64_t *stride)
+void rule_copied_strides(const struct td_meta *x, int64_t *stride)
 {
     int perm[TD_RANK_MAX];
     int64_t strides[1][TD_RANK_MAX], step = 1;
@@ -87,7 +86,7 @@ static struct td_meta converted(const struct td_inference *i, int k)
     struct td_meta in = i->in[k];
     bool mask = i->op->id == TD_OP_where && k == 0;
     if (in.rank && in.dtype != i->compute && !mask)
-        copied_strides(&i->in[k], in.stride);
+        rule_copied_strides(&i->in[k], in.stride);
     return in;
 }
 
@@ -134,7 +133,7 @@ int rule_copied(struct td_inference *i)
 {
     int failed = rule_fresh(i, i->in[0].rank, i->in[0].shape);
     if (!failed)
-        copied_strides(&i->in[0], i->out[0].stride);
+        rule_copied_strides(&i->in[0], i->out[0].stride);
     return failed;
 }
 

@@ -95,7 +95,8 @@ bool td_meta_overlaps_itself(const struct td_meta *meta)
     return false;
 }
 
-/* Whether some sum of count strides, each between low and high times, is due; strides fall. Without effort left: true. */
+/* Whether some sum of count strides, each between low and high times, is due; strides fall. Without effort left: true.
+ */
 static bool reaches(int count, const int64_t *stride, const int64_t *low, const int64_t *high, int64_t due, int *effort)
 {
     int64_t least = 0, most = 0; /* what the smaller strides can add */

@@ -89,14 +89,12 @@ TD_UNARY_INNER(root_f64, double, double, __builtin_sqrt(x))
 
 /* Squares and roots are what most powers are; theirs come rounded right from both ways. A root is nan of -inf and -0 of
  * -0, as in PyTorch, where the power is inf and 0. */
-#define POW(type, real)                                                           \
-    static void pow_##type(int64_t count, void *const *at, const int64_t *stride) \
-    {                                                                             \
-        real exponent = stride[2] ? 0 : *(const real *)at[2];                     \
-        td_inner *inner = exponent == 2     ? square_##type                       \
-                          : exponent == 0.5 ? root_##type                         \
-                                            : power_##type;                       \
-        inner(count, at, stride);                                                 \
+#define POW(type, real)                                                                                 \
+    static void pow_##type(int64_t count, void *const *at, const int64_t *stride)                       \
+    {                                                                                                   \
+        real exponent = stride[2] ? 0 : *(const real *)at[2];                                           \
+        td_inner *inner = exponent == 2 ? square_##type : exponent == 0.5 ? root_##type : power_##type; \
+        inner(count, at, stride);                                                                       \
     }
 POW(f32, float)
 POW(f64, double)

@@ -50,19 +50,23 @@ static void zero(void *to, size_t bytes)
 
 /* ---- what ops need and cost ---- */
 
-/* The strided ops see their content as one row of elements. Everything else reads strides in place. */
+/* The strided ops see their content as one row of elements, and these two may. Everything else reads strides in place.
+ */
 static uint32_t dense_inputs(const struct td_op *op)
 {
     bool strided = op->id == TD_OP_strided_read || op->id == TD_OP_strided_write || op->id == TD_OP_strided_add;
-    return strided ? 1u << 0 : 0;
+    return strided || op->id == TD_OP_roll || op->id == TD_OP_repeat_interleave ? 1u << 0 : 0;
 }
 
 /* Ops that move elements as they are, by their size; all others compute, in wide dtypes. */
 static const bool moves[TD_OP_LIMIT] = {
-    [TD_OP_from] = true,  [TD_OP_clone] = true,     [TD_OP_to] = true,           [TD_OP_fill_] = true,
-    [TD_OP_copy_] = true, [TD_OP_zeros] = true,     [TD_OP_ones] = true,         [TD_OP_full] = true,
-    [TD_OP_eye] = true,   [TD_OP_embedding] = true, [TD_OP_index_select] = true, [TD_OP_gather] = true,
-    [TD_OP_cat] = true,   [TD_OP_stack] = true,     [TD_OP_strided_read] = true, [TD_OP_strided_write] = true,
+    [TD_OP_from] = true,    [TD_OP_clone] = true,      [TD_OP_to] = true,           [TD_OP_fill_] = true,
+    [TD_OP_copy_] = true,   [TD_OP_zeros] = true,      [TD_OP_ones] = true,         [TD_OP_full] = true,
+    [TD_OP_eye] = true,     [TD_OP_embedding] = true,  [TD_OP_index_select] = true, [TD_OP_gather] = true,
+    [TD_OP_cat] = true,     [TD_OP_stack] = true,      [TD_OP_strided_read] = true, [TD_OP_strided_write] = true,
+    [TD_OP_flip] = true,    [TD_OP_roll] = true,       [TD_OP_repeat] = true,       [TD_OP_repeat_interleave] = true,
+    [TD_OP_tril] = true,    [TD_OP_triu] = true,       [TD_OP_diag_embed] = true,   [TD_OP_pad] = true,
+    [TD_OP_scatter] = true, [TD_OP_index_copy] = true, [TD_OP_index_fill] = true,
 };
 
 static uint8_t works_in(const struct td_op *op, uint8_t dtype)
@@ -81,14 +85,15 @@ static uint64_t numel(const struct td_operand *operand)
 /* Tenths of a nanosecond that an element takes beside its way through memory, in f32; f64 takes three times as long.
  * Measured over 4M elements on one core of an EPYC with AVX-512, November 2026. */
 static const uint8_t work_of[TD_OP_LIMIT] = {
-    [TD_OP_exp] = 5,      [TD_OP_log] = 5,          [TD_OP_tanh] = 6,          [TD_OP_sigmoid] = 6,
-    [TD_OP_silu] = 6,     [TD_OP_sin] = 11,         [TD_OP_cos] = 11,          [TD_OP_erf] = 35,
-    [TD_OP_gelu] = 35,    [TD_OP_pow] = 250,        [TD_OP_rand] = 20,         [TD_OP_randn] = 20,
-    [TD_OP_randint] = 20, [TD_OP_dropout] = 15,     [TD_OP_log_softmax] = 15,  [TD_OP_softmax] = 15,
-    [TD_OP_max_dim] = 2,  [TD_OP_min_dim] = 2,      [TD_OP_cross_entropy] = 6, [TD_OP_sum] = 3,
-    [TD_OP_mean] = 3,     [TD_OP_max] = 3,          [TD_OP_min] = 3,           [TD_OP_argmax] = 2,
-    [TD_OP_argmin] = 2,   [TD_OP_gather] = 80,      [TD_OP_scatter_add] = 90,  [TD_OP_cat] = 6,
-    [TD_OP_stack] = 6,    [TD_OP_index_select] = 5, [TD_OP_index_add] = 5,     [TD_OP_embedding] = 5,
+    [TD_OP_exp] = 5,       [TD_OP_log] = 5,      [TD_OP_tanh] = 6,          [TD_OP_sigmoid] = 6,
+    [TD_OP_silu] = 6,      [TD_OP_sin] = 11,     [TD_OP_cos] = 11,          [TD_OP_erf] = 35,
+    [TD_OP_gelu] = 35,     [TD_OP_pow] = 250,    [TD_OP_rand] = 20,         [TD_OP_randn] = 20,
+    [TD_OP_randint] = 20,  [TD_OP_dropout] = 15, [TD_OP_log_softmax] = 15,  [TD_OP_softmax] = 15,
+    [TD_OP_max_dim] = 2,   [TD_OP_min_dim] = 2,  [TD_OP_cross_entropy] = 6, [TD_OP_sum] = 3,
+    [TD_OP_mean] = 3,      [TD_OP_max] = 3,      [TD_OP_min] = 3,           [TD_OP_argmax] = 2,
+    [TD_OP_argmin] = 2,    [TD_OP_gather] = 80,  [TD_OP_scatter_add] = 90,  [TD_OP_scatter] = 80,
+    [TD_OP_cat] = 6,       [TD_OP_stack] = 6,    [TD_OP_index_select] = 5,  [TD_OP_index_add] = 5,
+    [TD_OP_embedding] = 5,
 };
 
 /* Elements in a row that lie behind each other, and what an element costs more where there are none: steps inside a
@@ -123,7 +128,7 @@ static uint64_t product_work(const struct td_launch *launch)
 static uint64_t slice_work(const struct td_launch *launch)
 {
     const struct td_operand *x = &launch->in[0];
-    bool adds = launch->op->id == TD_OP_index_add;
+    bool adds = launch->op->id == TD_OP_index_add || launch->op->id == TD_OP_index_copy;
     uint64_t width = 1, count = numel(adds ? &launch->in[2] : &launch->out[0]);
     int dim = launch->op->id == TD_OP_embedding
                   ? 0
@@ -162,7 +167,8 @@ static uint64_t large_cost(const struct td_launch *launch)
     }
     if (launch->op->id == TD_OP_matmul)
         extra += product_work(launch);
-    if (launch->op->id == TD_OP_embedding || launch->op->id == TD_OP_index_select || launch->op->id == TD_OP_index_add)
+    if (launch->op->id == TD_OP_embedding || launch->op->id == TD_OP_index_select ||
+        launch->op->id == TD_OP_index_add || launch->op->id == TD_OP_index_copy)
         extra += slice_work(launch);
     bool wide = launch->op->output_count && out->dtype == TD_F64;
     return 100 + bytes / 32 + elements * work_of[launch->op->id] * (wide ? 3 : 1) / 10 + extra;

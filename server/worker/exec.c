@@ -310,7 +310,7 @@ static int prepare_fresh(struct execution *e)
 /* Only here it is known where the storage ends. */
 static int check_window(struct execution *e, const struct tensor *base)
 {
-    int64_t first, end, size = (int64_t)(base->storage->block->size / td_dtype_size(base->dtype));
+    int64_t first, end, size = (int64_t)(base->storage->bytes / td_dtype_size(base->dtype));
     td_meta_extent(&e->inference.out[0], &first, &end);
     if (end <= size)
         return TD_E_OK;

@@ -74,6 +74,37 @@ def factors(c):
     return sizes
 
 
+def different_dims(c):
+    return moved(c)
+
+
+def as_many_dims(c):
+    n = len(c.arguments["shifts"])
+    return [dim(c) for _ in range(n)] if n > 1 or c.choices.chance(1, 2) else None
+
+
+def repetitions(c):
+    return [c.choices.pick([2, 1, 3, 0]) for _ in range(c.rank + c.choices.pick([0, 0, 1]) - c.choices.chance(1, 20))]
+
+
+def pads(c):
+    """Those that torch reflects and goes round with, of two or three dimensions; else any."""
+    some = [1, 0, 2, 1] if 2 <= c.rank <= 3 and c.choices.chance(1, 2) else [1, 0, 2, -1]
+    count = c.choices.below(c.rank + 1) if min(some) < 0 else c.rank - 1
+    return [c.choices.pick(some) for _ in range(2 * count)]
+
+
+def padding(c):
+    """torch has the other modes for the last dimensions of two or three."""
+    given = c.arguments["pads"]
+    return c.choices.pick([1, 2, 3]) if 2 <= c.rank <= 3 and len(given) == 2 * c.rank - 2 and min(given) >= 0 else 0
+
+
+def along_once(c):
+    """A row of different places, most of the time all."""
+    return along(c)
+
+
 def some_matrix(c):
     return some_shape(c, 2 + c.choices.chance(1, 16))
 

@@ -57,12 +57,18 @@ KNOWN = [
     ("mse_loss", None, r" is \w+$", None, "torch gives the mean and the sum the first operand's dtype"),
     ("full fill_ randint", "without overflow|is out of bounds for", "not refused", "u8|i8|i16|i32", "a number that does not fit wraps, as elements do"),
     ("strided_write strided_add", None, "does not go into", None, "a gradient's op: it writes nothing that loses more than places"),
+    ("scatter index_fill index_copy", None, "does not go into", None, "they write nothing that loses more than places"),
+    ("pad", ".", "not refused", None, "any dimensions are padded in any mode; torch has those of images"),
+    ("tril triu", None, "less than two dimensions", r"\[0\]", "torch takes one dimension without elements"),
+    ("index_copy index_fill", None, "out of range for a dimension of size 0", None, "torch does not look at an index then"),
+    ("program", "its base or another view of its base", "not refused", "no_grad 1 ",
+     "torch refuses to read a view made under no_grad after a write to its base; here it has no gradient"),
     ("clamp", None, r"is (u8|i8|i16|i32|i64)$", r"(u8|i8|i16|i32|i64)\[",
      "bounds are doubles and integers stay integers; torch promotes for a bound with a fraction"),
 ]
 OPEN = [
     ("program", "created in no_grad mode", "not refused", "no_grad 1 ",
-     "a write in grad mode through a view made under no_grad is refused only where an operand requires a gradient"),
+     "a write through a view made under no_grad whose base came to want a gradient afterwards is not refused"),
 ]
 
 
