@@ -282,8 +282,8 @@ static void draw_move(struct call *c, uint8_t dtype)
     int64_t shape[TD_RANK_MAX];
     int rank = draw_shape(shape, is_one_of(c->op, "tril triu") ? 2 : is_one_of(c->op, "diag_embed"),
                           is_one_of(c->op, "diag_embed repeat") && draws_large ? 1 : 4);
-    if (c->op->id == TD_OP_diag_embed && draws_large) /* the result has the square of it */
-        shape[0] = 200;
+    if (c->op->id == TD_OP_diag_embed && shape[rank - 1] > 40) /* the result has the square of it */
+        shape[rank - 1] = draws_large ? 200 : 40;
     make(next(c), dtype, rank, shape, TD_REALS, is_one_of(c->op, "roll repeat_interleave") ? DENSE : ANY_LAYOUT);
     if (is_one_of(c->op, "tril triu")) {
         c->attrs[0] = below(9) - 4;
