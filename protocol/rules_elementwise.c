@@ -100,8 +100,13 @@ void rule_follow_layout(struct td_inference *i)
     bool all_contiguous = true, same_dense = true, row_major = true;
     /* To PyTorch pow by a number is a function of one operand. */
     int count = i->op->id == TD_OP_pow && i->in[1].scalar ? 1 : i->in_count;
-    for (int k = 0; k < count && all_contiguous; k++)
-        all_contiguous = td_meta_same_shape(&i->in[k], out) && td_meta_is_contiguous(&i->in[k]);
+    for (int k = 0; k < count && all_contiguous; k++) {
+        all_contiguous = td_meta_same_shape(&i->in[k], out);
+        if (!all_contiguous || td_meta_is_contiguous(&i->in[k]))
+            continue;
+        ins[k] = converted(i, k);
+        all_contiguous = td_meta_is_contiguous(&ins[k]);
+    }
     if (all_contiguous)
         return;
     for (int k = 0; k < count; k++)
