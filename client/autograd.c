@@ -41,7 +41,7 @@ static const char *name_of(const struct entry *e)
     return e->name ? e->name : "the target";
 }
 
-int autograd_check_write(const struct td_op *op, struct entry *const *in, int count, struct td_failure *failure)
+int autograd_check_write(const struct td_op *op, struct entry *const *in, struct td_failure *failure)
 {
     const struct entry *target = in[0];
     if (op->kind != TD_INPLACE)
@@ -52,7 +52,7 @@ int autograd_check_write(const struct td_op *op, struct entry *const *in, int co
                 leaf ? "" : "view of a ");
         return td_hint(failure, "Write to it under TD_NO_GRAD, or to a clone of it.");
     }
-    if (target->flags & ENTRY_NO_GRAD_VIEW && any_requires(in, count)) {
+    if (target->flags & ENTRY_NO_GRAD_VIEW) {
         td_fail(failure, TD_E_GRAD, "%s: %s is a view made under TD_NO_GRAD", op->name, name_of(target));
         return td_hint(failure, "Write through a view made outside of it, or under TD_NO_GRAD.");
     }
@@ -85,7 +85,7 @@ void autograd_note(const struct td_op *op, struct entry *result, struct entry *c
         return;
     const struct entry *base = in[shares];
     if (op->no_gradient || base->flags & ENTRY_ALIAS) {
-        result->flags |= ENTRY_ALIAS;
+        result->flags |= ENTRY_ALIAS | (op->no_gradient ? 0 : base->flags & ENTRY_NO_GRAD_VIEW);
         return;
     }
     bool base_requires = autograd_requires(base);

@@ -125,7 +125,7 @@ static void check_in_place(struct call *c)
         td_fail(&c->failure, TD_E_ARGUMENT, "%s: the target's elements share memory with each other", name);
         td_hint(&c->failure, "Write to a clone of the expanded tensor instead.");
     } else if (c->recording) {
-        autograd_check_write(&write, c->entries, c->given->in_count, &c->failure);
+        autograd_check_write(&write, c->entries, &c->failure);
     }
 }
 
@@ -145,7 +145,7 @@ static bool accepted(struct call *c)
         c->inferred.attrs = c->given->attrs;
         c->inferred.failure = &c->failure;
         if (td_infer(&c->inferred) == TD_E_OK && c->recording)
-            autograd_check_write(c->op, c->entries, c->given->in_count, &c->failure);
+            autograd_check_write(c->op, c->entries, &c->failure);
         if (!c->failure.code && c->given->in_place)
             check_in_place(c);
         if (!c->failure.code && c->given->requires_grad && td_dtype_category(c->inferred.out[0].dtype) != TD_FLOATING) {

@@ -262,7 +262,7 @@ bool consumes(td_origin origin, td_tensor x, int k);
 bool autograd_requires(const struct entry *entry);
 bool autograd_is_leaf(const struct entry *entry);
 /* A recorded write that the rules forbid. */
-int autograd_check_write(const struct td_op *op, struct entry *const *in, int count, struct td_failure *failure);
+int autograd_check_write(const struct td_op *op, struct entry *const *in, struct td_failure *failure);
 /* What is known of the result of an accepted call. */
 void autograd_note(const struct td_op *op, struct entry *result, struct entry *const *in, int count, int shares,
                    bool recording);

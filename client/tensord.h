@@ -271,6 +271,50 @@ TD_API int td_chunk(td_tensor x, int64_t chunks, td_tensor *parts,
 TD_API int td_chunk_at(td_origin origin, td_tensor x, int64_t chunks, td_tensor *parts,
                        const struct td_chunk_keywords *keywords);
 
+/* Keyword of these three: .dim (0). All give views, and how many they are. */
+struct td_split_keywords {
+    int64_t dim;
+    TD_KEYWORDS_END
+};
+/* Parts of the given sizes; of one size, TD_SHAPE(3), as many parts as there are, the last of what is left. */
+TD_API int td_split(td_tensor x, struct td_dims sizes, td_tensor *parts,
+                    const struct td_split_keywords *keywords TD_DEFAULT(NULL));
+TD_API int td_split_at(td_origin origin, td_tensor x, struct td_dims sizes, td_tensor *parts,
+                       const struct td_split_keywords *keywords);
+/* Exactly sections parts, the first ones longer by one where they cannot be equal. */
+TD_API int td_tensor_split(td_tensor x, int64_t sections, td_tensor *parts,
+                           const struct td_split_keywords *keywords TD_DEFAULT(NULL));
+TD_API int td_tensor_split_at(td_origin origin, td_tensor x, int64_t sections, td_tensor *parts,
+                              const struct td_split_keywords *keywords);
+/* The slices along a dimension, without it. */
+TD_API int td_unbind(td_tensor x, td_tensor *parts, const struct td_split_keywords *keywords TD_DEFAULT(NULL));
+TD_API int td_unbind_at(td_origin origin, td_tensor x, td_tensor *parts, const struct td_split_keywords *keywords);
+
+/* ---- made of other ops ---- */
+
+/* td_expand, td_view and td_reshape to the shape of other. */
+TD_API td_tensor td_expand_as(td_tensor x, td_tensor other);
+TD_API td_tensor td_view_as(td_tensor x, td_tensor other);
+TD_API td_tensor td_reshape_as(td_tensor x, td_tensor other);
+/* A matrix with x on its diagonal, or of a matrix x a copy of its diagonal. */
+TD_API td_tensor td_diag(td_tensor x, int64_t offset);
+/* The sum of a matrix's diagonal. */
+TD_API td_tensor td_trace(td_tensor x);
+/* x turned times a quarter from dim0 to dim1. */
+TD_API td_tensor td_rot90(td_tensor x, int64_t times, int64_t dim0, int64_t dim1);
+/* td_repeat where sizes may have less dimensions than x: 1 for those in front. */
+TD_API td_tensor td_tile(td_tensor x, struct td_dims sizes);
+/* i64: 1 at the index, otherwise 0, along a new last dimension of classes elements. */
+TD_API td_tensor td_one_hot(td_tensor index, int64_t classes);
+TD_API td_tensor td_expand_as_at(td_origin origin, td_tensor x, td_tensor other);
+TD_API td_tensor td_view_as_at(td_origin origin, td_tensor x, td_tensor other);
+TD_API td_tensor td_reshape_as_at(td_origin origin, td_tensor x, td_tensor other);
+TD_API td_tensor td_diag_at(td_origin origin, td_tensor x, int64_t offset);
+TD_API td_tensor td_trace_at(td_origin origin, td_tensor x);
+TD_API td_tensor td_rot90_at(td_origin origin, td_tensor x, int64_t times, int64_t dim0, int64_t dim1);
+TD_API td_tensor td_tile_at(td_origin origin, td_tensor x, struct td_dims sizes);
+TD_API td_tensor td_one_hot_at(td_origin origin, td_tensor index, int64_t classes);
+
 /* ---- lifetimes ---- */
 
 /* Ends x. What was computed from it stays. */
@@ -443,6 +487,22 @@ TD_API int td_sync_at(td_origin origin, td_session *s);
 #define td_chunk(x, chunks, parts, ...)                                           \
     TD_WITH_KEYWORDS(int, td_chunk_at(TD_HERE(TD_FRESH(#x, 0)), x, chunks, parts, \
                                       TD_KEYWORDS(td_chunk, .dim = 0, .td_keywords_only = 0, __VA_ARGS__)))
+#define TD_SPLIT_KEYWORDS(...) TD_KEYWORDS(td_split, .dim = 0, .td_keywords_only = 0, __VA_ARGS__)
+#define td_split(x, sizes, parts, ...) \
+    TD_WITH_KEYWORDS(int, td_split_at(TD_HERE(TD_FRESH(#x, 0)), x, sizes, parts, TD_SPLIT_KEYWORDS(__VA_ARGS__)))
+#define td_tensor_split(x, sections, parts, ...) \
+    TD_WITH_KEYWORDS(int,                        \
+                     td_tensor_split_at(TD_HERE(TD_FRESH(#x, 0)), x, sections, parts, TD_SPLIT_KEYWORDS(__VA_ARGS__)))
+#define td_unbind(x, parts, ...) \
+    TD_WITH_KEYWORDS(int, td_unbind_at(TD_HERE(TD_FRESH(#x, 0)), x, parts, TD_SPLIT_KEYWORDS(__VA_ARGS__)))
+#define td_expand_as(x, other) td_expand_as_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#other, 1)), x, other)
+#define td_view_as(x, other) td_view_as_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#other, 1)), x, other)
+#define td_reshape_as(x, other) td_reshape_as_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#other, 1)), x, other)
+#define td_diag(x, offset) td_diag_at(TD_HERE(TD_FRESH(#x, 0)), x, offset)
+#define td_trace(x) td_trace_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_rot90(x, times, dim0, dim1) td_rot90_at(TD_HERE(TD_FRESH(#x, 0)), x, times, dim0, dim1)
+#define td_tile(x, sizes) td_tile_at(TD_HERE(TD_FRESH(#x, 0)), x, sizes)
+#define td_one_hot(index, classes) td_one_hot_at(TD_HERE(TD_FRESH(#index, 0)), index, classes)
 #define td_sgd(s, parameters, ...)                                        \
     TD_WITH_KEYWORDS(td_optimizer *, td_sgd_at(TD_HERE(0), s, parameters, \
                                                TD_KEYWORDS(td_sgd, .lr = 0.001, .td_keywords_only = 0, __VA_ARGS__)))

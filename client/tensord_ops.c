@@ -3263,3 +3263,276 @@ td_indexed(td_mode)(td_tensor x, const struct td_mode_keywords *keywords)
 {
     return td_mode_at((td_origin){0}, x, keywords);
 }
+
+td_tensor td_diagonal_at(td_origin origin, td_tensor x, const struct td_diagonal_keywords *keywords)
+{
+    static const struct td_diagonal_keywords defaults = {.offset = 0, .dim0 = 0, .dim1 = 1, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_diagonal_attrs attrs = {
+        .offset = keywords->offset,
+        .dim0 = keywords->dim0,
+        .dim1 = keywords->dim1,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_diagonal, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_diagonal)(td_tensor x, const struct td_diagonal_keywords *keywords)
+{
+    return td_diagonal_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_movedim_at(td_origin origin, td_tensor x, struct td_dims source, struct td_dims destination)
+{
+    const struct td_movedim_attrs attrs = {
+        .source = source,
+        .destination = destination,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_movedim, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_movedim)(td_tensor x, struct td_dims source, struct td_dims destination)
+{
+    return td_movedim_at((td_origin){0}, x, source, destination);
+}
+
+td_tensor td_unfold_at(td_origin origin, td_tensor x, int64_t dim, int64_t size, int64_t step)
+{
+    const struct td_unfold_attrs attrs = {
+        .dim = dim,
+        .size = size,
+        .step = step,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_unfold, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_unfold)(td_tensor x, int64_t dim, int64_t size, int64_t step)
+{
+    return td_unfold_at((td_origin){0}, x, dim, size, step);
+}
+
+td_tensor td_unflatten_at(td_origin origin, td_tensor x, int64_t dim, struct td_dims sizes)
+{
+    const struct td_unflatten_attrs attrs = {
+        .dim = dim,
+        .sizes = sizes,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_unflatten, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_unflatten)(td_tensor x, int64_t dim, struct td_dims sizes)
+{
+    return td_unflatten_at((td_origin){0}, x, dim, sizes);
+}
+
+td_tensor td_t_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_t, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_t)(td_tensor x)
+{
+    return td_t_at((td_origin){0}, x);
+}
+
+td_tensor td_as_strided_at(td_origin origin, td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords)
+{
+    static const struct td_as_strided_keywords defaults = {.offset = -1, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_as_strided_attrs attrs = {
+        .size = size,
+        .stride = stride,
+        .offset = keywords->offset,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_as_strided, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_as_strided)(td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords)
+{
+    return td_as_strided_at((td_origin){0}, x, size, stride, keywords);
+}
+
+td_tensor td_flip_at(td_origin origin, td_tensor x, struct td_dims dims)
+{
+    const struct td_flip_attrs attrs = {
+        .dims = dims,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_flip, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_flip)(td_tensor x, struct td_dims dims)
+{
+    return td_flip_at((td_origin){0}, x, dims);
+}
+
+td_tensor td_roll_at(td_origin origin, td_tensor x, struct td_dims shifts, const struct td_roll_keywords *keywords)
+{
+    static const struct td_roll_keywords defaults = {.dims = {.count = -1}, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_roll_attrs attrs = {
+        .shifts = shifts,
+        .dims = keywords->dims,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_roll, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_roll)(td_tensor x, struct td_dims shifts, const struct td_roll_keywords *keywords)
+{
+    return td_roll_at((td_origin){0}, x, shifts, keywords);
+}
+
+td_tensor td_repeat_at(td_origin origin, td_tensor x, struct td_dims sizes)
+{
+    const struct td_repeat_attrs attrs = {
+        .sizes = sizes,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_repeat, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_repeat)(td_tensor x, struct td_dims sizes)
+{
+    return td_repeat_at((td_origin){0}, x, sizes);
+}
+
+td_tensor td_repeat_interleave_at(td_origin origin, td_tensor x, int64_t repeats, const struct td_repeat_interleave_keywords *keywords)
+{
+    static const struct td_repeat_interleave_keywords defaults = {.dim = INT64_MIN, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_repeat_interleave_attrs attrs = {
+        .repeats = repeats,
+        .dim = keywords->dim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_repeat_interleave, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_repeat_interleave)(td_tensor x, int64_t repeats, const struct td_repeat_interleave_keywords *keywords)
+{
+    return td_repeat_interleave_at((td_origin){0}, x, repeats, keywords);
+}
+
+td_tensor td_tril_at(td_origin origin, td_tensor x, const struct td_tril_keywords *keywords)
+{
+    static const struct td_tril_keywords defaults = {.diagonal = 0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_tril_attrs attrs = {
+        .diagonal = keywords->diagonal,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_tril, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_tril)(td_tensor x, const struct td_tril_keywords *keywords)
+{
+    return td_tril_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_triu_at(td_origin origin, td_tensor x, const struct td_triu_keywords *keywords)
+{
+    static const struct td_triu_keywords defaults = {.diagonal = 0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_triu_attrs attrs = {
+        .diagonal = keywords->diagonal,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_triu, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_triu)(td_tensor x, const struct td_triu_keywords *keywords)
+{
+    return td_triu_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_diag_embed_at(td_origin origin, td_tensor x, const struct td_diag_embed_keywords *keywords)
+{
+    static const struct td_diag_embed_keywords defaults = {.offset = 0, .dim0 = -2, .dim1 = -1, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_diag_embed_attrs attrs = {
+        .offset = keywords->offset,
+        .dim0 = keywords->dim0,
+        .dim1 = keywords->dim1,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_diag_embed, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_diag_embed)(td_tensor x, const struct td_diag_embed_keywords *keywords)
+{
+    return td_diag_embed_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_pad_at(td_origin origin, td_tensor x, struct td_dims pads, const struct td_pad_keywords *keywords)
+{
+    static const struct td_pad_keywords defaults = {.mode = TD_CONSTANT, .value = 0.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_pad_attrs attrs = {
+        .pads = pads,
+        .mode = keywords->mode,
+        .value = keywords->value,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_pad, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_pad)(td_tensor x, struct td_dims pads, const struct td_pad_keywords *keywords)
+{
+    return td_pad_at((td_origin){0}, x, pads, keywords);
+}
+
+td_tensor td_index_copy_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source)
+{
+    const struct td_index_copy_attrs attrs = {
+        .dim = dim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(index), td_operand_of_tensor(source)};
+    return client_op(&(struct client_op){.id = TD_OP_index_copy, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_index_copy)(td_tensor x, int64_t dim, td_tensor index, td_tensor source)
+{
+    return td_index_copy_at((td_origin){0}, x, dim, index, source);
+}
+
+td_tensor td_index_fill_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_operand value)
+{
+    const struct td_index_fill_attrs attrs = {
+        .dim = dim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(index), value};
+    return client_op(&(struct client_op){.id = TD_OP_index_fill, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_index_fill)(td_tensor x, int64_t dim, td_tensor index, td_tensor value)
+{
+    return td_index_fill_at((td_origin){0}, x, dim, index, td_operand_of_tensor(value));
+}
+
+td_tensor td_scatter_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_operand source)
+{
+    const struct td_scatter_attrs attrs = {
+        .dim = dim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(index), source};
+    return client_op(&(struct client_op){.id = TD_OP_scatter, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_scatter)(td_tensor x, int64_t dim, td_tensor index, td_tensor source)
+{
+    return td_scatter_at((td_origin){0}, x, dim, index, td_operand_of_tensor(source));
+}

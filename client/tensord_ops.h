@@ -69,6 +69,7 @@ struct td_dims {
     int64_t v[TD_RANKS];
 };
 enum td_reduction { TD_NONE, TD_MEAN, TD_SUM };
+enum td_padding { TD_CONSTANT, TD_REFLECT, TD_REPLICATE, TD_CIRCULAR };
 #endif
 
 /* A tensor or a number. */
@@ -1466,6 +1467,111 @@ struct td_mode_keywords {
 TD_API td_indexed td_mode(td_tensor x, const struct td_mode_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_indexed td_mode_at(td_origin origin, td_tensor x, const struct td_mode_keywords *keywords);
 
+/* the diagonal of x's dimensions dim0 and dim1, in their place as the last dimension; offset > 0 lies towards the end of dim1, < 0 of dim0. Keywords: .offset (0), .dim0 (0), .dim1 (1) */
+struct td_diagonal_keywords {
+    int64_t offset;
+    int64_t dim0;
+    int64_t dim1;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_diagonal(td_tensor x, const struct td_diagonal_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_diagonal_at(td_origin origin, td_tensor x, const struct td_diagonal_keywords *keywords);
+
+/* x with the dimensions source at the places destination, the others in their order */
+TD_API td_tensor td_movedim(td_tensor x, struct td_dims source, struct td_dims destination);
+TD_API td_tensor td_movedim_at(td_origin origin, td_tensor x, struct td_dims source, struct td_dims destination);
+
+/* the slices of size elements of dimension dim, one at every step, which may share elements; the elements of a slice are the last dimension */
+TD_API td_tensor td_unfold(td_tensor x, int64_t dim, int64_t size, int64_t step);
+TD_API td_tensor td_unfold_at(td_origin origin, td_tensor x, int64_t dim, int64_t size, int64_t step);
+
+/* x with dimension dim made into several of the given sizes (one may be -1) */
+TD_API td_tensor td_unflatten(td_tensor x, int64_t dim, struct td_dims sizes);
+TD_API td_tensor td_unflatten_at(td_origin origin, td_tensor x, int64_t dim, struct td_dims sizes);
+
+/* a matrix transposed; what has fewer dimensions as it is */
+TD_API td_tensor td_t(td_tensor x);
+TD_API td_tensor td_t_at(td_origin origin, td_tensor x);
+
+/* any window (size, stride, offset) on the storage of x, refused where it leaves it; offset is x's own if not given. Keywords: .offset (-1) */
+struct td_as_strided_keywords {
+    int64_t offset;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_as_strided(td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_as_strided_at(td_origin origin, td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords);
+
+/* x with the order of its elements turned round along dims */
+TD_API td_tensor td_flip(td_tensor x, struct td_dims dims);
+TD_API td_tensor td_flip_at(td_origin origin, td_tensor x, struct td_dims dims);
+
+/* x with its elements moved on by shifts along dims, those beyond the end to the start (by one shift in all of x, row by row, if no dims are given). Keywords: .dims (all) */
+struct td_roll_keywords {
+    struct td_dims dims;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_roll(td_tensor x, struct td_dims shifts, const struct td_roll_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_roll_at(td_origin origin, td_tensor x, struct td_dims shifts, const struct td_roll_keywords *keywords);
+
+/* x as often as sizes say along each dimension, one behind the other; sizes may have more dimensions in front */
+TD_API td_tensor td_repeat(td_tensor x, struct td_dims sizes);
+TD_API td_tensor td_repeat_at(td_origin origin, td_tensor x, struct td_dims sizes);
+
+/* each slice of x along dim repeats times in a row (each element of x, in one row, if dim is not given). Keywords: .dim (all) */
+struct td_repeat_interleave_keywords {
+    int64_t dim;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_repeat_interleave(td_tensor x, int64_t repeats, const struct td_repeat_interleave_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_repeat_interleave_at(td_origin origin, td_tensor x, int64_t repeats, const struct td_repeat_interleave_keywords *keywords);
+
+/* the matrices x with 0 above the given diagonal. Keywords: .diagonal (0) */
+struct td_tril_keywords {
+    int64_t diagonal;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_tril(td_tensor x, const struct td_tril_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_tril_at(td_origin origin, td_tensor x, const struct td_tril_keywords *keywords);
+
+/* the matrices x with 0 below the given diagonal. Keywords: .diagonal (0) */
+struct td_triu_keywords {
+    int64_t diagonal;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_triu(td_tensor x, const struct td_triu_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_triu_at(td_origin origin, td_tensor x, const struct td_triu_keywords *keywords);
+
+/* matrices of 0 in dimensions dim0 and dim1 of the result, with the last dimension of x on the diagonal offset. Keywords: .offset (0), .dim0 (-2), .dim1 (-1) */
+struct td_diag_embed_keywords {
+    int64_t offset;
+    int64_t dim0;
+    int64_t dim1;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_diag_embed(td_tensor x, const struct td_diag_embed_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_diag_embed_at(td_origin origin, td_tensor x, const struct td_diag_embed_keywords *keywords);
+
+/* x with pads elements more before and behind its last dimension, then the one before it and so on: value (TD_CONSTANT, where pads below 0 take away), or those that TD_REFLECT, TD_REPLICATE, TD_CIRCULAR find in x. Keywords: .mode (TD_CONSTANT), .value (0.0) */
+struct td_pad_keywords {
+    int64_t mode;
+    double value;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_pad(td_tensor x, struct td_dims pads, const struct td_pad_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_pad_at(td_origin origin, td_tensor x, struct td_dims pads, const struct td_pad_keywords *keywords);
+
+/* x with the slices of source in place of its own along dim at a 1-d index; of equal indices the last counts */
+TD_API td_tensor td_index_copy(td_tensor x, int64_t dim, td_tensor index, td_tensor source);
+TD_API td_tensor td_index_copy_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source);
+
+/* x with value (a number or a tensor without dimensions) in its slices along dim at a 1-d index */
+TD_API td_tensor td_index_fill(td_tensor x, int64_t dim, td_tensor index, td_tensor value);
+TD_API td_tensor td_index_fill_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_operand value);
+
+/* x with each element of source, or a number, put where index says along dim; of equal indices the last counts */
+TD_API td_tensor td_scatter(td_tensor x, int64_t dim, td_tensor index, td_tensor source);
+TD_API td_tensor td_scatter_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_operand source);
+
 #ifdef __cplusplus
 }
 inline td_operand td_operand_of(td_tensor x)
@@ -1683,6 +1789,14 @@ template <typename N0> inline td_tensor td_masked_fill(td_tensor x, td_tensor ma
 template <typename N0> inline td_tensor td_masked_fill_(td_tensor x, td_tensor mask, N0 value)
 {
     return td_masked_fill__at(td_origin(), x, mask, td_operand_of(value));
+}
+template <typename N0> inline td_tensor td_index_fill(td_tensor x, int64_t dim, td_tensor index, N0 value)
+{
+    return td_index_fill_at(td_origin(), x, dim, index, td_operand_of(value));
+}
+template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_tensor index, N0 source)
+{
+    return td_scatter_at(td_origin(), x, dim, index, td_operand_of(source));
 }
 #else
 #define td_zeros(s_, shape_, ...) \
@@ -2066,6 +2180,39 @@ template <typename N0> inline td_tensor td_masked_fill_(td_tensor x, td_tensor m
 #define td_mode(x_, ...) \
     TD_WITH_KEYWORDS(td_indexed, td_mode_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
         TD_KEYWORDS(td_mode, .dim = -1, .keepdim = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_diagonal(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_diagonal_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_diagonal, .offset = 0, .dim0 = 0, .dim1 = 1, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_movedim(x_, source_, destination_) td_movedim_at(TD_HERE(TD_FRESH(#x_, 0)), x_, source_, destination_)
+#define td_unfold(x_, dim_, size_, step_) td_unfold_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, size_, step_)
+#define td_unflatten(x_, dim_, sizes_) td_unflatten_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, sizes_)
+#define td_t(x_) td_t_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_as_strided(x_, size_, stride_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_as_strided_at(TD_HERE(TD_FRESH(#x_, 0)), x_, size_, stride_, \
+        TD_KEYWORDS(td_as_strided, .offset = -1, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_flip(x_, dims_) td_flip_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dims_)
+#define td_roll(x_, shifts_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_roll_at(TD_HERE(TD_FRESH(#x_, 0)), x_, shifts_, \
+        TD_KEYWORDS(td_roll, .dims = {.count = -1}, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_repeat(x_, sizes_) td_repeat_at(TD_HERE(TD_FRESH(#x_, 0)), x_, sizes_)
+#define td_repeat_interleave(x_, repeats_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_repeat_interleave_at(TD_HERE(TD_FRESH(#x_, 0)), x_, repeats_, \
+        TD_KEYWORDS(td_repeat_interleave, .dim = INT64_MIN, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_tril(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_tril_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_tril, .diagonal = 0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_triu(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_triu_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_triu, .diagonal = 0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_diag_embed(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_diag_embed_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_diag_embed, .offset = 0, .dim0 = -2, .dim1 = -1, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_pad(x_, pads_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_pad_at(TD_HERE(TD_FRESH(#x_, 0)), x_, pads_, \
+        TD_KEYWORDS(td_pad, .mode = TD_CONSTANT, .value = 0.0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_index_copy(x_, dim_, index_, source_) td_index_copy_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_)
+#define td_index_fill(x_, dim_, index_, value_) td_index_fill_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#value_, 2)), x_, dim_, index_, TD_OPERAND(value_))
+#define td_scatter(x_, dim_, index_, source_) td_scatter_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, TD_OPERAND(source_))
 #endif
 
 #endif

@@ -38,8 +38,8 @@ struct td_fault {
  *  - Steps: in holds the row's lists laid out flat; grads[k] is the gradient of parameter k in the parameter's shape
  *    and dtype, contiguous, or has data NULL, and then parameter k and its states stay as they are and counts[k] too.
  *  - All else: inputs with their own shapes (sum's in the dtype it computes in); the output is contiguous, except that
- *    mse_loss without reduction, sort and argsort follow their operands. Inputs whose bit is set in the device's dense_inputs(op) are
- * contiguous. The output never shares memory with an input that it does not write in place. */
+ *    mse_loss without reduction, sort and argsort follow their operands. Inputs whose bit is set in the device's
+ * dense_inputs(op) are contiguous. The output never shares memory with an input that it does not write in place. */
 struct td_launch {
     const struct td_op *op;
     int in_count;

@@ -170,7 +170,8 @@ static void print_prelude(void)
     printf("#ifndef TD_PROTOCOL_OPS_H\n"
            "/* Sizes or dimensions: write TD_SHAPE(64, 10), TD_SHAPE() or TD_DIMS(0, 1). count -1: not given. */\n"
            "struct td_dims {\n    int64_t count;\n    int64_t v[TD_RANKS];\n};\n"
-           "enum td_reduction { TD_NONE, TD_MEAN, TD_SUM };\n#endif\n\n");
+           "enum td_reduction { TD_NONE, TD_MEAN, TD_SUM };\n"
+           "enum td_padding { TD_CONSTANT, TD_REFLECT, TD_REPLICATE, TD_CIRCULAR };\n#endif\n\n");
 }
 
 static void print_comment(const struct td_op *op)

@@ -60,6 +60,7 @@ enum td_op_kind { TD_CREATE, TD_RANDOM, TD_FRESH, TD_VIEW, TD_INPLACE, TD_STEP }
 enum td_gives { TD_SAME, TD_FLOAT, TD_TRUTH, TD_TOTAL, TD_KEEP, TD_GIVEN, TD_PLACE, TD_WHOLE };
 enum td_tried { TD_NOTHING, TD_REALS, TD_POSITIVE, TD_AWAY, TD_STEPS, TD_INSIDE, TD_ABOVE };
 enum td_reduction { TD_NONE, TD_MEAN, TD_SUM };
+enum td_padding { TD_CONSTANT, TD_REFLECT, TD_REPLICATE, TD_CIRCULAR };
 
 /* What the gradient keeps of a call. */
 #define TD_KEEP_NOTHING 0u

@@ -15,6 +15,10 @@ int rule_needs_dims(struct td_inference *i);
 int rule_fresh(struct td_inference *i, int64_t rank, const int64_t *shape);
 /* A result that is a window on the storage of input 0, for now the same window. */
 int rule_alias(struct td_inference *i);
+/* The strides that a copy of x gets: dense ones are kept, of others the order of dimensions. */
+void rule_copied_strides(const struct td_meta *x, int64_t *stride);
+/* A fresh copy of input 0: dense strides are kept, of others the order of dimensions. */
+int rule_copied(struct td_inference *i);
 /* The shape that all inputs broadcast to. */
 int rule_broadcast(struct td_inference *i, int *rank, int64_t *shape);
 /* Gives the result the dense layout that follows the inputs' order of dimensions. */

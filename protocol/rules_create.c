@@ -42,7 +42,8 @@ static int64_t doubles_count(double start, double end, double step)
 }
 
 /* Elements from start up to end, -1 where step does not lead there. For integers all three are cut to integers first,
- * as PyTorch does, and in i64 counted exactly where doubles are not; but in narrower ones they are counted in doubles. */
+ * as PyTorch does, and in i64 counted exactly where doubles are not; but in narrower ones they are counted in doubles.
+ */
 static int64_t arange_count(const struct td_arange_attrs *a, uint8_t dtype)
 {
     double start = td_number_real(a->start), end = td_number_real(a->end), step = td_number_real(a->step);

@@ -65,28 +65,61 @@ static void sort_dims(int count, int64_t (*strides)[TD_RANK_MAX], int rank, cons
     }
 }
 
+void rule_copied_strides(const struct td_meta *x, int64_t *stride)
+{
+    int perm[TD_RANK_MAX];
+    int64_t strides[1][TD_RANK_MAX], step = 1;
+    memcpy(strides[0], x->stride, sizeof strides[0]);
+    memcpy(stride, x->stride, x->rank * sizeof *stride);
+    if (td_meta_is_dense(x))
+        return;
+    sort_dims(1, strides, x->rank, x->shape, perm);
+    for (int d = 0; d < x->rank; d++) {
+        stride[perm[d]] = step;
+        step *= x->shape[perm[d]] > 1 ? x->shape[perm[d]] : 1;
+    }
+}
+
+/* Input k as it takes part: what has another dtype is converted first, and then its copy's strides count. */
+static struct td_meta converted(const struct td_inference *i, int k)
+{
+    struct td_meta in = i->in[k];
+    bool mask = i->op->id == TD_OP_where && k == 0;
+    if (in.rank && in.dtype != i->compute && !mask)
+        rule_copied_strides(&i->in[k], in.stride);
+    return in;
+}
+
 /* The dense layout that follows the inputs' order of dimensions, as TensorIterator gives it. */
 void rule_follow_layout(struct td_inference *i)
 {
     struct td_meta *out = &i->out[0];
+    struct td_meta ins[3]; /* at most: where, addcmul and the like */
     int64_t strides[3][TD_RANK_MAX];
     int perm[TD_RANK_MAX];
     bool all_contiguous = true, same_dense = true, row_major = true;
     /* To PyTorch pow by a number is a function of one operand. */
     int count = i->op->id == TD_OP_pow && i->in[1].scalar ? 1 : i->in_count;
-    for (int k = 0; k < count && all_contiguous; k++)
-        all_contiguous = td_meta_same_shape(&i->in[k], out) && td_meta_is_contiguous(&i->in[k]);
+    for (int k = 0; k < count && all_contiguous; k++) {
+        all_contiguous = td_meta_same_shape(&i->in[k], out);
+        if (!all_contiguous || td_meta_is_contiguous(&i->in[k]))
+            continue;
+        ins[k] = converted(i, k);
+        all_contiguous = td_meta_is_contiguous(&ins[k]);
+    }
     if (all_contiguous)
         return;
-    for (int k = 0; k < count; k++) { /* at most three: where */
+    for (int k = 0; k < count; k++)
+        ins[k] = converted(i, k);
+    for (int k = 0; k < count; k++) {
         /* rsub is sub with its operands exchanged: the second one comes first where they are of two minds. */
-        const struct td_meta *in = &i->in[i->op->id == TD_OP_rsub ? i->in_count - 1 - k : k];
+        const struct td_meta *in = &ins[i->op->id == TD_OP_rsub ? count - 1 - k : k];
         same_dense &= td_meta_same_shape(in, out) && td_meta_is_dense(in) &&
-                      !memcmp(in->stride, i->in[0].stride, in->rank * sizeof *in->stride);
+                      !memcmp(in->stride, ins[0].stride, in->rank * sizeof *in->stride);
         broadcast_strides(in, out->rank, out->shape, strides[k]);
     }
     if (same_dense) {
-        memcpy(out->stride, i->in[0].stride, out->rank * sizeof *out->stride);
+        memcpy(out->stride, ins[0].stride, out->rank * sizeof *out->stride);
         return;
     }
     sort_dims(count, strides, out->rank, out->shape, perm);
@@ -101,25 +134,12 @@ void rule_follow_layout(struct td_inference *i)
     }
 }
 
-/* A copy keeps dense strides as they are, of others the order of dimensions. */
-static int copied(struct td_inference *i)
+int rule_copied(struct td_inference *i)
 {
-    const struct td_meta *x = &i->in[0];
-    int perm[TD_RANK_MAX], failed = rule_fresh(i, x->rank, x->shape);
-    if (failed)
-        return failed;
-    if (td_meta_is_dense(x)) {
-        memcpy(i->out[0].stride, x->stride, x->rank * sizeof *x->stride);
-        return TD_E_OK;
-    }
-    int64_t strides[1][TD_RANK_MAX], step = 1;
-    memcpy(strides[0], x->stride, sizeof strides[0]);
-    sort_dims(1, strides, x->rank, x->shape, perm);
-    for (int d = 0; d < x->rank; d++) {
-        i->out[0].stride[perm[d]] = step;
-        step *= x->shape[perm[d]] > 1 ? x->shape[perm[d]] : 1;
-    }
-    return TD_E_OK;
+    int failed = rule_fresh(i, i->in[0].rank, i->in[0].shape);
+    if (!failed)
+        rule_copied_strides(&i->in[0], i->out[0].stride);
+    return failed;
 }
 
 td_shape_rule td_shape_elementwise;
@@ -147,7 +167,7 @@ int td_shape_elementwise(struct td_inference *i)
 {
     i->broadcasts = true;
     if (layouts[i->op->id] == LIKE_A_COPY)
-        return copied(i);
+        return rule_copied(i);
     if (i->op->id == TD_OP_softshrink && ((const struct td_softshrink_attrs *)i->attrs)->lambd < 0)
         return td_fail(i->failure, TD_E_ARGUMENT, "softshrink: lambd is %g, less than 0",
                        ((const struct td_softshrink_attrs *)i->attrs)->lambd);

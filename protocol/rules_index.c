@@ -56,11 +56,25 @@ int td_shape_index_add(struct td_inference *i)
     if (!fits) {
         char xt[TD_SHAPE_TEXT], it[TD_SHAPE_TEXT], st[TD_SHAPE_TEXT];
         td_fail(i->failure, TD_E_SHAPE,
-                "index_add: a source of shape %s does not fit into %s along dimension %d by an index of %s",
+                "%s: a source of shape %s does not fit into %s along dimension %d by an index of %s", i->op->name,
                 rule_text(source, st), rule_text(x, xt), d, rule_text(&i->in[1], it));
         return td_hint(i->failure, "The source has the target's sizes, and the index's along that dimension.");
     }
     return rule_fresh(i, x->rank, x->shape);
+}
+
+int td_shape_index_fill(struct td_inference *i)
+{
+    const struct td_index_fill_attrs *a = i->attrs;
+    char vt[TD_SHAPE_TEXT];
+    int d, failed;
+    if ((failed = rule_wrap_dim(i, a->dim, i->in[0].rank, &d)) || (failed = index_is_row(i)))
+        return failed;
+    if (i->in[2].rank)
+        return td_fail(i->failure, TD_E_SHAPE,
+                       "index_fill: the value has shape %s where a number or a tensor without dimensions is due",
+                       rule_text(&i->in[2], vt));
+    return rule_copied(i);
 }
 
 /* gather's and scatter's: index has x's rank and, but for dim, no more than x's sizes. */
@@ -93,6 +107,8 @@ int td_shape_scatter(struct td_inference *i)
     int d, failed = index_fits(i, a->dim, &d);
     if (failed)
         return failed;
+    if (source->scalar)
+        return rule_fresh(i, i->in[0].rank, i->in[0].shape);
     bool fits = (source->rank ? source->rank : 1) == (index->rank ? index->rank : 1);
     for (int k = 0; fits && k < index->rank && k < source->rank; k++)
         fits = index->shape[k] <= source->shape[k];

@@ -280,7 +280,8 @@ int td_shape_narrow(struct td_inference *i)
     int d, failed;
     if ((failed = rule_needs_dims(i)) || (failed = rule_wrap_dim(i, a->dim, i->in[0].rank, &d)))
         return failed;
-    int64_t size = i->in[0].shape[d], start = a->start < 0 ? a->start + size : a->start;
+    int64_t size = i->in[0].shape[d];
+    int64_t start = a->start < 0 ? a->start + (size ? size : 1) : a->start; /* -1 of an empty one is 0, as in PyTorch */
     if (start < 0 || start > size || a->length < 0 || a->length > size - start)
         return td_fail(i->failure, TD_E_INDEX,
                        "narrow: %" PRId64 " elements from %" PRId64 " on do not lie in dimension %d of size %" PRId64,
@@ -288,5 +289,164 @@ int td_shape_narrow(struct td_inference *i)
     rule_alias(i);
     skip(i, start, i->in[0].stride[d]);
     i->out[0].shape[d] = a->length;
+    return TD_E_OK;
+}
+
+int td_shape_diagonal(struct td_inference *i)
+{
+    const struct td_diagonal_attrs *a = i->attrs;
+    const struct td_meta *x = &i->in[0];
+    int d0, d1, failed, rank = 0;
+    if ((failed = rule_wrap_dim(i, a->dim0, x->rank, &d0)) || (failed = rule_wrap_dim(i, a->dim1, x->rank, &d1)))
+        return failed;
+    if (d0 == d1)
+        return td_fail(i->failure, TD_E_ARGUMENT, "diagonal: dim0 and dim1 are both dimension %d", d0);
+    /* Sizes are below 2^56: an offset beyond them leaves nothing, however far. */
+    int64_t offset = a->offset > TD_ELEMENTS_MAX ? TD_ELEMENTS_MAX : a->offset;
+    offset = offset < -TD_ELEMENTS_MAX ? -TD_ELEMENTS_MAX : offset;
+    int64_t rows = x->shape[d0] + (offset < 0 ? offset : 0), columns = x->shape[d1] - (offset > 0 ? offset : 0);
+    int64_t size = rows < columns ? rows : columns, stride;
+    rule_alias(i);
+    if (size > 0)
+        skip(i, offset < 0 ? -offset : offset, x->stride[offset < 0 ? d0 : d1]);
+    if (__builtin_add_overflow(x->stride[d0], x->stride[d1], &stride))
+        stride = x->stride[d0];
+    for (int d = 0; d < x->rank; d++) {
+        if (d == d0 || d == d1)
+            continue;
+        i->out[0].shape[rank] = x->shape[d];
+        i->out[0].stride[rank++] = x->stride[d];
+    }
+    i->out[0].shape[rank] = size > 0 ? size : 0;
+    i->out[0].stride[rank++] = stride;
+    i->out[0].rank = (uint8_t)rank;
+    return TD_E_OK;
+}
+
+int td_shape_movedim(struct td_inference *i)
+{
+    const struct td_movedim_attrs *a = i->attrs;
+    const struct td_meta *x = &i->in[0];
+    int from, to, failed, order[TD_RANK_MAX], next = 0;
+    uint32_t taken = 0, placed = 0;
+    if (a->source.count != a->destination.count)
+        return td_fail(i->failure, TD_E_ARGUMENT, "movedim: %" PRId64 " dimensions go to %" PRId64 " places",
+                       a->source.count, a->destination.count);
+    for (int64_t k = 0; k < a->source.count; k++) {
+        if ((failed = rule_wrap_dim(i, a->source.v[k], x->rank, &from)) ||
+            (failed = rule_wrap_dim(i, a->destination.v[k], x->rank, &to)))
+            return failed;
+        if (taken & 1u << from || placed & 1u << to)
+            return td_fail(i->failure, TD_E_ARGUMENT, "movedim: dimension %d is given twice",
+                           taken & 1u << from ? from : to);
+        taken |= 1u << from;
+        placed |= 1u << to;
+        order[to] = from;
+    }
+    rule_alias(i);
+    for (to = 0; to < x->rank; to++) {
+        if (!(placed & 1u << to)) {
+            while (taken & 1u << next)
+                next++;
+            order[to] = next++;
+        }
+        i->out[0].shape[to] = x->shape[order[to]];
+        i->out[0].stride[to] = x->stride[order[to]];
+    }
+    return TD_E_OK;
+}
+
+int td_shape_unfold(struct td_inference *i)
+{
+    const struct td_unfold_attrs *a = i->attrs;
+    const struct td_meta *x = &i->in[0];
+    int d, failed;
+    if ((failed = rule_wrap_dim(i, a->dim, x->rank, &d)))
+        return failed;
+    int64_t room = x->rank ? x->shape[d] : 1, stride;
+    if (x->rank == TD_RANK_MAX)
+        return td_fail(i->failure, TD_E_LIMIT, "unfold: a result of %d dimensions; the limit is %d", x->rank + 1,
+                       TD_RANK_MAX);
+    if (a->step < 1)
+        return td_fail(i->failure, TD_E_ARGUMENT, "unfold: step %" PRId64 " is not positive", a->step);
+    if (a->size < 0 || a->size > room)
+        return td_fail(i->failure, TD_E_SHAPE,
+                       "unfold: slices of %" PRId64 " elements do not lie in dimension %d of size %" PRId64, a->size, d,
+                       room);
+    rule_alias(i);
+    i->out[0].rank++;
+    i->out[0].shape[x->rank] = a->size;
+    i->out[0].stride[x->rank] = x->rank ? x->stride[d] : 1;
+    if (!x->rank)
+        return TD_E_OK;
+    i->out[0].shape[d] = (room - a->size) / a->step + 1;
+    if (__builtin_mul_overflow(x->stride[d], a->step, &stride))
+        stride = x->stride[d];
+    i->out[0].stride[d] = stride;
+    if (td_checked_numel(i->out[0].rank, i->out[0].shape) < 0)
+        return td_fail(i->failure, TD_E_SHAPE, "unfold: too many elements");
+    return TD_E_OK;
+}
+
+int td_shape_unflatten(struct td_inference *i)
+{
+    const struct td_unflatten_attrs *a = i->attrs;
+    const struct td_meta *x = &i->in[0];
+    struct td_dims wish = {.count = x->rank - 1 + a->sizes.count};
+    int64_t sizes[TD_RANK_MAX];
+    int d, failed;
+    if ((failed = rule_needs_dims(i)) || (failed = rule_wrap_dim(i, a->dim, x->rank, &d)))
+        return failed;
+    if (a->sizes.count == 0)
+        return td_fail(i->failure, TD_E_ARGUMENT, "unflatten: no sizes are given");
+    if (wish.count > TD_RANK_MAX)
+        return td_fail(i->failure, TD_E_LIMIT, "unflatten: a result of %d dimensions; the limit is %d", (int)wish.count,
+                       TD_RANK_MAX);
+    const struct td_meta row = {.rank = 1, .shape = {x->shape[d]}};
+    struct td_inference part = {.op = i->op, .in = &row, .in_count = 1, .failure = i->failure};
+    if ((failed = wished_shape(&part, &a->sizes, sizes)))
+        return failed;
+    memcpy(wish.v, x->shape, (size_t)d * sizeof *wish.v);
+    memcpy(wish.v + d, sizes, (size_t)a->sizes.count * sizeof *wish.v);
+    memcpy(wish.v + d + a->sizes.count, x->shape + d + 1, (size_t)(x->rank - 1 - d) * sizeof *wish.v);
+    return reshaped(i, &wish, false);
+}
+
+int td_shape_t(struct td_inference *i)
+{
+    char xt[TD_SHAPE_TEXT];
+    const struct td_meta *x = &i->in[0];
+    if (x->rank > 2) {
+        td_fail(i->failure, TD_E_SHAPE, "t: shape %s has more than two dimensions", rule_text(x, xt));
+        return td_hint(i->failure, "td_transpose(x, -2, -1) exchanges the last two.");
+    }
+    rule_alias(i);
+    for (int d = 0; x->rank == 2 && d < 2; d++) {
+        i->out[0].shape[d] = x->shape[1 - d];
+        i->out[0].stride[d] = x->stride[1 - d];
+    }
+    return TD_E_OK;
+}
+
+/* Whether the storage is as large only the daemon knows (exec.c); here all stays in range of arithmetic. */
+int td_shape_as_strided(struct td_inference *i)
+{
+    const struct td_as_strided_attrs *a = i->attrs;
+    int rank = (int)a->size.count;
+    int64_t last = a->offset == -1 ? i->in[0].offset : a->offset, reach;
+    bool fits = a->stride.count == rank && last >= 0 && td_checked_numel(rank, a->size.v) >= 0;
+    for (int d = 0; fits && d < rank; d++)
+        fits = a->stride.v[d] >= 0 && a->stride.v[d] <= TD_ELEMENTS_MAX &&
+               !__builtin_mul_overflow(a->size.v[d], a->stride.v[d], &reach) &&
+               !__builtin_add_overflow(last, reach, &last);
+    if (!fits || last > 2 * TD_ELEMENTS_MAX)
+        return td_fail(i->failure, TD_E_ARGUMENT,
+                       "as_strided: sizes and strides do not describe a window on a storage");
+    rule_alias(i);
+    i->out[0].rank = (uint8_t)rank;
+    memcpy(i->out[0].shape, a->size.v, sizeof i->out[0].shape);
+    memcpy(i->out[0].stride, a->stride.v, sizeof i->out[0].stride);
+    if (a->offset != -1)
+        i->out[0].offset = a->offset;
     return TD_E_OK;
 }

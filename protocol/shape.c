@@ -95,6 +95,59 @@ bool td_meta_overlaps_itself(const struct td_meta *meta)
     return false;
 }
 
+/* Whether some sum of count strides, each between low and high times, is due; strides fall. Without effort left: true.
+ */
+static bool reaches(int count, const int64_t *stride, const int64_t *low, const int64_t *high, int64_t due, int *effort)
+{
+    int64_t least = 0, most = 0; /* what the smaller strides can add */
+    if (--*effort < 0 || !count)
+        return *effort < 0 || due == 0;
+    for (int d = 1; d < count; d++) {
+        least += low[d] * stride[d];
+        most += high[d] * stride[d];
+    }
+    for (int64_t times = low[0]; times <= high[0] && *effort >= 0; times++) {
+        int64_t rest = due - times * stride[0];
+        if (rest > most) { /* so many more are needed */
+            times += (rest - most - 1) / stride[0];
+            continue;
+        }
+        if (rest < least)
+            return false;
+        if (reaches(count - 1, stride + 1, low + 1, high + 1, rest, effort))
+            return true;
+    }
+    return *effort < 0;
+}
+
+bool td_metas_meet(const struct td_meta *a, const struct td_meta *b)
+{
+    int64_t first, end, other, other_end, stride[2 * TD_RANK_MAX], low[2 * TD_RANK_MAX], high[2 * TD_RANK_MAX];
+    int count = 0, effort = 1000;
+    td_meta_extent(a, &first, &end);
+    td_meta_extent(b, &other, &other_end);
+    if (end <= other || other_end <= first || td_meta_numel(a) == 0 || td_meta_numel(b) == 0)
+        return false;
+    for (int k = 0; k < a->rank + b->rank; k++) {
+        bool mine = k < a->rank;
+        int64_t size = mine ? a->shape[k] : b->shape[k - a->rank], step = mine ? a->stride[k] : b->stride[k - a->rank];
+        int at = 0;
+        if (size == 1 || step == 0)
+            continue;
+        while (at < count && stride[at] > step)
+            at++;
+        if (at == count || stride[at] != step) {
+            memmove(stride + at + 1, stride + at, (size_t)(count - at) * sizeof *stride);
+            memmove(low + at + 1, low + at, (size_t)(count - at) * sizeof *low);
+            memmove(high + at + 1, high + at, (size_t)(count++ - at) * sizeof *high);
+            stride[at] = step;
+            low[at] = high[at] = 0;
+        }
+        *(mine ? &high[at] : &low[at]) += mine ? size - 1 : 1 - size;
+    }
+    return reaches(count, stride, low, high, b->offset - a->offset, &effort);
+}
+
 void td_meta_extent(const struct td_meta *meta, int64_t *first, int64_t *end)
 {
     int64_t last = meta->offset;

@@ -39,6 +39,8 @@ bool td_meta_is_contiguous(const struct td_meta *meta);
 bool td_meta_is_dense(const struct td_meta *meta);
 /* Two elements of the window share an address (a stride of 0 over more than one element, for one). Errs to true. */
 bool td_meta_overlaps_itself(const struct td_meta *meta);
+/* Whether two windows on one storage have an element in common; also true where that is too hard to tell. */
+bool td_metas_meet(const struct td_meta *a, const struct td_meta *b);
 /* First and one past the last element of the storage that the window touches; both equal offset if it is empty. */
 void td_meta_extent(const struct td_meta *meta, int64_t *first, int64_t *end);
 /* The sizes of a and b together by broadcasting; false if they do not fit. */

@@ -303,8 +303,55 @@ static void draw_placed(struct call *c, uint8_t dtype)
     make(next(c), dtype, rank, shape, TD_REALS, ANY_LAYOUT);
     draw_index(c, rank, index, rank ? shape[dim] : 1);
     c->attrs[0] = below(2) ? dim - (rank ? rank : 1) : dim;
-    if (c->op->id == TD_OP_scatter_add)
+    if (is_one_of(c->op, "scatter_add scatter"))
         make(next(c), dtype, rank, source, TD_REALS, ANY_LAYOUT);
+}
+
+/* Ops of group move. */
+static void draw_move(struct call *c, uint8_t dtype)
+{
+    int64_t shape[TD_RANK_MAX];
+    int rank = draw_shape(shape, is_one_of(c->op, "tril triu") ? 2 : is_one_of(c->op, "diag_embed"),
+                          is_one_of(c->op, "diag_embed repeat") && draws_large ? 1 : 4);
+    if (c->op->id == TD_OP_diag_embed && shape[rank - 1] > 40) /* the result has the square of it */
+        shape[rank - 1] = draws_large ? 200 : 40;
+    make(next(c), dtype, rank, shape, TD_REALS, is_one_of(c->op, "roll repeat_interleave") ? DENSE : ANY_LAYOUT);
+    if (is_one_of(c->op, "tril triu")) {
+        c->attrs[0] = below(9) - 4;
+    } else if (c->op->id == TD_OP_flip) {
+        struct td_dims *dims = (void *)c->attrs;
+        do
+            draw_dims(dims, rank);
+        while (dims->count < 0);
+    } else if (c->op->id == TD_OP_roll) {
+        struct td_roll_attrs *a = (void *)c->attrs;
+        draw_dims(&a->dims, rank);
+        a->shifts.count = a->dims.count > 0 ? a->dims.count : 1;
+        for (int64_t k = 0; k < a->shifts.count; k++)
+            a->shifts.v[k] = below(300) - 150;
+    } else if (c->op->id == TD_OP_repeat) {
+        struct td_repeat_attrs *a = (void *)c->attrs;
+        a->sizes.count = rank + below(2);
+        for (int64_t d = 0; d < a->sizes.count; d++)
+            a->sizes.v[d] = below(9) ? 1 + below(draws_large ? 2 : 3) : 0;
+    } else if (c->op->id == TD_OP_repeat_interleave) {
+        c->attrs[0] = below(4);
+        c->attrs[1] = below(3) && rank ? draw_dim(rank) : INT64_MIN;
+    } else if (c->op->id == TD_OP_diag_embed) {
+        struct td_diag_embed_attrs *a = (void *)c->attrs;
+        *a = (struct td_diag_embed_attrs){.offset = below(5) - 2, .dim0 = below(rank + 1), .dim1 = 0};
+        a->dim1 = (a->dim0 + 1 + below(rank)) % (rank + 1);
+        a->dim0 -= below(2) ? rank + 1 : 0;
+    } else if (c->op->id == TD_OP_pad) {
+        struct td_pad_attrs *a = (void *)c->attrs;
+        a->mode = below(4);
+        a->value = below(2) ? 0 : 2;
+        a->pads.count = 2 * below(rank + 1);
+        for (int64_t k = 0; k < a->pads.count; k++) {
+            int64_t size = shape[rank - 1 - k / 2], most = size - (a->mode == TD_REFLECT);
+            a->pads.v[k] = a->mode == TD_CONSTANT ? below(size / 2 + 4) - size / 2 : most > 0 ? below(most + 1) : 0;
+        }
+    }
 }
 
 static void draw_join(struct call *c, uint8_t dtype)
@@ -328,7 +375,7 @@ static void draw_join(struct call *c, uint8_t dtype)
 
 static void draw_indexed(struct call *c, uint8_t dtype)
 {
-    if (is_one_of(c->op, "gather scatter_add")) {
+    if (is_one_of(c->op, "gather scatter_add scatter")) {
         draw_placed(c, dtype);
         return;
     }
@@ -350,8 +397,10 @@ static void draw_indexed(struct call *c, uint8_t dtype)
     c->attrs[0] = below(2) ? dim - (rank ? rank : 1) : dim;
     if (rank)
         shape[dim] = c->in[1].values.count;
-    if (c->op->id == TD_OP_index_add)
+    if (is_one_of(c->op, "index_add index_copy"))
         make(next(c), dtype, rank, shape, TD_REALS, ANY_LAYOUT);
+    if (c->op->id == TD_OP_index_fill)
+        make(next(c), dtype, 0, shape, TD_REALS, ANY_LAYOUT);
 }
 
 static void draw_strided(struct call *c, uint8_t dtype)
@@ -416,14 +465,14 @@ static void draw_call(struct call *c, const struct td_op *op, uint8_t dtype)
                 {"ternary", draw_elementwise}, {"reduce", draw_linear},      {"linalg", draw_linear},
                 {"softmax", draw_linear},      {"loss", draw_linear},        {"index", draw_indexed},
                 {"scan", draw_rows},           {"sort", draw_rows},          {"step", draw_step},
-                {"strided", draw_strided},     {"join", draw_join}};
+                {"strided", draw_strided},     {"join", draw_join},          {"move", draw_move}};
     *c = (struct call){.op = op};
     td_op_defaults(op, c->attrs);
     draws_nan = is_one_of(op, "max min argmax argmin max_dim min_dim maximum minimum clamp sign relu abs "
-                          "where any all count_nonzero cummax cummin sort argsort topk kthvalue median "
-                          "median_dim mode floor ceil round trunc isnan isinf isfinite nan_to_num fmax "
-                          "fmin hardtanh relu6 hardshrink softshrink threshold elu mish softplus "
-                          "logsigmoid atan2 hypot fmod remainder");
+                              "where any all count_nonzero cummax cummin sort argsort topk kthvalue median "
+                              "median_dim mode floor ceil round trunc isnan isinf isfinite nan_to_num fmax "
+                              "fmin hardtanh relu6 hardshrink softshrink threshold elu mish softplus "
+                              "logsigmoid atan2 hypot fmod remainder");
     if (op->id == TD_OP_dropout) {
         draw_elementwise(c, dtype);
         return;

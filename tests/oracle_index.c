@@ -38,7 +38,9 @@ static void add_element(struct oracle_tensor *out, int64_t i, const struct oracl
     }
 }
 
-void oracle_index_add(struct oracle_call *c)
+/* act on each element of the slices at the index, with that of source. */
+static void on_slices(struct oracle_call *c,
+                      void (*act)(struct oracle_tensor *, int64_t, const struct oracle_tensor *, int64_t))
 {
     const struct oracle_tensor *x = &c->in[0], *index = &c->in[1], *source = &c->in[2];
     int64_t dim = ((const struct td_index_add_attrs *)c->attrs)->dim;
@@ -46,11 +48,29 @@ void oracle_index_add(struct oracle_call *c)
     if (refuse_index(c, index, x->rank ? x->shape[d] : 1))
         return;
     copy_all(c->out, x);
-    for (int64_t i = 0; i < (x->rank ? source->count : index->count); i++) {
+    int64_t count = index->count;
+    for (int k = 0; k < x->rank; k++)
+        count *= k == d ? 1 : x->shape[k];
+    for (int64_t i = 0; i < count; i++) {
         int64_t inner = x->rank ? behind(x, d) : 1, row = i / inner;
         int64_t at = x->rank ? row / index->count * x->shape[d] + index->integer[row % index->count] : 0;
-        add_element(c->out, x->rank ? at * inner + i % inner : 0, source, x->rank ? i : 0);
+        act(c->out, x->rank ? at * inner + i % inner : 0, source, source->rank ? i : 0);
     }
+}
+
+void oracle_index_add(struct oracle_call *c)
+{
+    on_slices(c, add_element);
+}
+
+void oracle_index_copy(struct oracle_call *c)
+{
+    on_slices(c, copy_element);
+}
+
+void oracle_index_fill(struct oracle_call *c)
+{
+    on_slices(c, copy_element);
 }
 
 /* Where element i of index lies in t, which is no smaller, with the coordinate of dimension d exchanged for place. */
@@ -72,7 +92,8 @@ void oracle_gather(struct oracle_call *c)
         copy_element(c->out, i, x, placed(x, index, i, d, index->integer[i]));
 }
 
-void oracle_scatter_add(struct oracle_call *c)
+static void on_places(struct oracle_call *c,
+                      void (*act)(struct oracle_tensor *, int64_t, const struct oracle_tensor *, int64_t))
 {
     const struct oracle_tensor *x = &c->in[0], *index = &c->in[1], *source = &c->in[2];
     int d = dimension(x, ((const struct td_scatter_add_attrs *)c->attrs)->dim);
@@ -80,7 +101,17 @@ void oracle_scatter_add(struct oracle_call *c)
         return;
     copy_all(c->out, x);
     for (int64_t i = 0; i < index->count; i++)
-        add_element(c->out, placed(x, index, i, d, index->integer[i]), source, placed(source, index, i, d, -1));
+        act(c->out, placed(x, index, i, d, index->integer[i]), source, placed(source, index, i, d, -1));
+}
+
+void oracle_scatter_add(struct oracle_call *c)
+{
+    on_places(c, add_element);
+}
+
+void oracle_scatter(struct oracle_call *c)
+{
+    on_places(c, copy_element);
 }
 
 /* ---- joining ---- */

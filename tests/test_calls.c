@@ -121,6 +121,36 @@ static void chunks_are_views(void **state)
     assert_int_equal(td_sync(s), 0);
 }
 
+static void parts_and_what_ops_make(void **state)
+{
+    (void)state;
+    td_tensor x = td_reshape(td_arange(s, 0, 12, .dtype = TD_F32), TD_SHAPE(3, 4)), parts[5] = {{0}};
+    assert_int_equal(td_split(x, TD_SHAPE(3), parts, .dim = 1), 2); /* 3, 1 */
+    assert_true(td_size(parts[1], 1) == 1 && td_same_storage(parts[1], x));
+    assert_int_equal(td_split(td_neg(x), TD_SHAPE(1, 2), parts), 2);
+    assert_true(td_item(td_sum(parts[0])) == -6);
+    assert_int_equal(td_split(x, TD_SHAPE(1, 1), parts), 0);
+    expect_error(TD_E_ARGUMENT, "split: the sizes", __LINE__ - 1);
+    assert_int_equal(td_tensor_split(x, 3, parts, .dim = -1), 3); /* 2, 1, 1 */
+    assert_true(td_size(parts[0], 1) == 2 && td_item(td_sum(parts[2])) == 3 + 7 + 11);
+    assert_int_equal(td_unbind(x, parts, .dim = 1), 4);
+    assert_true(td_rank(parts[3]) == 1 && td_item(td_sum(parts[3])) == 21);
+    int64_t before = td_tensor_count(s);
+    assert_true(td_item(td_trace(x)) == 0 + 5 + 10);
+    assert_true(td_item(td_sum(td_diag(x, 1))) == 1 + 6 + 11);
+    assert_true(td_item(td_sum(td_diag(td_diag(x, -1), 0))) == 4 + 9);
+    assert_true(td_item(td_select(td_select(td_rot90(x, 1, 0, 1), 0, 0), 0, 2)) == 11);
+    assert_true(td_item(td_select(td_select(td_rot90(x, -1, 0, 1), 0, 0), 0, 0)) == 8);
+    assert_int_equal(td_size(td_tile(x, TD_SHAPE(2)), 1), 8);
+    assert_true(td_item(td_sum(td_reshape_as(x, td_zeros(s, TD_SHAPE(12))))) == 66);
+    assert_int_equal(td_numel(td_expand_as(td_ones(s, TD_SHAPE(1, 4)), x)), 12);
+    td_tensor hot = td_one_hot(td_from(s, (const int64_t[]){2, 0}, TD_I64, TD_SHAPE(2)), 3);
+    assert_true(td_size(hot, 1) == 3 && td_item(td_select(td_select(hot, 0, 0), 0, 2)) == 1);
+    td_release(hot);
+    assert_int_equal(td_tensor_count(s), before);
+    assert_int_equal(td_sync(s), 0);
+}
+
 static void integers_of_32_bits(void **state)
 {
     (void)state;
@@ -267,6 +297,7 @@ int main(void)
         WITH_SESSION(long_lists),
         WITH_SESSION(ops_with_several_results),
         WITH_SESSION(chunks_are_views),
+        WITH_SESSION(parts_and_what_ops_make),
         WITH_SESSION(integers_of_32_bits),
         WITH_SESSION(ops_in_place),
         WITH_SESSION(gradients_pass_what_is_in_place),

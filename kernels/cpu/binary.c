@@ -84,18 +84,20 @@ TD_BINARY_INNER(power_f32, float, float, td_pow_f32(a, b))
 TD_BINARY_INNER(power_f64, double, double, td_pow_f64(a, b))
 TD_UNARY_INNER(square_f32, float, float, x *x)
 TD_UNARY_INNER(square_f64, double, double, x *x)
+TD_UNARY_INNER(root_f32, float, float, __builtin_sqrtf(x))
+TD_UNARY_INNER(root_f64, double, double, __builtin_sqrt(x))
 
-/* Squares are what most powers are; theirs come rounded right from both ways. */
-static void pow_f32(int64_t count, void *const *at, const int64_t *stride)
-{
-    bool square = stride[2] == 0 && *(const float *)at[2] == 2;
-    (square ? square_f32 : power_f32)(count, at, stride);
-}
-static void pow_f64(int64_t count, void *const *at, const int64_t *stride)
-{
-    bool square = stride[2] == 0 && *(const double *)at[2] == 2;
-    (square ? square_f64 : power_f64)(count, at, stride);
-}
+/* Squares and roots are what most powers are; theirs come rounded right from both ways. A root is nan of -inf and -0 of
+ * -0, as in PyTorch, where the power is inf and 0. */
+#define POW(type, real)                                                                                 \
+    static void pow_##type(int64_t count, void *const *at, const int64_t *stride)                       \
+    {                                                                                                   \
+        real exponent = stride[2] ? 0 : *(const real *)at[2];                                           \
+        td_inner *inner = exponent == 2 ? square_##type : exponent == 0.5 ? root_##type : power_##type; \
+        inner(count, at, stride);                                                                       \
+    }
+POW(f32, float)
+POW(f64, double)
 static td_inner *const pow_inner[TD_DTYPE_LIMIT] = {
     [TD_I32] = pow_i32, [TD_I64] = pow_i64, [TD_F32] = pow_f32, [TD_F64] = pow_f64};
 BINARY(pow, pow_inner)

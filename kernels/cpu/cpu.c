@@ -50,20 +50,24 @@ static void zero(void *to, size_t bytes)
 
 /* ---- what ops need and cost ---- */
 
-/* The strided ops see their content as one row of elements. Everything else reads strides in place. */
+/* The strided ops see their content as one row of elements, and these two may. Everything else reads strides in place.
+ */
 static uint32_t dense_inputs(const struct td_op *op)
 {
     bool strided = op->id == TD_OP_strided_read || op->id == TD_OP_strided_write || op->id == TD_OP_strided_add;
-    return strided ? 1u << 0 : 0;
+    return strided || op->id == TD_OP_roll || op->id == TD_OP_repeat_interleave ? 1u << 0 : 0;
 }
 
 /* Ops that move elements as they are, by their size; all others compute, in wide dtypes. */
 static const bool moves[TD_OP_LIMIT] = {
-    [TD_OP_from] = true,       [TD_OP_clone] = true,     [TD_OP_to] = true,           [TD_OP_fill_] = true,
-    [TD_OP_copy_] = true,      [TD_OP_zeros] = true,     [TD_OP_ones] = true,         [TD_OP_full] = true,
-    [TD_OP_eye] = true,        [TD_OP_embedding] = true, [TD_OP_index_select] = true, [TD_OP_gather] = true,
-    [TD_OP_cat] = true,        [TD_OP_stack] = true,     [TD_OP_strided_read] = true, [TD_OP_strided_write] = true,
+    [TD_OP_from] = true,       [TD_OP_clone] = true,      [TD_OP_to] = true,           [TD_OP_fill_] = true,
+    [TD_OP_copy_] = true,      [TD_OP_zeros] = true,      [TD_OP_ones] = true,         [TD_OP_full] = true,
+    [TD_OP_eye] = true,        [TD_OP_embedding] = true,  [TD_OP_index_select] = true, [TD_OP_gather] = true,
+    [TD_OP_cat] = true,        [TD_OP_stack] = true,      [TD_OP_strided_read] = true, [TD_OP_strided_write] = true,
     [TD_OP_nan_to_num] = true, /* whose greatest number is the type's own */
+    [TD_OP_flip] = true,       [TD_OP_roll] = true,       [TD_OP_repeat] = true,       [TD_OP_repeat_interleave] = true,
+    [TD_OP_tril] = true,       [TD_OP_triu] = true,       [TD_OP_diag_embed] = true,   [TD_OP_pad] = true,
+    [TD_OP_scatter] = true,    [TD_OP_index_copy] = true, [TD_OP_index_fill] = true,
 };
 
 static uint8_t works_in(const struct td_op *op, uint8_t dtype)
@@ -166,6 +170,7 @@ static const uint8_t work_of[TD_OP_LIMIT] = {
     [TD_OP_hypot] = 60,
     [TD_OP_logaddexp] = 30,
     [TD_OP_xlogy] = 8,
+    [TD_OP_scatter] = 80,
 };
 
 /* Elements in a row that lie behind each other, and what an element costs more where there are none: steps inside a
@@ -200,7 +205,7 @@ static uint64_t product_work(const struct td_launch *launch)
 static uint64_t slice_work(const struct td_launch *launch)
 {
     const struct td_operand *x = &launch->in[0];
-    bool adds = launch->op->id == TD_OP_index_add;
+    bool adds = launch->op->id == TD_OP_index_add || launch->op->id == TD_OP_index_copy;
     uint64_t width = 1, count = numel(adds ? &launch->in[2] : &launch->out[0]);
     int dim = launch->op->id == TD_OP_embedding
                   ? 0
@@ -239,7 +244,8 @@ static uint64_t large_cost(const struct td_launch *launch)
     }
     if (launch->op->id == TD_OP_matmul)
         extra += product_work(launch);
-    if (launch->op->id == TD_OP_embedding || launch->op->id == TD_OP_index_select || launch->op->id == TD_OP_index_add)
+    if (launch->op->id == TD_OP_embedding || launch->op->id == TD_OP_index_select ||
+        launch->op->id == TD_OP_index_add || launch->op->id == TD_OP_index_copy)
         extra += slice_work(launch);
     bool wide = launch->op->output_count && out->dtype == TD_F64;
     return 100 + bytes / 32 + elements * work_of[launch->op->id] * (wide ? 3 : 1) / 10 + extra;

@@ -1,4 +1,4 @@
-/* gather and scatter_add: one index for each element. All indices are checked before anything is written.
+/* gather, scatter and scatter_add: one index for each element. All indices are checked before anything is written.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
@@ -36,6 +36,20 @@ SCATTER(i32, uint32_t)
 SCATTER(i64, uint64_t)
 SCATTER(f32, float)
 SCATTER(f64, double)
+
+/* Of equal indices the last one counts. */
+#define PUT(name, type)                                                                         \
+    static void put_##name(const struct row *r, const void *source, void *target)               \
+    {                                                                                           \
+        const type *x = source;                                                                 \
+        type *y = target;                                                                       \
+        for (int64_t i = 0; i < r->count; i++)                                                  \
+            y[i * r->to_step + r->index[i * r->index_step] * r->at_step] = x[i * r->from_step]; \
+    }
+PUT(1, uint8_t)
+PUT(2, uint16_t)
+PUT(4, uint32_t)
+PUT(8, uint64_t)
 
 typedef void row_function(const struct row *, const void *, void *);
 
@@ -98,26 +112,38 @@ static void scatter_part(const void *data, int64_t from, int64_t to)
     struct placing p = *(const struct placing *)data;
     if (p.cut >= 0) {
         p.index = TD_CPU(slice)(&p.index, p.cut, from, to);
-        p.source = TD_CPU(slice)(&p.source, p.cut, from, to);
+        if (p.source.rank)
+            p.source = TD_CPU(slice)(&p.source, p.cut, from, to);
         p.target = TD_CPU(slice)(&p.target, p.cut, from, to);
     }
     for_rows(&p, 0, td_operand_numel(&p.index));
 }
 
-void TD_CPU(scatter_add)(struct td_launch *launch)
+static void scatter_by(struct td_launch *launch, row_function *act)
 {
-    static row_function *const scatter[TD_DTYPE_LIMIT] = {
-        [TD_I32] = scatter_i32, [TD_I64] = scatter_i64, [TD_F32] = scatter_f32, [TD_F64] = scatter_f64};
     const struct td_operand *x = &launch->in[0], *index = &launch->in[1], *out = &launch->out[0];
     int dim = td_wrap_dim(((const struct td_scatter_add_attrs *)launch->attrs)->dim, x->rank);
     if (!TD_CPU(indices_fit)(launch, index, x->rank ? x->shape[dim] : 1))
         return;
     TD_CPU(copy_operand)(out, x);
     int64_t numel = td_operand_numel(index);
-    struct placing p = {.act = scatter[out->dtype], .index = *index, .source = launch->in[2], .target = *out};
+    struct placing p = {.act = act, .index = *index, .source = launch->in[2], .target = *out};
     p.dim = dim;
     p.cut = x->rank ? TD_CPU(longest_beside)(index, dim) : -1;
     int64_t items = p.cut < 0 ? 1 : index->shape[p.cut];
     if (numel)
         td_parallel(items, td_grain(numel / items), 0, scatter_part, &p);
+}
+
+void TD_CPU(scatter_add)(struct td_launch *launch)
+{
+    static row_function *const scatter[TD_DTYPE_LIMIT] = {
+        [TD_I32] = scatter_i32, [TD_I64] = scatter_i64, [TD_F32] = scatter_f32, [TD_F64] = scatter_f64};
+    scatter_by(launch, scatter[launch->out[0].dtype]);
+}
+
+void TD_CPU(scatter)(struct td_launch *launch)
+{
+    size_t size = td_dtype_size(launch->out[0].dtype);
+    scatter_by(launch, size == 1 ? put_1 : size == 2 ? put_2 : size == 4 ? put_4 : put_8);
 }

@@ -1,5 +1,5 @@
-/* embedding, index_select and index_add. All indices are checked before anything is written; negative ones are
- * refused, as PyTorch does. SPDX-License-Identifier: Apache-2.0 */
+/* embedding, index_select, index_add, index_copy and index_fill. All indices are checked before anything is written;
+ * negative ones are refused, as PyTorch does. SPDX-License-Identifier: Apache-2.0 */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -195,7 +195,11 @@ struct td_operand TD_CPU(slice)(const struct td_operand *x, int dim, int64_t fro
     return slice;
 }
 
+typedef void row_action(struct rows *, char *target, char *source);
+
+/* Slices that the index names are copied or added to. */
 struct addition {
+    row_action *act;
     struct td_operand out, source;
     const struct td_operand *index;
     int dim, cut; /* the dimension that the index names, and the one that parts share out; -1 if there is none */
@@ -218,14 +222,15 @@ static void add_part(const void *data, int64_t from, int64_t to)
     const int64_t *stride[] = {out.stride, source.stride}, *index = a->index->data;
     do {
         for (int64_t j = 0; j < count; j++)
-            add_row(&rows, (char *)out.data + (offset[0] + index[j * index_step] * out_step) * size,
-                    (char *)source.data + (offset[1] + j * source_step) * size);
+            a->act(&rows, (char *)out.data + (offset[0] + index[j * index_step] * out_step) * size,
+                   (char *)source.data + (offset[1] + j * source_step) * size);
     } while (td_step_index(scalar ? 0 : a->dim, out.shape, at, 2, offset, stride));
 }
 
-void TD_CPU(index_add)(struct td_launch *launch)
+/* x with act on the slices at the index and those of source. */
+static void act_on_slices(struct td_launch *launch, row_action *act, const struct td_operand *source)
 {
-    const struct td_operand *x = &launch->in[0], *index = &launch->in[1], *source = &launch->in[2];
+    const struct td_operand *x = &launch->in[0], *index = &launch->in[1];
     int dim = td_wrap_dim(((const struct td_index_add_attrs *)launch->attrs)->dim, x->rank);
     if (!TD_CPU(indices_fit)(launch, index, x->rank ? x->shape[dim] : 1))
         return;
@@ -233,7 +238,28 @@ void TD_CPU(index_add)(struct td_launch *launch)
     int64_t numel = td_operand_numel(source);
     if (numel == 0 || td_operand_numel(index) == 0)
         return;
-    struct addition a = {launch->out[0], *source, index, dim, TD_CPU(longest_beside)(source, dim)};
+    struct addition a = {act, launch->out[0], *source, index, dim, TD_CPU(longest_beside)(source, dim)};
     int64_t items = a.cut < 0 ? 1 : source->shape[a.cut];
     td_parallel(items, td_grain(numel / items), 0, add_part, &a);
+}
+
+void TD_CPU(index_add)(struct td_launch *launch)
+{
+    act_on_slices(launch, add_row, &launch->in[2]);
+}
+
+void TD_CPU(index_copy)(struct td_launch *launch)
+{
+    act_on_slices(launch, copy_row, &launch->in[2]);
+}
+
+void TD_CPU(index_fill)(struct td_launch *launch)
+{
+    struct td_operand value = launch->out[0]; /* seen as slices of it */
+    value.data = launch->in[2].data;
+    memset(value.stride, 0, sizeof value.stride);
+    if (value.rank)
+        value.shape[td_wrap_dim(((const struct td_index_fill_attrs *)launch->attrs)->dim, value.rank)] =
+            td_operand_numel(&launch->in[1]);
+    act_on_slices(launch, copy_row, &value);
 }

@@ -135,7 +135,7 @@ static void run_read(struct session *session, struct request *request, struct td
 
 /* Raises failure, which is told then, and gives it as an error value. */
 static struct tensor *error_value(struct session *session, const struct request *request, const char *name,
-                            struct td_failure *failure)
+                                  struct td_failure *failure)
 {
     struct cause *cause = fail(session, request, name, failure);
     struct tensor *tensor = tensor_failed(cause);

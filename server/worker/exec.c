@@ -123,6 +123,17 @@ static void describe_inputs(struct execution *e)
     }
 }
 
+/* The one rule that looks at a number's value. */
+static int check_number(struct execution *e)
+{
+    const struct source *exponent = &e->in[1];
+    if (e->operation.op->id != TD_OP_pow || !exponent->is_number || exponent->number.category != TD_INTEGER ||
+        exponent->number.i >= 0 || td_dtype_category(e->inference.compute) == TD_FLOATING)
+        return TD_E_OK;
+    td_fail(&e->failure, TD_E_ARGUMENT, "pow: integers to the negative power %" PRId64, exponent->number.i);
+    return td_hint(&e->failure, "td_to(x, TD_F32) makes reals of them.");
+}
+
 static int infer(struct execution *e)
 {
     describe_inputs(e);
@@ -132,7 +143,8 @@ static int infer(struct execution *e)
     e->inference.list_counts = e->list_counts;
     e->inference.attrs = e->attrs;
     e->inference.failure = &e->failure;
-    return td_infer(&e->inference);
+    int failed = td_infer(&e->inference);
+    return failed ? failed : check_number(e);
 }
 
 /* Whether the op is to be recorded: some input wants a gradient that the op can give. */
@@ -176,16 +188,13 @@ static int make_outputs(struct execution *e)
 /* An operand that shares bytes with the target but is not just it would be read while it is written. */
 static int check_overlap(struct execution *e, const struct tensor *target, int position)
 {
-    int64_t first, end, other_first, other_end;
     struct tensor *other = e->in[position].tensor;
     if (!other || other->storage->block != target->storage->block)
         return TD_E_OK;
     const struct td_meta *a = &e->metas[0], *b = &e->metas[position];
-    td_meta_extent(a, &first, &end);
-    td_meta_extent(b, &other_first, &other_end);
     bool same = a->offset == b->offset && td_meta_same_shape(a, b) &&
                 !memcmp(a->stride, b->stride, a->rank * sizeof *a->stride);
-    if (same || other_end <= first || end <= other_first)
+    if (same || !td_metas_meet(a, b))
         return TD_E_OK;
     td_fail(&e->failure, TD_E_ARGUMENT, "%s: the operand shares part of its memory with the target",
             e->operation.op->name);
@@ -298,6 +307,18 @@ static int prepare_fresh(struct execution *e)
     return TD_E_OK;
 }
 
+/* Only here it is known where the storage ends. */
+static int check_window(struct execution *e, const struct tensor *base)
+{
+    int64_t first, end, size = (int64_t)(base->storage->bytes / td_dtype_size(base->dtype));
+    td_meta_extent(&e->inference.out[0], &first, &end);
+    if (end <= size)
+        return TD_E_OK;
+    return td_fail(&e->failure, TD_E_ARGUMENT,
+                   "%s: the window ends at element %" PRId64 " of a storage of %" PRId64 " elements",
+                   e->operation.op->name, end, size);
+}
+
 /* A view on its input's storage, or where the shape rule says that no view can do it, a contiguous copy. */
 static int prepare_view(struct execution *e)
 {
@@ -313,6 +334,8 @@ static int prepare_view(struct execution *e)
         operand_of(&e->launch.out[0], &dense, tensor_data(e->out[0]));
         return TD_E_OK;
     }
+    if (e->operation.op->id == TD_OP_as_strided && check_window(e, base))
+        return e->failure.code;
     e->out[0] = tensor_new(&e->inference.out[0], base->storage);
     bool own_history = e->operation.op->id == TD_OP_detach;
     if (!e->out[0] || (!own_history && history_view(base, e->out[0], e->operation.grad)))

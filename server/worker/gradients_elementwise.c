@@ -28,10 +28,10 @@ RULE(tanh)
     give(r, 0, mul(r, g, one_minus(r, unary(r, TD_OP_square, out(r)))));
 }
 
-/* g where y > 0, 0 at 0 */
+/* 0 where y <= 0, else g, also at nan */
 RULE(relu)
 {
-    give(r, 0, where(r, binary(r, TD_OP_gt, out(r), real(r, 0)), g, real(r, 0)));
+    give(r, 0, where(r, binary(r, TD_OP_le, out(r), real(r, 0)), real(r, 0), g));
 }
 
 /* 2 * g * x */

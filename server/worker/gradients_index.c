@@ -43,25 +43,68 @@ RULE(gather)
     give(r, 0, scatter_add(r, shape_of(r, 0), a->dim, in(r, 1), g));
 }
 
-/* g, and its elements at the index */
-RULE(scatter_add)
+/* x with 0 at the index along dim */
+static ref index_fill(struct rule *r, ref x, int64_t dim)
 {
-    const struct td_scatter_add_attrs *a = attrs_of(r);
-    give(r, 0, g);
-    if (!needs(r, 2))
-        return;
-    ref value = step(r, TD_OP_gather, &(struct td_gather_attrs){.dim = a->dim}, 2, (ref[]){g, in(r, 1)});
+    return step(r, TD_OP_index_fill, &(struct td_index_fill_attrs){.dim = dim}, 3, (ref[]){x, in(r, 1), real(r, 0)});
+}
+
+/* The source's gradient: g's elements at the index. */
+static void give_source(struct rule *r, int64_t dim, ref g)
+{
+    ref value = step(r, TD_OP_gather, &(struct td_gather_attrs){.dim = dim}, 2, (ref[]){g, in(r, 1)});
     const struct td_meta *source = shape_of(r, 2);
     if (td_meta_same_shape(source, &r->values[value].meta)) {
         give(r, 2, value);
         return;
     }
-    /* A source may be larger than the index: what was not added gets nothing. */
+    /* A source may be larger than the index: what was not used gets nothing. */
     struct td_meta seen = r->values[value].meta, whole = *source;
     td_contiguous_strides(whole.rank, whole.shape, whole.stride);
     memcpy(seen.stride, whole.stride, sizeof seen.stride);
     seen.offset = 0;
     give(r, 2, window(r, TD_OP_strided_write, &seen, 2, (ref[]){zeros(r, &whole), value}));
+}
+
+/* g, and its elements at the index */
+RULE(scatter_add)
+{
+    const struct td_scatter_add_attrs *a = attrs_of(r);
+    give(r, 0, g);
+    if (needs(r, 2))
+        give_source(r, a->dim, g);
+}
+
+/* g with 0 at the index, and its slices there */
+RULE(index_copy)
+{
+    const struct td_index_copy_attrs *a = attrs_of(r);
+    if (needs(r, 0))
+        give(r, 0, index_fill(r, g, a->dim));
+    if (needs(r, 2))
+        give(r, 2,
+             step(r, TD_OP_index_select, &(struct td_index_select_attrs){.dim = a->dim}, 2, (ref[]){g, in(r, 1)}));
+}
+
+/* g with 0 at the index, and the sum of its slices there, which give makes */
+RULE(index_fill)
+{
+    const struct td_index_fill_attrs *a = attrs_of(r);
+    if (needs(r, 0))
+        give(r, 0, index_fill(r, g, a->dim));
+    if (needs(r, 2))
+        give(r, 2,
+             step(r, TD_OP_index_select, &(struct td_index_select_attrs){.dim = a->dim}, 2, (ref[]){g, in(r, 1)}));
+}
+
+/* g with 0 at the index, and its elements there */
+RULE(scatter)
+{
+    const struct td_scatter_attrs *a = attrs_of(r);
+    if (needs(r, 0))
+        give(r, 0, step(r, TD_OP_scatter, a, 3, (ref[]){g, in(r, 1), real(r, 0)}));
+    if (needs(r, 2))
+        give_source(r, a->dim, g);
 }
 
 /* the slices of g, one for each tensor */

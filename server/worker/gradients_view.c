@@ -23,8 +23,8 @@ RULE(transpose)
     give(r, 0, transpose(r, g, a->dim0, a->dim1));
 }
 
-/* zeros with g written where the view looked: the view's window on a contiguous x */
-static void give_part(struct rule *r, ref g)
+/* zeros with g written where the view looked, added where it looked twice: the view's window on a contiguous x */
+RULE(part)
 {
     struct td_meta whole = *shape_of(r, 0);
     whole.offset = 0;
@@ -33,17 +33,8 @@ static void give_part(struct rule *r, ref g)
         .op = r->node->op, .in = &whole, .in_count = 1, .attrs = r->node->attrs, .failure = &r->failure};
     if (td_infer(&view))
         return;
-    give(r, 0, window(r, TD_OP_strided_write, &view.out[0], 2, (ref[]){zeros(r, &whole), g}));
-}
-
-RULE(select)
-{
-    give_part(r, g);
-}
-
-RULE(slice)
-{
-    give_part(r, g);
+    enum td_op_id id = td_meta_overlaps_itself(&view.out[0]) ? TD_OP_strided_add : TD_OP_strided_write;
+    give(r, 0, window(r, id, &view.out[0], 2, (ref[]){zeros(r, &whole), g}));
 }
 
 /* the sum over what was repeated: give does it */
@@ -121,4 +112,37 @@ RULE(permute)
     for (int d = 0; d < a->dims.count; d++)
         inverse.v[td_wrap_dim(a->dims.v[d], (int)a->dims.count)] = d;
     give(r, 0, permute(r, g, &inverse));
+}
+
+RULE(movedim)
+{
+    const struct td_movedim_attrs *a = attrs_of(r);
+    const struct td_movedim_attrs back = {.source = a->destination, .destination = a->source};
+    give(r, 0, step(r, TD_OP_movedim, &back, 1, &g));
+}
+
+RULE(t)
+{
+    give(r, 0, unary(r, TD_OP_t, g));
+}
+
+/* x's window of zeros with g added in y's window, of that part of the storage which both lie in; what several elements
+ * of x share is divided among them */
+RULE(as_strided)
+{
+    struct td_meta x = *shape_of(r, 0), y = r->node->out[0].meta;
+    int64_t x_first, x_end, y_first, y_end;
+    td_meta_extent(&x, &x_first, &x_end);
+    td_meta_extent(&y, &y_first, &y_end);
+    int64_t first = x_first < y_first ? x_first : y_first, end = x_end > y_end ? x_end : y_end;
+    struct td_meta content = {.dtype = x.dtype, .rank = 1, .shape = {end - first}, .stride = {1}};
+    x.offset -= first;
+    y.offset -= first;
+    ref sum = window(r, TD_OP_strided_add, &y, 2, (ref[]){zeros(r, &content), g});
+    ref value = window(r, TD_OP_strided_read, &x, 1, &sum);
+    if (td_meta_overlaps_itself(&x)) {
+        ref sharers = window(r, TD_OP_strided_add, &x, 2, (ref[]){zeros(r, &content), real(r, 1)});
+        value = divide(r, value, window(r, TD_OP_strided_read, &x, 1, &sharers));
+    }
+    give(r, 0, value);
 }

@@ -47,8 +47,9 @@ void history_mark_leaf(struct tensor *tensor, bool leaf)
 
 int history_view(struct tensor *base, struct tensor *view, bool grad)
 {
-    if (!grad) {
-        view->flags |= TENSOR_NO_GRAD_VIEW;
+    if (!grad || base->flags & TENSOR_NO_GRAD_VIEW) {
+        bool wants = base->node || (base->history && (base->history->content || base->history->base));
+        view->flags |= TENSOR_NO_GRAD_VIEW | (wants ? TENSOR_OF_GRAD : base->flags & TENSOR_OF_GRAD);
         return 0;
     }
     if (node_is_leaf(base->node) || base->flags & TENSOR_VIEW_OF_LEAF) {
@@ -72,7 +73,7 @@ int history_refuses(const struct tensor *target, bool recorded, struct td_failur
                 leaf ? "leaf" : "view of a leaf");
         return td_hint(failure, "Write under TD_NO_GRAD(s), or to a clone.");
     }
-    if (recorded && target->flags & TENSOR_NO_GRAD_VIEW) {
+    if (target->flags & TENSOR_NO_GRAD_VIEW && (recorded || target->flags & TENSOR_OF_GRAD)) {
         td_fail(failure, TD_E_GRAD, "a view that was made under no_grad cannot be written to while recording");
         return td_hint(failure, "Make the view while recording, or write under TD_NO_GRAD(s).");
     }

@@ -90,7 +90,7 @@ static struct storage *storage_on(struct block *block)
     struct storage *storage = malloc(sizeof *storage);
     if (!storage)
         return NULL;
-    *storage = (struct storage){.refs = 1, .block = block};
+    *storage = (struct storage){.refs = 1, .bytes = block->size, .block = block};
     block->storages++;
     return storage;
 }
@@ -104,13 +104,18 @@ struct storage *storage_new(struct session *session, size_t bytes, struct td_fai
     if (!storage) {
         block_drop(session, block);
         td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+        return NULL;
     }
+    storage->bytes = bytes;
     return storage;
 }
 
 struct storage *storage_fork(struct storage *storage)
 {
-    return storage_on(storage->block);
+    struct storage *fork = storage_on(storage->block);
+    if (fork)
+        fork->bytes = storage->bytes;
+    return fork;
 }
 
 void storage_unref(struct session *session, struct storage *storage)

@@ -25,6 +25,7 @@ struct cause {
 
 struct storage {
     uint32_t refs; /* tensors on it */
+    size_t bytes;  /* as were asked for: the block may have more */
     struct block *block;
 };
 
@@ -49,7 +50,8 @@ struct history {
 
 enum tensor_flag {
     TENSOR_VIEW_OF_LEAF = 1, /* made of a leaf that wants a gradient, while recording */
-    TENSOR_NO_GRAD_VIEW = 2  /* a view made under no_grad */
+    TENSOR_NO_GRAD_VIEW = 2, /* a view made under no_grad, or a view of one */
+    TENSOR_OF_GRAD = 4       /* that of something that wants a gradient */
 };
 
 struct tensor {

@@ -220,6 +220,47 @@ def shaping():
             case("narrow", torch.narrow, x, d, x.shape[d], 0)
 
 
+def windows():
+    """Views that came later still."""
+    for x in pool(F32):
+        n = x.dim()
+        for _ in range(4):
+            case("diagonal", lambda x, o, a, b: torch.diagonal(x, o, a, b), x, rng.randint(-3, 4), rand_dims(n),
+                 rand_dims(n))
+            d = rand_dims(n)
+            case("unfold", lambda x, d, k, s: x.unfold(d, k, s), x, d, rng.randint(0, 4), rng.randint(0, 3))
+            places = [rng.sample(range(-n, n), rng.randint(0, n)) if n else [] for _ in range(2)]
+            case("movedim", torch.movedim, x, *places)
+        for d in range(-n, n):
+            k = x.shape[d]
+            case("movedim", torch.movedim, x, [d], [rng.randint(-n, n - 1)])
+            for sizes in ([k, 1], [-1, 1], [1, k], [2, -1], [k], [], [-1, k], [3, 2]):
+                case("unflatten", lambda x, d, s: x.unflatten(d, s), x, d, sizes)
+        case("t", torch.t, x)
+        case("as_strided", lambda x, s, t, o: x.as_strided(s, t, None if o == -1 else o), x, [2, 3], [rng.randint(0, 9), 2],
+             rng.choice([-1, 0, 5]))
+        case("as_strided", lambda x, s, t, o: x.as_strided(s, t, None if o == -1 else o), x, [3], [rng.randint(-1, 1)], -1)
+
+
+def moves():
+    for x in pool(F32):
+        n = x.dim()
+        case("flip", torch.flip, x, rng.sample(range(-n, n), rng.randint(0, n)))
+        case("roll", lambda x, s, d: torch.roll(x, s, d), x, [rng.randint(-4, 4)], [rand_dims(n)] if n else [0])
+        case("roll", lambda x, s, d: torch.roll(x, s), x, [2], None)
+        for _ in range(3):
+            case("repeat", lambda x, s: x.repeat(s), x, [rng.randint(0, 3) for _ in range(n + rng.randint(-1, 2))])
+            case("repeat_interleave", torch.repeat_interleave, x, rng.randint(0, 3), rand_dims(n))
+        if x.numel() and n != 1:
+            case("tril", torch.tril, x, rng.randint(-2, 2))
+            case("triu", torch.triu, x, rng.randint(-2, 2))
+        case("diag_embed", torch.diag_embed, x, rng.randint(-2, 2), rand_dims(n), rand_dims(n))
+        for _ in range(3):
+            pads = [rng.randint(-1, 2) for _ in range(2 * rng.randint(0, min(n, 4)))]
+            if all(x.shape[n - 1 - k] + pads[2 * k] + pads[2 * k + 1] > 0 for k in range(len(pads) // 2)):
+                case("pad", lambda x, p, m: torch.nn.functional.pad(x, p), x, pads, 0)
+
+
 UNARY = {"neg": torch.neg, "exp": torch.exp, "log": torch.log, "tanh": torch.tanh, "relu": torch.relu,
          "square": torch.square, "sigmoid": torch.sigmoid, "abs": torch.abs, "sqrt": torch.sqrt,
          "rsqrt": torch.rsqrt, "sin": torch.sin, "cos": torch.cos, "erf": torch.erf, "sign": torch.sign,
@@ -378,6 +419,15 @@ def products_and_indexing():
                 shape[d] = index.numel()
                 case("index_add", lambda x, d, i, s: torch.index_add(x, d, i, s), x, d, index, dense(F32, *shape))
             gathering(x, d)
+    for x in pool(F32):
+        for d in range(-x.dim(), x.dim()):
+            if x.shape[d]:
+                case("index_fill", torch.index_fill, x, d, dense(I64, 2), In(2.5))
+                shape = list(x.shape)
+                shape[d] = 2
+                case("index_copy", torch.index_copy, x, d, dense(I64, 2), dense(F32, *shape))
+                case("scatter", torch.scatter, x, d, dense(I64, *x.shape), In(2.5))
+                case("scatter", torch.scatter, x, d, dense(I64, *x.shape), x)
     for dtype in (BOOL, I32, I64, F64):
         case("gather", torch.gather, dense(dtype, 2, 3), 1, dense(I64, 2, 2))
         if dtype != BOOL:
@@ -461,6 +511,8 @@ def creation():
 creation()
 views()
 shaping()
+windows()
+moves()
 elementwise()
 promotion()
 reductions()

@@ -54,6 +54,61 @@ def permutation(c):
     return [d - c.rank if c.choices.chance(1, 4) else d for d in order]
 
 
+def moved(c):
+    """Some of the dimensions, each once, as a rule."""
+    return [n for n in permutation(c) if c.choices.chance(1, 2)]
+
+
+def places_moved_to(c):
+    count = len(c.arguments["source"]) + c.choices.chance(1, 20)
+    return permutation(c)[:count]
+
+
+def factors(c):
+    """Sizes that multiply to that of the dimension drawn before."""
+    n = size_of(c, c.arguments["dim"])
+    a = c.choices.pick([a for a in range(1, n + 1) if n % a == 0] or [1])
+    sizes = c.choices.pick([[a, n // a], [n], [-1, a], [a, 1, -1], [n // a, a]])
+    if c.choices.chance(1, 20):
+        sizes.append(2)
+    return sizes
+
+
+def different_dims(c):
+    return moved(c)
+
+
+def as_many_dims(c):
+    n = len(c.arguments["shifts"])
+    return [dim(c) for _ in range(n)] if n > 1 or c.choices.chance(1, 2) else None
+
+
+def repetitions(c):
+    return [c.choices.pick([2, 1, 3, 0]) for _ in range(c.rank + c.choices.pick([0, 0, 1]) - c.choices.chance(1, 20))]
+
+
+def pads(c):
+    """Those that torch reflects and goes round with, of two or three dimensions; else any."""
+    some = [1, 0, 2, 1] if 2 <= c.rank <= 3 and c.choices.chance(1, 2) else [1, 0, 2, -1]
+    count = c.choices.below(c.rank + 1) if min(some) < 0 else c.rank - 1
+    return [c.choices.pick(some) for _ in range(2 * count)]
+
+
+def padding(c):
+    """torch has the other modes for the last dimensions of two or three."""
+    given = c.arguments["pads"]
+    return c.choices.pick([1, 2, 3]) if 2 <= c.rank <= 3 and len(given) == 2 * c.rank - 2 and min(given) >= 0 else 0
+
+
+def along_once(c):
+    """A row of different places, most of the time all."""
+    return along(c)
+
+
+def some_matrix(c):
+    return some_shape(c, 2 + c.choices.chance(1, 16))
+
+
 def reshaped(c):
     """Another shape of as many elements."""
     count = 1
@@ -283,17 +338,21 @@ def window_shape(c):
     return [c.choices.pick([2, 3, 1, 0]) for _ in range(c.choices.pick([1, 2, 0]))]
 
 
+def window_sizes(c):
+    return c.arguments["shape" if "shape" in c.arguments else "size"]
+
+
 def window_stride(c):
     """Strides without overlap: each is the room that the dimensions behind it take, or a bit more."""
     room, strides = 1, []
-    for n in reversed(c.arguments["shape"]):
+    for n in reversed(window_sizes(c)):
         strides.insert(0, room + c.choices.below(2) if n > 1 else 1)
         room = max(room, strides[0] * (n - 1) + 1 if n else 1)
     return strides
 
 
 def window_offset(c):
-    shape, strides = c.arguments["shape"], c.arguments["stride"]
+    shape, strides = window_sizes(c), c.arguments["stride"]
     last = sum(max(n - 1, 0) * t for n, t in zip(shape, strides))
     return c.choices.below(max(c.shape[0] - last, 1))
 

@@ -18,14 +18,6 @@ LACKS = r"not implemented for|same (scalar )?type|[Ee]xpected .*(dtype|scalar ty
     r"should be either .*point|isDifferentiableType|tensors with different dtypes"
 
 
-
-def converts(op, text, answer):
-    """An elementwise op converts an operand."""
-    found = re.search(r"%s>(\w+)\[" % answer.split()[0], text)
-    leaves = set(re.findall(r"=(\w+)!?\[", text))
-    return found and op in ROWS and ROWS[op]["shape"] in ("elementwise", "pair_loss") and leaves - {found.group(1)}
-
-
 def channels_last(op, text, answer):
     """A result with four dimensions, one of them of size 1."""
     found = re.search(r"%s>\w+(\[[\d,]+\])" % answer.split()[0], text)
@@ -73,6 +65,12 @@ KNOWN = [
     ("mse_loss", None, r" is \w+$", None, "torch gives the mean and the sum the first operand's dtype"),
     ("full fill_ randint", "without overflow|is out of bounds for", "not refused", "u8|i8|i16|i32", "a number that does not fit wraps, as elements do"),
     ("strided_write strided_add", None, "does not go into", None, "a gradient's op: it writes nothing that loses more than places"),
+    ("scatter index_fill index_copy", None, "does not go into", None, "they write nothing that loses more than places"),
+    ("pad", ".", "not refused", None, "any dimensions are padded in any mode; torch has those of images"),
+    ("tril triu", None, "less than two dimensions", r"\[0\]", "torch takes one dimension without elements"),
+    ("index_copy index_fill", None, "out of range for a dimension of size 0", None, "torch does not look at an index then"),
+    ("program", "its base or another view of its base", "not refused", "no_grad 1 ",
+     "torch refuses to read a view made under no_grad after a write to its base; here it has no gradient"),
     ("clamp", None, r"is (u8|i8|i16|i32|i64)$", r"(u8|i8|i16|i32|i64)\[",
      "bounds are doubles and integers stay integers; torch promotes for a bound with a fraction"),
     ("hardtanh threshold", "unsigned type|without overflow", "not refused", "u8", "numbers that u8 does not hold are cut"),
@@ -89,16 +87,7 @@ KNOWN = [
 ]
 OPEN = [
     ("program", "created in no_grad mode", "not refused", "no_grad 1 ",
-     "a write in grad mode through a view made under no_grad is refused only where an operand requires a gradient"),
-    ("program", None, "shares part of its memory", None,
-     "an operand between whose elements the target's stand, as another column of a matrix, is refused"),
-    (None, None, "strides", converts,
-     "torch counts an operand that is converted first by its copy's strides: none of 0, others at sizes of 1"),
-    ("pow", "negative integer powers", "not refused", r"pow t\d+ #i-", "integers to a negative number are not refused"),
-    ("relu", None, r"grad\[\d+\] is 0 where", "nan", "the gradient at nan is 0; torch's is the cotangent"),
-    ("narrow", None, "refused.*narrow", r" -1 0 ;", "from -1 of an empty dimension"),
-    ("pow", None, r"\bis (inf|0) where (nan|-0) ", "#f0.5", "torch takes the square root: nan of -inf, -0 of -0"),
-    ("adam_step_ sgd_step_", None, r"is -?nan", "nan|inf", "weight_decay 0 times inf or nan reaches the states"),
+     "a write through a view made under no_grad whose base came to want a gradient afterwards is not refused"),
 ]
 
 

@@ -16,6 +16,7 @@ import draws as d
 
 F = torch.nn.functional
 REDUCTIONS = ["none", "mean", "sum"]
+PADDINGS = ["constant", "reflect", "replicate", "circular"]
 ALL, INF = -2**63, float("inf")
 
 
@@ -185,6 +186,12 @@ OPS = {
     "unsqueeze": Op(torch.unsqueeze, dim=d.new_dim),
     "flatten": Op(torch.flatten, start_dim=d.dim, end_dim=d.dim),
     "narrow": Op(torch.narrow, start=d.place, length=d.length),
+    "diagonal": Op(lambda x, o, a, b: torch.diagonal(x, o, a, b), offset=d.choose(0, 1, -1, 2, -3)),
+    "movedim": Op(torch.movedim, source=d.moved, destination=d.places_moved_to),
+    "unfold": Op(lambda x, d, n, s: x.unfold(d, n, s), size=d.length, step=d.some_step),
+    "unflatten": Op(lambda x, n, s: x.unflatten(n, s), sizes=d.factors),
+    "t": Op(torch.t, x=d.some_matrix),
+    "as_strided": Op(lambda x, s, t, o: x.as_strided(s, t, None if o == -1 else o), x=d.window_content, size=d.window_shape, stride=d.window_stride, offset=d.choose(-1, 0, 2)),
     "detach": Op(torch.detach),
     "contiguous": Op(lambda x: x.contiguous()),
     "clone": Op(torch.clone),
@@ -330,6 +337,17 @@ OPS = {
     "index_add": Op(torch.index_add, index=d.along, source=d.along_source),
     "gather": Op(torch.gather, index=d.everywhere),
     "scatter_add": Op(torch.scatter_add, index=d.everywhere, source=d.no_smaller),
+    "flip": Op(torch.flip, dims=d.different_dims),
+    "roll": Op(lambda x, s, n: torch.roll(x, s, n or ()), shifts=lambda c: [c.choices.below(9) - 4 for _ in range(c.choices.pick([1, 1, 2]))], dims=d.as_many_dims),
+    "repeat": Op(lambda x, s: x.repeat(s), sizes=d.repetitions),
+    "repeat_interleave": Op(lambda x, n, m: torch.repeat_interleave(x, n, None if m == ALL else m), repeats=d.choose(2, 1, 3, 0), dim=lambda c: ALL if c.choices.chance(1, 3) else d.dim(c)),
+    "tril": Op(torch.tril, diagonal=d.choose(0, 1, -1, 3)),
+    "triu": Op(torch.triu, diagonal=d.choose(0, 1, -1, 3)),
+    "diag_embed": Op(torch.diag_embed, offset=d.choose(0, 1, -2), dim0=d.new_dim, dim1=d.new_dim),
+    "pad": Op(lambda x, p, m, v: F.pad(x, p, PADDINGS[m], v) if not m else F.pad(x, p, PADDINGS[m]), pads=d.pads, mode=d.padding, value=d.choose(0.0, 2.0, -1.0)),
+    "index_copy": Op(torch.index_copy, index=d.along_once, source=d.along_source),
+    "index_fill": Op(torch.index_fill, index=d.along, value=lambda c: [] if c.choices.chance(1, 2) else d.fitting_number(c)),
+    "scatter": Op(torch.scatter, index=d.everywhere, source=lambda c: d.no_smaller(c) if c.choices.chance(2, 3) else d.fitting_number(c)),
     "cat": Op(torch.cat, tensors=d.joined(False), dim=d.drawn_dim),
     "stack": Op(torch.stack, tensors=d.joined(True), dim=d.drawn_dim),
     "sgd_step_": Op(sgd_step, params=d.parameters, momenta=d.states, counts=d.counts, lr=d.choose(0.125), momentum=d.choose(0.5, 0.9), dampening=d.choose(0.0), weight_decay=d.choose(0.0, 0.25)),

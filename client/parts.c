@@ -1,0 +1,222 @@
+/* Functions made of ops: several parts of a tensor, and other ways to write a view or a copy.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "client/internal.h"
+
+#include <limits.h>
+
+/* One op on x; what consume names of its operands is used up. */
+static td_tensor apply(td_origin origin, uint32_t consume, enum td_op_id id, td_tensor x, const void *attrs)
+{
+    const td_operand in = td_operand_of_tensor(x);
+    return client_op(&(struct client_op){
+        .id = (uint16_t)id, .origin = {origin.where, consume}, .in = &in, .in_count = 1, .attrs = attrs});
+}
+
+static td_tensor narrow(td_origin origin, uint32_t consume, td_tensor x, int64_t dim, int64_t start, int64_t length)
+{
+    const struct td_narrow_attrs attrs = {.dim = dim, .start = start, .length = length};
+    return apply(origin, consume, TD_OP_narrow, x, &attrs);
+}
+
+/* The layout without using x up. */
+static td_layout layout_of(td_origin origin, td_tensor x)
+{
+    return td_layout_of_at((td_origin){origin.where, 0}, x);
+}
+
+static int64_t size_of(const td_layout *layout, int64_t dim)
+{
+    int d = td_wrap_dim(dim, layout->rank);
+    return d >= 0 && layout->rank ? layout->shape[d] : 0;
+}
+
+/* An argument that no op would refuse. */
+static int refuse(td_origin origin, td_tensor x, const char *name, const char *what)
+{
+    struct td_failure failure = {0};
+    if (!query_begin(origin, x, name, false))
+        return 0;
+    td_fail(&failure, TD_E_ARGUMENT, "%s: %s", name, what);
+    cause_unref(error_make(x.session, &failure, name, origin));
+    query_end(origin, x);
+    return 0;
+}
+
+int td_split_at(td_origin origin, td_tensor x, struct td_dims sizes, td_tensor *parts,
+                const struct td_split_keywords *keywords)
+{
+    int64_t dim = keywords ? keywords->dim : 0, start = 0, total = 0;
+    td_layout layout = layout_of(origin, x);
+    int64_t size = size_of(&layout, dim), count = sizes.count;
+    if (count == 1 && sizes.v[0] > 0 && sizes.v[0] < size)
+        count = (size - 1) / sizes.v[0] + 1;
+    else if (count == 1 && sizes.v[0] > size)
+        sizes.v[0] = size;
+    for (int64_t k = 0; k < sizes.count; k++)
+        total += sizes.v[k];
+    if (count < 1 || count > INT_MAX || (count == sizes.count && total != size && layout.rank))
+        return refuse(origin, x, "split", "the sizes do not add up to that of the dimension");
+    for (int64_t k = 0; k < count; k++) {
+        int64_t length = sizes.v[sizes.count == count ? k : 0];
+        length = length > size - start && sizes.count != count ? size - start : length;
+        parts[k] = narrow(origin, k == count - 1 ? origin.consume : 0, x, dim, start, length);
+        start += length;
+    }
+    return (int)count;
+}
+
+int td_tensor_split_at(td_origin origin, td_tensor x, int64_t sections, td_tensor *parts,
+                       const struct td_split_keywords *keywords)
+{
+    int64_t dim = keywords ? keywords->dim : 0, start = 0;
+    td_layout layout = layout_of(origin, x);
+    int64_t size = size_of(&layout, dim);
+    if (sections < 1 || sections > INT_MAX)
+        return refuse(origin, x, "tensor_split", "the number of parts is not positive");
+    for (int64_t k = 0; k < sections; k++) {
+        int64_t length = size / sections + (k < size % sections);
+        parts[k] = narrow(origin, k == sections - 1 ? origin.consume : 0, x, dim, start, length);
+        start += length;
+    }
+    return (int)sections;
+}
+
+int td_unbind_at(td_origin origin, td_tensor x, td_tensor *parts, const struct td_split_keywords *keywords)
+{
+    int64_t dim = keywords ? keywords->dim : 0;
+    td_layout layout = layout_of(origin, x);
+    int64_t size = size_of(&layout, dim);
+    if (size == 0 && (layout.rank == 0 || td_wrap_dim(dim, layout.rank) < 0))
+        size = 1; /* select says what is wrong */
+    if (size == 0)
+        td_rank_at(origin, x); /* used up all the same */
+    for (int64_t k = 0; k < size; k++) {
+        const struct td_select_attrs attrs = {.dim = dim, .index = k};
+        parts[k] = apply(origin, k == size - 1 ? origin.consume : 0, TD_OP_select, x, &attrs);
+    }
+    return (int)size;
+}
+
+/* ---- shaped as another ---- */
+
+static struct td_dims shape_of(td_origin origin, td_tensor other)
+{
+    td_layout layout = td_layout_of_at((td_origin){origin.where, origin.consume >> 1}, other);
+    struct td_dims shape = {.count = layout.rank};
+    for (int d = 0; d < layout.rank; d++)
+        shape.v[d] = layout.shape[d];
+    return shape;
+}
+
+#define SHAPED_AS(op)                                                            \
+    td_tensor td_##op##_as_at(td_origin origin, td_tensor x, td_tensor other)    \
+    {                                                                            \
+        const struct td_##op##_attrs attrs = {.shape = shape_of(origin, other)}; \
+        return apply(origin, origin.consume & 1, TD_OP_##op, x, &attrs);         \
+    }                                                                            \
+    td_tensor(td_##op##_as)(td_tensor x, td_tensor other)                        \
+    {                                                                            \
+        return td_##op##_as_at((td_origin){0}, x, other);                        \
+    }
+SHAPED_AS(expand)
+SHAPED_AS(view)
+SHAPED_AS(reshape)
+
+/* ---- copies ---- */
+
+td_tensor td_diag_at(td_origin origin, td_tensor x, int64_t offset)
+{
+    if (td_rank_at((td_origin){origin.where, 0}, x) == 1) {
+        const struct td_diag_embed_attrs attrs = {.offset = offset, .dim0 = -2, .dim1 = -1};
+        return apply(origin, origin.consume, TD_OP_diag_embed, x, &attrs);
+    }
+    const struct td_diagonal_attrs attrs = {.offset = offset, .dim0 = 0, .dim1 = 1};
+    return apply(origin, 1, TD_OP_clone, apply(origin, origin.consume, TD_OP_diagonal, x, &attrs), NULL);
+}
+
+td_tensor td_trace_at(td_origin origin, td_tensor x)
+{
+    const struct td_diagonal_attrs attrs = {.dim0 = 0, .dim1 = 1};
+    const struct td_sum_attrs all = {.dims = {.count = -1}};
+    return apply(origin, 1, TD_OP_sum, apply(origin, origin.consume, TD_OP_diagonal, x, &attrs), &all);
+}
+
+td_tensor td_rot90_at(td_origin origin, td_tensor x, int64_t times, int64_t dim0, int64_t dim1)
+{
+    const struct td_transpose_attrs exchange = {.dim0 = dim0, .dim1 = dim1};
+    const struct td_flip_attrs first = {.dims = {1, {dim0}}}, second = {.dims = {1, {dim1}}};
+    const struct td_flip_attrs both = {.dims = {2, {dim0, dim1}}};
+    times = (times % 4 + 4) % 4;
+    if (times % 2 == 0)
+        return times ? apply(origin, origin.consume, TD_OP_flip, x, &both)
+                     : apply(origin, origin.consume, TD_OP_clone, x, NULL);
+    if (times == 1)
+        return apply(origin, 1, TD_OP_transpose, apply(origin, origin.consume, TD_OP_flip, x, &second), &exchange);
+    return apply(origin, 1, TD_OP_transpose, apply(origin, origin.consume, TD_OP_flip, x, &first), &exchange);
+}
+
+td_tensor td_tile_at(td_origin origin, td_tensor x, struct td_dims sizes)
+{
+    struct td_repeat_attrs attrs = {.sizes.count = td_rank_at((td_origin){origin.where, 0}, x)};
+    if (attrs.sizes.count < sizes.count)
+        attrs.sizes.count = sizes.count;
+    for (int64_t d = 0; d < attrs.sizes.count && d < TD_RANK_MAX; d++) {
+        int64_t from = d - (attrs.sizes.count - sizes.count);
+        attrs.sizes.v[d] = from < 0 ? 1 : sizes.v[from];
+    }
+    return apply(origin, origin.consume, TD_OP_repeat, x, &attrs);
+}
+
+td_tensor td_one_hot_at(td_origin origin, td_tensor index, int64_t classes)
+{
+    td_layout layout = layout_of(origin, index);
+    struct td_zeros_attrs shape = {.shape.count = layout.rank + 1, .dtype = TD_I64};
+    const struct td_unsqueeze_attrs last = {.dim = -1};
+    const struct td_scatter_attrs along = {.dim = -1};
+    for (int d = 0; d < layout.rank; d++)
+        shape.shape.v[d] = layout.shape[d];
+    if (layout.rank < TD_RANK_MAX)
+        shape.shape.v[layout.rank] = classes;
+    const struct client_op zeros = {
+        .id = TD_OP_zeros, .origin = {origin.where, 0}, .session = index.session, .attrs = &shape};
+    td_operand in[] = {td_operand_of_tensor(client_op(&zeros)),
+                       td_operand_of_tensor(apply(origin, origin.consume, TD_OP_unsqueeze, index, &last)),
+                       td_operand_of_integer(1)};
+    return client_op(&(struct client_op){
+        .id = TD_OP_scatter, .origin = {origin.where, 3}, .in = in, .in_count = 3, .attrs = &along});
+}
+
+/* ---- the functions behind the macros ---- */
+
+int(td_split)(td_tensor x, struct td_dims sizes, td_tensor *parts, const struct td_split_keywords *keywords)
+{
+    return td_split_at((td_origin){0}, x, sizes, parts, keywords);
+}
+int(td_tensor_split)(td_tensor x, int64_t sections, td_tensor *parts, const struct td_split_keywords *keywords)
+{
+    return td_tensor_split_at((td_origin){0}, x, sections, parts, keywords);
+}
+int(td_unbind)(td_tensor x, td_tensor *parts, const struct td_split_keywords *keywords)
+{
+    return td_unbind_at((td_origin){0}, x, parts, keywords);
+}
+td_tensor(td_diag)(td_tensor x, int64_t offset)
+{
+    return td_diag_at((td_origin){0}, x, offset);
+}
+td_tensor(td_trace)(td_tensor x)
+{
+    return td_trace_at((td_origin){0}, x);
+}
+td_tensor(td_rot90)(td_tensor x, int64_t times, int64_t dim0, int64_t dim1)
+{
+    return td_rot90_at((td_origin){0}, x, times, dim0, dim1);
+}
+td_tensor(td_tile)(td_tensor x, struct td_dims sizes)
+{
+    return td_tile_at((td_origin){0}, x, sizes);
+}
+td_tensor(td_one_hot)(td_tensor index, int64_t classes)
+{
+    return td_one_hot_at((td_origin){0}, index, classes);
+}
