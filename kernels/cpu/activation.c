@@ -79,7 +79,7 @@ ACTIVATION(hardsigmoid, 0, 0)
 ACTIVATION(hardswish, 0, 0)
 #define softshrink_of(s) (x > p0 ? x - p0 : x < -p0 ? x + p0 : 0)
 ACTIVATION(softshrink, a->lambd, 0)
-#define hardshrink_of(s) ((x >= -p0) & (x <= p0) ? 0 : x)
+#define hardshrink_of(s) (((x >= -p0) & (x <= p0)) ? 0 : x)
 ACTIVATION(hardshrink, a->lambd, 0)
 
 /* eps is p0, 1 - eps p1. */

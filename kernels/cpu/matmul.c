@@ -90,9 +90,9 @@ static void plan(struct batch *t, const struct td_launch *launch)
  * fiftieth of the speed, it is a matter of time only. */
 #define PANEL_WORK ((int64_t)1 << 22)
 #define PANEL_WORK_SLOW ((int64_t)1 << 18)
-/* Panels end where the blocks of BLAS's kernels do, or an element at the edge of one is added up in another order: those
- * of f64 are up to 24 wide (steps of 64 changed bits in half of all products tried, 192 in none). Narrow panels are
- * slower: by 4 % at 256 rows, not at 512. */
+/* Panels end where the blocks of BLAS's kernels do, or an element at the edge of one is added up in another order:
+ * those of f64 are up to 24 wide (steps of 64 changed bits in half of all products tried, 192 in none). Narrow panels
+ * are slower: by 4 % at 256 rows, not at 512. */
 #define PANEL_STEP 192
 #define PANEL_WIDE 576
 

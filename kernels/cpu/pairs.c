@@ -19,7 +19,7 @@ PAIR_REAL(atan2, (float)atan2((double)a, (double)b), atan2(a, b))
 PAIR_REAL(hypot, (float)hypot((double)a, (double)b), hypot(a, b))
 PAIR_REAL(copysign, __builtin_copysignf(a, b), __builtin_copysign(a, b))
 PAIR_REAL(logaddexp, td_log_sum_f32(a, b), td_log_sum_f64(a, b))
-PAIR_REAL(xlogy, (b == b) & (a == 0) ? 0 : a * td_log_f32(b), (b == b) & (a == 0) ? 0 : a * td_log_f64(b))
+PAIR_REAL(xlogy, ((b == b) & (a == 0)) ? 0 : a *td_log_f32(b), ((b == b) & (a == 0)) ? 0 : a *td_log_f64(b))
 
 /* ---- division: remainders of floats are libm's, which are exact ---- */
 
@@ -129,8 +129,8 @@ DIVISION(floor_divide, cut_quotient(int32_t, a, b) - uneven(a, b), cut_quotient(
 #define PAIR_TRUTH(name, truth) PAIR_ANY(name, uint8_t, uint8_t, uint8_t, uint8_t, uint8_t, truth, truth, truth, truth)
 
 /* A number wins over nan. */
-PAIR_SAME(fmax, (a != 0) | (b != 0), a > b ? a : b, (a >= b) | (b != b) ? a : b, (a >= b) | (b != b) ? a : b)
-PAIR_SAME(fmin, (a != 0) & (b != 0), a < b ? a : b, (a <= b) | (b != b) ? a : b, (a <= b) | (b != b) ? a : b)
+PAIR_SAME(fmax, (a != 0) | (b != 0), a > b ? a : b, ((a >= b) | (b != b)) ? a : b, ((a >= b) | (b != b)) ? a : b)
+PAIR_SAME(fmin, (a != 0) & (b != 0), a < b ? a : b, ((a <= b) | (b != b)) ? a : b, ((a <= b) | (b != b)) ? a : b)
 PAIR_SAME(heaviside, a != 0 ? 1 : b != 0, a == 0 ? b : a > 0, a == 0 ? b : (float)(a > 0), a == 0 ? b : (double)(a > 0))
 PAIR_TRUTH(logical_and, (a != 0) & (b != 0))
 PAIR_TRUTH(logical_or, (a != 0) | (b != 0))
