@@ -82,9 +82,10 @@ struct td_device {
     /* Nanoseconds that the op will take, roughly: from bytes moved and operations done. Above 2 ms it runs on the
      * device's thread. */
     uint64_t (*cost)(const struct td_launch *launch);
-    /* The dtype in which the op's kernel wants what is of dtype: dtype itself, or the wide one beside it
-     * (dtypes.def). Inputs are converted to it before and results rounded from it afterwards. */
-    uint8_t (*works_in)(const struct td_op *op, uint8_t dtype);
+    /* The dtype in which the op's kernel wants what is of a narrow dtype (dtypes.def): that itself, or the wide one
+     * beside it. Inputs are converted to it before and results rounded from it afterwards. Wide ones are always taken.
+     */
+    uint8_t (*works_in_narrow)(const struct td_op *op, uint8_t dtype);
     /* Mask of the inputs that the op's kernel needs contiguous. */
     uint32_t (*dense_inputs)(const struct td_op *op);
 };

@@ -64,6 +64,12 @@ static inline enum td_category td_dtype_category(uint8_t dtype)
     }
     return TD_BOOLEAN;
 }
+/* Those that have a wide one beside them. */
+#define TD_NARROW (TD_MASK(TD_U8) | TD_MASK(TD_I8) | TD_MASK(TD_I16) | TD_MASK(TD_F16) | TD_MASK(TD_BF16))
+static inline bool td_dtype_narrow(uint8_t dtype)
+{
+    return TD_NARROW >> dtype & 1;
+}
 /* The dtype that a narrow one is computed in; its own of any other. */
 static inline uint8_t td_dtype_wide(uint8_t dtype)
 {
@@ -79,6 +85,8 @@ static inline uint8_t td_dtype_wide(uint8_t dtype)
  * higher id wins, but for the two pairs that hold neither the other. */
 static inline uint8_t td_dtype_promote(uint8_t a, uint8_t b)
 {
+    if (!td_dtype_narrow(a) || !td_dtype_narrow(b))
+        return a > b ? a : b;
     if ((a == TD_U8 && b == TD_I8) || (a == TD_I8 && b == TD_U8))
         return TD_I16;
     if ((a == TD_F16 && b == TD_BF16) || (a == TD_BF16 && b == TD_F16))

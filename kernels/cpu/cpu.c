@@ -70,7 +70,7 @@ static const bool moves[TD_OP_LIMIT] = {
     [TD_OP_scatter] = true,    [TD_OP_index_copy] = true, [TD_OP_index_fill] = true,
 };
 
-static uint8_t works_in(const struct td_op *op, uint8_t dtype)
+static uint8_t works_in_narrow(const struct td_op *op, uint8_t dtype)
 {
     return op->kind == TD_VIEW || moves[op->id] ? dtype : td_dtype_wide(dtype);
 }
@@ -272,26 +272,26 @@ struct variant {
     struct td_device device;
 };
 
-#define VARIANT(isa, text_)                                                          \
-    extern td_kernel *const td_cpu_table_##isa[TD_OP_LIMIT];                         \
-    static void run_##isa(struct td_launch *launch)                                  \
-    {                                                                                \
-        launch->fault = (struct td_fault){.code = TD_E_OK};                          \
-        td_cpu_table_##isa[launch->op->id](launch);                                  \
-    }                                                                                \
-    static struct variant variant_##isa = {.name = #isa,                             \
-                                           .text = text_,                            \
-                                           .device = {.name = "cpu",                 \
-                                                      .reserve = reserve,            \
-                                                      .unreserve = unreserve,        \
-                                                      .upload = copy,                \
-                                                      .download = copy,              \
-                                                      .copy = copy,                  \
-                                                      .zero = zero,                  \
-                                                      .set_threads = td_threads_set, \
-                                                      .run = run_##isa,              \
-                                                      .cost = cost,                  \
-                                                      .works_in = works_in,          \
+#define VARIANT(isa, text_)                                                               \
+    extern td_kernel *const td_cpu_table_##isa[TD_OP_LIMIT];                              \
+    static void run_##isa(struct td_launch *launch)                                       \
+    {                                                                                     \
+        launch->fault = (struct td_fault){.code = TD_E_OK};                               \
+        td_cpu_table_##isa[launch->op->id](launch);                                       \
+    }                                                                                     \
+    static struct variant variant_##isa = {.name = #isa,                                  \
+                                           .text = text_,                                 \
+                                           .device = {.name = "cpu",                      \
+                                                      .reserve = reserve,                 \
+                                                      .unreserve = unreserve,             \
+                                                      .upload = copy,                     \
+                                                      .download = copy,                   \
+                                                      .copy = copy,                       \
+                                                      .zero = zero,                       \
+                                                      .set_threads = td_threads_set,      \
+                                                      .run = run_##isa,                   \
+                                                      .cost = cost,                       \
+                                                      .works_in_narrow = works_in_narrow, \
                                                       .dense_inputs = dense_inputs}};
 
 #ifdef __x86_64__

@@ -333,7 +333,10 @@ static bool iterate_run(td_inner *inner, int operands, const struct td_operand *
     run.inner = inner;
     run.operands = operands;
     run.operand = operand;
-    td_parallel(count, TD_GRAIN, 0, run_part, &run);
+    if (count <= TD_GRAIN) /* one part anyway */
+        inner(count, run.at, run.stride);
+    else
+        td_parallel(count, TD_GRAIN, 0, run_part, &run);
     return true;
 }
 

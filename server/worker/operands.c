@@ -52,12 +52,17 @@ static int convert(struct execution *e, struct td_operand *operand, uint8_t dtyp
     return TD_E_OK;
 }
 
+static inline uint8_t works_in(const struct execution *e, const struct td_op *op, uint8_t dtype)
+{
+    return td_dtype_narrow(dtype) ? e->session->worker->device->works_in_narrow(op, dtype) : dtype;
+}
+
 /* The kernel gives result k in the dtype that it works in, rounded afterwards. An op in place reads its target there
  * as well: that one has been converted with the inputs. */
 int make_result(struct execution *e, int k)
 {
     struct td_operand *out = &e->launch.out[k];
-    uint8_t dtype = e->session->worker->device->works_in(e->launch.op, out->dtype);
+    uint8_t dtype = works_in(e, e->launch.op, out->dtype);
     struct conversion *narrowing = &e->narrowings[e->narrowing_count];
     if (dtype == out->dtype)
         return TD_E_OK;
@@ -104,7 +109,7 @@ static int make_operand(struct execution *e, int k, bool dense)
     struct td_meta *meta = &e->metas[k];
     uint8_t compute = e->inference.compute, works = compute;
     if (compute)
-        works = e->session->worker->device->works_in(e->operation.op, compute);
+        works = works_in(e, e->operation.op, compute);
     if (!e->in[k].tensor && !e->in[k].is_number) {
         *operand = (struct td_operand){0};
         return TD_E_OK;
