@@ -275,12 +275,13 @@ export ASAN_OPTIONS ?= detect_leaks=1:detect_stack_use_after_return=1:strict_str
 export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0
 export UBSAN_OPTIONS ?= print_stacktrace=1
 TEST_ENV = TENSORD_ROOT=$(CURDIR) TENSORD_BUILD=$(CURDIR)/$(B) TENSORD_BIN=$(CURDIR)/$(B)/tensord \
-    TENSORCTL_BIN=$(CURDIR)/$(B)/tensorctl CC='$(CC)' DEPS='$(DEPS)'
+    TENSORCTL_BIN=$(CURDIR)/$(B)/tensorctl CC='$(CC)'
 
 SELECTED := $(if $(ONLY),$(patsubst %,$(B)/tests/test_%,$(subst $(comma),$(space),$(ONLY))),$(TEST_PROGRAMS) \
     $(FUZZ_PROGRAMS))
 CHECKS := $(if $(ONLY),,tests/layers.sh tests/headers.sh tests/generated.sh tests/wrong.sh tests/dashboard.sh)
 test: $(SELECTED) $(WATCHED) $(if $(ONLY),$(B)/tensord $(B)/tensorctl,all $(if $(wildcard protocol/gen.c),$(B)/gen))
+	@[ '$(DEPS)' = 0 ] || [ -n '$(ONLY)' ] || tests/dashboard.sh --prepare
 	@$(TEST_ENV) tests/run.sh $(SELECTED) $(CHECKS)
 
 # Comparisons are not traced: the targets build what is well formed themselves, and run half as fast again without.

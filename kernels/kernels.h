@@ -60,7 +60,7 @@ uint64_t td_random_blocks(const struct td_op *op, uint8_t dtype, int64_t count);
 
 struct td_device {
     const char *name;      /* "cpu" */
-    char description[128]; /* "AMD EPYC, AVX-512, 2 cores" */
+    char description[128]; /* "PROCESSOR, AVX-512, 2 cores" */
     size_t memory_bytes;   /* what the device has */
 
     /* Address space of bytes (a multiple of 2 MiB), usable at once; NULL if there is none. The pool asks rarely and
