@@ -40,10 +40,24 @@ struct td_number client_keyword_number(double value)
     return td_number_of_real(value);
 }
 
+/* Whether input k may be left out: no list stands before one that may. */
+static bool is_optional(const struct td_op *op, int k)
+{
+    const struct td_param *p = op->params;
+    while (p->kind && k >= td_param_is_tensor(p->kind))
+        k -= td_param_is_tensor(p++->kind);
+    return p->kind == TD_PARAM_OPT;
+}
+
 static int lookup_tensor(struct call *c, int k, td_tensor x)
 {
     struct entry *e = handles_find(c->session, x);
     c->entries[k] = e;
+    if (!x.session && is_optional(c->op, k)) {
+        c->metas[k] = (struct td_meta){.scalar = true};
+        c->inputs[k].kind = TD_INPUT_NONE;
+        return TD_E_OK;
+    }
     if (!e && x.session == c->session && x.handle == 0) {
         td_fail(&c->failure, TD_E_LIMIT, "%s: input %d was never made, as no handle was left", c->op->name, k);
         return td_hint(&c->failure, "A TD_SCOPE around the body of a loop releases what it makes.");

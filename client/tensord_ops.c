@@ -726,6 +726,20 @@ td_tensor(td_matmul)(td_tensor a, td_tensor b)
     return td_matmul_at((td_origin){0}, a, b);
 }
 
+td_tensor td_linear_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_linear_keywords *keywords)
+{
+    static const struct td_linear_keywords defaults = {.bias = {0}, };
+    if (!keywords)
+        keywords = &defaults;
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(weight), td_operand_of_tensor(keywords->bias)};
+    return client_op(&(struct client_op){.id = TD_OP_linear, .origin = origin, .in = in, .in_count = 3});
+}
+
+td_tensor(td_linear)(td_tensor x, td_tensor weight, const struct td_linear_keywords *keywords)
+{
+    return td_linear_at((td_origin){0}, x, weight, keywords);
+}
+
 td_tensor td_log_softmax_at(td_origin origin, td_tensor x, int64_t dim)
 {
     const struct td_log_softmax_attrs attrs = {

@@ -489,6 +489,14 @@ TD_API td_tensor td_max_at(td_origin origin, td_tensor x, const struct td_max_ke
 TD_API td_tensor td_matmul(td_tensor a, td_tensor b);
 TD_API td_tensor td_matmul_at(td_origin origin, td_tensor a, td_tensor b);
 
+/* x (..., in) times the transposed weight (out, in), plus bias (out): (..., out); with a weight (in) and a bias () that dimension is gone. Keywords: .bias (none) */
+struct td_linear_keywords {
+    td_tensor bias;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_linear(td_tensor x, td_tensor weight, const struct td_linear_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_linear_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_linear_keywords *keywords);
+
 /* log(softmax(x)) over dimension dim, computed without overflow */
 TD_API td_tensor td_log_softmax(td_tensor x, int64_t dim);
 TD_API td_tensor td_log_softmax_at(td_origin origin, td_tensor x, int64_t dim);
@@ -1878,6 +1886,9 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
     TD_WITH_KEYWORDS(td_tensor, td_max_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
         TD_KEYWORDS(td_max, .dims = {.count = -1}, .keepdim = false, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_matmul(a_, b_) td_matmul_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_linear(x_, weight_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_linear_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#weight_, 1)), x_, weight_, \
+        TD_KEYWORDS(td_linear, .bias = {0}, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_log_softmax(x_, dim_) td_log_softmax_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_)
 #define td_cross_entropy(x_, target_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_cross_entropy_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#target_, 1)), x_, target_, \

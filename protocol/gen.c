@@ -102,6 +102,7 @@ static const char *type_of(const struct td_param *p, bool operand)
     case TD_PARAM_TENSOR:
     case TD_PARAM_INDEX:
     case TD_PARAM_MASK:
+    case TD_PARAM_OPT:
         return "td_tensor ";
     case TD_PARAM_INT:
         return "int64_t ";
@@ -118,7 +119,6 @@ static const char *type_of(const struct td_param *p, bool operand)
         return "struct td_dims ";
     case TD_PARAM_LIST:
         return "td_list ";
-    case TD_PARAM_OPT:
     case TD_PARAM_END:
         break;
     }
@@ -130,6 +130,8 @@ static const char *default_of(const struct td_param *p)
 {
     if (p->kind == TD_PARAM_DIMS)
         return "{.count = -1}";
+    if (p->kind == TD_PARAM_OPT)
+        return "{0}"; /* of no session: left out */
     if (p->kind == TD_PARAM_DTYPE && !strcmp(p->text, "0"))
         return "TD_DTYPE_NONE";
     if (p->kind == TD_PARAM_REAL && isinf(p->real))
@@ -253,7 +255,8 @@ static void print_macro(const struct td_op *op)
         printf(") td_%s%s_at(TD_HERE(", op->name, tail);
     before = "";
     for (const struct td_param *p = op->params; p->kind; p++) {
-        if (td_param_is_tensor(p->kind) && p->kind != TD_PARAM_LIST) { /* lists bring their own text */
+        bool has_text = p->kind != TD_PARAM_LIST && !p->keyword; /* lists bring their own; of keywords none is known */
+        if (td_param_is_tensor(p->kind) && has_text) {
             printf("%sTD_FRESH(#%s_, %d)", before, p->name, tensors);
             before = " | ";
         }
@@ -383,7 +386,8 @@ static void print_inputs(const struct td_op *op, bool lists)
     for (const struct td_param *p = op->params; p->kind; p++) {
         if (!td_param_is_tensor(p->kind) || (p->kind == TD_PARAM_LIST) != lists)
             continue;
-        printf(p->kind == TD_PARAM_NUM || lists ? "%s%s" : "%std_operand_of_tensor(%s)", before, p->name);
+        const char *of = p->keyword ? "keywords->" : "";
+        printf(p->kind == TD_PARAM_NUM || lists ? "%s%s%s" : "%std_operand_of_tensor(%s%s)", before, of, p->name);
         before = ", ";
     }
     printf("};\n");

@@ -29,7 +29,7 @@
 #define TD_OUTPUTS_MAX 4
 #define TD_PARAMS_MAX 12
 /* Eight-byte slots of one op's attributes: strided_write has two shapes and an offset. */
-#define TD_ATTR_SLOTS 32
+#define TD_ATTR_SLOTS 48
 
 /* Elements of one tensor: any byte count of any layout then stays below 2^60 and sums of two never overflow. */
 #define TD_ELEMENTS_MAX (INT64_C(1) << 56)

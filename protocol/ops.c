@@ -19,7 +19,7 @@
 #define NUM(x) {.name = #x, .kind = TD_PARAM_NUM},
 #define INDEX(x) {.name = #x, .kind = TD_PARAM_INDEX},
 #define MASK(x) {.name = #x, .kind = TD_PARAM_MASK},
-#define OPT(x) {.name = #x, .kind = TD_PARAM_OPT},
+#define OPT(x) {.name = #x, .kind = TD_PARAM_OPT, .keyword = true, .text = "none"},
 #define INS(x) {.name = #x, .kind = TD_PARAM_LIST},
 #define INT(x) {.name = #x, .kind = TD_PARAM_INT},
 #define NUMBER(x) {.name = #x, .kind = TD_PARAM_NUMBER},

@@ -30,7 +30,7 @@ enum td_param_kind {
     TD_PARAM_NUM,    /* a tensor or a scalar, in promotion */
     TD_PARAM_INDEX,  /* an i64 tensor */
     TD_PARAM_MASK,   /* a bool tensor */
-    TD_PARAM_OPT,    /* a tensor or nothing, in promotion */
+    TD_PARAM_OPT,    /* a tensor or nothing, in promotion; a keyword in C */
     TD_PARAM_LIST,   /* a list of tensors */
     TD_PARAM_INT,    /* attributes from here on; int64_t */
     TD_PARAM_REAL,   /* double */

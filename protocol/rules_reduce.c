@@ -203,6 +203,30 @@ int td_shape_matmul(struct td_inference *i)
     return rule_fresh(i, batch, shape);
 }
 
+int td_shape_linear(struct td_inference *i)
+{
+    const struct td_meta *x = &i->in[0], *weight = &i->in[1], *bias = &i->in[2];
+    char xt[TD_SHAPE_TEXT], wt[TD_SHAPE_TEXT], bt[TD_SHAPE_TEXT];
+    int64_t shape[TD_RANK_MAX];
+    if (weight->rank != 1 && weight->rank != 2)
+        return td_fail(i->failure, TD_E_SHAPE, "linear: the weight has shape %s where (out, in) or (in) is due",
+                       rule_text(weight, wt));
+    int64_t inner = weight->shape[weight->rank - 1];
+    if (x->rank == 0 || x->shape[x->rank - 1] != inner) {
+        td_fail(i->failure, TD_E_SHAPE, "linear: x of shape %s and a weight of shape %s do not fit together",
+                rule_text(x, xt), rule_text(weight, wt));
+        bool turned = x->rank && weight->rank == 2 && x->shape[x->rank - 1] == weight->shape[0];
+        return td_hint(i->failure, turned ? "The weight is (out, in): td_t(weight) would fit."
+                                          : "The last dimension of both is the number of inputs.");
+    }
+    memcpy(shape, x->shape, sizeof shape);
+    shape[x->rank - 1] = weight->rank == 2 ? weight->shape[0] : 1;
+    if (bias->dtype && (bias->rank != weight->rank - 1 || (bias->rank && bias->shape[0] != weight->shape[0])))
+        return td_fail(i->failure, TD_E_SHAPE, "linear: the bias has shape %s beside a weight of shape %s",
+                       rule_text(bias, bt), rule_text(weight, wt));
+    return rule_fresh(i, x->rank - (weight->rank == 1), shape);
+}
+
 int td_shape_softmax(struct td_inference *i)
 {
     int d, failed = rule_wrap_dim(i, ((const struct td_log_softmax_attrs *)i->attrs)->dim, i->in[0].rank, &d);

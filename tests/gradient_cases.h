@@ -1,8 +1,8 @@
 /* What test_gradients.c differentiates, a line for each case:
  * "op parameter ...": a tensor is its sizes, "2,3", then t, s or e if the op gets it transposed, every second row of
- * it, or its first dimension (of size 1) expanded to 3; "()" has none; "=" is the first tensor again; "#2.5" a number;
- * "i2,2:0,1,1,0" an index and "m2,3" a mask; "{2,3;1,3}" is a list. Attributes stand as in golden/layouts.txt.
- * SPDX-License-Identifier: Apache-2.0 */
+ * it, or its first dimension (of size 1) expanded to 3; "()" has none; "=" is the first tensor again; "#2.5" a number,
+ * "nil" one left out; "i2,2:0,1,1,0" an index and "m2,3" a mask; "{2,3;1,3}" is a list. Attributes stand as in
+ * golden/layouts.txt. SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_TESTS_GRADIENT_CASES_H
 #define TD_TESTS_GRADIENT_CASES_H
 
@@ -312,6 +312,12 @@ static const char *const cases[] = {
     "median_dim 3,2,3 0 1",
     "mode 2,4 1 0",
     "mode 4,2t 0 1",
+    "linear 4,3 2,3 2",
+    "linear 4,3 2,3 nil",
+    "linear 2,2,3 3,2t nil",
+    "linear 3 2,3 2",
+    "linear 4,3 3 ()",
+    "linear 1,3e 2,3 2",
     "matmul 2,3 3,4",
     "matmul 3,2t 3,4",
     "matmul 2,3 4,3t",

@@ -241,6 +241,19 @@ static void draw_linear(struct call *c, uint8_t dtype)
         size[k] = draws_large ? 250 + below(150) : below(4) ? 1 + below(below(3) ? 6 : 40) : below(6) ? 1 : 0;
     if (c->op->id == TD_OP_matmul) {
         draw_product(c, dtype, size);
+    } else if (c->op->id == TD_OP_linear) {
+        bool whole = below(5);
+        int outer = draws_large ? 1 : (int)below(4);
+        for (int d = 0; d < outer; d++)
+            shape[d] = d == outer - 1 ? size[0] : 1 + below(3);
+        shape[outer] = size[2];
+        make(next(c), dtype, outer + 1, shape, TD_REALS, ANY_LAYOUT);
+        make(next(c), dtype, 1 + whole, (int64_t[TD_RANK_MAX]){whole ? size[1] : size[2], size[2]}, TD_REALS,
+             ANY_LAYOUT);
+        if (below(2))
+            make(next(c), dtype, whole, (int64_t[TD_RANK_MAX]){size[1]}, TD_REALS, ANY_LAYOUT);
+        else
+            next(c);
     } else if (!strcmp(c->op->group, "softmax")) {
         make(next(c), dtype, rank, shape, TD_REALS, ANY_LAYOUT);
         c->attrs[0] = draw_dim(rank);

@@ -264,6 +264,29 @@ void oracle_matmul(struct oracle_call *c)
     }
 }
 
+void oracle_linear(struct oracle_call *c)
+{
+    const struct oracle_tensor *x = &c->in[0], *weight = &c->in[1], *bias = &c->in[2];
+    int64_t inner = weight->shape[weight->rank - 1], width = weight->rank == 2 ? weight->shape[0] : 1;
+    for (int64_t at = 0; at < c->out->count; at++) {
+        int64_t row = at / width, column = at % width;
+        if (bias->dtype) {
+            c->out->real[at] = bias->real[column];
+            c->out->scale[at] = (double)fabsl(bias->real[column]);
+            c->out->integer[at] = bias->integer[column];
+        }
+        for (int64_t k = 0; k < inner; k++) {
+            int64_t xi = row * inner + k, wi = column * inner + k;
+            if (floating(x)) {
+                c->out->real[at] += x->real[xi] * weight->real[wi];
+                c->out->scale[at] += (double)fabsl(x->real[xi] * weight->real[wi]);
+            } else {
+                c->out->integer[at] = WRAP(c->out->integer[at], +, WRAP(x->integer[xi], *, weight->integer[wi]));
+            }
+        }
+    }
+}
+
 /* log(softmax) of element at of a row of count, step apart; scale gets the magnitude of what was subtracted. */
 static double log_softmax(const long double *x, int64_t count, int64_t step, int64_t at, double *scale)
 {

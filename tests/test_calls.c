@@ -288,6 +288,21 @@ static void keywords_are_given_by_name(void **state)
             fail_msg("compiles: %s", wrong[k]);
 }
 
+static void tensors_that_may_be_left_out(void **state)
+{
+    (void)state;
+    td_tensor x = td_ones(s, TD_SHAPE(2, 3)), w = td_ones(s, TD_SHAPE(4, 3)), bias = td_full(s, TD_SHAPE(4), 0.5);
+    assert_true(td_item(td_sum(td_linear(x, w))) == 24);
+    assert_true(td_item(td_sum(td_linear(x, w, .bias = bias))) == 28);
+    assert_int_equal(td_tensor_count(s), 3);
+    td_linear(x, w, .bias = x);
+    expect_error(TD_E_SHAPE, "linear: the bias has shape (2, 3) beside a weight of shape (4, 3)", __LINE__ - 1);
+    td_release(bias);
+    td_linear(x, w, .bias = bias); /* which is not the same as none */
+    expect_error(TD_E_HANDLE, "linear: input 2 is used after it was released", __LINE__ - 1);
+    assert_int_equal(td_sync(s), 0);
+}
+
 int main(void)
 {
 #define WITH_SESSION(test) cmocka_unit_test_setup_teardown(test, open_session, close_session)
@@ -302,6 +317,7 @@ int main(void)
         WITH_SESSION(ops_in_place),
         WITH_SESSION(gradients_pass_what_is_in_place),
         WITH_SESSION(refusals_in_place),
+        WITH_SESSION(tensors_that_may_be_left_out),
         cmocka_unit_test(keywords_are_given_by_name),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -132,6 +132,10 @@ static void make_input(struct trial *t, const char *word)
         *operand = td_operand_of_real(strtod(word + 1, NULL));
         return;
     }
+    if (!strcmp(word, "nil")) {
+        *operand = td_operand_of_tensor((td_tensor){0});
+        return;
+    }
     if (*word == '=') {
         *operand = t->operands[word[1] ? word[1] - '0' - 1 : 0];
         return;

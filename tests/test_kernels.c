@@ -91,7 +91,7 @@ static void convert_inputs(struct call *c)
             p++;
         bool as_it_is = p->kind == TD_PARAM_INDEX || p->kind == TD_PARAM_MASK;
         p += p->kind != TD_PARAM_LIST; /* the only list is the last */
-        if (as_it_is || t->meta.dtype == compute)
+        if (as_it_is || t->meta.dtype == compute || t->meta.dtype == TD_DTYPE_NONE)
             continue;
         make(&made, compute, t->meta.rank, t->meta.shape, TD_REALS, DENSE);
         for (int64_t i = 0; i < t->values.count; i++)
@@ -268,6 +268,8 @@ static void check_variant(struct call *c, struct written *written, struct tensor
 
 static void keep(struct written *w, struct tensor *tensor)
 {
+    if (!tensor->memory) /* an input left out */
+        return;
     w->tensor = tensor;
     w->before = malloc(tensor->bytes + 2 * GUARD);
     memcpy(w->before, tensor->memory, tensor->bytes + 2 * GUARD);

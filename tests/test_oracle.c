@@ -208,6 +208,8 @@ static void take_tensor(struct replay *r, struct call *c, const char *ends)
     char name[32];
     if (c->in_count == INPUTS)
         wrong(r, "too many inputs");
+    else if (take(r, "nil"))
+        c->in[c->in_count++] = td_operand_of_tensor((td_tensor){0});
     else if (take(r, "#"))
         c->in[c->in_count++] = td_operand_of_number(take_number(r));
     else

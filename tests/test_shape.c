@@ -46,6 +46,10 @@ static struct td_number parse_number(const char *text)
 static struct td_meta parse_meta(const char *text)
 {
     struct td_meta meta = {0};
+    if (!strcmp(text, "nil")) {
+        meta.scalar = true;
+        return meta;
+    }
     if (*text == '#') {
         meta.scalar = true;
         meta.dtype = td_dtype_of_number(parse_number(text + 1));

@@ -222,6 +222,7 @@ static uint64_t large_cost(const struct td_launch *launch)
     const struct td_operand *out = &launch->out[0];
     uint64_t bytes = 0, elements = 0, extra = 0;
     int along = launch->op->output_count ? dense_dim(out) : -1;
+    bool is_product = launch->op->id == TD_OP_matmul || launch->op->id == TD_OP_linear;
     for (int k = 0; k < launch->in_count; k++) {
         const struct td_operand *in = &launch->in[k];
         uint64_t count = in->data ? numel(in) : 0;
@@ -231,7 +232,7 @@ static uint64_t large_cost(const struct td_launch *launch)
         elements = count > elements ? count : elements;
         while (last > 0 && in->shape[last] == 1)
             last--;
-        if (launch->op->id != TD_OP_matmul && launch->op->output_count)
+        if (!is_product && launch->op->output_count)
             extra += detour(in, alike ? along : last, count);
         /* Short rows of what is reduced are done one by one. */
         if (!strcmp(launch->op->group, "reduce") && last >= 0 && in->shape[last] < 32)
@@ -242,7 +243,7 @@ static uint64_t large_cost(const struct td_launch *launch)
         bytes += count * td_dtype_size(launch->out[k].dtype);
         elements = count > elements ? count : elements;
     }
-    if (launch->op->id == TD_OP_matmul)
+    if (is_product)
         extra += product_work(launch);
     if (launch->op->id == TD_OP_embedding || launch->op->id == TD_OP_index_select ||
         launch->op->id == TD_OP_index_add || launch->op->id == TD_OP_index_copy)

@@ -167,3 +167,26 @@ void TD_CPU(matmul)(struct td_launch *launch)
     uint64_t ns = (uint64_t)work / (is_slow(&t) ? 8 : out->dtype == TD_F64 ? 25 : 50);
     td_parallel(products * t.panels, work < PANEL_WORK_SLOW ? PANEL_WORK_SLOW / work : 1, ns, matmul_part, &t);
 }
+
+/* x times the turned weight, and then the bias added to each row in place. */
+void TD_CPU(linear)(struct td_launch *launch)
+{
+    struct td_operand in[] = {launch->in[0], launch->in[1]}, sum[] = {launch->out[0], launch->in[2]};
+    struct td_launch product = *launch, addition = *launch;
+    if (in[1].rank == 2)
+        in[1].shape[0] = launch->in[1].shape[1], in[1].shape[1] = launch->in[1].shape[0],
+        in[1].stride[0] = launch->in[1].stride[1], in[1].stride[1] = launch->in[1].stride[0];
+    product.in = in;
+    product.in_count = addition.in_count = 2;
+    TD_CPU(matmul)(&product);
+    if (!sum[1].data)
+        return;
+    int64_t step = sum[1].rank ? sum[1].stride[0] : 0;
+    sum[1].rank = sum[0].rank;
+    memset(sum[1].stride, 0, sizeof sum[1].stride);
+    memcpy(sum[1].shape, sum[0].shape, sizeof sum[1].shape);
+    if (sum[1].rank)
+        sum[1].stride[sum[1].rank - 1] = step;
+    addition.in = sum;
+    TD_CPU(add_)(&addition);
+}

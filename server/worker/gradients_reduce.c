@@ -178,6 +178,31 @@ RULE(matmul)
     }
 }
 
+/* g W, and over all rows g^T x; the bias gets g, whose rows give sums up. With a weight of one row g is a column. */
+RULE(linear)
+{
+    const struct td_meta *x = shape_of(r, 0), *weight = shape_of(r, 1);
+    int64_t inner = weight->shape[weight->rank - 1], width = weight->rank == 2 ? weight->shape[0] : 1;
+    int64_t count = td_meta_numel(&r->node->out[0].meta), rows = width ? count / width : 0;
+    if (needs(r, 2))
+        give(r, 2, g);
+    if (!count) { /* nothing to count the rows by */
+        give(r, 0, zeros(r, x));
+        give(r, 1, zeros(r, weight));
+        return;
+    }
+    g = reshape(r, g, 2, (int64_t[]){rows, width});
+    if (needs(r, 0)) {
+        ref w = reshape(r, in(r, 1), 2, (int64_t[]){width, inner});
+        give(r, 0, reshape(r, binary(r, TD_OP_matmul, g, w), x->rank, x->shape));
+    }
+    if (needs(r, 1)) {
+        ref seen = reshape(r, in(r, 0), 2, (int64_t[]){rows, inner});
+        ref value = binary(r, TD_OP_matmul, transpose(r, g, 0, 1), seen);
+        give(r, 1, reshape(r, value, weight->rank, weight->shape));
+    }
+}
+
 /* g - exp(y) * sum(g, dim) */
 RULE(log_softmax)
 {

@@ -7,7 +7,7 @@
 #include "server/worker/tape.h"
 
 /* Inputs of one op that a rule emits. */
-#define RULE_INPUTS 4
+#define RULE_INPUTS 8
 
 /* A value of a rule: a tensor, or a number, or what a step will give. */
 typedef int ref;

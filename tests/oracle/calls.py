@@ -108,6 +108,8 @@ class Call:
         name, kind = parameter["name"], parameter["kind"]
         given = self.op.drawn.get(name)
         drawn = given(self) if given else None
+        if kind == "OPT" and drawn is None:
+            return None
         if kind in ("IN", "NUM", "OPT") and not isinstance(drawn, (Name, Num)):
             if kind == "NUM" and not given and not first and self.choices.chance(1, 3):
                 return draws.any_number(self) if self.pool == "wild" else draws.some_number(self)

@@ -256,6 +256,18 @@ def factor(c):
     return (fewer(c, c.shape[:-2]) if c.choices.chance(3, 4) else []) + [inner, c.choices.pick([2, 3, 1, 0, 4])]
 
 
+def layer(c):
+    """The weight of a layer: (out, in)."""
+    inner = (c.shape[-1] if c.rank else 2) + c.choices.chance(1, 30)
+    return [inner] if c.choices.chance(1, 8) else [c.choices.pick([2, 3, 1, 0, 4]), inner]
+
+
+def layer_bias(c):
+    """Its bias (out), or none."""
+    weight = list(c.tensor_of("weight").shape)
+    return None if c.choices.chance(1, 2) else weight[:-1]
+
+
 def along(c):
     """A row of places along the dimension drawn before."""
     d = c.arguments.get("dim", 0)

@@ -12,7 +12,7 @@ import re
 from case import ROWS
 
 # Both dtypes of a call, or an op and a dtype, where torch has no kernel or no promotion.
-LACKS = r"not implemented for|same (scalar )?type|[Ee]xpected .*(dtype|scalar type|type)|Found dtype|boolean alpha|" \
+LACKS = r"not implemented for|same (scalar |d)?type|[Ee]xpected .*(dtype|scalar type|type)|Found dtype|boolean alpha|" \
     r"Subtraction, the `-` operator, with|with a bool tensor is not supported|result type .* can't be cast|" \
     r"only supports? .*(floating|integral)|input dtype should be|must be floating|integer types|not supported on|" \
     r"should be either .*point|isDifferentiableType|tensors with different dtypes"
@@ -35,7 +35,7 @@ def slightly(op, text, answer):
 KNOWN = [
     # op, torch's refusal, our answer, the case, why
     (None, LACKS, "not refused", None, "it promotes, or takes a dtype, where torch refuses"),
-    ("linspace randint sign clamp index_add scatter_add strided_add matmul max_dim min_dim dropout softmax log_softmax "
+    ("linspace randint sign clamp index_add scatter_add strided_add matmul linear max_dim min_dim dropout softmax log_softmax "
      "mean cross_entropy mse_loss", None, r"refused \[dtype: \w+: (takes|cannot give)", r"(bool|u8|i8|i16|i32|i64)\b",
      "the row takes fewer dtypes; torch often looks at the dtype only where there are elements"),
     (None, None, "strides", channels_last, "torch gives results in channels-last order strides of their own"),
@@ -53,7 +53,7 @@ KNOWN = [
      "a cotangent of inf meets softmax - 1 as one factor, in torch in two parts that cancel"),
     ("dropout", None, "0 where nan", "nan|inf", "what is dropped is 0; torch multiplies it by 0"),
     ("dropout", None, "strides", None, "x itself without training in torch, else the strides of a product"),
-    ("matmul", None, r" is \w+$", None, "torch does not look at the dtypes of factors without elements"),
+    ("matmul linear", None, r" is \w+$", None, "torch does not look at the dtypes of factors without elements"),
     ("cummax cummin", None, "does not exist in a tensor", None,
      "torch looks at the dimension only where there are elements"),
     ("norm", None, "grad is not refused", None, "p 0 gives a gradient of 0, torch none"),

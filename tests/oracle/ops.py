@@ -328,6 +328,7 @@ OPS = {
     "median_dim": Op(picked(middle), values="ties", zeros=True),
     "mode": Op(mode, values="ties", zeros=True),
     "matmul": Op(torch.matmul, a=d.matrices, b=d.factor),
+    "linear": Op(torch.nn.functional.linear, x=d.matrices, weight=d.layer, bias=d.layer_bias),
     "log_softmax": Op(torch.log_softmax),
     "softmax": Op(torch.softmax),
     "cross_entropy": Op(lambda x, t, r: F.cross_entropy(x, t, reduction=REDUCTIONS[r]), x=d.matrix, target=d.classes),
