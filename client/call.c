@@ -253,13 +253,14 @@ static void send(struct call *c, const uint32_t *out)
     uint32_t site = site_number(s, given->origin.where);
     if (given->requires_grad)
         flags |= TD_FLAG_REQUIRES_GRAD;
-    for (int k = 0; k < given->in_count && k < TD_CONSUME_MAX; k++)
+    int in_count = given->origin.consume || given->used_up ? given->in_count : 0; /* that may be used up */
+    for (int k = 0; k < in_count && k < TD_CONSUME_MAX; k++)
         if (consumed_here(c, k))
             flags |= TD_FLAG_CONSUME(k);
     uint8_t *at = request_begin(s, td_call_bound(given->in_count));
     if (at)
         request_end(s, td_call_encode(at, c->op, flags, site, out, c->inputs, given->list_counts, given->attrs));
-    for (int k = 0; k < given->in_count; k++) {
+    for (int k = 0; k < in_count; k++) {
         if (!consumed_here(c, k))
             continue;
         uint32_t handle = given->in[k].tensor.handle;

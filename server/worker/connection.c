@@ -53,8 +53,9 @@ void connection_received(struct session *session, size_t bytes)
         return;
     session->input_end += bytes;
     session->worker->recorder.tables->bytes_in += bytes;
+    session->worker->looked_ns = session->arrived_ns ? 0 : uv_hrtime();
     if (!session->arrived_ns)
-        session->arrived_ns = uv_hrtime();
+        session->arrived_ns = session->worker->looked_ns;
     decoder_urgent(session);
     if (!session->closing)
         schedule_wake(session);

@@ -82,8 +82,10 @@ static void execution_free(struct execution *e)
     for (int k = 0; k < e->narrowing_count; k++)
         if (e->narrowings[k].storage)
             storage_unref(session, e->narrowings[k].storage);
-    free(e->lists);
-    free(e->grads);
+    if (e->lists) /* most have none, and even a call that does nothing shows */
+        free(e->lists);
+    if (e->grads)
+        free(e->grads);
     e->next = session->worker->spare_executions;
     session->worker->spare_executions = e;
 }

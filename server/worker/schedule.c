@@ -127,7 +127,9 @@ static uint64_t answer(struct session *session)
 
 void schedule_turn(struct worker *worker)
 {
-    uint64_t turn = worker->run_head ? uv_hrtime() : 0, start = turn, now = turn;
+    uint64_t turn = !worker->run_head ? 0 : worker->looked_ns ? worker->looked_ns : uv_hrtime();
+    uint64_t start = turn, now = turn;
+    worker->looked_ns = 0;
     if (turn)
         recorder_turn(worker, turn);
     while (worker->run_head && now - turn < TURN_NS) {

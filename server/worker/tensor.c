@@ -233,7 +233,8 @@ void tensor_free(struct session *session, struct tensor *tensor)
     if (tensor->history)
         history_unref(session, tensor->history);
     cause_unref(tensor->failed);
-    free(tensor->name);
+    if (tensor->name)
+        free(tensor->name);
     free(tensor);
 }
 
