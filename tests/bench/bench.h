@@ -72,6 +72,7 @@ bool bench_bulk_receive(const struct bench_other *other, void *data, size_t byte
 
 void bench_requests(const struct test_daemon *daemon);
 void bench_training(const struct test_daemon *daemon);
+void bench_kernels(const struct test_daemon *daemon);
 void bench_threads(const struct test_daemon *daemon);
 void bench_bulk(const struct test_daemon *daemon);
 void bench_daemon(const struct test_daemon *daemon);

@@ -1,5 +1,5 @@
 /* Runs the benchmarks against a daemon of their own; those named as arguments, or all.
- *     make bench [JSON=1] [ONLY=requests,training,threads,bulk,daemon,schedule,blackbox]
+ *     make bench [JSON=1] [ONLY=requests,training,kernels,threads,bulk,daemon,schedule,blackbox]
  * JSON=1 prints one object a line. SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +11,9 @@ static const struct {
     const char *name;
     void (*run)(const struct test_daemon *daemon);
 } benches[] = {
-    {"requests", bench_requests}, {"training", bench_training}, {"threads", bench_threads},   {"bulk", bench_bulk},
-    {"daemon", bench_daemon},     {"schedule", bench_schedule}, {"blackbox", bench_blackbox},
+    {"requests", bench_requests}, {"training", bench_training}, {"kernels", bench_kernels},
+    {"threads", bench_threads},   {"bulk", bench_bulk},         {"daemon", bench_daemon},
+    {"schedule", bench_schedule}, {"blackbox", bench_blackbox},
 };
 
 static bool is_wanted(const char *name)
