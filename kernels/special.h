@@ -248,13 +248,14 @@ TD_HD static inline double td_gelu_f64(double x)
 {
     return 0.5 * x * (1.0 + td_erf_f64(x * 0.70710678118654752440));
 }
+/* (1 + tanh(u)) / 2 is 1 / (1 + exp(-2 u)), which loses nothing below 0. */
 TD_HD static inline float td_gelu_tanh_f32(float x)
 {
-    return 0.5f * x * (1.0f + td_tanh_f32(0.79788456080286535588f * (x + 0.044715f * x * x * x)));
+    return x / (1.0f + td_exp_f32(-1.59576912160573071176f * (x + 0.044715f * x * x * x)));
 }
 TD_HD static inline double td_gelu_tanh_f64(double x)
 {
-    return 0.5 * x * (1.0 + td_tanh_f64(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    return x / (1.0 + td_exp_f64(-1.59576912160573071176 * (x + 0.044715 * x * x * x)));
 }
 TD_HD static inline float td_silu_f32(float x)
 {

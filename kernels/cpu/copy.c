@@ -148,13 +148,15 @@ MOVE(move_8, uint64_t)
 
 /* ---- turned: by blocks of whole cache lines on both sides ---- */
 
+/* From here on a turned copy is written past the caches. Nearer memory is read again before it is gone. */
+#define STREAM_BYTES ((int64_t)16 << 20)
+
 static void plane_turned(const struct td_loop *loop, char *const *at, const void *data)
 {
-    (void)data;
     int last = loop->rank - 1;
     TD_CPU(turn)
     (loop->size[0], at[1], loop->stride[1][last], at[0], loop->stride[0][last - 1], loop->shape[last],
-     loop->shape[last - 1]);
+     loop->shape[last - 1], *(const bool *)data);
 }
 
 /* The target is dense along the run and the source along the dimension beside it. */
@@ -170,11 +172,12 @@ void TD_CPU(copy_operand)(const struct td_operand *target, const struct td_opera
     const struct td_operand *operand[] = {target, source};
     size_t size = td_dtype_size(target->dtype);
     td_inner *move = size == 1 ? move_1 : size == 2 ? move_2 : size == 4 ? move_4 : move_8;
+    bool stream = td_operand_numel(target) * (int64_t)size >= STREAM_BYTES;
     struct td_loop loop;
     if (target->dtype != source->dtype)
         TD_CPU(iterate)(conversion(target->dtype, source->dtype), 2, operand);
     else if (TD_CPU(loop_init)(&loop, 2, operand) && is_turned(&loop))
-        TD_CPU(loop_planes)(&loop, plane_turned, NULL);
+        TD_CPU(loop_planes)(&loop, plane_turned, &stream);
     else
         TD_CPU(iterate)(move, 2, operand);
 }

@@ -43,73 +43,93 @@ static int64_t chunk_of(const struct search *s, int64_t chunk, int64_t *first)
 }
 
 #define EXTREME(word) word##_max_f32
-#define EXTREME_LANES(word) td_##word##_max_f32
+#define EXTREME_V td_vector_f32
+#define EXTREME_MASK td_mask_i32
 #define EXTREME_T float
 #define EXTREME_INDEX int32_t
 #define EXTREME_NAN(x) ((x) != (x))
+#define EXTREME_NAN_V(x) ((x) != (x))
 #define EXTREME_BEATS(a, b) ((a) > (b))
 #include "kernels/cpu/extreme.inc"
 #define EXTREME(word) word##_min_f32
-#define EXTREME_LANES(word) td_##word##_min_f32
+#define EXTREME_V td_vector_f32
+#define EXTREME_MASK td_mask_i32
 #define EXTREME_T float
 #define EXTREME_INDEX int32_t
 #define EXTREME_NAN(x) ((x) != (x))
+#define EXTREME_NAN_V(x) ((x) != (x))
 #define EXTREME_BEATS(a, b) ((a) < (b))
 #include "kernels/cpu/extreme.inc"
 #define EXTREME(word) word##_max_f64
-#define EXTREME_LANES(word) td_##word##_max_f64
+#define EXTREME_V td_vector_f64
+#define EXTREME_MASK td_mask_i64
 #define EXTREME_T double
 #define EXTREME_INDEX int64_t
 #define EXTREME_NAN(x) ((x) != (x))
+#define EXTREME_NAN_V(x) ((x) != (x))
 #define EXTREME_BEATS(a, b) ((a) > (b))
 #include "kernels/cpu/extreme.inc"
 #define EXTREME(word) word##_min_f64
-#define EXTREME_LANES(word) td_##word##_min_f64
+#define EXTREME_V td_vector_f64
+#define EXTREME_MASK td_mask_i64
 #define EXTREME_T double
 #define EXTREME_INDEX int64_t
 #define EXTREME_NAN(x) ((x) != (x))
+#define EXTREME_NAN_V(x) ((x) != (x))
 #define EXTREME_BEATS(a, b) ((a) < (b))
 #include "kernels/cpu/extreme.inc"
 #define EXTREME(word) word##_max_i32
-#define EXTREME_LANES(word) td_##word##_max_i32
+#define EXTREME_V td_mask_i32
+#define EXTREME_MASK td_mask_i32
 #define EXTREME_T int32_t
 #define EXTREME_INDEX int32_t
 #define EXTREME_NAN(x) ((void)(x), 0)
+#define EXTREME_NAN_V(x) (none)
 #define EXTREME_BEATS(a, b) ((a) > (b))
 #include "kernels/cpu/extreme.inc"
 #define EXTREME(word) word##_min_i32
-#define EXTREME_LANES(word) td_##word##_min_i32
+#define EXTREME_V td_mask_i32
+#define EXTREME_MASK td_mask_i32
 #define EXTREME_T int32_t
 #define EXTREME_INDEX int32_t
 #define EXTREME_NAN(x) ((void)(x), 0)
+#define EXTREME_NAN_V(x) (none)
 #define EXTREME_BEATS(a, b) ((a) < (b))
 #include "kernels/cpu/extreme.inc"
 #define EXTREME(word) word##_max_i64
-#define EXTREME_LANES(word) td_##word##_max_i64
+#define EXTREME_V td_mask_i64
+#define EXTREME_MASK td_mask_i64
 #define EXTREME_T int64_t
 #define EXTREME_INDEX int64_t
 #define EXTREME_NAN(x) ((void)(x), 0)
+#define EXTREME_NAN_V(x) (none)
 #define EXTREME_BEATS(a, b) ((a) > (b))
 #include "kernels/cpu/extreme.inc"
 #define EXTREME(word) word##_min_i64
-#define EXTREME_LANES(word) td_##word##_min_i64
+#define EXTREME_V td_mask_i64
+#define EXTREME_MASK td_mask_i64
 #define EXTREME_T int64_t
 #define EXTREME_INDEX int64_t
 #define EXTREME_NAN(x) ((void)(x), 0)
+#define EXTREME_NAN_V(x) (none)
 #define EXTREME_BEATS(a, b) ((a) < (b))
 #include "kernels/cpu/extreme.inc"
 #define EXTREME(word) word##_max_bool
-#define EXTREME_LANES(word) td_##word##_max_bool
+#define EXTREME_V td_vector_bool
+#define EXTREME_MASK td_vector_bool
 #define EXTREME_T uint8_t
 #define EXTREME_INDEX int32_t
 #define EXTREME_NAN(x) ((void)(x), 0)
+#define EXTREME_NAN_V(x) (none)
 #define EXTREME_BEATS(a, b) ((a) > (b))
 #include "kernels/cpu/extreme.inc"
 #define EXTREME(word) word##_min_bool
-#define EXTREME_LANES(word) td_##word##_min_bool
+#define EXTREME_V td_vector_bool
+#define EXTREME_MASK td_vector_bool
 #define EXTREME_T uint8_t
 #define EXTREME_INDEX int32_t
 #define EXTREME_NAN(x) ((void)(x), 0)
+#define EXTREME_NAN_V(x) (none)
 #define EXTREME_BEATS(a, b) ((a) < (b))
 #include "kernels/cpu/extreme.inc"
 

@@ -93,6 +93,14 @@ static void copy_row(struct rows *rows, char *target, char *source)
         TD_CPU(copy_operand)(&rows->target, &rows->source);
 }
 
+/* A row that is due soon; one of many lines is asked for by the processor itself once it is begun. */
+static void ask_for(const struct rows *rows, const char *source)
+{
+    size_t bytes = (size_t)rows->count * rows->size;
+    if (rows->dense)
+        td_prefetch(source, bytes < 512 ? bytes : 512);
+}
+
 /* Slices of x that are copied one behind the other into out: for each position outside dim, each index. */
 struct selection {
     const struct td_operand *x, *index, *out;
@@ -113,8 +121,12 @@ static void embedding_part(const void *data, int64_t from, int64_t to)
     char *target = (char *)s->out->data + from * rows.count * size;
     struct td_walk w;
     for (td_walk_start(&w, s->index->rank, s->index->shape, 1, &stride, from, to); w.run; td_walk_next(&w))
-        for (int64_t i = 0; i < w.run; i++, target += rows.count * size)
-            copy_row(&rows, target, (char *)s->x->data + index[w.at[0] + i * w.step[0]] * s->x->stride[0] * size);
+        for (int64_t i = 0; i < w.run; i++, target += rows.count * size) {
+            int64_t step = s->x->stride[0] * size, at = w.at[0] + i * w.step[0];
+            if (i + TD_ROWS_AHEAD < w.run)
+                ask_for(&rows, (char *)s->x->data + index[at + TD_ROWS_AHEAD * w.step[0]] * step);
+            copy_row(&rows, target, (char *)s->x->data + index[at] * step);
+        }
 }
 
 void TD_CPU(embedding)(struct td_launch *launch)
@@ -138,9 +150,13 @@ static void select_part(const void *data, int64_t from, int64_t to)
     int64_t index_step = s->index->rank ? s->index->stride[0] : 0;
     struct td_walk w;
     for (td_walk_start(&w, s->dim + 1, out->shape, 2, stride, from, to); w.run; td_walk_next(&w))
-        for (int64_t j = 0; j < w.run; j++)
-            copy_row(&rows, (char *)out->data + (w.at[0] + j * w.step[0]) * size,
-                     (char *)x->data + (w.at[1] + index[(w.begin + j) * index_step] * x->stride[s->dim]) * size);
+        for (int64_t j = 0; j < w.run; j++) {
+            const char *source = (const char *)x->data + w.at[1] * size;
+            int64_t step = x->stride[s->dim] * size, at = (w.begin + j) * index_step;
+            if (j + TD_ROWS_AHEAD < w.run)
+                ask_for(&rows, source + index[at + TD_ROWS_AHEAD * index_step] * step);
+            copy_row(&rows, (char *)out->data + (w.at[0] + j * w.step[0]) * size, (char *)source + index[at] * step);
+        }
 }
 
 void TD_CPU(index_select)(struct td_launch *launch)

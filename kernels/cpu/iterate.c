@@ -189,51 +189,6 @@ static void plane_strips(const struct td_loop *loop, char *const *at, const void
     }
 }
 
-/* y (columns, rows) = x (rows, columns) turned, both dense along their last dimension: a block of one cache line
- * square is read by whole lines into a buffer and leaves it by whole lines, so that power-of-two strides, which put
- * all lines of a column in one set of L1, cost nothing. */
-#define TURN(name, type, edge)                                                                                  \
-    static void name(const type *x, int64_t x_stride, type *y, int64_t y_stride, int64_t rows, int64_t columns) \
-    {                                                                                                           \
-        type block[edge][edge];                                                                                 \
-        for (int64_t r0 = 0; r0 < rows; r0 += edge) {                                                           \
-            int64_t height = rows - r0 < edge ? rows - r0 : edge;                                               \
-            for (int64_t c0 = 0; c0 < columns; c0 += edge) {                                                    \
-                int64_t width = columns - c0 < edge ? columns - c0 : edge;                                      \
-                const type *from = x + r0 * x_stride + c0;                                                      \
-                type *to = y + c0 * y_stride + r0;                                                              \
-                if (width == edge && height == edge) {                                                          \
-                    for (int r = 0; r < edge; r++)                                                              \
-                        for (int c = 0; c < edge; c++)                                                          \
-                            block[c][r] = from[r * x_stride + c];                                               \
-                    for (int c = 0; c < edge; c++)                                                              \
-                        memcpy(to + c * y_stride, block[c], sizeof block[c]);                                   \
-                    continue;                                                                                   \
-                }                                                                                               \
-                for (int64_t c = 0; c < width; c++)                                                             \
-                    for (int64_t r = 0; r < height; r++)                                                        \
-                        to[c * y_stride + r] = from[r * x_stride + c];                                          \
-            }                                                                                                   \
-        }                                                                                                       \
-    }
-TURN(turn_1, uint8_t, 64)
-TURN(turn_2, uint16_t, 32)
-TURN(turn_4, uint32_t, 16)
-TURN(turn_8, uint64_t, 8)
-
-void TD_CPU(turn)(int64_t size, const void *x, int64_t x_stride, void *y, int64_t y_stride, int64_t rows,
-                  int64_t columns)
-{
-    if (size == 1)
-        turn_1(x, x_stride, y, y_stride, rows, columns);
-    else if (size == 2)
-        turn_2(x, x_stride, y, y_stride, rows, columns);
-    else if (size == 4)
-        turn_4(x, x_stride, y, y_stride, rows, columns);
-    else
-        turn_8(x, x_stride, y, y_stride, rows, columns);
-}
-
 /* A source that is dense along the rows of the plane and not along the run is turned, a tile at a time: a line of
  * its memory holds 16 f32. */
 #define TILE_ROWS 16
@@ -257,7 +212,7 @@ static void tile(const struct td_loop *loop, td_inner *inner, char *const *at, i
         step[k] = loop->stride[k][last - 1] * loop->size[k];
         if (k == 0 || !is_turned(loop, k))
             continue;
-        TD_CPU(turn)(loop->size[k], at[k], stride[k], turned[k - 1], TILE_COLUMNS, columns, rows);
+        TD_CPU(turn)(loop->size[k], at[k], stride[k], turned[k - 1], TILE_COLUMNS, columns, rows, false);
         from[k] = (char *)turned[k - 1];
         stride[k] = 1;
         step[k] = TILE_COLUMNS * loop->size[k];

@@ -30,9 +30,19 @@ typedef void td_plane(const struct td_loop *loop, char *const *at, const void *d
 bool TD_CPU(loop_init)(struct td_loop *loop, int operands, const struct td_operand *const *operand);
 /* Calls plane at each position of the dimensions outside the last two, of all or of parts of the loop. */
 void TD_CPU(loop_planes)(const struct td_loop *loop, td_plane *plane, const void *data);
-/* y (columns, rows) = x (rows, columns) turned; both are dense along their last dimension, size is an element's. */
+/* y (columns, rows) = x (rows, columns) turned; both are dense along their last dimension, size is an element's.
+ * stream: y is more than caches hold, and is written past them. */
 void TD_CPU(turn)(int64_t size, const void *x, int64_t x_stride, void *y, int64_t y_stride, int64_t rows,
-                  int64_t columns);
+                  int64_t columns, bool stream);
+/* Rows that are read one after the other but do not lie behind each other: the next ones are asked for this many before
+ * they are due, which no processor does by itself across pages. */
+#define TD_ROWS_AHEAD 8
+static inline void td_prefetch(const void *at, size_t bytes)
+{
+    for (size_t line = 0; line < bytes; line += 64)
+        __builtin_prefetch((const char *)at + line);
+}
+
 /* Both with inner as the loop. */
 void TD_CPU(iterate)(td_inner *inner, int operands, const struct td_operand *const *operand);
 /* The same over a launch's output and inputs. */

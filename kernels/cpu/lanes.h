@@ -16,8 +16,9 @@
 #define TD_BLOCK 512
 /* Pairwise levels above blocks: 2^48 blocks are more elements than a tensor can have. */
 #define TD_LEVELS 48
-/* Bytes of results that columns work on at once: the lanes of all of them are 16 KiB and stay in L1. */
-#define TD_COLUMN_BYTES 1024
+/* Bytes of results that columns can work on at once. The wider, the longer the runs in which memory is read; the lanes
+ * take 16 times as much. */
+#define TD_COLUMN_BYTES 4096
 
 /* The vector registers of this level, so that the lanes of a row stay in them. */
 #if defined(__AVX512F__)

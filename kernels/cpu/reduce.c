@@ -16,6 +16,8 @@ struct dims {
     int64_t count; /* positions of all */
 };
 
+/* Bytes of neighbouring results that are built together: their lanes just fill L1. */
+#define PIECE_BYTES 2048
 /* Pieces from which on the results alone are cut; below it what each is made of is cut too, into chunks. */
 #define FEW_PIECES 16
 /* Results of chunks, waiting to be joined. */
@@ -69,7 +71,7 @@ static void plan(struct reduction *r, const struct td_launch *launch)
 static void cut(struct reduction *r, int64_t size)
 {
     struct dims *kept = &r->kept;
-    int64_t row = kept->rank ? kept->shape[kept->rank - 1] : 1, width = TD_COLUMN_BYTES / size;
+    int64_t row = kept->rank ? kept->shape[kept->rank - 1] : 1, width = PIECE_BYTES / size;
     r->pieces = r->columns ? kept->count / row * ((row + width - 1) / width) : kept->count;
     r->chunk = r->gone.count;
     r->chunks = 1;

@@ -9,10 +9,13 @@
 #define CHUNK 256
 /* Elements of a row that is not worth a loop of its own. */
 #define SHORT_ROW 32
+/* Of neighbouring short rows, turned together: the turned block stays in L1. */
+#define SHORT_BYTES 1024
 
 struct softmax {
     int64_t count, x_step, out_step;   /* of the dimension itself */
-    int64_t inner, x_inner, out_inner; /* rows done together, and the way from one to the next; not BY_ROW */
+    int64_t inner, x_inner, out_inner; /* rows beside each other, and the way from one to the next; not BY_ROW */
+    int64_t width;                     /* of them that are done together */
     enum { BY_ROW, BY_COLUMNS, BY_SHORT_ROWS } way;
     bool exponential; /* softmax itself, not its logarithm */
     /* The other dimensions: a piece is a row, or those done together at one of their positions. */
@@ -24,20 +27,22 @@ struct softmax {
 
 #define SOFTMAX(word) word##_f32
 #define SOFTMAX_SUM(word) td_##word##_sum_f32
-#define SOFTMAX_MAX(word) td_##word##_max_f32
+#define SOFTMAX_V td_vector_f32
+#define SOFTMAX_MASK td_mask_i32
 #define SOFTMAX_T float
 #include "kernels/cpu/softmax.inc"
 
 #define SOFTMAX(word) word##_f64
 #define SOFTMAX_SUM(word) td_##word##_sum_f64
-#define SOFTMAX_MAX(word) td_##word##_max_f64
+#define SOFTMAX_V td_vector_f64
+#define SOFTMAX_MASK td_mask_i64
 #define SOFTMAX_T double
 #include "kernels/cpu/softmax.inc"
 
 static void softmax_part(const void *data, int64_t from, int64_t to)
 {
     const struct softmax *s = data;
-    int64_t index[TD_RANK_MAX] = {0}, offset[2] = {0}, width = TD_COLUMN_BYTES / (int64_t)td_dtype_size(s->x->dtype);
+    int64_t index[TD_RANK_MAX] = {0}, offset[2] = {0}, width = s->width;
     const int64_t *stride[] = {s->x_stride, s->out_stride};
     int64_t piece = from % s->across;
     td_seek_index(s->rank, s->shape, from / s->across, index, 2, offset, stride);
@@ -60,7 +65,7 @@ static void softmax(struct td_launch *launch, bool exponential)
     const struct td_operand *x = &launch->in[0], *out = &launch->out[0];
     struct softmax s = {.x_step = 1, .out_step = 1, .count = 1, .exponential = exponential};
     int dim = td_wrap_dim(((const struct td_log_softmax_attrs *)launch->attrs)->dim, x->rank);
-    int64_t numel = td_operand_numel(out), width = TD_COLUMN_BYTES / (int64_t)td_dtype_size(x->dtype);
+    int64_t numel = td_operand_numel(out), size = (int64_t)td_dtype_size(x->dtype);
     if (numel == 0)
         return;
     if (x->rank) {
@@ -87,7 +92,10 @@ static void softmax(struct td_launch *launch, bool exponential)
         s.x_inner = s.x_stride[last];
         s.out_inner = s.out_stride[last];
         s.rank = last;
-        s.across = (s.inner + width - 1) / width;
+        s.width = (s.way == BY_COLUMNS ? TD_COLUMN_BYTES : SHORT_BYTES) / size;
+        while (s.width * size > SHORT_BYTES && numel / s.count / s.width < 2 * td_threads())
+            s.width /= 2;
+        s.across = (s.inner + s.width - 1) / s.width;
     }
     s.x = x;
     s.out = out;
