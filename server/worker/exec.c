@@ -454,6 +454,10 @@ static void read_fault(struct execution *e)
         td_fail(&e->failure, fault->code, "%s: the daemon's host has no memory left", e->operation.op->name);
         return;
     }
+    if (fault->code == TD_E_ARGUMENT && fault->why) {
+        td_fail(&e->failure, fault->code, "%s: %s", e->operation.op->name, fault->why);
+        return;
+    }
     if (fault->code == TD_E_ARGUMENT) {
         td_fail(&e->failure, fault->code, "%s: an integer is divided by 0", e->operation.op->name);
         td_hint(&e->failure, "Of floats the result would be inf or nan: td_to(x, TD_F32) converts.");
