@@ -89,6 +89,7 @@ KNOWN = [
     ("histc", None, "where", "nan", "nan is in no bin; torch counts it as it falls"),
     ("scatter_reduce", None, r"grad.* is \S+ where -?nan", "nan|inf",
      "the gradient of a product at nan and inf is the product of the others; torch divides"),
+    ("scatter_reduce", None, r"grad.* is -?0 where", " 1 [01] ;", "what the index leaves of the source gets 0; torch broadcasts"),
     ("scatter_reduce", None, "where", r"(u8|i8|i16)\[.* 2 [01] ;", "a mean of narrow integers is of their whole sum; torch's sum wraps"),
     ("scatter_reduce", None, "grad.* where", r"scatter_reduce \w+ \S+ \w+ \w+ [34] 0",
      "what include_self 0 leaves out has no share in the gradient; in torch it has where it is equal to the result"),
