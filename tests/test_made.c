@@ -207,7 +207,6 @@ static void elements_and_lists(void **state)
 /* The gradients of a and c under a cotangent of 1, 2, 3, ... */
 #define expect_gradients(call, of_a, of_c)                                                              \
     do {                                                                                                \
-        TD_SCOPE(s);                                                                                    \
         td_tensor a = td_set_requires_grad(ROW(float, TD_F32, 1, -2, 3, 0.5f), true);                   \
         td_tensor c = td_set_requires_grad(ROW(float, TD_F32, 2, -2, 1, 4), true);                      \
         td_tensor i4 = td_arange(s, 0, 4), result = (call);                                             \

@@ -102,7 +102,6 @@ static void prints_as_pytorch(void **state)
             continue;
         }
         if (used) {
-            TD_SCOPE(s);
             expected[used - 1] = 0; /* the line's end */
             char *text = td_text(tensor_of(call));
             if (strcmp(text, expected))

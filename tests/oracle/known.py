@@ -86,6 +86,8 @@ KNOWN = [
     ("digamma polygamma", None, r"is -?(inf|nan) where -?\d", None, "torch is finite at the poles"),
     ("digamma polygamma", None, "0 where -?nan", "inf", "0 at inf; torch has nan"),
     ("digamma polygamma", None, "where", slightly, "torch's polygamma of order 1 has nine digits"),
+    ("as_strided", None, r"grad.* where -?0 is due", None,
+     "the gradient reaches what lies in the window beside the input; torch drops it"),
     ("histc", None, "where", "nan", "nan is in no bin; torch counts it as it falls"),
     ("scatter_reduce", None, r"grad.* is \S+ where -?nan", "nan|inf",
      "the gradient of a product at nan and inf is the product of the others; torch divides"),
