@@ -63,6 +63,11 @@ static inline void chain_used(const struct chain *c, td_tensor x, int k)
     if (consumes(c->origin, x, k))
         chain_drop(x);
 }
+/* x, which was written to: it goes on, and is used up by the op around only if it was written there. */
+static inline td_tensor chain_target(const struct chain *c, td_tensor x)
+{
+    return consumes(c->origin, x, 0) ? x : lasting(x).tensor;
+}
 static inline td_tensor chain_end(const struct chain *c, td_tensor result, int count, const td_tensor *given)
 {
     for (int k = 0; k < count; k++)

@@ -102,7 +102,7 @@ td_tensor td_put__at(td_origin origin, td_tensor x, td_tensor index, td_tensor s
     chain_binary(&c, TD_OP_copy_, lasting(x), passing(put(&c, x, index, source, keywords)));
     chain_used(&c, index, 1);
     chain_used(&c, source, 2);
-    return x; /* goes on, as fresh as it was */
+    return chain_target(&c, x);
 }
 
 static td_tensor gathered(const struct chain *c, int64_t dim, td_tensor x, td_tensor index)

@@ -152,6 +152,30 @@ struct td_meshgrid_keywords {
  * Keyword: .xy (false): the first two dimensions change places. */
 TD_API int td_meshgrid(td_list tensors, td_tensor *grids, const struct td_meshgrid_keywords *keywords TD_DEFAULT(NULL));
 
+/* ---- random numbers ---- */
+
+struct td_drawn_keywords {
+    enum td_dtype dtype;
+    TD_KEYWORDS_END
+};
+/* Normal numbers of a mean and a standard deviation, uniform ones from [low, high), and those between events that
+ * happen rate times in a unit. Keyword of these: .dtype (TD_F32). */
+TD_API td_tensor td_normal(td_session *s, double mean, double std, struct td_dims shape,
+                           const struct td_drawn_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_uniform(td_session *s, double low, double high, struct td_dims shape,
+                            const struct td_drawn_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_exponential(td_session *s, double rate, struct td_dims shape,
+                                const struct td_drawn_keywords *keywords TD_DEFAULT(NULL));
+/* The integers from 0 up to n in an order drawn at random, i64. */
+TD_API td_tensor td_randperm(td_session *s, int64_t n);
+/* All of x drawn anew, as those do and as td_bernoulli does; x itself is returned. */
+TD_API td_tensor td_normal_(td_tensor x, double mean, double std);
+TD_API td_tensor td_uniform_(td_tensor x, double low, double high);
+TD_API td_tensor td_exponential_(td_tensor x, double rate);
+TD_API td_tensor td_bernoulli_(td_tensor x, double p);
+/* td_dropout written into x. Keywords: .p (0.5), .training (1). */
+TD_API td_tensor td_dropout_(td_tensor x, const struct td_dropout_keywords *keywords TD_DEFAULT(NULL));
+
 /* ---- the functions behind the macros below ---- */
 
 TD_API td_tensor td_fliplr_at(td_origin origin, td_tensor x);
@@ -200,6 +224,19 @@ TD_API td_tensor td_vstack_at(td_origin origin, td_list tensors);
 TD_API td_tensor td_dstack_at(td_origin origin, td_list tensors);
 TD_API int td_meshgrid_at(td_origin origin, td_list tensors, td_tensor *grids,
                           const struct td_meshgrid_keywords *keywords);
+
+TD_API td_tensor td_normal_at(td_origin origin, td_session *s, double mean, double std, struct td_dims shape,
+                              const struct td_drawn_keywords *keywords);
+TD_API td_tensor td_uniform_at(td_origin origin, td_session *s, double low, double high, struct td_dims shape,
+                               const struct td_drawn_keywords *keywords);
+TD_API td_tensor td_exponential_at(td_origin origin, td_session *s, double rate, struct td_dims shape,
+                                   const struct td_drawn_keywords *keywords);
+TD_API td_tensor td_randperm_at(td_origin origin, td_session *s, int64_t n);
+TD_API td_tensor td_normal__at(td_origin origin, td_tensor x, double mean, double std);
+TD_API td_tensor td_uniform__at(td_origin origin, td_tensor x, double low, double high);
+TD_API td_tensor td_exponential__at(td_origin origin, td_tensor x, double rate);
+TD_API td_tensor td_bernoulli__at(td_origin origin, td_tensor x, double p);
+TD_API td_tensor td_dropout__at(td_origin origin, td_tensor x, const struct td_dropout_keywords *keywords);
 
 #ifdef __cplusplus
 }
@@ -291,6 +328,22 @@ TD_API int td_meshgrid_at(td_origin origin, td_list tensors, td_tensor *grids,
 #define td_meshgrid(tensors, grids, ...)                             \
     TD_WITH_KEYWORDS(int, td_meshgrid_at(TD_HERE(0), tensors, grids, \
                                          TD_KEYWORDS(td_meshgrid, .xy = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define TD_DRAWN_KEYWORDS(...) TD_KEYWORDS(td_drawn, .dtype = TD_F32, .td_keywords_only = 0, __VA_ARGS__)
+#define td_normal(s, mean, std, shape, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_normal_at(TD_HERE(0), s, mean, std, shape, TD_DRAWN_KEYWORDS(__VA_ARGS__)))
+#define td_uniform(s, low, high, shape, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_uniform_at(TD_HERE(0), s, low, high, shape, TD_DRAWN_KEYWORDS(__VA_ARGS__)))
+#define td_exponential(s, rate, shape, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_exponential_at(TD_HERE(0), s, rate, shape, TD_DRAWN_KEYWORDS(__VA_ARGS__)))
+#define td_randperm(s, n) td_randperm_at(TD_HERE(0), s, n)
+#define td_normal_(x, mean, std) td_normal__at(TD_HERE(TD_FRESH(#x, 0)), x, mean, std)
+#define td_uniform_(x, low, high) td_uniform__at(TD_HERE(TD_FRESH(#x, 0)), x, low, high)
+#define td_exponential_(x, rate) td_exponential__at(TD_HERE(TD_FRESH(#x, 0)), x, rate)
+#define td_bernoulli_(x, p) td_bernoulli__at(TD_HERE(TD_FRESH(#x, 0)), x, p)
+#define td_dropout_(x, ...)                                                                                            \
+    TD_WITH_KEYWORDS(td_tensor, td_dropout__at(TD_HERE(TD_FRESH(#x, 0)), x,                                            \
+                                               TD_KEYWORDS(td_dropout, .p = 0.5, .training = 1, .td_keywords_only = 0, \
+                                                           __VA_ARGS__)))
 #endif
 
 #endif

@@ -3660,3 +3660,32 @@ td_tensor(td_scatter)(td_tensor x, int64_t dim, td_tensor index, td_tensor sourc
 {
     return td_scatter_at((td_origin){0}, x, dim, index, td_operand_of_tensor(source));
 }
+
+td_tensor td_bernoulli_at(td_origin origin, td_tensor p)
+{
+    const td_operand in[] = {td_operand_of_tensor(p)};
+    return client_op(&(struct client_op){.id = TD_OP_bernoulli, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_bernoulli)(td_tensor p)
+{
+    return td_bernoulli_at((td_origin){0}, p);
+}
+
+td_tensor td_multinomial_at(td_origin origin, td_tensor weights, int64_t count, const struct td_multinomial_keywords *keywords)
+{
+    static const struct td_multinomial_keywords defaults = {.replacement = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_multinomial_attrs attrs = {
+        .count = count,
+        .replacement = keywords->replacement,
+    };
+    const td_operand in[] = {td_operand_of_tensor(weights)};
+    return client_op(&(struct client_op){.id = TD_OP_multinomial, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_multinomial)(td_tensor weights, int64_t count, const struct td_multinomial_keywords *keywords)
+{
+    return td_multinomial_at((td_origin){0}, weights, count, keywords);
+}

@@ -1623,6 +1623,18 @@ TD_API td_tensor td_index_fill_at(td_origin origin, td_tensor x, int64_t dim, td
 TD_API td_tensor td_scatter(td_tensor x, int64_t dim, td_tensor index, td_tensor source);
 TD_API td_tensor td_scatter_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_operand source);
 
+/* each element 1 with probability p, otherwise 0; p from 0 to 1 */
+TD_API td_tensor td_bernoulli(td_tensor p);
+TD_API td_tensor td_bernoulli_at(td_origin origin, td_tensor p);
+
+/* count places in each row of weights, drawn with probabilities in their proportion; with replacement a place may come again. Keywords: .replacement (false) */
+struct td_multinomial_keywords {
+    bool replacement;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_multinomial(td_tensor weights, int64_t count, const struct td_multinomial_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_multinomial_at(td_origin origin, td_tensor weights, int64_t count, const struct td_multinomial_keywords *keywords);
+
 #ifdef __cplusplus
 }
 inline td_operand td_operand_of(td_tensor x)
@@ -2283,6 +2295,10 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 #define td_index_copy(x_, dim_, index_, source_) td_index_copy_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_)
 #define td_index_fill(x_, dim_, index_, value_) td_index_fill_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#value_, 2)), x_, dim_, index_, TD_OPERAND(value_))
 #define td_scatter(x_, dim_, index_, source_) td_scatter_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, TD_OPERAND(source_))
+#define td_bernoulli(p_) td_bernoulli_at(TD_HERE(TD_FRESH(#p_, 0)), p_)
+#define td_multinomial(weights_, count_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_multinomial_at(TD_HERE(TD_FRESH(#weights_, 0)), weights_, count_, \
+        TD_KEYWORDS(td_multinomial, .replacement = false, .td_keywords_only = 0, __VA_ARGS__)))
 #endif
 
 #endif

@@ -1,4 +1,4 @@
-/* Shapes of searches, histograms and functions with an order. SPDX-License-Identifier: Apache-2.0 */
+/* Shapes of searches, histograms, functions with an order and drawn places. SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
 #include <math.h>
 
@@ -44,4 +44,23 @@ int td_shape_scatter_reduce(struct td_inference *i)
     if (by < TD_BY_SUM || by > TD_BY_AMIN)
         return td_fail(i->failure, TD_E_ARGUMENT, "scatter_reduce: there is no reduction %" PRId64, by);
     return td_shape_scatter(i);
+}
+
+int td_shape_multinomial(struct td_inference *i)
+{
+    const struct td_multinomial_attrs *a = i->attrs;
+    const struct td_meta *weights = &i->in[0];
+    int64_t size = weights->rank ? weights->shape[weights->rank - 1] : 0;
+    char wt[TD_SHAPE_TEXT];
+    if (weights->rank < 1 || weights->rank > 2 || size == 0)
+        return td_fail(i->failure, TD_E_SHAPE, "multinomial: weights of shape %s where a row or rows of them are due",
+                       rule_text(weights, wt));
+    if (a->count < 1)
+        return td_fail(i->failure, TD_E_ARGUMENT, "multinomial: %" PRId64 " places are no number to draw", a->count);
+    if (a->count > size && !a->replacement) {
+        td_fail(i->failure, TD_E_ARGUMENT, "multinomial: %" PRId64 " different places of %" PRId64 " cannot be drawn",
+                a->count, size);
+        return td_hint(i->failure, "With .replacement = true a place may come again.");
+    }
+    return rule_fresh(i, weights->rank, (int64_t[]){weights->rank > 1 ? weights->shape[0] : a->count, a->count});
 }

@@ -516,8 +516,16 @@ static void draw_call(struct call *c, const struct td_op *op, uint8_t dtype)
                               "median_dim mode floor ceil round trunc isnan isinf isfinite nan_to_num fmax "
                               "fmin hardtanh relu6 hardshrink softshrink threshold elu mish softplus "
                               "logsigmoid atan2 hypot fmod remainder searchsorted");
-    if (op->id == TD_OP_dropout) {
+    if (op->id == TD_OP_dropout || op->id == TD_OP_bernoulli) {
         draw_elementwise(c, dtype);
+        return;
+    }
+    if (op->id == TD_OP_multinomial) {
+        int64_t shape[TD_RANK_MAX] = {1 + below(9), 1 + below(70)};
+        bool rows = below(2);
+        c->attrs[1] = below(2);
+        c->attrs[0] = 1 + below(c->attrs[1] ? 99 : shape[rows]);
+        make(next(c), dtype, 1 + rows, shape, below(8) ? TD_POSITIVE : TD_AWAY, ANY_LAYOUT);
         return;
     }
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {

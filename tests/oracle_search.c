@@ -110,3 +110,22 @@ void oracle_histc(struct oracle_call *c)
         put(c->out, bin < a->bins ? bin : a->bins - 1, (double)c->out->real[bin < a->bins ? bin : a->bins - 1] + 1);
     }
 }
+
+/* ---- what is drawn is counted elsewhere; here, what cannot be drawn from ---- */
+
+void oracle_bernoulli(struct oracle_call *c)
+{
+    c->drawn = true;
+    for (int64_t i = 0; i < c->in[0].count; i++)
+        if (!(c->in[0].real[i] >= 0 && c->in[0].real[i] <= 1))
+            c->fault = TD_E_ARGUMENT;
+}
+
+void oracle_multinomial(struct oracle_call *c)
+{
+    const struct oracle_tensor *x = &c->in[0];
+    c->drawn = true;
+    for (int64_t i = 0; i < x->count; i++)
+        if (!(x->real[i] >= 0))
+            c->fault = TD_E_ARGUMENT;
+}

@@ -200,6 +200,11 @@ static void elements_and_lists(void **state)
     assert_int_equal(td_meshgrid(TD_LIST(v, td_neg(w)), grids, .xy = true), 2);
     expect(grids[0], "tensor([[5., 6.],\n        [5., 6.],\n        [5., 6.]])");
     expect(grids[1], "tensor([[-5., -5.],\n        [-6., -6.],\n        [-7., -7.]])");
+    td_tensor kept = td_clone(m);
+    expect(td_neg(td_put_(kept, i, w)), "tensor([[ -5.,  -1.,  -2.,  -7.],\n        [ -4.,  -5.,  -6.,  -7.],\n        "
+                                        "[ -8.,  -9., -10.,  -6.]])");
+    assert_true(td_ok(kept)); /* it has a name */
+    td_release(kept);
     assert_int_equal(td_sync(s), 0);
     assert_int_equal(td_tensor_count(s), held);
 }

@@ -178,6 +178,8 @@ static const uint8_t work_of[TD_OP_LIMIT] = {
     [TD_OP_searchsorted] = 250,
     [TD_OP_histc] = 40,
     [TD_OP_scatter_reduce] = 120,
+    [TD_OP_bernoulli] = 30,
+    [TD_OP_multinomial] = 250,
 };
 
 /* Elements in a row that lie behind each other, and what an element costs more where there are none: steps inside a

@@ -402,3 +402,7 @@ def searched(c):
     if c.rank == 1:
         return fitting_number(c) if c.choices.chance(1, 6) else some_shape(c, 3)
     return c.shape[:-1] + [c.choices.pick([3, 1, 0])] + [2] * c.choices.chance(1, 20) if c.rank else some_shape(c, 1)
+
+
+def weights(c):
+    return c.choices.pick([[4], [2, 3], [3, 1], [1, 5], [7], [2, 0], [2, 2, 2], []])

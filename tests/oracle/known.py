@@ -88,6 +88,7 @@ KNOWN = [
     ("digamma polygamma", None, "where", slightly, "torch's polygamma of order 1 has nine digits"),
     ("as_strided", None, r"grad.* where -?0 is due", None,
      "the gradient reaches what lies in the window beside the input; torch drops it"),
+    ("multinomial", None, "fewer weights above 0", None, "torch draws places of weight 0 when no others are left"),
     ("histc", None, "where", "nan", "nan is in no bin; torch counts it as it falls"),
     ("scatter_reduce", None, r"grad.* is \S+ where -?nan", "nan|inf",
      "the gradient of a product at nan and inf is the product of the others; torch divides"),

@@ -353,6 +353,8 @@ OPS = {
     "stack": Op(torch.stack, tensors=d.joined(True), dim=d.drawn_dim),
     "sgd_step_": Op(sgd_step, params=d.parameters, momenta=d.states, counts=d.counts, lr=d.choose(0.125), momentum=d.choose(0.5, 0.9), dampening=d.choose(0.0), weight_decay=d.choose(0.0, 0.25)),
     "adam_step_": Op(adam_step, params=d.parameters, means=d.states, squares=d.positive_states, counts=d.counts, lr=d.choose(0.125), beta1=d.choose(0.5, 0.9), beta2=d.choose(0.75, 0.99), eps=d.choose(1e-8, 0.01), weight_decay=d.choose(0.0, 0.25)),
+    "bernoulli": Op(torch.bernoulli, values="inside"),
+    "multinomial": Op(lambda w, n, r: torch.multinomial(w, n, bool(r)), values="inside", weights=d.weights, count=d.choose(1, 2, 3, 0)),
     "lgamma": Op(torch.lgamma),
     "digamma": Op(torch.digamma),
     "polygamma": Op(torch.polygamma, n=d.choose(1, 2, 0, 3, -1)),
