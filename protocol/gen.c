@@ -36,11 +36,10 @@ static const char *const shape_rules[TD_OP_LIMIT] = {
  * PyTorch too, but for those that have a row of their own. The library makes it of op and copy_. */
 static bool has_in_place(const struct td_op *op)
 {
-    static const char *const without[] = {"add",      "mul",        "rsub",       "clone",    "to",
-                                          "where",    "maximum",    "minimum",    "fmax",     "fmin",
-                                          "gelu",     "isnan",      "isinf",      "isfinite", "logsigmoid",
-                                          "softplus", "softshrink", "hardshrink", "softsign", "logaddexp",
-                                          "logaddexp2"};
+    static const char *const without[] = {"add",      "mul",       "rsub",       "clone",    "to",         "where",
+                                          "maximum",  "minimum",   "fmax",       "fmin",     "gelu",       "isnan",
+                                          "isinf",    "isfinite",  "logsigmoid", "softplus", "softshrink", "hardshrink",
+                                          "softsign", "logaddexp", "logaddexp2"};
     for (size_t k = 0; k < sizeof without / sizeof *without; k++)
         if (!strcmp(op->name, without[k]))
             return false;
