@@ -12,6 +12,7 @@
 struct call {
     const struct client_op *given;
     const struct td_op *op;
+    struct td_op named; /* the row under the name that was called */
     td_session *session;
     struct td_meta *metas;
     struct td_input *inputs;
@@ -234,7 +235,7 @@ static uint32_t make_result(struct call *c, int output)
     }
     e->meta = i->out[output];
     e->meta.scalar = false;
-    e->maker = c->op;
+    e->maker = td_op_of(c->given->id);
     autograd_note(c->op, e, c->entries, c->given->in_count, i->shares, c->recording);
     if (c->given->requires_grad)
         e->flags |= ENTRY_REQUIRES_GRAD | ENTRY_LEAF;
@@ -370,6 +371,11 @@ void client_ops(const struct client_op *given, td_tensor *results)
     struct call c; /* member by member: what inference finds need not be cleared first */
     c.given = given;
     c.op = td_op_of(given->id);
+    if (given->name) {
+        c.named = *c.op;
+        c.named.name = given->name;
+        c.op = &c.named;
+    }
     c.session = given->session;
     c.metas = metas;
     c.inputs = inputs;

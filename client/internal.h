@@ -227,6 +227,7 @@ void session_kill(struct td_session *s, const struct td_failure *failure);
 
 struct client_op {
     uint16_t id;
+    const char *name; /* what errors say was called, where that is not the op; NULL: the op */
     td_origin origin;
     td_session *session; /* NULL: the first tensor's */
     bool requires_grad;
@@ -245,6 +246,8 @@ void client_ops(const struct client_op *call, td_tensor *results);
 /* The same of a call with lists (list.c). */
 void client_lists(const struct client_op *call, td_tensor *results);
 td_tensor client_op(const struct client_op *call);
+/* Which items of a list were written as calls; none where its text is not known or does not tell. */
+void list_calls(const td_list *list, bool *calls);
 /* The form in place of an elementwise op: the call, and a copy_ of its result into the first tensor, which it returns.
  */
 td_tensor client_in_place(const struct client_op *call);

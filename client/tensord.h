@@ -512,4 +512,6 @@ TD_API int td_sync_at(td_origin origin, td_session *s);
                                                             .eps = 1e-8, .td_keywords_only = 0, __VA_ARGS__)))
 #endif
 
+#include "tensord_made.h"
+
 #endif

@@ -2914,6 +2914,130 @@ td_tensor(td_masked_fill_)(td_tensor x, td_tensor mask, td_tensor value)
     return td_masked_fill__at((td_origin){0}, x, mask, td_operand_of_tensor(value));
 }
 
+td_tensor td_lgamma_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_lgamma, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_lgamma)(td_tensor x)
+{
+    return td_lgamma_at((td_origin){0}, x);
+}
+
+td_tensor td_lgamma__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_lgamma, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_lgamma_)(td_tensor x)
+{
+    return td_lgamma__at((td_origin){0}, x);
+}
+
+td_tensor td_digamma_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_digamma, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_digamma)(td_tensor x)
+{
+    return td_digamma_at((td_origin){0}, x);
+}
+
+td_tensor td_digamma__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_digamma, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_digamma_)(td_tensor x)
+{
+    return td_digamma__at((td_origin){0}, x);
+}
+
+td_tensor td_polygamma_at(td_origin origin, int64_t n, td_tensor x)
+{
+    const struct td_polygamma_attrs attrs = {
+        .n = n,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_polygamma, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_polygamma)(int64_t n, td_tensor x)
+{
+    return td_polygamma_at((td_origin){0}, n, x);
+}
+
+td_tensor td_logaddexp2_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_logaddexp2, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_logaddexp2)(td_tensor a, td_tensor b)
+{
+    return td_logaddexp2_at((td_origin){0}, a, b);
+}
+
+td_tensor td_searchsorted_at(td_origin origin, td_tensor sorted, td_operand wanted, const struct td_searchsorted_keywords *keywords)
+{
+    static const struct td_searchsorted_keywords defaults = {.right = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_searchsorted_attrs attrs = {
+        .right = keywords->right,
+    };
+    const td_operand in[] = {td_operand_of_tensor(sorted), wanted};
+    return client_op(&(struct client_op){.id = TD_OP_searchsorted, .origin = origin, .in = in, .in_count = 2, .attrs = &attrs});
+}
+
+td_tensor(td_searchsorted)(td_tensor sorted, td_tensor wanted, const struct td_searchsorted_keywords *keywords)
+{
+    return td_searchsorted_at((td_origin){0}, sorted, td_operand_of_tensor(wanted), keywords);
+}
+
+td_tensor td_histc_at(td_origin origin, td_tensor x, const struct td_histc_keywords *keywords)
+{
+    static const struct td_histc_keywords defaults = {.bins = 100, .min = 0.0, .max = 0.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_histc_attrs attrs = {
+        .bins = keywords->bins,
+        .min = keywords->min,
+        .max = keywords->max,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_histc, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_histc)(td_tensor x, const struct td_histc_keywords *keywords)
+{
+    return td_histc_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_scatter_reduce_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source, int64_t reduce, const struct td_scatter_reduce_keywords *keywords)
+{
+    static const struct td_scatter_reduce_keywords defaults = {.include_self = 1, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_scatter_reduce_attrs attrs = {
+        .dim = dim,
+        .reduce = reduce,
+        .include_self = keywords->include_self,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(index), td_operand_of_tensor(source)};
+    return client_op(&(struct client_op){.id = TD_OP_scatter_reduce, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_scatter_reduce)(td_tensor x, int64_t dim, td_tensor index, td_tensor source, int64_t reduce, const struct td_scatter_reduce_keywords *keywords)
+{
+    return td_scatter_reduce_at((td_origin){0}, x, dim, index, source, reduce, keywords);
+}
+
 td_tensor td_prod_at(td_origin origin, td_tensor x, const struct td_prod_keywords *keywords)
 {
     static const struct td_prod_keywords defaults = {.dims = {.count = -1}, .keepdim = false, };
@@ -3549,4 +3673,33 @@ td_tensor td_scatter_at(td_origin origin, td_tensor x, int64_t dim, td_tensor in
 td_tensor(td_scatter)(td_tensor x, int64_t dim, td_tensor index, td_tensor source)
 {
     return td_scatter_at((td_origin){0}, x, dim, index, td_operand_of_tensor(source));
+}
+
+td_tensor td_bernoulli_at(td_origin origin, td_tensor p)
+{
+    const td_operand in[] = {td_operand_of_tensor(p)};
+    return client_op(&(struct client_op){.id = TD_OP_bernoulli, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_bernoulli)(td_tensor p)
+{
+    return td_bernoulli_at((td_origin){0}, p);
+}
+
+td_tensor td_multinomial_at(td_origin origin, td_tensor weights, int64_t count, const struct td_multinomial_keywords *keywords)
+{
+    static const struct td_multinomial_keywords defaults = {.replacement = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_multinomial_attrs attrs = {
+        .count = count,
+        .replacement = keywords->replacement,
+    };
+    const td_operand in[] = {td_operand_of_tensor(weights)};
+    return client_op(&(struct client_op){.id = TD_OP_multinomial, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_multinomial)(td_tensor weights, int64_t count, const struct td_multinomial_keywords *keywords)
+{
+    return td_multinomial_at((td_origin){0}, weights, count, keywords);
 }

@@ -70,6 +70,7 @@ struct td_dims {
 };
 enum td_reduction { TD_NONE, TD_MEAN, TD_SUM };
 enum td_padding { TD_CONSTANT, TD_REFLECT, TD_REPLICATE, TD_CIRCULAR };
+enum td_bringing { TD_BY_SUM, TD_BY_PROD, TD_BY_MEAN, TD_BY_AMAX, TD_BY_AMIN };
 #endif
 
 /* A tensor or a number. */
@@ -1311,6 +1312,56 @@ TD_API td_tensor td_masked_fill_at(td_origin origin, td_tensor x, td_tensor mask
 TD_API td_tensor td_masked_fill_(td_tensor x, td_tensor mask, td_tensor value);
 TD_API td_tensor td_masked_fill__at(td_origin origin, td_tensor x, td_tensor mask, td_operand value);
 
+/* the logarithm of |gamma(x)|; inf at 0, -1, -2, ... */
+TD_API td_tensor td_lgamma(td_tensor x);
+TD_API td_tensor td_lgamma_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_lgamma_(td_tensor x);
+TD_API td_tensor td_lgamma__at(td_origin origin, td_tensor x);
+
+/* the derivative of lgamma; -inf at 0, nan at -1, -2, ... */
+TD_API td_tensor td_digamma(td_tensor x);
+TD_API td_tensor td_digamma_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_digamma_(td_tensor x);
+TD_API td_tensor td_digamma__at(td_origin origin, td_tensor x);
+
+/* the derivative of order n of digamma */
+TD_API td_tensor td_polygamma(int64_t n, td_tensor x);
+TD_API td_tensor td_polygamma_at(td_origin origin, int64_t n, td_tensor x);
+
+/* log2(2^a + 2^b), computed without overflow */
+TD_API td_tensor td_logaddexp2(td_tensor a, td_tensor b);
+TD_API td_tensor td_logaddexp2_at(td_origin origin, td_tensor a, td_tensor b);
+
+/* where each wanted value belongs in sorted, whose last dimension rises: before the first element that is not less, with right before the first that is greater; sorted is one row for all of them, or has one for each row of them; nan belongs at the end. Keywords: .right (false) */
+struct td_searchsorted_keywords {
+    bool right;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_searchsorted(td_tensor sorted, td_tensor wanted, const struct td_searchsorted_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_searchsorted_at(td_origin origin, td_tensor sorted, td_operand wanted, const struct td_searchsorted_keywords *keywords);
+
+/* how many elements of x lie in each of bins equal parts of min to max (of the least to the greatest element, if they are equal). Keywords: .bins (100), .min (0.0), .max (0.0) */
+struct td_histc_keywords {
+    int64_t bins;
+    double min;
+    double max;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_histc(td_tensor x, const struct td_histc_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_histc_at(td_origin origin, td_tensor x, const struct td_histc_keywords *keywords);
+
+/* x with the elements of source brought into the elements that the index names along dim: by TD_BY_SUM, TD_BY_PROD, TD_BY_MEAN, TD_BY_AMAX or TD_BY_AMIN; include_self 0: what stood there does not count. Keywords: .include_self (1) */
+struct td_scatter_reduce_keywords {
+    int64_t include_self;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_scatter_reduce(td_tensor x, int64_t dim, td_tensor index, td_tensor source, int64_t reduce, const struct td_scatter_reduce_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_scatter_reduce_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source, int64_t reduce, const struct td_scatter_reduce_keywords *keywords);
+
 /* product of x over dims (all, if none are given). Keywords: .dims (all), .keepdim (false) */
 struct td_prod_keywords {
     struct td_dims dims;
@@ -1580,6 +1631,18 @@ TD_API td_tensor td_index_fill_at(td_origin origin, td_tensor x, int64_t dim, td
 TD_API td_tensor td_scatter(td_tensor x, int64_t dim, td_tensor index, td_tensor source);
 TD_API td_tensor td_scatter_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_operand source);
 
+/* each element 1 with probability p, otherwise 0; p from 0 to 1 */
+TD_API td_tensor td_bernoulli(td_tensor p);
+TD_API td_tensor td_bernoulli_at(td_origin origin, td_tensor p);
+
+/* count places in each row of weights, drawn with probabilities in their proportion; with replacement a place may come again. Keywords: .replacement (false) */
+struct td_multinomial_keywords {
+    bool replacement;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_multinomial(td_tensor weights, int64_t count, const struct td_multinomial_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_multinomial_at(td_origin origin, td_tensor weights, int64_t count, const struct td_multinomial_keywords *keywords);
+
 #ifdef __cplusplus
 }
 inline td_operand td_operand_of(td_tensor x)
@@ -1797,6 +1860,10 @@ template <typename N0> inline td_tensor td_masked_fill(td_tensor x, td_tensor ma
 template <typename N0> inline td_tensor td_masked_fill_(td_tensor x, td_tensor mask, N0 value)
 {
     return td_masked_fill__at(td_origin(), x, mask, td_operand_of(value));
+}
+template <typename N0> inline td_tensor td_searchsorted(td_tensor sorted, N0 wanted, bool right)
+{
+    return td_searchsorted_at(td_origin(), sorted, td_operand_of(wanted), right);
 }
 template <typename N0> inline td_tensor td_index_fill(td_tensor x, int64_t dim, td_tensor index, N0 value)
 {
@@ -2137,6 +2204,21 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
         TD_KEYWORDS(td_addcdiv, .value = 1.0, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_masked_fill(x_, mask_, value_) td_masked_fill_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#mask_, 1) | TD_FRESH(#value_, 2)), x_, mask_, TD_OPERAND(value_))
 #define td_masked_fill_(x_, mask_, value_) td_masked_fill__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#mask_, 1) | TD_FRESH(#value_, 2)), x_, mask_, TD_OPERAND(value_))
+#define td_lgamma(x_) td_lgamma_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_lgamma_(x_) td_lgamma__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_digamma(x_) td_digamma_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_digamma_(x_) td_digamma__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_polygamma(n_, x_) td_polygamma_at(TD_HERE(TD_FRESH(#x_, 0)), n_, x_)
+#define td_logaddexp2(a_, b_) td_logaddexp2_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_searchsorted(sorted_, wanted_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_searchsorted_at(TD_HERE(TD_FRESH(#sorted_, 0) | TD_FRESH(#wanted_, 1)), sorted_, TD_OPERAND(wanted_), \
+        TD_KEYWORDS(td_searchsorted, .right = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_histc(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_histc_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_histc, .bins = 100, .min = 0.0, .max = 0.0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_scatter_reduce(x_, dim_, index_, source_, reduce_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_scatter_reduce_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_, reduce_, \
+        TD_KEYWORDS(td_scatter_reduce, .include_self = 1, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_prod(x_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_prod_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
         TD_KEYWORDS(td_prod, .dims = {.count = -1}, .keepdim = false, .td_keywords_only = 0, __VA_ARGS__)))
@@ -2224,6 +2306,10 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 #define td_index_copy(x_, dim_, index_, source_) td_index_copy_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_)
 #define td_index_fill(x_, dim_, index_, value_) td_index_fill_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#value_, 2)), x_, dim_, index_, TD_OPERAND(value_))
 #define td_scatter(x_, dim_, index_, source_) td_scatter_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, TD_OPERAND(source_))
+#define td_bernoulli(p_) td_bernoulli_at(TD_HERE(TD_FRESH(#p_, 0)), p_)
+#define td_multinomial(weights_, count_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_multinomial_at(TD_HERE(TD_FRESH(#weights_, 0)), weights_, count_, \
+        TD_KEYWORDS(td_multinomial, .replacement = false, .td_keywords_only = 0, __VA_ARGS__)))
 #endif
 
 #endif

@@ -148,4 +148,15 @@ TD_HD static inline float td_erfinv_f32(float y)
     return (float)td_erfinv_f64((double)y);
 }
 
+/* log2(2^a + 2^b). */
+TD_HD static inline float td_log2_sum_f32(float given_a, float given_b)
+{
+    double a = (double)given_a, b = (double)given_b;
+    return (float)(a == b ? a + 1 : td_max_f64(a, b) + td_softlog_short((a - b) * M_LN2) * M_LOG2E);
+}
+TD_HD static inline double td_log2_sum_f64(double a, double b)
+{
+    return a == b ? a + 1 : td_max_f64(a, b) + td_softlog((a - b) * M_LN2) * M_LOG2E;
+}
+
 #endif

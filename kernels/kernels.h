@@ -25,6 +25,7 @@ struct td_fault {
     int64_t value;    /* the index */
     int64_t size;     /* of the dimension it does not fit */
     int64_t position; /* which element of the index tensor, row by row */
+    const char *why;  /* of TD_E_ARGUMENT: what is wrong with the data; NULL: an integer divided by 0 */
 };
 
 /* One run of one op.

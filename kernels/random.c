@@ -3,8 +3,9 @@
 
 uint64_t td_random_blocks(const struct td_op *op, uint8_t dtype, int64_t count)
 {
-    /* A block is four words. An f64 takes two of them, and so does an integer, whatever type it is kept in. */
+    /* A block is four words. An f64 takes two of them, and so do an integer, whatever type it is kept in, and a
+     * drawn place. */
     bool wide = td_dtype_wide(dtype) == TD_F64 && op->id != TD_OP_dropout; /* which always draws f32 */
-    uint64_t each = wide || op->id == TD_OP_randint ? 2 : 4;
+    uint64_t each = wide || op->id == TD_OP_randint || op->id == TD_OP_multinomial ? 2 : 4;
     return ((uint64_t)count + each - 1) / each;
 }

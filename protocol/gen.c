@@ -36,10 +36,10 @@ static const char *const shape_rules[TD_OP_LIMIT] = {
  * PyTorch too, but for those that have a row of their own. The library makes it of op and copy_. */
 static bool has_in_place(const struct td_op *op)
 {
-    static const char *const without[] = {"add",      "mul",        "rsub",       "clone",    "to",
-                                          "where",    "maximum",    "minimum",    "fmax",     "fmin",
-                                          "gelu",     "isnan",      "isinf",      "isfinite", "logsigmoid",
-                                          "softplus", "softshrink", "hardshrink", "softsign", "logaddexp"};
+    static const char *const without[] = {"add",      "mul",       "rsub",       "clone",    "to",         "where",
+                                          "maximum",  "minimum",   "fmax",       "fmin",     "gelu",       "isnan",
+                                          "isinf",    "isfinite",  "logsigmoid", "softplus", "softshrink", "hardshrink",
+                                          "softsign", "logaddexp", "logaddexp2"};
     for (size_t k = 0; k < sizeof without / sizeof *without; k++)
         if (!strcmp(op->name, without[k]))
             return false;
@@ -173,7 +173,8 @@ static void print_prelude(void)
            "/* Sizes or dimensions: write TD_SHAPE(64, 10), TD_SHAPE() or TD_DIMS(0, 1). count -1: not given. */\n"
            "struct td_dims {\n    int64_t count;\n    int64_t v[TD_RANKS];\n};\n"
            "enum td_reduction { TD_NONE, TD_MEAN, TD_SUM };\n"
-           "enum td_padding { TD_CONSTANT, TD_REFLECT, TD_REPLICATE, TD_CIRCULAR };\n#endif\n\n");
+           "enum td_padding { TD_CONSTANT, TD_REFLECT, TD_REPLICATE, TD_CIRCULAR };\n"
+           "enum td_bringing { TD_BY_SUM, TD_BY_PROD, TD_BY_MEAN, TD_BY_AMAX, TD_BY_AMIN };\n#endif\n\n");
 }
 
 static void print_comment(const struct td_op *op)

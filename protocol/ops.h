@@ -61,6 +61,7 @@ enum td_gives { TD_SAME, TD_FLOAT, TD_TRUTH, TD_TOTAL, TD_KEEP, TD_GIVEN, TD_PLA
 enum td_tried { TD_NOTHING, TD_REALS, TD_POSITIVE, TD_AWAY, TD_STEPS, TD_INSIDE, TD_ABOVE };
 enum td_reduction { TD_NONE, TD_MEAN, TD_SUM };
 enum td_padding { TD_CONSTANT, TD_REFLECT, TD_REPLICATE, TD_CIRCULAR };
+enum td_bringing { TD_BY_SUM, TD_BY_PROD, TD_BY_MEAN, TD_BY_AMAX, TD_BY_AMIN };
 
 /* What the gradient keeps of a call. */
 #define TD_KEEP_NOTHING 0u

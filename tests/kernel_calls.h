@@ -316,7 +316,7 @@ static void draw_placed(struct call *c, uint8_t dtype)
     make(next(c), dtype, rank, shape, TD_REALS, ANY_LAYOUT);
     draw_index(c, rank, index, rank ? shape[dim] : 1);
     c->attrs[0] = below(2) ? dim - (rank ? rank : 1) : dim;
-    if (is_one_of(c->op, "scatter_add scatter"))
+    if (is_one_of(c->op, "scatter_add scatter scatter_reduce"))
         make(next(c), dtype, rank, source, TD_REALS, ANY_LAYOUT);
 }
 
@@ -388,8 +388,12 @@ static void draw_join(struct call *c, uint8_t dtype)
 
 static void draw_indexed(struct call *c, uint8_t dtype)
 {
-    if (is_one_of(c->op, "gather scatter_add scatter")) {
+    if (is_one_of(c->op, "gather scatter_add scatter scatter_reduce")) {
         draw_placed(c, dtype);
+        if (c->op->id == TD_OP_scatter_reduce) {
+            c->attrs[1] = below(5);
+            c->attrs[2] = below(2);
+        }
         return;
     }
     int64_t shape[TD_RANK_MAX], index[TD_RANK_MAX];
@@ -468,6 +472,44 @@ static void draw_step(struct call *c, uint8_t dtype)
     }
 }
 
+/* A tensor whose rows rise. */
+static void draw_sorted(struct call *c, uint8_t dtype, int rank, const int64_t *shape)
+{
+    struct tensor *t = next(c);
+    make(t, dtype, rank, shape, TD_STEPS, NO_OVERLAP);
+    int64_t size = rank ? shape[rank - 1] : 1, step = 1 + below(3);
+    for (int64_t i = 0; i < t->values.count; i++) {
+        struct td_number n = {.category = TD_INTEGER, .i = i % size / step - size / step / 2};
+        if (td_dtype_category(dtype) == TD_FLOATING)
+            n = (struct td_number){.category = TD_FLOATING, .f = (double)n.i / 2};
+        store(t, i, n);
+    }
+    read_back(t);
+}
+
+/* Groups search and special. */
+static void draw_search(struct call *c, uint8_t dtype)
+{
+    int64_t shape[TD_RANK_MAX], row[TD_RANK_MAX];
+    int rank = draw_shape(shape, c->op->id == TD_OP_searchsorted && !draws_large, 3);
+    if (c->op->id == TD_OP_searchsorted) {
+        bool one = rank == 0 || below(2);
+        memcpy(row, shape, sizeof row);
+        row[one ? 0 : rank - 1] = below(below(3) ? 9 : 90);
+        draw_sorted(c, dtype, one ? 1 : rank, row);
+        c->attrs[0] = below(2);
+    }
+    make(next(c), dtype, rank, shape, c->op->id == TD_OP_searchsorted ? TD_STEPS : c->op->tried, ANY_LAYOUT);
+    if (c->op->id == TD_OP_polygamma)
+        c->attrs[0] = below(4);
+    if (c->op->id == TD_OP_histc) {
+        struct td_histc_attrs *a = (void *)c->attrs;
+        *a = (struct td_histc_attrs){.bins = 1 + below(below(2) ? 9 : 300), .min = 0, .max = 0};
+        if (below(2))
+            *a = (struct td_histc_attrs){.bins = a->bins, .min = -(double)below(3), .max = (double)(1 + below(2))};
+    }
+}
+
 static void draw_call(struct call *c, const struct td_op *op, uint8_t dtype)
 {
     static const struct {
@@ -478,16 +520,25 @@ static void draw_call(struct call *c, const struct td_op *op, uint8_t dtype)
                 {"ternary", draw_elementwise}, {"reduce", draw_linear},      {"linalg", draw_linear},
                 {"softmax", draw_linear},      {"loss", draw_linear},        {"index", draw_indexed},
                 {"scan", draw_rows},           {"sort", draw_rows},          {"step", draw_step},
-                {"strided", draw_strided},     {"join", draw_join},          {"move", draw_move}};
+                {"strided", draw_strided},     {"join", draw_join},          {"move", draw_move},
+                {"search", draw_search},       {"special", draw_search}};
     *c = (struct call){.op = op};
     td_op_defaults(op, c->attrs);
     draws_nan = is_one_of(op, "max min argmax argmin max_dim min_dim maximum minimum clamp sign relu abs "
                               "where any all count_nonzero cummax cummin sort argsort topk kthvalue median "
                               "median_dim mode floor ceil round trunc isnan isinf isfinite nan_to_num fmax "
                               "fmin hardtanh relu6 hardshrink softshrink threshold elu mish softplus "
-                              "logsigmoid atan2 hypot fmod remainder");
-    if (op->id == TD_OP_dropout) {
+                              "logsigmoid atan2 hypot fmod remainder searchsorted");
+    if (op->id == TD_OP_dropout || op->id == TD_OP_bernoulli) {
         draw_elementwise(c, dtype);
+        return;
+    }
+    if (op->id == TD_OP_multinomial) {
+        int64_t shape[TD_RANK_MAX] = {1 + below(9), 1 + below(70)};
+        bool rows = below(2);
+        c->attrs[1] = below(2);
+        c->attrs[0] = 1 + below(c->attrs[1] ? 99 : shape[rows]);
+        make(next(c), dtype, 1 + rows, shape, below(8) ? TD_POSITIVE : TD_AWAY, ANY_LAYOUT);
         return;
     }
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {

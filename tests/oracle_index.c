@@ -114,6 +114,65 @@ void oracle_scatter(struct oracle_call *c)
     on_places(c, copy_element);
 }
 
+/* What came together in each element, by walking over the whole index for it. */
+struct together {
+    long double real, scale;
+    int64_t integer, count;
+};
+
+static void bring(struct together *t, enum td_bringing by, bool narrow, const struct oracle_tensor *from, int64_t k)
+{
+    bool floats = floating(from), first = t->count++ == 0;
+    long double x = floats ? from->real[k] : 0;
+    int64_t n = floats ? 0 : from->integer[k];
+    if (by == TD_BY_AMAX || by == TD_BY_AMIN) {
+        bool real = isnan(x) || (!isnan(t->real) && (by == TD_BY_AMAX ? x > t->real : x < t->real));
+        t->real = first || real ? x : t->real;
+        t->integer = first || (by == TD_BY_AMAX ? n > t->integer : n < t->integer) ? n : t->integer;
+        t->scale = fabsl(t->real);
+    } else if (by == TD_BY_PROD) {
+        t->real = first ? x : t->real * x;
+        t->real = narrow ? (float)t->real : t->real; /* which may be more than it holds */
+        t->integer = first ? n : WRAP(t->integer, *, n);
+        t->scale = fabsl(t->real) * (long double)t->count;
+    } else {
+        t->real += x;
+        t->scale += fabsl(x) + fabsl(t->real);
+        t->integer = WRAP(t->integer, +, n);
+    }
+}
+
+void oracle_scatter_reduce(struct oracle_call *c)
+{
+    const struct oracle_tensor *x = &c->in[0], *index = &c->in[1], *source = &c->in[2];
+    const struct td_scatter_reduce_attrs *a = c->attrs;
+    int d = dimension(x, a->dim);
+    bool narrow = c->out->dtype == TD_F32;
+    if (refuse_index(c, index, x->rank ? x->shape[d] : 1))
+        return;
+    struct together *all = calloc((size_t)c->out->count + 1, sizeof *all);
+    for (int64_t i = 0; i < c->out->count && a->include_self; i++)
+        bring(&all[i], (enum td_bringing)a->reduce, narrow, x, i);
+    for (int64_t i = 0; i < index->count; i++)
+        bring(&all[placed(x, index, i, d, index->integer[i])], (enum td_bringing)a->reduce, narrow, source,
+              placed(source, index, i, d, -1));
+    for (int64_t i = 0; i < c->out->count; i++) {
+        struct together t = all[i];
+        int64_t count = a->reduce == TD_BY_MEAN ? t.count : 1;
+        if (t.count == 0) {
+            copy_element(c->out, i, x, i);
+        } else if (floating(c->out)) {
+            c->out->real[i] = (double)(t.real / (long double)count);
+            c->out->scale[i] = (double)(t.scale / (long double)count + fabsl(t.real / (long double)count));
+        } else {
+            if (c->out->dtype == TD_I32)
+                t.integer = (int32_t)t.integer;
+            c->out->integer[i] = t.integer / count - (t.integer % count < 0);
+        }
+    }
+    free(all);
+}
+
 /* ---- joining ---- */
 
 void oracle_cat(struct oracle_call *c)

@@ -175,6 +175,43 @@ static void test_products_and_copies_through_views(void **state)
 }
 
 /* The gradients' own gradients where a write through a view lies between. */
+/* as_strided looks at the storage, not at its input: the gradient goes to all that lies in its window. */
+static void test_windows_beyond_their_input(void **state)
+{
+    (void)state;
+    td_tensor w = LEAF(1, 2, 3, 4, 5, 6), seed = td_from(s, ((double[]){1, 2, 3, 4}), TD_F64, TD_SHAPE(4));
+    td_tensor part = td_slice(w, 0, .end = 2); /* of a leaf */
+    td_backward(td_as_strided(part, TD_SHAPE(4), TD_SHAPE(1), .offset = 1), .seed = seed);
+    EXPECT(td_grad(w), 0, 1, 2, 3, 4, 0);
+    w = LEAF(1, 2, 3, 4, 5, 6);
+    part = td_slice(td_mul(w, 10), 0, .end = 2); /* of what was computed */
+    td_backward(td_as_strided(part, TD_SHAPE(2, 2), TD_SHAPE(3, 2), .offset = 0),
+                .seed = td_reshape(seed, TD_SHAPE(2, 2)));
+    EXPECT(td_grad(w), 10, 0, 20, 30, 0, 40);
+    w = LEAF(1, 2, 3, 4, 5, 6);
+    part = td_slice(td_reshape(w, TD_SHAPE(2, 3)), 1, .start = 2); /* a view of a view, seen twice */
+    td_backward(td_sum(td_square(td_as_strided(part, TD_SHAPE(3, 3), TD_SHAPE(1, 1), .offset = 0))));
+    EXPECT(td_grad(w), 2, 2 * 2 * 2, 3 * 3 * 2, 2 * 4 * 2, 5 * 2, 0);
+    w = LEAF(1, 2, 3, 4, 5, 6);
+    td_tensor y = td_mul(w, 1), v = LEAF(7, 8); /* written to before and after */
+    part = td_slice(y, 0, .start = 4);
+    td_copy_(part, v);
+    td_tensor seen = td_as_strided(part, TD_SHAPE(4), TD_SHAPE(1), .offset = 2);
+    td_tensor squares = td_square(seen);
+    td_mul_(td_slice(y, 0, .end = 3), 5);
+    td_backward(td_add(td_sum(squares), td_sum(seen)));
+    EXPECT(td_grad(w), 0, 0, 2 * 3 + 5, 2 * 4 + 1, 0, 0);
+    EXPECT(td_grad(v), 15, 17);
+    w = LEAF(1, 2, 3); /* twice differentiated */
+    td_tensor cube = td_mul(td_square(w), w);
+    td_tensor all = td_as_strided(td_slice(cube, 0, .end = 1), TD_SHAPE(3), TD_SHAPE(1));
+    td_backward(td_sum(all), .create_graph = true);
+    td_tensor first = td_grad(w);
+    EXPECT(first, 3, 12, 27);
+    td_backward(td_sum(first));
+    EXPECT(td_grad(w), 3 + 6, 12 + 12, 27 + 18);
+}
+
 static void test_create_graph_through_views(void **state)
 {
     (void)state;
@@ -266,6 +303,7 @@ int main(void)
         BY_HAND(test_writes_are_refused_to_leaves),
         BY_HAND(test_writes_through_views),
         BY_HAND(test_products_and_copies_through_views),
+        BY_HAND(test_windows_beyond_their_input),
         BY_HAND(test_create_graph_through_views),
         BY_HAND(test_views_see_writes),
         BY_HAND(test_overwritten_after_use),

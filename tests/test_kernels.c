@@ -130,7 +130,7 @@ static bool is_elementwise(const struct td_op *op)
     for (size_t g = 0; g < sizeof groups / sizeof *groups; g++)
         if (!strcmp(op->group, groups[g]))
             return true;
-    return op->id == TD_OP_dropout;
+    return op->id == TD_OP_dropout || op->id == TD_OP_bernoulli;
 }
 
 static void run(const struct td_device *device, struct call *c, struct tensor *out, struct td_fault *fault)
@@ -483,6 +483,84 @@ static void test_dropout(void **state)
     assert_int_equal(td_random_blocks(td_op_named("dropout"), TD_F64, 5), 2);
 }
 
+/* One drawing of 1000 places by weights that all rows share. */
+static void draw_places(const char *isa, bool again, int64_t count, int64_t *places, struct td_fault *fault,
+                        float spoilt)
+{
+    static float weights[] = {0, 1, 0, 3, 4, 0, 0.5f, 1.5f, 0};
+    struct td_multinomial_attrs a = {.count = count, .replacement = again};
+    struct td_operand in = {.data = weights, .dtype = TD_F32, .rank = 2, .shape = {1000 / count, 9}, .stride = {0, 1}};
+    struct td_launch launch = {.op = td_op_named("multinomial"), .in = &in, .in_count = 1, .attrs = &a};
+    launch.seed = seed, launch.counter = 77;
+    launch.out[0] = (struct td_operand){
+        .data = places, .dtype = TD_I64, .rank = 2, .shape = {1000 / count, count}, .stride = {count, 1}};
+    weights[8] = spoilt;
+    td_device_cpu_variant(isa)->run(&launch);
+    weights[8] = 0;
+    *fault = launch.fault;
+}
+
+/* Places come in the proportion of their weights, and never those of weight 0; without replacement each comes once. */
+static void test_places(void **state)
+{
+    (void)state;
+    static const double chance[9] = {0, 0.1, 0, 0.3, 0.4, 0, 0.05, 0.15, 0};
+    static int64_t places[1000], first[1000];
+    struct td_fault fault;
+    for (int v = 0; v < ISAS; v++) {
+        if (!td_device_cpu_variant(isas[v]))
+            continue;
+        for (int64_t count = 1; count <= 1000; count *= 1000) {
+            int found[9] = {0};
+            draw_places(isas[v], true, count, places, &fault, 0);
+            assert_int_equal(fault.code, 0);
+            for (int k = 0; k < 1000; k++)
+                found[places[k]]++;
+            for (int k = 0; k < 9; k++) {
+                double due = 1000 * chance[k];
+                assert_true(fabs(found[k] - due) <= 5 * sqrt(due * (1 - chance[k])));
+            }
+            memcpy(count == 1 ? first : places, places, sizeof places);
+            assert_memory_equal(first, places, sizeof places); /* each draw is its own, however rows lie */
+        }
+        draw_places(isas[v], false, 5, places, &fault, 0);
+        assert_int_equal(fault.code, 0);
+        for (int k = 0; k < 1000; k++) {
+            assert_true(chance[places[k]] > 0);
+            for (int before = k / 5 * 5; before < k; before++)
+                assert_true(places[before] != places[k]);
+        }
+        draw_places(isas[v], false, 8, places, &fault, 0); /* of 5 with any weight */
+        assert_true(fault.code == TD_E_ARGUMENT && strstr(fault.why, "fewer weights"));
+        draw_places(isas[v], true, 5, places, &fault, -1);
+        assert_true(fault.code == TD_E_ARGUMENT && strstr(fault.why, "negative"));
+    }
+}
+
+/* Coins fall as rand's numbers of their type do. */
+static void test_coins(void **state)
+{
+    (void)state;
+    static double drawn[1001], p[1001], y[1001];
+    for (int v = 0; v < ISAS; v++)
+        for (int wide = 0; wide < 2 && td_device_cpu_variant(isas[v]); wide++) {
+            uint8_t dtype = wide ? TD_F64 : TD_F32;
+            draw_tensor(isas[v], TD_OP_rand, dtype, 0, 0, 1001, drawn);
+            for (int i = 0; i < 1001; i++)
+                td_number_store((struct td_number){.category = TD_FLOATING, .f = i / 1000.0}, dtype,
+                                (char *)p + (size_t)i * td_dtype_size(dtype));
+            struct td_operand in = {.data = p, .dtype = dtype, .rank = 1, .shape = {1001}, .stride = {1}};
+            struct td_launch launch = {.op = td_op_named("bernoulli"), .in = &in, .in_count = 1};
+            launch.seed = seed, launch.counter = 77;
+            launch.out[0] = in;
+            launch.out[0].data = y;
+            td_device_cpu_variant(isas[v])->run(&launch);
+            for (int i = 0; i < 1001; i++)
+                assert_true(value_of(y, dtype, i) == (value_of(drawn, dtype, i) < value_of(p, dtype, i)));
+        }
+    assert_int_equal(td_random_blocks(td_op_named("multinomial"), TD_I64, 5), 3);
+}
+
 static void test_randint_extremes(void **state)
 {
     (void)state;
@@ -541,8 +619,10 @@ int main(void)
         tests[count++] = (struct CMUnitTest){.name = names[id], .test_func = test_op, .initial_state = (void *)op};
     }
     const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_philox),           cmocka_unit_test(test_draws),  cmocka_unit_test(test_dropout),
-        cmocka_unit_test(test_randint_extremes), cmocka_unit_test(test_device),
+        cmocka_unit_test(test_philox),  cmocka_unit_test(test_draws),
+        cmocka_unit_test(test_dropout), cmocka_unit_test(test_randint_extremes),
+        cmocka_unit_test(test_device),  cmocka_unit_test(test_places),
+        cmocka_unit_test(test_coins),
     };
     memcpy(tests + count, others, sizeof others);
     count += sizeof others / sizeof *others;

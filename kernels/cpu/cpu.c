@@ -171,6 +171,15 @@ static const uint8_t work_of[TD_OP_LIMIT] = {
     [TD_OP_logaddexp] = 30,
     [TD_OP_xlogy] = 8,
     [TD_OP_scatter] = 80,
+    [TD_OP_lgamma] = 250,
+    [TD_OP_digamma] = 250,
+    [TD_OP_polygamma] = 250,
+    [TD_OP_logaddexp2] = 30,
+    [TD_OP_searchsorted] = 250,
+    [TD_OP_histc] = 40,
+    [TD_OP_scatter_reduce] = 120,
+    [TD_OP_bernoulli] = 30,
+    [TD_OP_multinomial] = 250,
 };
 
 /* Elements in a row that lie behind each other, and what an element costs more where there are none: steps inside a

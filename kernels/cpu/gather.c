@@ -1,8 +1,12 @@
-/* gather, scatter and scatter_add: one index for each element. All indices are checked before anything is written.
- * SPDX-License-Identifier: Apache-2.0 */
+/* gather, scatter, scatter_add and scatter_reduce: one index for each element. All indices are checked before anything
+ * is written. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "kernels/cpu/iterate.h"
+#include "kernels/scalar.h"
+#include "protocol/error.h"
 
 /* One row of the index's last dimension: steps in elements; at steps along the dimension that the index names. */
 struct row {
@@ -119,31 +123,156 @@ static void scatter_part(const void *data, int64_t from, int64_t to)
     for_rows(&p, 0, td_operand_numel(&p.index));
 }
 
-static void scatter_by(struct td_launch *launch, row_function *act)
+/* out becomes x, and p says where the source's elements go. False: an index does not fit. */
+static bool scatter_begin(struct td_launch *launch, struct placing *p)
 {
     const struct td_operand *x = &launch->in[0], *index = &launch->in[1], *out = &launch->out[0];
     int dim = td_wrap_dim(((const struct td_scatter_add_attrs *)launch->attrs)->dim, x->rank);
     if (!TD_CPU(indices_fit)(launch, index, x->rank ? x->shape[dim] : 1))
-        return;
+        return false;
     TD_CPU(copy_operand)(out, x);
-    int64_t numel = td_operand_numel(index);
-    struct placing p = {.act = act, .index = *index, .source = launch->in[2], .target = *out};
-    p.dim = dim;
-    p.cut = x->rank ? TD_CPU(longest_beside)(index, dim) : -1;
-    int64_t items = p.cut < 0 ? 1 : index->shape[p.cut];
-    if (numel)
-        td_parallel(items, td_grain(numel / items), 0, scatter_part, &p);
+    *p = (struct placing){.index = *index, .source = launch->in[2], .target = *out, .dim = dim};
+    p->cut = x->rank ? TD_CPU(longest_beside)(index, dim) : -1;
+    return true;
 }
+
+static void scatter_run(struct placing *p, row_function *act)
+{
+    int64_t numel = td_operand_numel(&p->index), items = p->cut < 0 ? 1 : p->index.shape[p->cut];
+    p->act = act;
+    if (numel)
+        td_parallel(items, td_grain(numel / items), 0, scatter_part, p);
+}
+
+static void scatter_by(struct td_launch *launch, row_function *act)
+{
+    struct placing p;
+    if (scatter_begin(launch, &p))
+        scatter_run(&p, act);
+}
+
+static row_function *const scatter[TD_DTYPE_LIMIT] = {
+    [TD_I32] = scatter_i32, [TD_I64] = scatter_i64, [TD_F32] = scatter_f32, [TD_F64] = scatter_f64};
 
 void TD_CPU(scatter_add)(struct td_launch *launch)
 {
-    static row_function *const scatter[TD_DTYPE_LIMIT] = {
-        [TD_I32] = scatter_i32, [TD_I64] = scatter_i64, [TD_F32] = scatter_f32, [TD_F64] = scatter_f64};
     scatter_by(launch, scatter[launch->out[0].dtype]);
+}
+
+static row_function *put_of(const struct td_operand *out)
+{
+    size_t size = td_dtype_size(out->dtype);
+    return size == 1 ? put_1 : size == 2 ? put_2 : size == 4 ? put_4 : put_8;
 }
 
 void TD_CPU(scatter)(struct td_launch *launch)
 {
-    size_t size = td_dtype_size(launch->out[0].dtype);
-    scatter_by(launch, size == 1 ? put_1 : size == 2 ? put_2 : size == 4 ? put_4 : put_8);
+    scatter_by(launch, put_of(&launch->out[0]));
+}
+
+/* ---- scatter_reduce ---- */
+
+#define BRING(name, type, joined)                                           \
+    static void name(const struct row *r, const void *source, void *target) \
+    {                                                                       \
+        const type *x = source;                                             \
+        for (int64_t i = 0; i < r->count; i++) {                            \
+            type *y = (type *)target + i * r->to_step;                      \
+            y += r->index[i * r->index_step] * r->at_step;                  \
+            type a = *y, b = x[i * r->from_step];                           \
+            *y = joined;                                                    \
+        }                                                                   \
+    }
+#define BRING_ALL(name, whole, f32, f64)                         \
+    BRING(name##_i32, int32_t, (int32_t)(whole(uint32_t, a, b))) \
+    BRING(name##_i64, int64_t, (int64_t)(whole(uint64_t, a, b))) \
+    BRING(name##_f32, float, f32)                                \
+    BRING(name##_f64, double, f64)                               \
+    static row_function *const name[TD_DTYPE_LIMIT] = {          \
+        [TD_I32] = name##_i32, [TD_I64] = name##_i64, [TD_F32] = name##_f32, [TD_F64] = name##_f64};
+#define WRAPPED_PRODUCT(type, a, b) ((type)(a) * (type)(b))
+#define GREATER(type, a, b) ((a) > (b) ? (a) : (b))
+#define SMALLER(type, a, b) ((a) < (b) ? (a) : (b))
+BRING_ALL(by_product, WRAPPED_PRODUCT, a *b, a *b)
+BRING_ALL(by_greater, GREATER, td_max_f32(a, b), td_max_f64(a, b))
+BRING_ALL(by_smaller, SMALLER, td_min_f32(a, b), td_min_f64(a, b))
+
+static int64_t quotient_down(int64_t a, int64_t b)
+{
+    return a / b - (a % b < 0);
+}
+#define DIVIDE(name, type, quotient)                             \
+    static void name(const void *data, int64_t from, int64_t to) \
+    {                                                            \
+        const struct td_operand *both = data;                    \
+        type *y = both[0].data;                                  \
+        const type *counts = both[1].data;                       \
+        for (int64_t i = from; i < to; i++) {                    \
+            type a = y[i], b = counts[i] > 1 ? counts[i] : 1;    \
+            y[i] = quotient;                                     \
+        }                                                        \
+    }
+DIVIDE(divide_i32, int32_t, (int32_t)quotient_down(a, b))
+DIVIDE(divide_i64, int64_t, quotient_down(a, b))
+DIVIDE(divide_f32, float, a / b)
+DIVIDE(divide_f64, double, a / b)
+
+/* Divides each element by how many came together in it. */
+static void divide_by_counts(struct td_launch *launch, struct placing *p, bool include_self)
+{
+    static td_part *const divide[TD_DTYPE_LIMIT] = {
+        [TD_I32] = divide_i32, [TD_I64] = divide_i64, [TD_F32] = divide_f32, [TD_F64] = divide_f64};
+    const struct td_operand *out = &launch->out[0];
+    int64_t numel = td_operand_numel(out);
+    uint64_t one = 0;
+    td_number_store((struct td_number){.category = TD_INTEGER, .i = 1}, out->dtype, &one);
+    struct td_operand both[2] = {*out, *out}, single = {.data = &one, .dtype = out->dtype};
+    both[1].data = calloc((size_t)numel + 1, td_dtype_size(out->dtype));
+    if (!both[1].data) {
+        launch->fault.code = TD_E_MEMORY;
+        return;
+    }
+    struct td_operand ones = both[1];
+    memset(ones.stride, 0, sizeof ones.stride);
+    ones.data = &one;
+    if (include_self)
+        TD_CPU(copy_operand)(&both[1], &ones);
+    p->target = both[1];
+    p->source = single;
+    scatter_run(p, scatter[out->dtype]);
+    td_parallel(numel, TD_GRAIN, 0, divide[out->dtype], both);
+    free(both[1].data);
+}
+
+/* What changes nothing that it is brought into. */
+static struct td_number neutral(enum td_bringing by, uint8_t dtype)
+{
+    bool floats = td_dtype_category(dtype) == TD_FLOATING, least = by == TD_BY_AMAX;
+    if (by != TD_BY_AMAX && by != TD_BY_AMIN)
+        return (struct td_number){.category = TD_INTEGER, .i = by == TD_BY_PROD};
+    if (floats)
+        return (struct td_number){.category = TD_FLOATING, .f = least ? -INFINITY : INFINITY};
+    int64_t most = dtype == TD_I32 ? INT32_MAX : INT64_MAX;
+    return (struct td_number){.category = TD_INTEGER, .i = least ? -most - 1 : most};
+}
+
+void TD_CPU(scatter_reduce)(struct td_launch *launch)
+{
+    const struct td_scatter_reduce_attrs *a = launch->attrs;
+    static row_function *const *const acts[] = {scatter, by_product, scatter, by_greater, by_smaller};
+    uint8_t dtype = launch->out[0].dtype;
+    struct placing p;
+    if (!scatter_begin(launch, &p))
+        return;
+    if (!a->include_self) {
+        uint64_t element = 0;
+        td_number_store(neutral((enum td_bringing)a->reduce, dtype), dtype, &element);
+        struct td_operand source = p.source;
+        p.source = (struct td_operand){.data = &element, .dtype = dtype};
+        scatter_run(&p, put_of(&launch->out[0]));
+        p.source = source;
+    }
+    scatter_run(&p, acts[a->reduce][dtype]);
+    if (a->reduce == TD_BY_MEAN)
+        divide_by_counts(launch, &p, a->include_self != 0);
 }

@@ -19,6 +19,7 @@ PAIR_REAL(atan2, (float)atan2((double)a, (double)b), atan2(a, b))
 PAIR_REAL(hypot, (float)hypot((double)a, (double)b), hypot(a, b))
 PAIR_REAL(copysign, __builtin_copysignf(a, b), __builtin_copysign(a, b))
 PAIR_REAL(logaddexp, td_log_sum_f32(a, b), td_log_sum_f64(a, b))
+PAIR_REAL(logaddexp2, td_log2_sum_f32(a, b), td_log2_sum_f64(a, b))
 PAIR_REAL(xlogy, ((b == b) & (a == 0)) ? 0 : a *td_log_f32(b), ((b == b) & (a == 0)) ? 0 : a *td_log_f64(b))
 
 /* ---- division: remainders of floats are libm's, which are exact ---- */

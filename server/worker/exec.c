@@ -436,7 +436,14 @@ static void note_results(struct execution *e)
         make_leaf(e);
     if (!e->recorded || e->operation.op->kind == TD_INPLACE)
         return;
-    struct node *node = record(e);
+    bool failed = false;
+    struct node *node = NULL;
+    if (e->operation.op->id == TD_OP_as_strided) /* its window may lie beside its input's */
+        node = history_reach(e->session, e->in[0].tensor, e->out[0], &failed);
+    if (failed)
+        td_fail(&e->failure, TD_E_MEMORY, "as_strided: the daemon's host has no memory left for the tape");
+    else if (!node)
+        node = record(e);
     if (!node)
         return;
     for (int k = 0; k < e->inference.out_count; k++) {
@@ -454,6 +461,10 @@ static void read_fault(struct execution *e)
         return;
     if (fault->code == TD_E_MEMORY) {
         td_fail(&e->failure, fault->code, "%s: the daemon's host has no memory left", e->operation.op->name);
+        return;
+    }
+    if (fault->code == TD_E_ARGUMENT && fault->why) {
+        td_fail(&e->failure, fault->code, "%s: %s", e->operation.op->name, fault->why);
         return;
     }
     if (fault->code == TD_E_ARGUMENT) {

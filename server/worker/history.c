@@ -18,6 +18,12 @@ void history_unref(struct session *session, struct history *history)
     free(history);
 }
 
+/* Elements of tensor's dtype that its storage holds. */
+static int64_t content_size(const struct tensor *tensor)
+{
+    return (int64_t)(tensor->storage->block->size / td_dtype_size(tensor->dtype));
+}
+
 static struct history *history_new(const struct tensor *base)
 {
     struct history *history = calloc(1, sizeof *history);
@@ -25,7 +31,7 @@ static struct history *history_new(const struct tensor *base)
         return NULL;
     history->refs = 1;
     history->version = base->version;
-    history->content_size = (int64_t)(base->storage->block->size / td_dtype_size(base->dtype));
+    history->content_size = content_size(base);
     history->base = base->node ? node_ref(base->node) : NULL;
     history->base_output = base->output;
     tensor_meta(base, &history->window);
@@ -130,6 +136,19 @@ static bool same_window(const struct tensor *tensor, const struct td_meta *windo
            !memcmp(tensor->dims + tensor->rank, window->stride, tensor->rank * sizeof *tensor->dims);
 }
 
+/* The node of tensor's window of content, with a reference. */
+static struct node *window_on(struct session *session, const struct tensor *tensor, struct node *content, int64_t size,
+                              bool *failed)
+{
+    struct td_meta window;
+    tensor_meta(tensor, &window);
+    struct node *node = window_node(session, TD_OP_strided_read, &window, size, 1);
+    *failed |= !node;
+    if (node)
+        node->in[0].node = node_ref(content);
+    return node;
+}
+
 /* The node of tensor's window of the content as it is now, with a reference. */
 static struct node *window_of(struct session *session, struct tensor *tensor, uint8_t *output, bool *failed)
 {
@@ -142,12 +161,43 @@ static struct node *window_of(struct session *session, struct tensor *tensor, ui
     struct node *content = content_of(session, history, failed);
     if (!content)
         return NULL;
+    return window_on(session, tensor, content, history->content_size, failed);
+}
+
+/* Whether the result of a node shares its input's storage. */
+static bool is_view(const struct node *node)
+{
+    struct td_failure failure = {0};
+    struct td_inference view = {
+        .op = node->op, .in = &node->in[0].meta, .in_count = 1, .attrs = node->attrs, .failure = &failure};
+    return node->op->kind == TD_VIEW && td_infer(&view) == TD_E_OK && view.shares == 0;
+}
+
+struct node *history_reach(struct session *session, struct tensor *base, struct tensor *view, bool *failed)
+{
+    if (view->history) {
+        struct node *content = content_of(session, view->history, failed);
+        return content ? window_on(session, view, content, view->history->content_size, failed) : NULL;
+    }
+    /* Views of a leaf have no history: back through them to what they look at. */
+    struct node *root = base->node, *content, *node;
+    uint8_t output = base->output;
     struct td_meta window;
-    tensor_meta(tensor, &window);
-    struct node *node = window_node(session, TD_OP_strided_read, &window, history->content_size, 1);
-    *failed |= !node;
-    if (node)
-        node->in[0].node = node_ref(content);
+    tensor_meta(base, &window);
+    while (root && root->op && is_view(root)) {
+        window = root->in[0].meta;
+        output = root->in[0].output;
+        root = root->in[0].node;
+    }
+    if (!root || td_meta_overlaps_itself(&window))
+        return NULL;
+    int64_t size = content_size(view);
+    if (!(content = content_with(session, NULL, root, output, &window, size))) {
+        *failed = true;
+        return NULL;
+    }
+    node = window_on(session, view, content, size, failed);
+    node_unref(session, content);
     return node;
 }
 

@@ -75,6 +75,9 @@ static inline bool node_is_leaf(const struct node *node)
 struct node *tensor_edge(struct session *session, struct tensor *tensor, bool *failed);
 /* Ties a new view to its base's history. grad: recording is on. */
 int history_view(struct tensor *base, struct tensor *view, bool grad);
+/* The node of a view of base that may look beyond base: its window of all that the family holds. With a reference; NULL
+ * without *failed: there is no more to reach than base. */
+struct node *history_reach(struct session *session, struct tensor *base, struct tensor *view, bool *failed);
 /* After a recorded write to target whose result the node written stands for: advances the history. */
 int history_write(struct session *session, struct tensor *target, struct node *written);
 /* Whether a recorded write to target breaks a rule (a leaf, a view of one, a view made under no_grad). */

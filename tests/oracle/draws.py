@@ -3,7 +3,7 @@ a tensor a shape will do, for an index a pair of its shape and of the size that 
 
 SPDX-License-Identifier: Apache-2.0
 """
-from case import DTYPES, Num
+from case import DTYPES, Name, Num
 
 
 def some_shape(c, rank_max=4):
@@ -396,3 +396,25 @@ def positive_states(c):
 def counts(c):
     n = len(c.parameter_shapes)
     return c.case.leaf("i64", [n], [c.choices.below(3) for _ in range(n)])
+
+
+# ---- searches ----
+
+def rising(c):
+    """Rows that rise, as a leaf."""
+    c.shape = shape = some_shape(c, 3) or ([] if c.choices.chance(1, 12) else [4])
+    values = c.values(c.dtype, shape)
+    width = shape[-1] if shape else 1
+    rows = [sorted(values[k * width:(k + 1) * width], key=lambda v: (v != v, v)) for k in range(len(values) // width if width else 0)]
+    return Name(c.case.leaf(c.dtype, shape, [v for row in rows for v in row]))
+
+
+def searched(c):
+    """Rows of values for each of those; any shape for a single one."""
+    if c.rank == 1:
+        return fitting_number(c) if c.choices.chance(1, 6) else some_shape(c, 3)
+    return c.shape[:-1] + [c.choices.pick([3, 1, 0])] + [2] * c.choices.chance(1, 20) if c.rank else some_shape(c, 1)
+
+
+def weights(c):
+    return c.choices.pick([[4], [2, 3], [3, 1], [1, 5], [7], [2, 0], [2, 2, 2], []])

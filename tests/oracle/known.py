@@ -36,7 +36,8 @@ KNOWN = [
     # op, torch's refusal, our answer, the case, why
     (None, LACKS, "not refused", None, "it promotes, or takes a dtype, where torch refuses"),
     ("linspace randint sign clamp index_add scatter_add strided_add matmul linear max_dim min_dim dropout softmax log_softmax "
-     "mean cross_entropy mse_loss", None, r"refused \[dtype: \w+: (takes|cannot give)", r"(bool|u8|i8|i16|i32|i64)\b",
+     "mean cross_entropy mse_loss scatter_reduce searchsorted", None, r"refused \[dtype: \w+: (takes|cannot give)",
+     r"(bool|u8|i8|i16|i32|i64)\b",
      "the row takes fewer dtypes; torch often looks at the dtype only where there are elements"),
     (None, None, "strides", channels_last, "torch gives results in channels-last order strides of their own"),
     ("program", None, "strides", channels_last, "the same"),
@@ -83,6 +84,19 @@ KNOWN = [
     ("elu celu selu softshrink hardshrink hardtanh relu6 hardswish", None, "grad", "nan",
      "the gradient at nan; torch's own varies with the position"),
     ("hardswish", None, "grad", r"\b-?3\b", "0 and the cotangent at -3 and 3, as later versions of torch"),
+    ("digamma polygamma", None, r"is -?(inf|nan) where -?\d", None, "torch is finite at the poles"),
+    ("digamma polygamma", None, "0 where -?nan", "inf", "0 at inf; torch has nan"),
+    ("digamma polygamma", None, "where", slightly, "torch's polygamma of order 1 has nine digits"),
+    ("as_strided", None, r"grad.* where -?0 is due", None,
+     "the gradient reaches what lies in the window beside the input; torch drops it"),
+    ("multinomial", None, "fewer weights above 0", None, "torch draws places of weight 0 when no others are left"),
+    ("histc", None, "where", "nan", "nan is in no bin; torch counts it as it falls"),
+    ("scatter_reduce", None, r"grad.* is \S+ where -?nan", "nan|inf",
+     "the gradient of a product at nan and inf is the product of the others; torch divides"),
+    ("scatter_reduce", None, r"grad.* is -?0 where", " 1 [01] ;", "what the index leaves of the source gets 0; torch broadcasts"),
+    ("scatter_reduce", None, "where", r"(u8|i8|i16)\[.* 2 [01] ;", "a mean of narrow integers is of their whole sum; torch's sum wraps"),
+    ("scatter_reduce", None, "grad.* where", r"scatter_reduce \w+ \S+ \w+ \w+ [34] 0",
+     "what include_self 0 leaves out has no share in the gradient; in torch it has where it is equal to the result"),
     ("hardsigmoid", None, "grad", slightly, "torch's sixth is one of f32"),
 ]
 OPEN = [

@@ -16,6 +16,7 @@ import draws as d
 
 F = torch.nn.functional
 REDUCTIONS = ["none", "mean", "sum"]
+BRINGINGS = ["sum", "prod", "mean", "amax", "amin"]
 PADDINGS = ["constant", "reflect", "replicate", "circular"]
 ALL, INF = -2**63, float("inf")
 
@@ -353,6 +354,15 @@ OPS = {
     "stack": Op(torch.stack, tensors=d.joined(True), dim=d.drawn_dim),
     "sgd_step_": Op(sgd_step, params=d.parameters, momenta=d.states, counts=d.counts, lr=d.choose(0.125), momentum=d.choose(0.5, 0.9), dampening=d.choose(0.0), weight_decay=d.choose(0.0, 0.25)),
     "adam_step_": Op(adam_step, params=d.parameters, means=d.states, squares=d.positive_states, counts=d.counts, lr=d.choose(0.125), beta1=d.choose(0.5, 0.9), beta2=d.choose(0.75, 0.99), eps=d.choose(1e-8, 0.01), weight_decay=d.choose(0.0, 0.25)),
+    "bernoulli": Op(torch.bernoulli, values="inside"),
+    "multinomial": Op(lambda w, n, r: torch.multinomial(w, n, bool(r)), values="inside", weights=d.weights, count=d.choose(1, 2, 3, 0)),
+    "lgamma": Op(torch.lgamma),
+    "digamma": Op(torch.digamma),
+    "polygamma": Op(torch.polygamma, n=d.choose(1, 2, 0, 3, -1)),
+    "logaddexp2": Op(torch.logaddexp2, loose=8),
+    "searchsorted": Op(lambda s, v, r: torch.searchsorted(s, v, right=bool(r)), sorted=d.rising, wanted=d.searched),
+    "histc": Op(torch.histc, values="modest", bins=d.choose(4, 1, 7, 0), min=d.choose(0.0, -1.0, 0.5), max=d.choose(0.0, 2.0, 3.0)),
+    "scatter_reduce": Op(lambda x, n, i, s, r, k: torch.scatter_reduce(x, n, i, s, BRINGINGS[r], include_self=bool(k)), index=d.everywhere, source=d.no_smaller, reduce=d.choose(0, 1, 2, 3, 4), include_self=d.choose(1, 0), values="ties", zeros=True),
     "strided_read": Op(window, content=d.window_content, shape=d.window_shape, stride=d.window_stride, offset=d.window_offset),
     "strided_write": Op(lambda x, v, s, t, o: window(x, s, t, o, lambda w: w.copy_(v) if torch.is_tensor(v) else w.fill_(v)), values="tame", content=d.window_content, value=d.fitting_number, shape=d.window_shape, stride=d.window_stride, offset=d.window_offset),
     "strided_add": Op(lambda x, v, s, t, o: window(x, s, t, o, lambda w: w.add_(v)), content=d.window_content, value=d.fitting_number, shape=d.window_shape, stride=d.window_stride, offset=d.window_offset),

@@ -1,0 +1,173 @@
+/* Functions made of rand and randn: other laws, and tensors drawn anew. SPDX-License-Identifier: Apache-2.0 */
+#include "client/chain.h"
+
+/* What is drawn: a law and its two numbers. */
+enum law { NORMAL, UNIFORM, EXPONENTIAL, COINS };
+
+static bool refuses(const struct chain *c, enum law law, double a, double b, struct td_failure *failure)
+{
+    if (law == NORMAL && !(b >= 0))
+        td_fail(failure, TD_E_ARGUMENT, "%s: std is %g, less than 0", c->name, b);
+    else if (law == UNIFORM && !(a <= b))
+        td_fail(failure, TD_E_ARGUMENT, "%s: from %g to %g is no range", c->name, a, b);
+    else if (law == EXPONENTIAL && !(a > 0))
+        td_fail(failure, TD_E_ARGUMENT, "%s: the rate is %g where more than 0 is due", c->name, a);
+    else if (law == COINS && !(a >= 0 && a <= 1))
+        td_fail(failure, TD_E_ARGUMENT, "%s: p is %g where a probability from 0 to 1 is due", c->name, a);
+    return failure->code != TD_E_OK;
+}
+
+static td_tensor scaled(const struct chain *c, td_tensor x, double factor, double added)
+{
+    td_tensor y = chain_binary(c, TD_OP_mul, passing(x), td_operand_of_real(factor));
+    return chain_binary(c, TD_OP_add, passing(y), td_operand_of_real(added));
+}
+
+static td_tensor drawn(const struct chain *c, enum law law, double a, double b, struct td_dims shape,
+                       enum td_dtype dtype)
+{
+    const struct td_rand_attrs attrs = {.shape = shape, .dtype = (int64_t)dtype};
+    struct td_failure failure = {0};
+    if (refuses(c, law, a, b, &failure))
+        return chain_refuse(c, &failure);
+    td_tensor x = chain_step(c, law == NORMAL ? TD_OP_randn : TD_OP_rand, &attrs, 0, NULL);
+    switch (law) {
+    case NORMAL:
+        return scaled(c, x, b, a);
+    case UNIFORM:
+        return scaled(c, x, b - a, a);
+    case EXPONENTIAL: /* -log(1 - x) / rate */
+        x = chain_unary(c, TD_OP_log1p, passing(chain_unary(c, TD_OP_neg, passing(x))));
+        return chain_binary(c, TD_OP_mul, passing(x), td_operand_of_real(-1 / a));
+    case COINS:
+        return chain_binary(c, TD_OP_lt, passing(x), td_operand_of_real(a));
+    }
+    return x;
+}
+
+/* Coins may fall into any type; what is continuous only into floats, as copy_ would cut it. */
+static td_tensor drawn_into(const struct chain *c, enum law law, double a, double b, td_tensor x)
+{
+    td_layout layout = chain_layout(c, x);
+    enum td_dtype dtype = td_dtype_of_at((td_origin){c->origin.where, 0}, x);
+    bool floats = dtype == TD_F16 || dtype == TD_BF16 || dtype == TD_F32 || dtype == TD_F64;
+    struct td_dims shape = {.count = layout.rank};
+    for (int d = 0; d < layout.rank; d++)
+        shape.v[d] = layout.shape[d];
+    td_tensor y = drawn(c, law, a, b, shape, law == COINS && !floats ? TD_F32 : dtype);
+    chain_binary(c, TD_OP_copy_, lasting(x), passing(y));
+    return chain_target(c, x);
+}
+
+static enum td_dtype dtype_of(const struct td_drawn_keywords *keywords)
+{
+    return keywords ? keywords->dtype : TD_F32;
+}
+
+#define MADE(called)                                   \
+    {                                                  \
+        .name = called, .origin = origin, .session = s \
+    }
+#define INTO(called)                                           \
+    {                                                          \
+        .name = called, .origin = origin, .session = x.session \
+    }
+
+td_tensor td_normal_at(td_origin origin, td_session *s, double mean, double std, struct td_dims shape,
+                       const struct td_drawn_keywords *keywords)
+{
+    const struct chain c = MADE("normal");
+    return drawn(&c, NORMAL, mean, std, shape, dtype_of(keywords));
+}
+td_tensor td_uniform_at(td_origin origin, td_session *s, double low, double high, struct td_dims shape,
+                        const struct td_drawn_keywords *keywords)
+{
+    const struct chain c = MADE("uniform");
+    return drawn(&c, UNIFORM, low, high, shape, dtype_of(keywords));
+}
+td_tensor td_exponential_at(td_origin origin, td_session *s, double rate, struct td_dims shape,
+                            const struct td_drawn_keywords *keywords)
+{
+    const struct chain c = MADE("exponential");
+    return drawn(&c, EXPONENTIAL, rate, 0, shape, dtype_of(keywords));
+}
+
+td_tensor td_randperm_at(td_origin origin, td_session *s, int64_t n)
+{
+    const struct chain c = MADE("randperm");
+    const struct td_rand_attrs attrs = {.shape = {1, {n}}, .dtype = TD_F64};
+    const struct td_argsort_attrs along = {.dim = 0};
+    td_tensor keys = chain_step(&c, TD_OP_rand, &attrs, 0, NULL);
+    return chain_step(&c, TD_OP_argsort, &along, 1, (td_operand[]){passing(keys)});
+}
+
+td_tensor td_normal__at(td_origin origin, td_tensor x, double mean, double std)
+{
+    const struct chain c = INTO("normal_");
+    return drawn_into(&c, NORMAL, mean, std, x);
+}
+td_tensor td_uniform__at(td_origin origin, td_tensor x, double low, double high)
+{
+    const struct chain c = INTO("uniform_");
+    return drawn_into(&c, UNIFORM, low, high, x);
+}
+td_tensor td_exponential__at(td_origin origin, td_tensor x, double rate)
+{
+    const struct chain c = INTO("exponential_");
+    return drawn_into(&c, EXPONENTIAL, rate, 0, x);
+}
+td_tensor td_bernoulli__at(td_origin origin, td_tensor x, double p)
+{
+    const struct chain c = INTO("bernoulli_");
+    return drawn_into(&c, COINS, p, 0, x);
+}
+
+td_tensor td_dropout__at(td_origin origin, td_tensor x, const struct td_dropout_keywords *keywords)
+{
+    const struct td_dropout_attrs attrs = {.p = keywords ? keywords->p : 0.5,
+                                           .training = keywords ? keywords->training : 1};
+    const td_operand in = td_operand_of_tensor(x);
+    return client_in_place(
+        &(struct client_op){.id = TD_OP_dropout, .origin = origin, .in = &in, .in_count = 1, .attrs = &attrs});
+}
+
+/* ---- the functions behind the macros ---- */
+
+td_tensor(td_normal)(td_session *s, double mean, double std, struct td_dims shape,
+                     const struct td_drawn_keywords *keywords)
+{
+    return td_normal_at((td_origin){0}, s, mean, std, shape, keywords);
+}
+td_tensor(td_uniform)(td_session *s, double low, double high, struct td_dims shape,
+                      const struct td_drawn_keywords *keywords)
+{
+    return td_uniform_at((td_origin){0}, s, low, high, shape, keywords);
+}
+td_tensor(td_exponential)(td_session *s, double rate, struct td_dims shape, const struct td_drawn_keywords *keywords)
+{
+    return td_exponential_at((td_origin){0}, s, rate, shape, keywords);
+}
+td_tensor(td_randperm)(td_session *s, int64_t n)
+{
+    return td_randperm_at((td_origin){0}, s, n);
+}
+td_tensor(td_normal_)(td_tensor x, double mean, double std)
+{
+    return td_normal__at((td_origin){0}, x, mean, std);
+}
+td_tensor(td_uniform_)(td_tensor x, double low, double high)
+{
+    return td_uniform__at((td_origin){0}, x, low, high);
+}
+td_tensor(td_exponential_)(td_tensor x, double rate)
+{
+    return td_exponential__at((td_origin){0}, x, rate);
+}
+td_tensor(td_bernoulli_)(td_tensor x, double p)
+{
+    return td_bernoulli__at((td_origin){0}, x, p);
+}
+td_tensor(td_dropout_)(td_tensor x, const struct td_dropout_keywords *keywords)
+{
+    return td_dropout__at((td_origin){0}, x, keywords);
+}

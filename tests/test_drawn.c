@@ -1,0 +1,95 @@
+/* Laws made of rand and randn: where their numbers lie, their means and spreads, that a seed gives them again, and what
+ * is refused. SPDX-License-Identifier: Apache-2.0 */
+#include "tests/library.h"
+
+#include <math.h>
+
+#define COUNT 20000
+
+/* Mean and standard deviation to 6 standard errors, all from least to most; x is released. */
+static void expect_law(int line, td_tensor x, double least, double most, double mean, double std)
+{
+    double found = td_item(td_mean(td_to(x, TD_F64))), spread = td_item(td_std(td_to(x, TD_F64)));
+    bool inside = td_item(td_min(x)) >= least && td_item(td_max(x)) <= most;
+    if (!inside || fabs(found - mean) > 6 * std / sqrt(COUNT) || fabs(spread - std) > 0.05 * std)
+        fail_msg("line %d: mean %g, deviation %g, or a number out of range", line, found, spread);
+    td_release(x);
+}
+#define EXPECT_LAW(...) expect_law(__LINE__, __VA_ARGS__)
+
+static void laws(void **state)
+{
+    (void)state;
+    td_manual_seed(s, 7);
+    for (int k = 0; k < 2; k++) {
+        enum td_dtype dtype = k ? TD_F64 : TD_F32;
+        td_tensor x = td_zeros(s, TD_SHAPE(100, 200), .dtype = dtype);
+        EXPECT_LAW(td_normal(s, 3, 2, TD_SHAPE(COUNT), .dtype = dtype), -20, 20, 3, 2);
+        EXPECT_LAW(td_uniform(s, -1, 5, TD_SHAPE(COUNT), .dtype = dtype), -1, 5, 2, 6 / sqrt(12));
+        EXPECT_LAW(td_exponential(s, 4, TD_SHAPE(COUNT), .dtype = dtype), 0, 10, 0.25, 0.25);
+        EXPECT_LAW(td_clone(td_normal_(x, -1, 0.5)), -6, 4, -1, 0.5);
+        EXPECT_LAW(td_clone(td_uniform_(td_transpose(x, 0, 1), 0, 1)), 0, 1, 0.5, 1 / sqrt(12));
+        EXPECT_LAW(td_clone(td_exponential_(x, 1)), 0, 30, 1, 1);
+        EXPECT_LAW(td_clone(td_bernoulli_(x, 0.25)), 0, 1, 0.25, sqrt(0.25 * 0.75));
+        EXPECT_LAW(td_bernoulli(td_fill_(x, 0.75)), 0, 1, 0.75, sqrt(0.25 * 0.75));
+        EXPECT_LAW(td_clone(td_dropout_(td_fill_(x, 1), .p = 0.5)), 0, 2, 1, 1);
+    }
+    td_tensor coins = td_bernoulli_(td_zeros(s, TD_SHAPE(50), .dtype = TD_U8), 1);
+    assert_true(td_item(td_sum(coins)) == 50);
+    assert_int_equal(td_sync(s), 0);
+}
+
+static void orders_and_places(void **state)
+{
+    (void)state;
+    td_tensor order = td_randperm(s, 1000), again;
+    assert_int_equal(td_dtype_of(order), TD_I64);
+    td_tensor sorted = td_sort(order, .dim = 0).values;
+    assert_true(td_equal(sorted, td_arange(s, 0, 1000)) && !td_equal(order, sorted));
+    assert_int_equal(td_numel(td_randperm(s, 0)), 0);
+    td_manual_seed(s, 11);
+    order = td_randperm(s, 50);
+    td_tensor places = td_multinomial(td_ones(s, TD_SHAPE(2, 9)), 4);
+    td_manual_seed(s, 11);
+    again = td_randperm(s, 50);
+    assert_true(td_equal(order, again));
+    assert_true(td_equal(places, td_multinomial(td_ones(s, TD_SHAPE(2, 9)), 4)));
+    assert_true(td_equal(td_multinomial(td_from(s, ((float[]){0, 0, 2}), TD_F32, TD_SHAPE(3)), 2, .replacement = true),
+                         td_full(s, TD_SHAPE(2), 2)));
+    assert_int_equal(td_sync(s), 0);
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    td_tensor x = td_ones(s, TD_SHAPE(3)), w = td_set_requires_grad(td_ones(s, TD_SHAPE(3)), true);
+    td_release(td_normal(s, 0, -1, TD_SHAPE(3)));
+    expect_error(TD_E_ARGUMENT, "normal: std is -1", __LINE__ - 1);
+    td_uniform_(x, 2, 1);
+    expect_error(TD_E_ARGUMENT, "uniform_: from 2 to 1", __LINE__ - 1);
+    td_exponential_(x, 0);
+    expect_error(TD_E_ARGUMENT, "exponential_: the rate is 0", __LINE__ - 1);
+    td_bernoulli_(x, 1.5);
+    expect_error(TD_E_ARGUMENT, "bernoulli_: p is 1.5", __LINE__ - 1);
+    td_normal_(w, 0, 1);
+    expect_error(TD_E_GRAD, "normal_", __LINE__ - 1);
+    td_uniform_(td_zeros(s, TD_SHAPE(2), .dtype = TD_I64), 0, 1);
+    expect_error(TD_E_DTYPE, "uniform_", __LINE__ - 1);
+    td_release(td_bernoulli(td_full(s, TD_SHAPE(2), 1.5)));
+    expect_error(TD_E_ARGUMENT, "bernoulli: a probability does not lie from 0 to 1", __LINE__ - 1);
+    td_release(td_multinomial(td_zeros(s, TD_SHAPE(4)), 1));
+    expect_error(TD_E_ARGUMENT, "multinomial: the weights of a row are all 0", __LINE__ - 1);
+    td_release(td_multinomial(x, 4));
+    expect_error(TD_E_ARGUMENT, "multinomial: 4 different places of 3", __LINE__ - 1);
+    assert_true(td_item(td_sum(x)) == 3 && td_item(td_sum(w)) == 3); /* nothing was written */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(laws, open_session, close_session),
+        cmocka_unit_test_setup_teardown(orders_and_places, open_session, close_session),
+        cmocka_unit_test_setup_teardown(refusals, open_session, close_session),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
