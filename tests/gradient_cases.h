@@ -1,6 +1,7 @@
 /* What test_gradients.c differentiates, a line for each case:
  * "op parameter ...": a tensor is its sizes, "2,3", then t, s or e if the op gets it transposed, every second row of
- * it, or its first dimension (of size 1) expanded to 3; "()" has none; "=" is the first tensor again; "#2.5" a number;
+ * it, or its first dimension (of size 1) expanded to 3; d, p or y if it gets it made a matrix far from singular, one
+ * that is positive definite or one that is symmetric; "()" has none; "=" is the first tensor again; "#2.5" a number;
  * "i2,2:0,1,1,0" an index and "m2,3" a mask; "{2,3;1,3}" is a list. Attributes stand as in golden/layouts.txt.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_TESTS_GRADIENT_CASES_H
@@ -332,6 +333,30 @@ static const char *const cases[] = {
     "matmul 2,2,2 =",
     "matmul 0,2,3 3,2",
     "matmul 2,2,0 0,3",
+    "inverse 3,3d",
+    "inverse 2,2,2d",
+    "inverse 0,2,2",
+    "solve 3,3d 3,2 1",
+    "solve 3,3d 3 1",
+    "solve 2,2,2d 2 1",
+    "solve 2,2,2d 2,2 1",
+    "solve 2,2d 2,2,3 1",
+    "solve 2,2d 3,2 0",
+    "solve 2,2,2d 3,2 0",
+    "solve_triangular 3,3d 3,2 0 1 0",
+    "solve_triangular 3,3d 3,2 1 1 0",
+    "solve_triangular 2,2d 2,3,2 1 0 0",
+    "solve_triangular 3,3d 2,3 0 0 1",
+    "solve_triangular 2,3,3d 3,1 1 1 1",
+    "cholesky 3,3p 0",
+    "cholesky 2,2,2p 1",
+    "det 3,3d",
+    "det 2,2,2",
+    "det 0,0",
+    "slogdet 3,3d",
+    "slogdet 2,2,2d",
+    "cofactor 3,3d",
+    "cofactor 2,2,2d",
     "log_softmax 2,3 1",
     "log_softmax 2,3 0",
     "log_softmax 3,2t -1",

@@ -51,6 +51,8 @@ ref rule_step(struct rule *rule, enum td_op_id id, const void *attrs, int in_cou
 /* Input k, or output k, as the tape kept it. */
 ref rule_in(struct rule *rule, int k);
 ref rule_output(struct rule *rule, int k);
+/* The gradient of output k beside the first; zeros where none came. Once in a rule. */
+ref rule_gradient(struct rule *rule, int k);
 /* value is the gradient of input k, once broadcasting and conversions are undone. */
 void rule_give(struct rule *rule, int k, ref value);
 

@@ -39,6 +39,10 @@ static inline ref out(struct rule *r)
 {
     return rule_output(r, 0);
 }
+static inline ref gradient(struct rule *r, int k)
+{
+    return rule_gradient(r, k);
+}
 static inline void give(struct rule *r, int k, ref value)
 {
     rule_give(r, k, value);

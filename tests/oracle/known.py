@@ -15,7 +15,7 @@ from case import ROWS
 LACKS = r"not implemented for|same (scalar )?type|[Ee]xpected .*(dtype|scalar type|type)|Found dtype|boolean alpha|" \
     r"Subtraction, the `-` operator, with|with a bool tensor is not supported|result type .* can't be cast|" \
     r"only supports? .*(floating|integral)|input dtype should be|must be floating|integer types|not supported on|" \
-    r"should be either .*point|isDifferentiableType|tensors with different dtypes"
+    r"should be either .*point|ow precision dtypes|isDifferentiableType|tensors with different dtypes"
 
 
 def channels_last(op, text, answer):
@@ -84,6 +84,9 @@ KNOWN = [
      "the gradient at nan; torch's own varies with the position"),
     ("hardswish", None, "grad", r"\b-?3\b", "0 and the cotangent at -3 and 3, as later versions of torch"),
     ("hardsigmoid", None, "grad", slightly, "torch's sixth is one of f32"),
+    ("det", None, "grad is not refused", r"\[(\d+,)*0", "torch gives no gradient where there are no elements"),
+    ("slogdet", None, r"grad: refused .singular", None,
+     "the gradient of the logarithm at a singular matrix is refused; torch's is nan or inf"),
 ]
 OPEN = [
     ("program", "created in no_grad mode", "not refused", "no_grad 1 ",
