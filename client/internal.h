@@ -244,6 +244,8 @@ struct client_op {
 void client_ops(const struct client_op *call, td_tensor *results);
 /* The same of a call with lists (list.c). */
 void client_lists(const struct client_op *call, td_tensor *results);
+/* Which items of a list were written as calls; none where its text is not known or does not tell. */
+void list_calls(const td_list *list, bool *calls);
 td_tensor client_op(const struct client_op *call);
 /* The form in place of an elementwise op: the call, and a copy_ of its result into the first tensor, which it returns.
  */

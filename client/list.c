@@ -33,8 +33,7 @@ static const char *skip_literal(const char *at)
     return *at ? at : at - 1;
 }
 
-/* Which items of a list were written as calls; none where its text is not known or does not tell. */
-static void find_calls(const td_list *list, bool *calls)
+void list_calls(const td_list *list, bool *calls)
 {
     const char *start = list->text;
     int64_t items = 0;
@@ -75,7 +74,7 @@ static void lay_out(const struct client_op *given, struct flat *flat)
             flat->in[flat->count++] = given->in[single++];
         } else {
             td_list items = {clipped(written->count), written->items, written->text};
-            find_calls(&items, flat->used_up + flat->count);
+            list_calls(&items, flat->used_up + flat->count);
             for (int64_t k = 0; k < items.count; k++)
                 flat->in[flat->count++] = td_operand_of_tensor(items.items[k]);
             flat->list_counts[list++] = (uint16_t)items.count;
