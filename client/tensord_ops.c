@@ -3635,3 +3635,59 @@ td_tensor(td_cofactor)(td_tensor x)
 {
     return td_cofactor_at((td_origin){0}, x);
 }
+
+struct td_qr_results td_qr_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_qr, .origin = origin, .in = in, .in_count = 1}, results);
+    return (struct td_qr_results){results[0], results[1]};
+}
+
+struct td_qr_results(td_qr)(td_tensor x)
+{
+    return td_qr_at((td_origin){0}, x);
+}
+
+struct td_eigh_results td_eigh_at(td_origin origin, td_tensor x, const struct td_eigh_keywords *keywords)
+{
+    static const struct td_eigh_keywords defaults = {.upper = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_eigh_attrs attrs = {
+        .upper = keywords->upper,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_eigh, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (struct td_eigh_results){results[0], results[1]};
+}
+
+struct td_eigh_results(td_eigh)(td_tensor x, const struct td_eigh_keywords *keywords)
+{
+    return td_eigh_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_svdvals_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_svdvals, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_svdvals)(td_tensor x)
+{
+    return td_svdvals_at((td_origin){0}, x);
+}
+
+struct td_svd_results td_svd_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_svd, .origin = origin, .in = in, .in_count = 1}, results);
+    return (struct td_svd_results){results[0], results[1], results[2]};
+}
+
+struct td_svd_results(td_svd)(td_tensor x)
+{
+    return td_svd_at((td_origin){0}, x);
+}

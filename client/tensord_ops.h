@@ -1618,6 +1618,35 @@ TD_API struct td_slogdet_results td_slogdet_at(td_origin origin, td_tensor x);
 TD_API td_tensor td_cofactor(td_tensor x);
 TD_API td_tensor td_cofactor_at(td_origin origin, td_tensor x);
 
+/* x (m, n) = q @ r with k = min(m, n): q (m, k) has orthonormal columns, r (k, n) is 0 below its diagonal */
+struct td_qr_results {
+    td_tensor q, r;
+};
+TD_API struct td_qr_results td_qr(td_tensor x);
+TD_API struct td_qr_results td_qr_at(td_origin origin, td_tensor x);
+
+/* the eigenvalues of symmetric matrices, rising, and their eigenvectors as columns of length 1, in each of which the first element at least half as large as the largest is positive; the lower triangle of x is read, or with upper the upper one. Keywords: .upper (false) */
+struct td_eigh_keywords {
+    bool upper;
+    TD_KEYWORDS_END
+};
+struct td_eigh_results {
+    td_tensor eigenvalues, eigenvectors;
+};
+TD_API struct td_eigh_results td_eigh(td_tensor x, const struct td_eigh_keywords *keywords TD_DEFAULT(NULL));
+TD_API struct td_eigh_results td_eigh_at(td_origin origin, td_tensor x, const struct td_eigh_keywords *keywords);
+
+/* the singular values of the matrices x, falling */
+TD_API td_tensor td_svdvals(td_tensor x);
+TD_API td_tensor td_svdvals_at(td_origin origin, td_tensor x);
+
+/* x (m, n) = u @ diag(s) @ vh with k = min(m, n) singular values s, falling, orthonormal columns of u (m, k) and rows of vh (k, n); the columns of u have the signs that eigh gives eigenvectors */
+struct td_svd_results {
+    td_tensor u, s, vh;
+};
+TD_API struct td_svd_results td_svd(td_tensor x);
+TD_API struct td_svd_results td_svd_at(td_origin origin, td_tensor x);
+
 #ifdef __cplusplus
 }
 inline td_operand td_operand_of(td_tensor x)
@@ -2272,6 +2301,12 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 #define td_det(x_) td_det_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_slogdet(x_) td_slogdet_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_cofactor(x_) td_cofactor_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_qr(x_) td_qr_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_eigh(x_, ...) \
+    TD_WITH_KEYWORDS(struct td_eigh_results, td_eigh_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_eigh, .upper = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_svdvals(x_) td_svdvals_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_svd(x_) td_svd_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #endif
 
 #endif

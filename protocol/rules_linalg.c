@@ -117,3 +117,46 @@ int td_shape_solve_triangular(struct td_inference *i)
 {
     return equation(i, ((const struct td_solve_triangular_attrs *)i->attrs)->left, false);
 }
+
+int td_shape_qr(struct td_inference *i)
+{
+    const struct td_meta *x = &i->in[0];
+    int failed = check_matrix(i, x);
+    if (failed)
+        return failed;
+    int64_t m = x->shape[x->rank - 2], n = x->shape[x->rank - 1], k = m < n ? m : n;
+    failed = in_batches(i, 0, 2, (int64_t[]){m, k});
+    return failed ? failed : in_batches(i, 1, 2, (int64_t[]){k, n});
+}
+
+int td_shape_eigh(struct td_inference *i)
+{
+    int failed = check_square(i, &i->in[0]);
+    if (failed)
+        return failed;
+    int64_t n = i->in[0].shape[i->in[0].rank - 1];
+    failed = in_batches(i, 0, 1, &n);
+    return failed ? failed : in_batches(i, 1, 2, (int64_t[]){n, n});
+}
+
+int td_shape_svdvals(struct td_inference *i)
+{
+    const struct td_meta *x = &i->in[0];
+    int failed = check_matrix(i, x);
+    if (failed)
+        return failed;
+    int64_t m = x->shape[x->rank - 2], n = x->shape[x->rank - 1], k = m < n ? m : n;
+    return in_batches(i, 0, 1, &k);
+}
+
+int td_shape_svd(struct td_inference *i)
+{
+    const struct td_meta *x = &i->in[0];
+    int failed = check_matrix(i, x);
+    if (failed)
+        return failed;
+    int64_t m = x->shape[x->rank - 2], n = x->shape[x->rank - 1], k = m < n ? m : n;
+    if ((failed = in_batches(i, 0, 2, (int64_t[]){m, k})) || (failed = in_batches(i, 1, 1, &k)))
+        return failed;
+    return in_batches(i, 2, 2, (int64_t[]){k, n});
+}

@@ -219,11 +219,11 @@ static bool is_read(const struct call *c, int64_t i, int64_t n)
 {
     const struct td_solve_triangular_attrs *a = (const void *)c->attrs;
     int64_t row = i / n % n, column = i % n;
-    bool upper = c->op->id == TD_OP_cholesky ? ((const struct td_cholesky_attrs *)(const void *)a)->upper : a->upper;
-    if (!is_one_of(c->op, "cholesky solve_triangular"))
+    bool upper = c->op->id == TD_OP_solve_triangular ? a->upper : c->attrs[0]; /* their only one */
+    if (!is_one_of(c->op, "cholesky eigh solve_triangular"))
         return true;
     if (row == column)
-        return c->op->id == TD_OP_cholesky || !a->unitriangular;
+        return c->op->id != TD_OP_solve_triangular || !a->unitriangular;
     return upper ? column > row : column < row;
 }
 
@@ -236,11 +236,13 @@ static void draw_elements(const struct call *c, struct tensor *t, int64_t n)
     for (int64_t i = 0; i < t->values.count; i++) {
         struct td_number x = get(t, i);
         bool diagonal = i / n % n == i % n;
-        if (strong && diagonal)
+        if (c->op->id == TD_OP_eigh)
+            x.f += diagonal ? 5 * (double)(i % n) : 0;
+        else if (strong && diagonal)
             x.f = 3 * (double)n * (x.f < 0 && c->op->id != TD_OP_cholesky ? -1 : 1) + x.f / 4;
         if (!diagonal && c->op->id == TD_OP_solve_triangular)
             x.f /= (double)n;
-        if (bad && i / (n * n) == chosen && i % n == at && c->op->id != TD_OP_solve_triangular)
+        if (bad && i / (n * n) == chosen && i % n == at && !is_one_of(c->op, "solve_triangular eigh"))
             x.f = c->op->id == TD_OP_cholesky && diagonal ? -1 : c->op->id == TD_OP_cholesky ? x.f : 0;
         if (nans && !is_read(c, i, n))
             x.f = NAN;
@@ -249,6 +251,21 @@ static void draw_elements(const struct call *c, struct tensor *t, int64_t n)
     if (t->values.count && below(16) == 0 && c->op->id != TD_OP_solve_triangular)
         store(t, below(t->values.count),
               (struct td_number){.category = TD_FLOATING, .f = below(2) ? NAN : (double)INFINITY});
+    read_back(t);
+}
+
+/* Matrices of any sides in batches, now and then with a nan. */
+static void draw_rectangles(struct call *c, uint8_t dtype)
+{
+    int64_t shape[TD_RANK_MAX + 2] = {0}, rank = below(3);
+    for (int64_t d = 0; d < rank; d++)
+        shape[d] = draws_large ? 1 + below(3) : below(12) ? 1 + below(4) : 0;
+    for (int64_t d = rank; d < rank + 2; d++)
+        shape[d] = draws_large ? 20 + below(40) : below(12) ? 1 + below(below(5) ? 6 : 25) : 0;
+    make(next(c), dtype, (int)rank + 2, shape, TD_REALS, NO_OVERLAP);
+    struct tensor *t = &c->in[0];
+    if (t->values.count && below(16) == 0)
+        store(t, below(t->values.count), (struct td_number){.category = TD_FLOATING, .f = NAN});
     read_back(t);
 }
 
@@ -315,7 +332,9 @@ static void draw_linear(struct call *c, uint8_t dtype)
     int rank = draw_shape(shape, 0, 4);
     for (int k = 0; k < 3; k++)
         size[k] = draws_large ? 250 + below(150) : below(4) ? 1 + below(below(3) ? 6 : 40) : below(6) ? 1 : 0;
-    if (!strcmp(c->op->group, "linalg") && c->op->id != TD_OP_matmul) {
+    if (is_one_of(c->op, "qr svdvals svd")) {
+        draw_rectangles(c, dtype);
+    } else if (!strcmp(c->op->group, "linalg") && c->op->id != TD_OP_matmul) {
         draw_matrices(c, dtype);
     } else if (c->op->id == TD_OP_matmul) {
         draw_product(c, dtype, size);

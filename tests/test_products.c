@@ -271,12 +271,39 @@ static void gradients_of_singular_matrices(void **state)
     expect_error(TD_E_SINGULAR, "singular", 0);
 }
 
+/* Values that are equal have a gradient, vectors that could as well be others have none; q r and u s vh are x again. */
+static void spectral_edges(void **state)
+{
+    (void)state;
+    td_tensor x = td_eye(s, 3, .dtype = TD_F64, .requires_grad = true);
+    struct td_eigh_results e = td_eigh(x);
+    td_backward(td_sum(e.eigenvalues));
+    EQUAL(td_grad(x), 1, 0, 0, 0, 1, 0, 0, 0, 1);
+    td_tensor y = td_eye(s, 2, .dtype = TD_F64, .requires_grad = true);
+    td_backward(td_sum(td_svdvals(y)));
+    EQUAL(td_grad(y), 1, 0, 0, 1);
+    td_tensor z = td_eye(s, 2, .dtype = TD_F64, .requires_grad = true);
+    td_backward(td_sum(td_square(td_slice(td_eigh(z).eigenvectors, 1, .end = 1))));
+    assert_false(isfinite(td_item(td_sum(td_grad(z)))));
+    td_tensor wide =
+        td_einsum("ij->ji", TD_LIST(td_add(numbered(TD_SHAPE(3, 2)), td_eye(s, 3, .m = 2, .dtype = TD_F64))));
+    struct td_qr_results qr = td_qr(wide);
+    EQUAL(td_matmul(qr.q, qr.r), 2, 3, 5, 2, 5, 6);
+    EQUAL(td_matmul(qr.q, td_transpose(qr.q, 0, 1)), 1, 0, 0, 1);
+    struct td_svd_results svd = td_svd(wide);
+    EQUAL(td_einsum("ik,k,kj->ij", TD_LIST(svd.u, svd.s, svd.vh)), 2, 3, 5, 2, 5, 6);
+    EQUAL(td_svdvals(td_zeros(s, TD_SHAPE(2, 3))), 0, 0);
+    EQUAL(td_eigh(td_full(s, TD_SHAPE(2, 2), NAN)).eigenvalues, NAN, NAN);
+    assert_int_equal(td_sync(s), 0);
+}
+
 int main(void)
 {
 #define PRODUCTS(test) cmocka_unit_test_setup_teardown(test, open_session, close_session)
     const struct CMUnitTest tests[] = {
         PRODUCTS(as_in_pytorch),   PRODUCTS(einsum_says_what_is_wrong), PRODUCTS(what_is_nested_is_used_up),
         PRODUCTS(the_other_names), PRODUCTS(singular_matrices),         PRODUCTS(gradients_of_singular_matrices),
+        PRODUCTS(spectral_edges),
     };
     return cmocka_run_group_tests_name("products", tests, start, stop);
 }

@@ -14,7 +14,14 @@
                         size_t triangle_length);                                                                    \
     void letter##gesdd_(const char *job, const int *m, const int *n, real *a, const int *lda, real *s, real *u,     \
                         const int *ldu, real *vt, const int *ldvt, real *work, const int *work_size, int *integers, \
-                        int *info, size_t job_length);
+                        int *info, size_t job_length);                                                              \
+    void letter##geqrf_(const int *m, const int *n, real *a, const int *lda, real *scales, real *work,              \
+                        const int *work_size, int *info);                                                           \
+    void letter##orgqr_(const int *m, const int *n, const int *k, real *a, const int *lda, const real *scales,      \
+                        real *work, const int *work_size, int *info);                                               \
+    void letter##syevd_(const char *job, const char *triangle, const int *n, real *a, const int *lda, real *values, \
+                        real *work, const int *work_size, int *integers, const int *integers_size, int *info,       \
+                        size_t job_length, size_t triangle_length);
 PROTOTYPES(s, float)
 PROTOTYPES(d, double)
 
@@ -90,34 +97,98 @@ static int work_size(uint8_t dtype, const void *asked)
     return size < 0x1p31 ? (int)size : 0;
 }
 
+/* Room for what LAPACK asked for; NULL if there is none. */
+static void *work_of(uint8_t dtype, const void *asked, int *size)
+{
+    *size = work_size(dtype, asked);
+    return *size ? malloc((size_t)*size * td_dtype_size(dtype)) : NULL;
+}
+
 int td_lapack_svd(uint8_t dtype, int m, int n, void *a, void *s, void *u, void *vt)
 {
     int k = m < n ? m : n, ldu = lead(m), ldvt = lead(k), info = 0, size = -1;
     int *integers = malloc((size_t)(8 * (int64_t)lead(k)) * sizeof *integers);
     const char *job = u ? "S" : "N";
     double asked = 0, nothing;
-    void *work = &asked;
+    void *work = integers ? &asked : NULL;
     begin();
-    for (int turn = 0; turn < 2 && k; turn++) { /* asks first */
+    for (int turn = 0; turn < 2 && k && work; turn++) { /* asks first */
         if (dtype == TD_F32)
             sgesdd_(job, &m, &n, a, &ldu, s, u ? u : &nothing, &ldu, vt ? vt : &nothing, &ldvt, work, &size, integers,
                     &info, 1);
         else
             dgesdd_(job, &m, &n, a, &ldu, s, u ? u : &nothing, &ldu, vt ? vt : &nothing, &ldvt, work, &size, integers,
                     &info, 1);
-        if (turn)
-            break;
-        size = work_size(dtype, work);
-        work = size && integers ? malloc((size_t)size * td_dtype_size(dtype)) : NULL;
-        if (!work) {
-            info = TD_LAPACK_MEMORY;
-            break;
-        }
+        if (!turn)
+            work = work_of(dtype, work, &size);
     }
     if (work != &asked)
         free(work);
     free(integers);
-    return info;
+    return work ? info : TD_LAPACK_MEMORY;
+}
+
+int td_lapack_qr(uint8_t dtype, int m, int n, void *a, void *scales)
+{
+    int ld = lead(m), info = 0, size = -1;
+    double asked = 0;
+    void *work = &asked;
+    begin();
+    for (int turn = 0; turn < 2 && m && n && work; turn++) {
+        if (dtype == TD_F32)
+            sgeqrf_(&m, &n, a, &ld, scales, work, &size, &info);
+        else
+            dgeqrf_(&m, &n, a, &ld, scales, work, &size, &info);
+        if (!turn)
+            work = work_of(dtype, work, &size);
+    }
+    if (work != &asked)
+        free(work);
+    return work ? info : TD_LAPACK_MEMORY;
+}
+
+int td_lapack_q(uint8_t dtype, int m, int k, void *a, const void *scales)
+{
+    int ld = lead(m), info = 0, size = -1;
+    double asked = 0;
+    void *work = &asked;
+    begin();
+    for (int turn = 0; turn < 2 && k && work; turn++) {
+        if (dtype == TD_F32)
+            sorgqr_(&m, &k, &k, a, &ld, scales, work, &size, &info);
+        else
+            dorgqr_(&m, &k, &k, a, &ld, scales, work, &size, &info);
+        if (!turn)
+            work = work_of(dtype, work, &size);
+    }
+    if (work != &asked)
+        free(work);
+    return work ? info : TD_LAPACK_MEMORY;
+}
+
+int td_lapack_eigh(uint8_t dtype, bool upper, int n, void *a, void *values)
+{
+    int ld = lead(n), info = 0, size = -1, integers_size = -1, integers_asked = 0, *integers = &integers_asked;
+    double asked = 0;
+    void *work = &asked;
+    begin();
+    for (int turn = 0; turn < 2 && n && work && integers; turn++) {
+        if (dtype == TD_F32)
+            ssyevd_("V", upper ? "U" : "L", &n, a, &ld, values, work, &size, integers, &integers_size, &info, 1, 1);
+        else
+            dsyevd_("V", upper ? "U" : "L", &n, a, &ld, values, work, &size, integers, &integers_size, &info, 1, 1);
+        if (turn)
+            continue;
+        work = n > 32000 ? NULL : work_of(dtype, work, &size); /* of 2 n^2 elements, in 32 bits */
+        integers_size = integers_asked;
+        integers = malloc((size_t)integers_size * sizeof *integers);
+    }
+    bool there = work && integers;
+    if (work != &asked)
+        free(work);
+    if (integers != &integers_asked)
+        free(integers);
+    return there ? info : TD_LAPACK_MEMORY;
 }
 
 /* ---- what it costs ---- */
@@ -127,8 +198,9 @@ int td_lapack_svd(uint8_t dtype, int m, int n, void *a, void *s, void *u, void *
 static const struct {
     uint16_t op, cube, square;
 } prices[] = {
-    {TD_OP_inverse, 77, 120}, {TD_OP_solve, 20, 50},   {TD_OP_solve_triangular, 0, 20}, {TD_OP_cholesky, 8, 20},
-    {TD_OP_det, 20, 50},      {TD_OP_slogdet, 20, 50}, {TD_OP_cofactor, 400, 1200},
+    {TD_OP_inverse, 77, 120}, {TD_OP_solve, 20, 50},     {TD_OP_solve_triangular, 0, 20}, {TD_OP_cholesky, 8, 20},
+    {TD_OP_det, 20, 50},      {TD_OP_slogdet, 20, 50},   {TD_OP_cofactor, 400, 1200},     {TD_OP_qr, 60, 180},
+    {TD_OP_eigh, 130, 600},   {TD_OP_svdvals, 120, 400}, {TD_OP_svd, 300, 1000},
 };
 
 uint64_t td_lapack_ns(const struct td_launch *launch)

@@ -17,6 +17,12 @@ void td_lapack_solve(uint8_t dtype, bool turned, int n, int columns, const void 
 void td_lapack_solve_triangular(uint8_t dtype, bool upper, bool unit, int n, int columns, const void *a, void *b);
 /* a = l l^T, or u^T u, in the triangle of a. The order of the first minor that is not positive; else 0. */
 int td_lapack_cholesky(uint8_t dtype, bool upper, int n, void *a);
+/* a (m, n) = q r in place: r in its upper triangle, the rest and min(m, n) reals in scales stand for q. */
+int td_lapack_qr(uint8_t dtype, int m, int n, void *a, void *scales);
+/* The k first columns of q in place, of what td_lapack_qr left. */
+int td_lapack_q(uint8_t dtype, int m, int k, void *a, const void *scales);
+/* a becomes the eigenvectors of the symmetric matrix in its triangle, values rise. Not 0 if it does not converge. */
+int td_lapack_eigh(uint8_t dtype, bool upper, int n, void *a, void *values);
 /* a (m, n) = u diag(s) vt with k = min(m, n) columns of u (m, k) and rows of vt (k, n); a is lost. Without u and vt
  * (NULL) s only. Not 0 if it does not converge. */
 int td_lapack_svd(uint8_t dtype, int m, int n, void *a, void *s, void *u, void *vt);

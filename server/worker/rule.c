@@ -167,6 +167,9 @@ int rule_write(struct rule *r, struct session *session, struct node *node, bool 
     r->session = session;
     r->node = node;
     r->create = create;
+    r->came = 0;
+    for (int k = 0; k < node->out_count; k++)
+        r->came |= (node->out[k].pending != NULL ? 1u : 0u) << k;
     r->failure.code = TD_E_OK;
     r->value_count = r->step_count = 0;
     if (!grow(r, &r->values, 0, &r->value_capacity, sizeof *r->values))

@@ -33,6 +33,7 @@ struct rule {
     struct session *session;
     struct node *node;
     bool create;               /* what is made is recorded in its turn */
+    uint32_t came;             /* bit k: output k has got a gradient */
     struct td_failure failure; /* the first that went wrong while noting down */
     int value_count, value_capacity, step_count, step_capacity, gradient_capacity;
     struct rule_value *values;

@@ -391,6 +391,29 @@ def positive_definite(c):
     return c.case.call("add", both, c.case.leaf(c.dtype, [n, n], rows))[0]
 
 
+def symmetric(c):
+    """With eigenvalues that are apart: no sum of a row's other elements reaches the next diagonal element."""
+    n = c.choices.pick([2, 3, 1, 4, 0])
+    c.shape = batch_of_matrices(c, n, n + (c.choices.below(2) if c.choices.chance(1, 20) else 0))
+    x = c.tensor(c.shape, c.dtype, True)
+    if c.shape[-1] != n or not DTYPES[c.dtype].is_floating_point:
+        return x
+    both = c.case.call("add", x, c.case.call("transpose", x, -2, -1)[0])[0]
+    rows = [8 * (i + 1) * (-1) ** i if i == j else 0 for i in range(n) for j in range(n)]
+    return c.case.call("add", both, c.case.leaf(c.dtype, [n, n], rows))[0]
+
+
+def rectangle(c):
+    """Matrices of full rank, with singular values that are apart."""
+    m, n = c.choices.pick([2, 3, 1, 4, 0]), c.choices.pick([2, 3, 1, 4, 0])
+    c.shape = batch_of_matrices(c, m, n)
+    x = c.tensor(c.shape, c.dtype, True)
+    if not DTYPES[c.dtype].is_floating_point:
+        return x
+    rows = [8 * (i + 1) * (-1) ** i if i == j else 0 for i in range(m) for j in range(n)]
+    return c.case.call("add", x, c.case.leaf(c.dtype, [m, n], rows))[0]
+
+
 def other_side(c):
     """What stands on the other side of an equation with the matrices drawn before."""
     n, left = c.shape[-1] + c.choices.chance(1, 24), c.arguments["left"]

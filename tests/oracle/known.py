@@ -36,7 +36,7 @@ KNOWN = [
     # op, torch's refusal, our answer, the case, why
     (None, LACKS, "not refused", None, "it promotes, or takes a dtype, where torch refuses"),
     ("linspace randint sign clamp index_add scatter_add strided_add matmul max_dim min_dim dropout softmax log_softmax "
-     "mean cross_entropy mse_loss", None, r"refused \[dtype: \w+: (takes|cannot give)", r"(bool|u8|i8|i16|i32|i64)\b",
+     "mean cross_entropy mse_loss eigh", None, r"refused \[dtype: \w+: (takes|cannot give)", r"(bool|u8|i8|i16|i32|i64)\b",
      "the row takes fewer dtypes; torch often looks at the dtype only where there are elements"),
     (None, None, "strides", channels_last, "torch gives results in channels-last order strides of their own"),
     ("program", None, "strides", channels_last, "the same"),

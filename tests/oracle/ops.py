@@ -178,6 +178,24 @@ def slogdet(x):
     return sign.detach() + 0, size  # no -0
 
 
+def signs(vectors):
+    """Of the columns' elements at least half as large as the largest, that of the first."""
+    size = vectors.detach().abs()
+    first = (size >= size.amax(-2, keepdim=True) / 2).to(torch.int64).argmax(-2, keepdim=True) if size.numel() else None
+    return 1 if first is None else torch.where(vectors.detach().gather(-2, first) < 0, -1.0, 1.0).to(vectors.dtype)
+
+
+def eigh(x, upper):
+    values, vectors = LA.eigh(x, UPLO="U" if upper else "L")
+    return values, vectors * signs(vectors)
+
+
+def svd(x):
+    u, s, vh = LA.svd(x, full_matrices=False)
+    sign = signs(u)
+    return u * sign, s, vh * (sign.mT if torch.is_tensor(sign) else 1)
+
+
 LA = torch.linalg
 OPS = {
     "from": Op(None),  # every leaf of every case
@@ -351,6 +369,10 @@ OPS = {
     "det": Op(LA.det, x=d.square, values="calm"),
     "slogdet": Op(rowwise(slogdet), x=d.square, values="calm"),
     "cofactor": Op(rowwise(lambda x: LA.det(x)[..., None, None] * LA.inv(x).mT), x=d.square, values="calm"),
+    "qr": Op(rowwise(LA.qr), x=d.rectangle, values="calm"),
+    "eigh": Op(rowwise(eigh), x=d.symmetric, values="calm"),
+    "svdvals": Op(LA.svdvals, x=d.rectangle, values="calm"),
+    "svd": Op(rowwise(svd), x=d.rectangle, values="calm"),
     "log_softmax": Op(torch.log_softmax),
     "softmax": Op(torch.softmax),
     "cross_entropy": Op(lambda x, t, r: F.cross_entropy(x, t, reduction=REDUCTIONS[r]), x=d.matrix, target=d.classes),
