@@ -38,7 +38,8 @@ static int in_batches(struct td_inference *i, int k, int rank, const int64_t *sh
     int batch = i->in[0].rank - 2;
     uint8_t dtype = out->dtype;
     memcpy(sizes, i->in[0].shape, (size_t)batch * sizeof *sizes);
-    memcpy(sizes + batch, shape, (size_t)rank * sizeof *sizes);
+    for (int d = 0; d < rank; d++)
+        sizes[batch + d] = shape[d];
     struct td_meta first = *out;
     int failed = rule_fresh(i, batch + rank, sizes);
     if (k) {
