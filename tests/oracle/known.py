@@ -85,6 +85,8 @@ KNOWN = [
     ("hardswish", None, "grad", r"\b-?3\b", "0 and the cotangent at -3 and 3, as later versions of torch"),
     ("hardsigmoid", None, "grad", slightly, "torch's sixth is one of f32"),
     ("det", None, "grad is not refused", r"\[(\d+,)*0", "torch gives no gradient where there are no elements"),
+    ("det", None, r"grad.* where -?(0|nan|inf) ", r"=det [^;]* ; [^;]*>[^;]*:([^;]*,)?-?0(\*\d+)?[ ,]",
+     "the gradient at a singular matrix is its cofactors; torch's is often 0 or nan there"),
     ("slogdet", None, r"grad: refused .singular", None,
      "the gradient of the logarithm at a singular matrix is refused; torch's is nan or inf"),
     ("qr eigh svdvals svd", None, "grad", r"\b(inf|nan)\b", "what is nan and what inf under a cotangent of inf varies with the order of the terms"),
