@@ -87,9 +87,10 @@ KNOWN = [
     ("det", None, "grad is not refused", r"\[(\d+,)*0", "torch gives no gradient where there are no elements"),
     ("det", None, r"grad.* where -?(0|nan|inf) ", r"=det [^;]* ; [^;]*>[^;]*:([^;]*,)?-?0(\*\d+)?[ ,]",
      "the gradient at a singular matrix is its cofactors; torch's is often 0 or nan there"),
+    ("solve_triangular", None, r" is f\d+$", None, "torch takes two dtypes and gives the first operand's"),
     ("slogdet", None, r"grad: refused .singular", None,
      "the gradient of the logarithm at a singular matrix is refused; torch's is nan or inf"),
-    ("qr eigh svdvals svd", None, "grad", r"\b(inf|nan)\b", "what is nan and what inf under a cotangent of inf varies with the order of the terms"),
+    ("inverse solve solve_triangular cholesky det slogdet qr eigh svdvals svd", None, "grad", r"\b(inf|nan)\b", "what is nan and what inf under a cotangent of inf varies with the order of the terms"),
 ]
 OPEN = [
     ("program", "created in no_grad mode", "not refused", "no_grad 1 ",
