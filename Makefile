@@ -100,7 +100,7 @@ CLI := $(wildcard client/cli/*.c)
 EXAMPLES := $(wildcard client/examples/*.c)
 SERVER := $(filter-out server/main.c,$(wildcard server/*.c server/*/*.c))
 # Those of kernels/cpu that are compiled once, not for each instruction set.
-ONCE := kernels/cpu/cpu.c kernels/cpu/blas.c kernels/cpu/parallel.c
+ONCE := kernels/cpu/cpu.c kernels/cpu/blas.c kernels/cpu/lapack.c kernels/cpu/parallel.c
 KERNELS := $(wildcard kernels/*.c) $(ONCE)
 FLOORS := $(filter-out $(ONCE),$(wildcard kernels/cpu/*.c))
 CUS := $(if $(filter 1,$(CUDA)),$(wildcard kernels/cuda/*.cu))

@@ -315,6 +315,63 @@ TD_API td_tensor td_rot90_at(td_origin origin, td_tensor x, int64_t times, int64
 TD_API td_tensor td_tile_at(td_origin origin, td_tensor x, struct td_dims sizes);
 TD_API td_tensor td_one_hot_at(td_origin origin, td_tensor index, int64_t classes);
 
+/* ---- products ---- */
+
+/* torch.einsum: each tensor has a letter for each dimension, "ij,jk->ik"; letters that the result has not are summed
+ * over, a letter that stands twice in a tensor is its diagonal, "..." stands for dimensions that broadcast. Without
+ * "->" the result has those of "...", then the letters that stand once, in the order of the alphabet, capitals first. A
+ * result that moves dimensions only is a view. */
+TD_API td_tensor td_einsum(const char *equation, td_list tensors);
+TD_API td_tensor td_einsum_at(td_origin origin, const char *equation, td_list tensors);
+/* Sums over dimensions of a and b in pairs. Keywords: .dims (2): the last ones of a with the first ones of b; or
+ * .a_dims and .b_dims: those that meet. */
+struct td_tensordot_keywords {
+    int64_t dims;
+    struct td_dims a_dims, b_dims;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_tensordot(td_tensor a, td_tensor b, const struct td_tensordot_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_tensordot_at(td_origin origin, td_tensor a, td_tensor b,
+                                 const struct td_tensordot_keywords *keywords);
+/* td_matmul of two matrices, of two batches of as many matrices, of a matrix and a vector, of two vectors; and the
+ * product of each element of a vector with each of another. */
+TD_API td_tensor td_mm(td_tensor a, td_tensor b);
+TD_API td_tensor td_bmm(td_tensor a, td_tensor b);
+TD_API td_tensor td_mv(td_tensor a, td_tensor b);
+TD_API td_tensor td_dot(td_tensor a, td_tensor b);
+TD_API td_tensor td_outer(td_tensor a, td_tensor b);
+TD_API td_tensor td_mm_at(td_origin origin, td_tensor a, td_tensor b);
+TD_API td_tensor td_bmm_at(td_origin origin, td_tensor a, td_tensor b);
+TD_API td_tensor td_mv_at(td_origin origin, td_tensor a, td_tensor b);
+TD_API td_tensor td_dot_at(td_origin origin, td_tensor a, td_tensor b);
+TD_API td_tensor td_outer_at(td_origin origin, td_tensor a, td_tensor b);
+/* beta * x + alpha * (a @ b), of matrices and of batches of them. Keywords: .beta (1), .alpha (1); x is not looked at
+ * where beta is 0. */
+struct td_addmm_keywords {
+    double beta, alpha;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_addmm(td_tensor x, td_tensor a, td_tensor b,
+                          const struct td_addmm_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_baddbmm(td_tensor x, td_tensor a, td_tensor b,
+                            const struct td_addmm_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_addmm_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
+                             const struct td_addmm_keywords *keywords);
+TD_API td_tensor td_baddbmm_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
+                               const struct td_addmm_keywords *keywords);
+/* Kronecker's product: a with each element times all of b. */
+TD_API td_tensor td_kron(td_tensor a, td_tensor b);
+TD_API td_tensor td_kron_at(td_origin origin, td_tensor a, td_tensor b);
+/* The vector product along dim, which has 3 elements in both. */
+TD_API td_tensor td_cross(td_tensor a, td_tensor b, int64_t dim);
+TD_API td_tensor td_cross_at(td_origin origin, td_tensor a, td_tensor b, int64_t dim);
+/* Square matrices to the n-th power, of the inverse where n < 0. */
+TD_API td_tensor td_matrix_power(td_tensor x, int64_t n);
+TD_API td_tensor td_matrix_power_at(td_origin origin, td_tensor x, int64_t n);
+/* The logarithm of the determinant: nan where that is negative. */
+TD_API td_tensor td_logdet(td_tensor x);
+TD_API td_tensor td_logdet_at(td_origin origin, td_tensor x);
+
 /* ---- lifetimes ---- */
 
 /* Ends x. What was computed from it stays. */
@@ -503,6 +560,26 @@ TD_API int td_sync_at(td_origin origin, td_session *s);
 #define td_rot90(x, times, dim0, dim1) td_rot90_at(TD_HERE(TD_FRESH(#x, 0)), x, times, dim0, dim1)
 #define td_tile(x, sizes) td_tile_at(TD_HERE(TD_FRESH(#x, 0)), x, sizes)
 #define td_one_hot(index, classes) td_one_hot_at(TD_HERE(TD_FRESH(#index, 0)), index, classes)
+#define td_einsum(equation, ...) td_einsum_at(TD_HERE(0), equation, __VA_ARGS__)
+#define TD_PAIR(a, b) TD_HERE(TD_FRESH(#a, 0) | TD_FRESH(#b, 1))
+#define td_tensordot(a, b, ...)                           \
+    TD_WITH_KEYWORDS(td_tensor,                           \
+                     td_tensordot_at(TD_PAIR(a, b), a, b, \
+                                     TD_KEYWORDS(td_tensordot, .dims = 2, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_mm(a, b) td_mm_at(TD_PAIR(a, b), a, b)
+#define td_bmm(a, b) td_bmm_at(TD_PAIR(a, b), a, b)
+#define td_mv(a, b) td_mv_at(TD_PAIR(a, b), a, b)
+#define td_dot(a, b) td_dot_at(TD_PAIR(a, b), a, b)
+#define td_outer(a, b) td_outer_at(TD_PAIR(a, b), a, b)
+#define td_kron(a, b) td_kron_at(TD_PAIR(a, b), a, b)
+#define td_cross(a, b, dim) td_cross_at(TD_PAIR(a, b), a, b, dim)
+#define TD_ADDMM(at, x, a, b, ...)                                                                        \
+    TD_WITH_KEYWORDS(td_tensor, at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#a, 1) | TD_FRESH(#b, 2)), x, a, b, \
+                                   TD_KEYWORDS(td_addmm, .beta = 1, .alpha = 1, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_addmm(x, a, b, ...) TD_ADDMM(td_addmm_at, x, a, b, __VA_ARGS__)
+#define td_baddbmm(x, a, b, ...) TD_ADDMM(td_baddbmm_at, x, a, b, __VA_ARGS__)
+#define td_matrix_power(x, n) td_matrix_power_at(TD_HERE(TD_FRESH(#x, 0)), x, n)
+#define td_logdet(x) td_logdet_at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define td_sgd(s, parameters, ...)                                        \
     TD_WITH_KEYWORDS(td_optimizer *, td_sgd_at(TD_HERE(0), s, parameters, \
                                                TD_KEYWORDS(td_sgd, .lr = 0.001, .td_keywords_only = 0, __VA_ARGS__)))

@@ -3703,3 +3703,158 @@ td_tensor(td_multinomial)(td_tensor weights, int64_t count, const struct td_mult
 {
     return td_multinomial_at((td_origin){0}, weights, count, keywords);
 }
+
+td_tensor td_inverse_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_inverse, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_inverse)(td_tensor x)
+{
+    return td_inverse_at((td_origin){0}, x);
+}
+
+td_tensor td_solve_at(td_origin origin, td_tensor a, td_tensor b, const struct td_solve_keywords *keywords)
+{
+    static const struct td_solve_keywords defaults = {.left = 1, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_solve_attrs attrs = {
+        .left = keywords->left,
+    };
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_solve, .origin = origin, .in = in, .in_count = 2, .attrs = &attrs});
+}
+
+td_tensor(td_solve)(td_tensor a, td_tensor b, const struct td_solve_keywords *keywords)
+{
+    return td_solve_at((td_origin){0}, a, b, keywords);
+}
+
+td_tensor td_solve_triangular_at(td_origin origin, td_tensor a, td_tensor b, const struct td_solve_triangular_keywords *keywords)
+{
+    static const struct td_solve_triangular_keywords defaults = {.upper = false, .left = 1, .unitriangular = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_solve_triangular_attrs attrs = {
+        .upper = keywords->upper,
+        .left = keywords->left,
+        .unitriangular = keywords->unitriangular,
+    };
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_solve_triangular, .origin = origin, .in = in, .in_count = 2, .attrs = &attrs});
+}
+
+td_tensor(td_solve_triangular)(td_tensor a, td_tensor b, const struct td_solve_triangular_keywords *keywords)
+{
+    return td_solve_triangular_at((td_origin){0}, a, b, keywords);
+}
+
+td_tensor td_cholesky_at(td_origin origin, td_tensor x, const struct td_cholesky_keywords *keywords)
+{
+    static const struct td_cholesky_keywords defaults = {.upper = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_cholesky_attrs attrs = {
+        .upper = keywords->upper,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_cholesky, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_cholesky)(td_tensor x, const struct td_cholesky_keywords *keywords)
+{
+    return td_cholesky_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_det_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_det, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_det)(td_tensor x)
+{
+    return td_det_at((td_origin){0}, x);
+}
+
+struct td_slogdet_results td_slogdet_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_slogdet, .origin = origin, .in = in, .in_count = 1}, results);
+    return (struct td_slogdet_results){results[0], results[1]};
+}
+
+struct td_slogdet_results(td_slogdet)(td_tensor x)
+{
+    return td_slogdet_at((td_origin){0}, x);
+}
+
+td_tensor td_cofactor_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_cofactor, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_cofactor)(td_tensor x)
+{
+    return td_cofactor_at((td_origin){0}, x);
+}
+
+struct td_qr_results td_qr_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_qr, .origin = origin, .in = in, .in_count = 1}, results);
+    return (struct td_qr_results){results[0], results[1]};
+}
+
+struct td_qr_results(td_qr)(td_tensor x)
+{
+    return td_qr_at((td_origin){0}, x);
+}
+
+struct td_eigh_results td_eigh_at(td_origin origin, td_tensor x, const struct td_eigh_keywords *keywords)
+{
+    static const struct td_eigh_keywords defaults = {.upper = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_eigh_attrs attrs = {
+        .upper = keywords->upper,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_eigh, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (struct td_eigh_results){results[0], results[1]};
+}
+
+struct td_eigh_results(td_eigh)(td_tensor x, const struct td_eigh_keywords *keywords)
+{
+    return td_eigh_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_svdvals_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_svdvals, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_svdvals)(td_tensor x)
+{
+    return td_svdvals_at((td_origin){0}, x);
+}
+
+struct td_svd_results td_svd_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_svd, .origin = origin, .in = in, .in_count = 1}, results);
+    return (struct td_svd_results){results[0], results[1], results[2]};
+}
+
+struct td_svd_results(td_svd)(td_tensor x)
+{
+    return td_svd_at((td_origin){0}, x);
+}

@@ -58,6 +58,7 @@ enum td_error_code {
     TD_E_CANCELLED = 16, /* the request was cancelled before it was executed */
     TD_E_INTERNAL = 17, /* a fault of tensord itself; please report it */
     TD_E_FILE = 18, /* a file cannot be read or written, or is not what its format demands */
+    TD_E_SINGULAR = 19, /* a matrix that is singular, or not positive definite, where it must not be */
 };
 #endif
 
@@ -1643,6 +1644,80 @@ struct td_multinomial_keywords {
 TD_API td_tensor td_multinomial(td_tensor weights, int64_t count, const struct td_multinomial_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_multinomial_at(td_origin origin, td_tensor weights, int64_t count, const struct td_multinomial_keywords *keywords);
 
+/* the inverse of the matrices x; a singular one is refused */
+TD_API td_tensor td_inverse(td_tensor x);
+TD_API td_tensor td_inverse_at(td_origin origin, td_tensor x);
+
+/* the y with a @ y = b (y @ a = b where left is 0), dimensions before the matrices broadcast; b of a's shape without its last dimension, or of one dimension, is vectors; a singular a is refused. Keywords: .left (1) */
+struct td_solve_keywords {
+    int64_t left;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_solve(td_tensor a, td_tensor b, const struct td_solve_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_solve_at(td_origin origin, td_tensor a, td_tensor b, const struct td_solve_keywords *keywords);
+
+/* solve where a is triangular, lower unless upper is given, and has ones for its diagonal if unitriangular; what stands elsewhere in a is not read, and a 0 on the diagonal gives inf or nan. Keywords: .upper (false), .left (1), .unitriangular (false) */
+struct td_solve_triangular_keywords {
+    bool upper;
+    int64_t left;
+    bool unitriangular;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_solve_triangular(td_tensor a, td_tensor b, const struct td_solve_triangular_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_solve_triangular_at(td_origin origin, td_tensor a, td_tensor b, const struct td_solve_triangular_keywords *keywords);
+
+/* the lower triangular y with y @ y^T = x of symmetric positive definite matrices, whose upper triangle is not read; with upper the upper one with y^T @ y = x from that triangle; what is not positive definite is refused. Keywords: .upper (false) */
+struct td_cholesky_keywords {
+    bool upper;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_cholesky(td_tensor x, const struct td_cholesky_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_cholesky_at(td_origin origin, td_tensor x, const struct td_cholesky_keywords *keywords);
+
+/* the determinant of the matrices x */
+TD_API td_tensor td_det(td_tensor x);
+TD_API td_tensor td_det_at(td_origin origin, td_tensor x);
+
+/* the sign of the determinant of the matrices x and the logarithm of its magnitude: 0 and -inf of singular ones, which have no gradient */
+struct td_slogdet_results {
+    td_tensor sign, logabsdet;
+};
+TD_API struct td_slogdet_results td_slogdet(td_tensor x);
+TD_API struct td_slogdet_results td_slogdet_at(td_origin origin, td_tensor x);
+
+/* the matrices of the cofactors of x, det(x) times the inverse of its transpose, of singular x too: the gradient of det */
+TD_API td_tensor td_cofactor(td_tensor x);
+TD_API td_tensor td_cofactor_at(td_origin origin, td_tensor x);
+
+/* x (m, n) = q @ r with k = min(m, n): q (m, k) has orthonormal columns, r (k, n) is 0 below its diagonal */
+struct td_qr_results {
+    td_tensor q, r;
+};
+TD_API struct td_qr_results td_qr(td_tensor x);
+TD_API struct td_qr_results td_qr_at(td_origin origin, td_tensor x);
+
+/* the eigenvalues of symmetric matrices, rising, and their eigenvectors as columns of length 1, in each of which the first element at least half as large as the largest is positive; the lower triangle of x is read, or with upper the upper one. Keywords: .upper (false) */
+struct td_eigh_keywords {
+    bool upper;
+    TD_KEYWORDS_END
+};
+struct td_eigh_results {
+    td_tensor eigenvalues, eigenvectors;
+};
+TD_API struct td_eigh_results td_eigh(td_tensor x, const struct td_eigh_keywords *keywords TD_DEFAULT(NULL));
+TD_API struct td_eigh_results td_eigh_at(td_origin origin, td_tensor x, const struct td_eigh_keywords *keywords);
+
+/* the singular values of the matrices x, falling */
+TD_API td_tensor td_svdvals(td_tensor x);
+TD_API td_tensor td_svdvals_at(td_origin origin, td_tensor x);
+
+/* x (m, n) = u @ diag(s) @ vh with k = min(m, n) singular values s, falling, orthonormal columns of u (m, k) and rows of vh (k, n); the columns of u have the signs that eigh gives eigenvectors */
+struct td_svd_results {
+    td_tensor u, s, vh;
+};
+TD_API struct td_svd_results td_svd(td_tensor x);
+TD_API struct td_svd_results td_svd_at(td_origin origin, td_tensor x);
+
 #ifdef __cplusplus
 }
 inline td_operand td_operand_of(td_tensor x)
@@ -2310,6 +2385,25 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 #define td_multinomial(weights_, count_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_multinomial_at(TD_HERE(TD_FRESH(#weights_, 0)), weights_, count_, \
         TD_KEYWORDS(td_multinomial, .replacement = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_inverse(x_) td_inverse_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_solve(a_, b_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_solve_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_, \
+        TD_KEYWORDS(td_solve, .left = 1, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_solve_triangular(a_, b_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_solve_triangular_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_, \
+        TD_KEYWORDS(td_solve_triangular, .upper = false, .left = 1, .unitriangular = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_cholesky(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_cholesky_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_cholesky, .upper = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_det(x_) td_det_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_slogdet(x_) td_slogdet_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_cofactor(x_) td_cofactor_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_qr(x_) td_qr_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_eigh(x_, ...) \
+    TD_WITH_KEYWORDS(struct td_eigh_results, td_eigh_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_eigh, .upper = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_svdvals(x_) td_svdvals_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_svd(x_) td_svd_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #endif
 
 #endif

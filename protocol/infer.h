@@ -32,5 +32,4 @@ int td_infer(struct td_inference *inference);
 
 /* slice's start and number of elements after Python's clamping. */
 void td_slice_bounds(int64_t size, int64_t start, int64_t end, int64_t step, int64_t *first, int64_t *count);
-
 #endif

@@ -232,3 +232,11 @@ int td_wrap_dim(int64_t dim, int rank)
         return -1;
     return (int)(dim < 0 ? dim + size : dim);
 }
+
+bool td_solves_vectors(int a_rank, const int64_t *a, int b_rank, const int64_t *b)
+{
+    bool vectors = b_rank == 1 || b_rank == a_rank - 1;
+    for (int d = 0; vectors && b_rank > 1 && d < b_rank; d++)
+        vectors = a[d] == b[d];
+    return vectors && a_rank >= 2;
+}

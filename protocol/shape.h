@@ -53,6 +53,8 @@ const char *td_shape_text(int rank, const int64_t *shape, char *buffer, size_t b
 
 /* dim counted from the end if negative; -1 if it is out of range for rank. */
 int td_wrap_dim(int64_t dim, int rank);
+/* Whether solve takes a b for vectors: one of them, or one for each of the matrices a. */
+bool td_solves_vectors(int a_rank, const int64_t *a, int b_rank, const int64_t *b);
 static inline bool td_meta_same_shape(const struct td_meta *a, const struct td_meta *b)
 {
     bool same = a->rank == b->rank;

@@ -214,6 +214,8 @@ static void draw_product(struct call *c, uint8_t dtype, const int64_t *size)
     }
 }
 
+#include "tests/kernel_matrices.h"
+
 /* One tensor without empty dimensions, many of whose elements may be equal. */
 static void draw_choice(struct call *c, uint8_t dtype)
 {
@@ -239,7 +241,11 @@ static void draw_linear(struct call *c, uint8_t dtype)
     int rank = draw_shape(shape, 0, 4);
     for (int k = 0; k < 3; k++)
         size[k] = draws_large ? 250 + below(150) : below(4) ? 1 + below(below(3) ? 6 : 40) : below(6) ? 1 : 0;
-    if (c->op->id == TD_OP_matmul) {
+    if (is_one_of(c->op, "qr svdvals svd")) {
+        draw_rectangles(c, dtype);
+    } else if (!strcmp(c->op->group, "linalg") && c->op->id != TD_OP_matmul) {
+        draw_matrices(c, dtype);
+    } else if (c->op->id == TD_OP_matmul) {
         draw_product(c, dtype, size);
     } else if (c->op->id == TD_OP_linear) {
         bool whole = below(5);

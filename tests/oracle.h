@@ -28,7 +28,7 @@ struct oracle_call {
 
     /* found */
     bool drawn; /* the op draws: there is no value to compare with */
-    int fault;  /* TD_E_INDEX: an index does not fit */
+    int fault;  /* as struct td_fault has it, with value, size and position */
     int64_t value, size, position;
 };
 

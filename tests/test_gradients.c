@@ -49,7 +49,6 @@ struct trial {
     uint16_t list_count; /* of the one list that an op with a gradient has */
     double weights[ELEMENTS], gradient_weights[FEW_INPUTS][ELEMENTS];
     bool drawn; /* values and weights are there: later runs take them again */
-    td_tensor result;
 };
 
 static struct td_dims parse_dims(const char **at)
@@ -101,6 +100,12 @@ static td_tensor as_seen(td_tensor leaf, char view)
         return td_slice(leaf, 0, .step = 2);
     case 'e':
         return td_expand(leaf, TD_SHAPE(3, td_size(leaf, 1)));
+    case 'd': /* far from singular */
+        return td_add(leaf, td_mul(td_eye(s, td_size(leaf, -1), .dtype = TD_F64), 5));
+    case 'p': /* symmetric and positive definite */
+        return td_add(td_matmul(leaf, td_transpose(leaf, -2, -1)), td_eye(s, td_size(leaf, -2), .dtype = TD_F64));
+    case 'y': /* symmetric */
+        return td_add(leaf, td_transpose(leaf, -2, -1));
     default:
         return leaf;
     }
@@ -189,7 +194,21 @@ static void parse_attr(uint8_t kind, const char *word, int64_t *slot)
     memcpy(slot, &dims, sizeof dims);
 }
 
-/* The sum of the op's result, each element by a weight of its own. */
+/* Each element of a result by a weight of its own, the next ones behind those used. */
+static td_tensor weighted_sum(struct trial *t, td_tensor result, int *used)
+{
+    td_layout layout = td_layout_of(result);
+    struct td_dims shape = {.count = layout.rank};
+    memcpy(shape.v, layout.shape, sizeof shape.v);
+    int first = *used;
+    *used += (int)product(&shape);
+    assert_true(*used <= ELEMENTS);
+    for (int k = first; k < *used && !t->drawn; k++)
+        t->weights[k] = draw(-1, 1);
+    return td_sum(td_mul(result, td_from(s, t->weights + first, TD_F64, shape)));
+}
+
+/* The weighted sum of the op's results. */
 static td_tensor run(struct trial *t, const char *text)
 {
     char copy[128], *rest = NULL;
@@ -221,15 +240,15 @@ static td_tensor run(struct trial *t, const char *text)
                                    .list_counts = &t->list_count,
                                    .attrs = t->attrs},
                results);
-    t->result = t->op->kind == TD_INPLACE ? t->in[0].seen : results[0];
-    td_layout layout = td_layout_of(t->result);
-    struct td_dims shape = {.count = layout.rank};
-    memcpy(shape.v, layout.shape, sizeof shape.v);
-    assert_true(product(&shape) <= ELEMENTS);
-    for (int64_t k = 0; k < product(&shape) && !t->drawn; k++)
-        t->weights[k] = draw(-1, 1);
+    if (t->op->kind == TD_INPLACE)
+        results[0] = t->in[0].seen;
+    td_tensor total = td_zeros(s, TD_SHAPE(), .dtype = TD_F64);
+    int used = 0;
+    for (int k = 0; k < t->op->output_count; k++)
+        if (td_dtype_of(results[k]) == TD_F64 || !td_ok(results[k]))
+            total = td_add(total, weighted_sum(t, results[k], &used));
     t->drawn = true;
-    return td_sum(td_mul(t->result, td_from(s, t->weights, TD_F64, shape)));
+    return total;
 }
 
 /* Says which error stands, if one does, and takes it away. */

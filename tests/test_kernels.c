@@ -221,11 +221,13 @@ struct written {
     char *before;
 };
 
-static void check_written(struct call *c, struct written *w, bool fault, const char *isa)
+static void check_written(struct call *c, struct written *w, int fault, const char *isa)
 {
     size_t bytes = w->tensor->bytes + 2 * GUARD;
     assert_guards(w->tensor);
     assert_gaps(w->tensor, w->before);
+    if (fault == TD_E_SINGULAR) /* the results are dropped */
+        return;
     if (fault) {
         assert_memory_equal(w->tensor->memory, w->before, bytes);
         return;
@@ -253,11 +255,11 @@ static void check_variant(struct call *c, struct written *written, struct tensor
     if (fault.code) {
         assert_int_equal(fault.value, want->value);
         assert_int_equal(fault.size, want->size);
-        assert_int_equal(fault.position, want->position);
+    assert_int_equal(fault.position, want->position);
     }
     for (int k = 0; k < WRITTEN; k++)
         if (written[k].tensor)
-            check_written(c, &written[k], fault.code != 0, isa);
+            check_written(c, &written[k], fault.code, isa);
     if (fault.code || want->drawn)
         return;
     for (int k = 0; k < c->op->output_count; k++)

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "kernels/cpu/lapack.h"
 #include "kernels/cpu/parallel.h"
 #include "protocol/error.h"
 
@@ -210,6 +211,28 @@ static uint64_t product_work(const struct td_launch *launch)
     return (uint64_t)(work * (whole ? 20 : launch->out[0].dtype == TD_F64 ? 2 : 1));
 }
 
+static bool is_linalg(const struct td_op *op)
+{
+    return !strcmp(op->group, "linalg") && op->id != TD_OP_matmul;
+}
+
+/* Matrices that are factored one by one, of each result as many as of any. */
+static uint64_t linalg_work(const struct td_launch *launch)
+{
+    const struct td_operand *a = &launch->in[0];
+    uint64_t matrices = 1;
+    for (int d = 0; d < a->rank - 2; d++)
+        matrices *= (uint64_t)a->shape[d];
+    if (launch->in_count > 1) { /* an equation may have more of the other side */
+        const struct td_operand *b = &launch->in[1];
+        bool vectors = td_solves_vectors(a->rank, a->shape, b->rank, b->shape);
+        for (int d = 0; d < b->rank - 2 && !vectors; d++)
+            matrices *= d < b->rank - a->rank || a->shape[d - (b->rank - a->rank)] == 1 ? (uint64_t)b->shape[d] : 1;
+    }
+    double ns = (double)matrices * (double)td_lapack_ns(launch);
+    return ns < 1e18 ? (uint64_t)ns : (uint64_t)1e18;
+}
+
 /* Slices that an op copies or adds one by one cost 10 ns each. */
 static uint64_t slice_work(const struct td_launch *launch)
 {
@@ -254,6 +277,8 @@ static uint64_t large_cost(const struct td_launch *launch)
     }
     if (is_product)
         extra += product_work(launch);
+    if (is_linalg(launch->op))
+        extra += linalg_work(launch);
     if (launch->op->id == TD_OP_embedding || launch->op->id == TD_OP_index_select ||
         launch->op->id == TD_OP_index_add || launch->op->id == TD_OP_index_copy)
         extra += slice_work(launch);
@@ -272,7 +297,7 @@ static uint64_t cost(const struct td_launch *launch)
         elements += launch->in[k].data ? numel(&launch->in[k]) : 0;
     for (int k = 0; k < launch->op->output_count && elements < SMALL; k++)
         elements += numel(&launch->out[k]);
-    return elements < SMALL ? 100 + elements : large_cost(launch);
+    return elements < SMALL && !is_linalg(launch->op) ? 100 + elements : large_cost(launch);
 }
 
 /* ---- variants ---- */

@@ -454,6 +454,24 @@ static void note_results(struct execution *e)
     node_unref(e->session, node);
 }
 
+/* A matrix that an op of linear algebra cannot take. */
+static void read_singular(struct execution *e, const struct td_fault *fault)
+{
+    char which[64] = "the matrix";
+    if (fault->size > 1)
+        snprintf(which, sizeof which, "matrix %" PRId64 " of %" PRId64 " (from 0)", fault->position, fault->size);
+    if (e->operation.op->id == TD_OP_cholesky) {
+        td_fail(&e->failure, fault->code,
+                "cholesky: %s is not positive definite: its leading minor of order %" PRId64 " is not positive", which,
+                fault->value);
+        td_hint(&e->failure, "Rounding can do that; a small multiple of td_eye added to the matrix helps then.");
+        return;
+    }
+    td_fail(&e->failure, fault->code, "%s: %s is singular: pivot %" PRId64 " is 0", e->operation.op->name, which,
+            fault->value);
+    td_hint(&e->failure, "td_det tells before, td_slogdet takes it.");
+}
+
 static void read_fault(struct execution *e)
 {
     const struct td_fault *fault = &e->launch.fault;
@@ -470,6 +488,10 @@ static void read_fault(struct execution *e)
     if (fault->code == TD_E_ARGUMENT) {
         td_fail(&e->failure, fault->code, "%s: an integer is divided by 0", e->operation.op->name);
         td_hint(&e->failure, "Of floats the result would be inf or nan: td_to(x, TD_F32) converts.");
+        return;
+    }
+    if (fault->code == TD_E_SINGULAR) {
+        read_singular(e, fault);
         return;
     }
     td_fail(&e->failure, fault->code,

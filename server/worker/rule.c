@@ -155,8 +155,7 @@ static grad_rule *const rules[TD_OP_LIMIT] = {
 #include "protocol/ops_undef.h"
 };
 
-/* The gradient of an output; zeros where none came. */
-static ref gradient_of(struct rule *r, int k)
+ref rule_gradient(struct rule *r, int k)
 {
     struct tensor *pending = r->node->out[k].pending;
     r->node->out[k].pending = NULL;
@@ -168,6 +167,9 @@ int rule_write(struct rule *r, struct session *session, struct node *node, bool 
     r->session = session;
     r->node = node;
     r->create = create;
+    r->came = 0;
+    for (int k = 0; k < node->out_count; k++)
+        r->came |= (node->out[k].pending != NULL ? 1u : 0u) << k;
     r->failure.code = TD_E_OK;
     r->value_count = r->step_count = 0;
     if (!grow(r, &r->values, 0, &r->value_capacity, sizeof *r->values))
@@ -177,7 +179,7 @@ int rule_write(struct rule *r, struct session *session, struct node *node, bool 
             return r->failure.code;
     for (int k = 0; k < node->in_count; k++)
         r->gradients[k] = -1;
-    rules[node->op->id](r, gradient_of(r, 0));
+    rules[node->op->id](r, rule_gradient(r, 0));
     return r->failure.code;
 }
 

@@ -33,6 +33,7 @@ struct rule {
     struct session *session;
     struct node *node;
     bool create;               /* what is made is recorded in its turn */
+    uint32_t came;             /* bit k: output k has got a gradient */
     struct td_failure failure; /* the first that went wrong while noting down */
     int value_count, value_capacity, step_count, step_capacity, gradient_capacity;
     struct rule_value *values;
@@ -51,6 +52,8 @@ ref rule_step(struct rule *rule, enum td_op_id id, const void *attrs, int in_cou
 /* Input k, or output k, as the tape kept it. */
 ref rule_in(struct rule *rule, int k);
 ref rule_output(struct rule *rule, int k);
+/* The gradient of output k beside the first; zeros where none came. Once in a rule. */
+ref rule_gradient(struct rule *rule, int k);
 /* value is the gradient of input k, once broadcasting and conversions are undone. */
 void rule_give(struct rule *rule, int k, ref value);
 

@@ -39,6 +39,15 @@ static inline ref out(struct rule *r)
 {
     return rule_output(r, 0);
 }
+/* Whether output k has got a gradient: terms of one that has not are left out, as they may be 0 times infinity. */
+static inline bool came(const struct rule *r, int k)
+{
+    return r->came >> k & 1;
+}
+static inline ref gradient(struct rule *r, int k)
+{
+    return rule_gradient(r, k);
+}
 static inline void give(struct rule *r, int k, ref value)
 {
     rule_give(r, k, value);

@@ -369,6 +369,73 @@ def window_offset(c):
     return c.choices.below(max(c.shape[0] - last, 1))
 
 
+# ---- linear algebra ----
+
+def batch_of_matrices(c, rows, columns):
+    return [c.choices.pick([2, 1, 3, 0]) for _ in range(c.choices.pick([0, 0, 1, 2]))] + [rows, columns]
+
+
+def square(c, strong=True):
+    """Matrices far from singular: the greatest element of each row is on the diagonal; now and then something else."""
+    n = c.choices.pick([2, 3, 1, 4, 0, 5])
+    shape = batch_of_matrices(c, n, n + (c.choices.below(2) if c.choices.chance(1, 20) else 0))
+    if c.choices.chance(1, 40):
+        shape = shape[-1:]
+    c.shape = shape
+    x = c.tensor(shape, c.dtype, True)
+    if len(shape) < 2 or not DTYPES[c.dtype].is_floating_point or not strong or c.choices.chance(1, 12):
+        return x
+    c.shape = shape
+    diagonal = [c.choices.pick([8, -8, 9, 10]) for _ in range(shape[-1])]
+    rows = [diagonal[i] if i == j else 0 for i in range(shape[-2]) for j in range(shape[-1])]
+    return c.case.call("add", x, c.case.leaf(c.dtype, shape[-2:], rows))[0]
+
+
+def positive_definite(c):
+    """Symmetric, and as strong on the diagonal; rarely not so."""
+    x = square(c, False)
+    if len(c.shape) < 2 or c.shape[-1] != c.shape[-2] or not DTYPES[c.dtype].is_floating_point:
+        return x
+    n = c.shape[-1]
+    rows = [(c.choices.pick([12, 15, 9]) if c.choices.chance(15, 16) else -3) if i == j else 0
+            for i in range(n) for j in range(n)]
+    both = c.case.call("add", x, c.case.call("transpose", x, -2, -1)[0])[0]
+    return c.case.call("add", both, c.case.leaf(c.dtype, [n, n], rows))[0]
+
+
+def symmetric(c):
+    """With eigenvalues that are apart: no sum of a row's other elements reaches the next diagonal element."""
+    n = c.choices.pick([2, 3, 1, 4, 0])
+    c.shape = batch_of_matrices(c, n, n + (c.choices.below(2) if c.choices.chance(1, 20) else 0))
+    x = c.tensor(c.shape, c.dtype, True)
+    if c.shape[-1] != n or not DTYPES[c.dtype].is_floating_point:
+        return x
+    both = c.case.call("add", x, c.case.call("transpose", x, -2, -1)[0])[0]
+    rows = [8 * (i + 1) * (-1) ** i if i == j else 0 for i in range(n) for j in range(n)]
+    return c.case.call("add", both, c.case.leaf(c.dtype, [n, n], rows))[0]
+
+
+def rectangle(c):
+    """Matrices of full rank, with singular values that are apart."""
+    m, n = c.choices.pick([2, 3, 1, 4, 0]), c.choices.pick([2, 3, 1, 4, 0])
+    c.shape = batch_of_matrices(c, m, n)
+    x = c.tensor(c.shape, c.dtype, True)
+    if not DTYPES[c.dtype].is_floating_point:
+        return x
+    rows = [8 * (i + 1) * (-1) ** i if i == j else 0 for i in range(m) for j in range(n)]
+    return c.case.call("add", x, c.case.leaf(c.dtype, [m, n], rows))[0]
+
+
+def other_side(c):
+    """What stands on the other side of an equation with the matrices drawn before."""
+    n, left = c.shape[-1] + c.choices.chance(1, 24), c.arguments["left"]
+    if c.row["name"] == "solve" and left and c.choices.chance(1, 4):
+        return [n] if c.choices.chance(1, 2) else c.shape[:-2] + [n]
+    more = c.choices.pick([1, 2, 3, 0])
+    batch = fewer(c, c.shape[:-2]) if c.choices.chance(3, 4) else [2] + c.shape[:-2]
+    return batch + ([n, more] if left else [more, n])
+
+
 # ---- steps ----
 
 def parameters(c):

@@ -15,7 +15,7 @@ from case import ROWS
 LACKS = r"not implemented for|same (scalar |d)?type|[Ee]xpected .*(dtype|scalar type|type)|Found dtype|boolean alpha|" \
     r"Subtraction, the `-` operator, with|with a bool tensor is not supported|result type .* can't be cast|" \
     r"only supports? .*(floating|integral)|input dtype should be|must be floating|integer types|not supported on|" \
-    r"should be either .*point|isDifferentiableType|tensors with different dtypes"
+    r"should be either .*point|ow precision dtypes|Expected a floating point or complex|isDifferentiableType|tensors with different dtypes"
 
 
 def channels_last(op, text, answer):
@@ -36,8 +36,8 @@ KNOWN = [
     # op, torch's refusal, our answer, the case, why
     (None, LACKS, "not refused", None, "it promotes, or takes a dtype, where torch refuses"),
     ("linspace randint sign clamp index_add scatter_add strided_add matmul linear max_dim min_dim dropout softmax log_softmax "
-     "mean cross_entropy mse_loss scatter_reduce searchsorted", None, r"refused \[dtype: \w+: (takes|cannot give)",
-     r"(bool|u8|i8|i16|i32|i64)\b",
+     "mean cross_entropy mse_loss scatter_reduce searchsorted eigh",
+     None, r"refused \[dtype: \w+: (takes|cannot give)", r"(bool|u8|i8|i16|i32|i64)\b",
      "the row takes fewer dtypes; torch often looks at the dtype only where there are elements"),
     (None, None, "strides", channels_last, "torch gives results in channels-last order strides of their own"),
     ("program", None, "strides", channels_last, "the same"),
@@ -98,6 +98,13 @@ KNOWN = [
     ("scatter_reduce", None, "grad.* where", r"scatter_reduce \w+ \S+ \w+ \w+ [34] 0",
      "what include_self 0 leaves out has no share in the gradient; in torch it has where it is equal to the result"),
     ("hardsigmoid", None, "grad", slightly, "torch's sixth is one of f32"),
+    ("det", None, "grad is not refused", r"\[(\d+,)*0", "torch gives no gradient where there are no elements"),
+    ("det", None, r"grad.* where -?(0|nan|inf) ", r"=det [^;]* ; [^;]*>[^;]*:([^;]*,)?-?0(\*\d+)?[ ,]",
+     "the gradient at a singular matrix is its cofactors; torch's is often 0 or nan there"),
+    ("solve_triangular", None, r" is f\d+$", None, "torch takes two dtypes and gives the first operand's"),
+    ("slogdet", None, r"grad: refused .singular", None,
+     "the gradient of the logarithm at a singular matrix is refused; torch's is nan or inf"),
+    ("inverse solve solve_triangular cholesky det slogdet qr eigh svdvals svd", None, "grad", r"\b(inf|nan)\b", "what is nan and what inf under a cotangent of inf varies with the order of the terms"),
 ]
 OPEN = [
     ("program", "created in no_grad mode", "not refused", "no_grad 1 ",

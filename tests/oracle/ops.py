@@ -164,6 +164,40 @@ def adam_step(params, means, squares, counts, lr, beta1, beta2, eps, weight_deca
     return params
 
 
+def rowwise(function):
+    """Results row by row: torch's have the strides that LAPACK left them."""
+    def run(*arguments):
+        y = function(*arguments)
+        return y.clone(memory_format=torch.contiguous_format) if torch.is_tensor(y) else \
+            tuple(one.clone(memory_format=torch.contiguous_format) for one in y)
+    return run
+
+
+def slogdet(x):
+    """torch's sign wants a gradient, of which there is none."""
+    sign, size = torch.linalg.slogdet(x)
+    return sign.detach() + 0, size  # no -0
+
+
+def signs(vectors):
+    """Of the columns' elements at least half as large as the largest, that of the first."""
+    size = vectors.detach().abs()
+    first = (size >= size.amax(-2, keepdim=True) / 2).to(torch.int64).argmax(-2, keepdim=True) if size.numel() else None
+    return 1 if first is None else torch.where(vectors.detach().gather(-2, first) < 0, -1.0, 1.0).to(vectors.dtype)
+
+
+def eigh(x, upper):
+    values, vectors = LA.eigh(x, UPLO="U" if upper else "L")
+    return values, vectors * signs(vectors)
+
+
+def svd(x):
+    u, s, vh = LA.svd(x, full_matrices=False)
+    sign = signs(u)
+    return u * sign, s, vh * (sign.mT if torch.is_tensor(sign) else 1)
+
+
+LA = torch.linalg
 OPS = {
     "from": Op(None),  # every leaf of every case
     "zeros": Op(lambda s, t: torch.zeros(s, dtype=t)),
@@ -330,6 +364,17 @@ OPS = {
     "mode": Op(mode, values="ties", zeros=True),
     "matmul": Op(torch.matmul, a=d.matrices, b=d.factor),
     "linear": Op(torch.nn.functional.linear, x=d.matrices, weight=d.layer, bias=d.layer_bias),
+    "inverse": Op(rowwise(LA.inv), x=d.square, values="calm"),
+    "solve": Op(rowwise(lambda a, b, t: LA.solve(a, b, left=bool(t))), a=d.square, b=d.other_side, left=d.choose(1, 0), values="calm"),
+    "solve_triangular": Op(rowwise(lambda a, b, u, t, o: LA.solve_triangular(a, b, upper=u, left=bool(t), unitriangular=o)), a=d.square, b=d.other_side, left=d.choose(1, 0), values="calm"),
+    "cholesky": Op(rowwise(lambda x, u: LA.cholesky(x, upper=u)), x=d.positive_definite, values="calm"),
+    "det": Op(LA.det, x=d.square, values="calm"),
+    "slogdet": Op(rowwise(slogdet), x=d.square, values="calm"),
+    "cofactor": Op(rowwise(lambda x: LA.det(x)[..., None, None] * LA.inv(x).mT), x=d.square, values="calm"),
+    "qr": Op(rowwise(LA.qr), x=d.rectangle, values="calm"),
+    "eigh": Op(rowwise(eigh), x=d.symmetric, values="calm"),
+    "svdvals": Op(LA.svdvals, x=d.rectangle, values="calm"),
+    "svd": Op(rowwise(svd), x=d.rectangle, values="calm"),
     "log_softmax": Op(torch.log_softmax),
     "softmax": Op(torch.softmax),
     "cross_entropy": Op(lambda x, t, r: F.cross_entropy(x, t, reduction=REDUCTIONS[r]), x=d.matrix, target=d.classes),
