@@ -243,7 +243,7 @@ static void draw_linear(struct call *c, uint8_t dtype)
         size[k] = draws_large ? 250 + below(150) : below(4) ? 1 + below(below(3) ? 6 : 40) : below(6) ? 1 : 0;
     if (is_one_of(c->op, "qr svdvals svd")) {
         draw_rectangles(c, dtype);
-    } else if (!strcmp(c->op->group, "linalg") && c->op->id != TD_OP_matmul) {
+    } else if (!strcmp(c->op->group, "linalg") && c->op->id != TD_OP_matmul && c->op->id != TD_OP_linear) {
         draw_matrices(c, dtype);
     } else if (c->op->id == TD_OP_matmul) {
         draw_product(c, dtype, size);
