@@ -3536,3 +3536,14 @@ td_tensor(td_scatter)(td_tensor x, int64_t dim, td_tensor index, td_tensor sourc
 {
     return td_scatter_at((td_origin){0}, x, dim, index, td_operand_of_tensor(source));
 }
+
+td_tensor td_masked_scatter_at(td_origin origin, td_tensor x, td_tensor mask, td_tensor source)
+{
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(mask), td_operand_of_tensor(source)};
+    return client_op(&(struct client_op){.id = TD_OP_masked_scatter, .origin = origin, .in = in, .in_count = 3});
+}
+
+td_tensor(td_masked_scatter)(td_tensor x, td_tensor mask, td_tensor source)
+{
+    return td_masked_scatter_at((td_origin){0}, x, mask, source);
+}

@@ -1572,6 +1572,10 @@ TD_API td_tensor td_index_fill_at(td_origin origin, td_tensor x, int64_t dim, td
 TD_API td_tensor td_scatter(td_tensor x, int64_t dim, td_tensor index, td_tensor source);
 TD_API td_tensor td_scatter_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_operand source);
 
+/* x with the elements of source, row by row, where mask is true; x and mask are broadcast, and what source has more is left */
+TD_API td_tensor td_masked_scatter(td_tensor x, td_tensor mask, td_tensor source);
+TD_API td_tensor td_masked_scatter_at(td_origin origin, td_tensor x, td_tensor mask, td_tensor source);
+
 #ifdef __cplusplus
 }
 inline td_operand td_operand_of(td_tensor x)
@@ -2213,6 +2217,7 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 #define td_index_copy(x_, dim_, index_, source_) td_index_copy_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_)
 #define td_index_fill(x_, dim_, index_, value_) td_index_fill_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#value_, 2)), x_, dim_, index_, TD_OPERAND(value_))
 #define td_scatter(x_, dim_, index_, source_) td_scatter_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, TD_OPERAND(source_))
+#define td_masked_scatter(x_, mask_, source_) td_masked_scatter_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#mask_, 1) | TD_FRESH(#source_, 2)), x_, mask_, source_)
 #endif
 
 #endif

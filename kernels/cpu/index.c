@@ -9,7 +9,7 @@
 
 struct check {
     const struct td_operand *index;
-    int64_t size;
+    int64_t least, size;
     _Atomic int64_t *wrong; /* position of the first index that does not fit, row by row */
 };
 
@@ -22,7 +22,7 @@ static void check_part(const void *data, int64_t from, int64_t to)
     for (int64_t done = from; w.run; done += w.run, td_walk_next(&w))
         for (int64_t i = 0; i < w.run; i++) {
             int64_t value = index[w.at[0] + i * w.step[0]];
-            if (value >= 0 && value < check->size)
+            if (value >= check->least && value < check->size)
                 continue;
             int64_t first = atomic_load(check->wrong);
             while (done + i < first && !atomic_compare_exchange_weak(check->wrong, &first, done + i))
@@ -31,10 +31,10 @@ static void check_part(const void *data, int64_t from, int64_t to)
         }
 }
 
-bool TD_CPU(indices_fit)(struct td_launch *launch, const struct td_operand *index, int64_t size)
+bool TD_CPU(indices_within)(struct td_launch *launch, const struct td_operand *index, int64_t least, int64_t size)
 {
     _Atomic int64_t wrong = INT64_MAX;
-    struct check check = {index, size, &wrong};
+    struct check check = {index, least, size, &wrong};
     int64_t at[TD_RANK_MAX], offset = 0;
     const int64_t *stride = index->stride;
     td_parallel(td_operand_numel(index), TD_GRAIN, 0, check_part, &check);
@@ -44,6 +44,11 @@ bool TD_CPU(indices_fit)(struct td_launch *launch, const struct td_operand *inde
     launch->fault = (struct td_fault){
         .code = TD_E_INDEX, .value = ((const int64_t *)index->data)[offset], .size = size, .position = wrong};
     return false;
+}
+
+bool TD_CPU(indices_fit)(struct td_launch *launch, const struct td_operand *index, int64_t size)
+{
+    return TD_CPU(indices_within)(launch, index, 0, size);
 }
 
 /* The part of operand below its first skipped dimensions. */
