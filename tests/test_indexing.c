@@ -421,6 +421,46 @@ static void sizes_come_from_data(void **state)
     assert_int_equal(td_sync(s), 0);
 }
 
+static int code_of_call(enum td_op_id id, int count, const td_operand *in)
+{
+    td_tensor y =
+        client_op(&(struct client_op){.id = (uint16_t)id, .origin = {"sized:1", 0}, .in = in, .in_count = count});
+    td_item(td_sum(y));
+    int code = td_error(s)->code;
+    td_clear_error(s);
+    return code;
+}
+
+/* Whoever speaks the protocol can say any size. */
+static void sizes_are_not_trusted(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t size;
+        int code, bincount;
+    } given[] = {{6, TD_E_OK, TD_E_OK},
+                 {5, TD_E_SHAPE, TD_E_OK},
+                 {7, TD_E_SHAPE, TD_E_OK},
+                 {0, TD_E_SHAPE, TD_E_INDEX},
+                 {-1, TD_E_ARGUMENT, TD_E_ARGUMENT},
+                 {INT64_C(1) << 42, TD_E_MEMORY, TD_E_MEMORY},
+                 {INT64_C(1) << 56, TD_E_SHAPE, TD_E_MEMORY},
+                 {INT64_MAX, TD_E_ARGUMENT, TD_E_ARGUMENT}};
+    td_tensor x = td_ones(s, TD_SHAPE(2, 3)), m = td_gt(x, 0), places = td_ones(s, TD_SHAPE(4), .dtype = TD_I64);
+    for (size_t k = 0; k < sizeof given / sizeof *given; k++) {
+        td_operand size = td_operand_of_tensor(td_scalar(s, given[k].size)), on = td_operand_of_tensor(x);
+        assert_int_equal(code_of_call(TD_OP_nonzero, 2, (td_operand[]){on, size}), given[k].code);
+        int code = code_of_call(TD_OP_masked_select, 3, (td_operand[]){on, td_operand_of_tensor(m), size});
+        assert_true(code == given[k].code || given[k].size == INT64_C(1) << 56);
+        td_operand tally[] = {td_operand_of_tensor(places), td_operand_of_tensor(places), size};
+        assert_int_equal(code_of_call(TD_OP_bincount, 3, tally), given[k].bincount);
+    }
+    td_operand on = td_operand_of_tensor(x), row = td_operand_of_tensor(places);
+    assert_int_equal(code_of_call(TD_OP_nonzero, 2, (td_operand[]){on, row}), TD_E_SHAPE);
+    assert_int_equal(code_of_call(TD_OP_nonzero, 2, (td_operand[]){on, on}), TD_E_DTYPE);
+    assert_true(td_item(td_sum(x)) == 6);
+}
+
 int main(void)
 {
 #define HERE(test) cmocka_unit_test_setup_teardown(test, open_session, close_session)
@@ -431,6 +471,7 @@ int main(void)
         HERE(chains_do_not_wait),
         HERE(unknown_layouts_are_learned_where_they_decide),
         HERE(sizes_come_from_data),
+        HERE(sizes_are_not_trusted),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
