@@ -130,6 +130,24 @@ void TD_CPU(embedding)(struct td_launch *launch)
     td_parallel(td_operand_numel(s.index), td_grain(s.x->shape[1]), 0, embedding_part, &s);
 }
 
+/* Rows of one element. index_step: of the index; step: along the dimension that it names. */
+#define SELECT(type)                           \
+    for (int64_t j = 0; j < w->run; j++)       \
+    ((type *)out)[w->at[0] + j * w->step[0]] = \
+        ((const type *)x)[w->at[1] + j * w->step[1] + index[(w->begin + j) * index_step] * step]
+static void select_elements(const struct td_walk *w, size_t size, void *out, const void *x, const int64_t *index,
+                            int64_t index_step, int64_t step)
+{
+    if (size == 1)
+        SELECT(uint8_t);
+    else if (size == 2)
+        SELECT(uint16_t);
+    else if (size == 4)
+        SELECT(uint32_t);
+    else
+        SELECT(uint64_t);
+}
+
 /* Items are positions of the dimensions up to dim. */
 static void select_part(const void *data, int64_t from, int64_t to)
 {
@@ -142,10 +160,15 @@ static void select_part(const void *data, int64_t from, int64_t to)
     const int64_t *stride[] = {out->stride, x_stride}, *index = s->index->data;
     int64_t index_step = s->index->rank ? s->index->stride[0] : 0;
     struct td_walk w;
-    for (td_walk_start(&w, s->dim + 1, out->shape, 2, stride, from, to); w.run; td_walk_next(&w))
+    for (td_walk_start(&w, s->dim + 1, out->shape, 2, stride, from, to); w.run; td_walk_next(&w)) {
+        if (rows.count == 1) {
+            select_elements(&w, rows.size, out->data, x->data, index, index_step, x->stride[s->dim]);
+            continue;
+        }
         for (int64_t j = 0; j < w.run; j++)
             copy_row(&rows, (char *)out->data + (w.at[0] + j * w.step[0]) * size,
                      (char *)x->data + (w.at[1] + index[(w.begin + j) * index_step] * x->stride[s->dim]) * size);
+    }
 }
 
 void TD_CPU(index_select)(struct td_launch *launch)
