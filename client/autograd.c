@@ -156,7 +156,8 @@ td_tensor td_grad_at(td_origin origin, td_tensor w)
         return failed;
     }
     struct entry *g = &s->handles.entries[grad];
-    g->flags &= ~(uint32_t)(ENTRY_LEAF | ENTRY_REQUIRES_GRAD);
+    g->flags &= ~(uint32_t)(ENTRY_LEAF | ENTRY_REQUIRES_GRAD | ENTRY_UNKNOWN);
+    g->flags |= e->flags & ENTRY_UNKNOWN;
     g->flags |= ENTRY_OWNED | (s->graph_created ? ENTRY_REQUIRES_GRAD : ENTRY_LEAF);
     g->maker = td_op_of(TD_OP_clone);
     g->meta = e->meta;

@@ -21,6 +21,7 @@ struct call {
     struct td_failure failure;
     struct cause *cause; /* of a refusal */
     bool recording;
+    bool vague; /* an input, or a SIZE, is unknown: of the results rank and dtype are found only */
 };
 
 bool consumes(td_origin origin, td_tensor x, int k)
@@ -75,6 +76,7 @@ static int lookup_tensor(struct call *c, int k, td_tensor x)
     if (e->cause && !c->cause)
         c->cause = cause_ref(e->cause);
     c->metas[k] = e->meta;
+    c->vague |= (e->flags & ENTRY_UNKNOWN) != 0;
     c->inputs[k].kind = TD_INPUT_HANDLE;
     c->inputs[k].handle = x.handle;
     return TD_E_OK;
@@ -82,6 +84,7 @@ static int lookup_tensor(struct call *c, int k, td_tensor x)
 
 static void lookup(struct call *c)
 {
+    c->vague = td_op_is_sized(c->op);
     for (int k = 0; k < c->given->in_count; k++) {
         const td_operand *operand = &c->given->in[k];
         c->entries[k] = NULL;
@@ -100,7 +103,7 @@ static void add_names(struct call *c)
 {
     char *message = c->failure.message;
     int k = 0;
-    for (const struct td_param *p = c->op->params; p->kind && p->kind != TD_PARAM_LIST; p++) {
+    for (const struct td_param *p = c->op->params; p->kind && !td_param_is_list(p->kind); p++) {
         if (!td_param_is_tensor(p->kind))
             continue;
         const struct entry *e = k < c->given->in_count ? c->entries[k++] : NULL;
@@ -114,7 +117,7 @@ static void check_lists(struct call *c)
 {
     int list = 0;
     for (const struct td_param *p = c->op->params; p->kind; p++) {
-        if (p->kind == TD_PARAM_LIST && c->given->list_counts[list++] > TD_LIST_MAX)
+        if (td_param_is_list(p->kind) && c->given->list_counts[list++] > TD_LIST_MAX)
             td_fail(&c->failure, TD_E_LIMIT, "%s: %s are more than %d tensors", c->op->name, p->name, TD_LIST_MAX);
     }
 }
@@ -127,7 +130,7 @@ static void check_in_place(struct call *c)
     struct td_op write = *td_op_of(TD_OP_copy_); /* what is recorded, under the name that was written */
     snprintf(name, sizeof name, "%s_", c->op->name);
     write.name = name;
-    if (!td_meta_same_shape(target, result)) {
+    if (!c->vague && !td_meta_same_shape(target, result)) {
         td_fail(&c->failure, TD_E_SHAPE, "%s: a result of shape %s does not fit into the target's shape %s", name,
                 td_shape_text(result->rank, result->shape, a, sizeof a),
                 td_shape_text(target->rank, target->shape, b, sizeof b));
@@ -136,12 +139,59 @@ static void check_in_place(struct call *c)
         td_fail(&c->failure, TD_E_DTYPE, "%s: a result of %s does not go into a tensor of %s", name,
                 td_dtype_name(result->dtype), td_dtype_name(target->dtype));
         td_hint(&c->failure, "Convert the tensor with td_to first.");
-    } else if (td_meta_overlaps_itself(target)) {
+    } else if (!c->vague && td_meta_overlaps_itself(target)) {
         td_fail(&c->failure, TD_E_ARGUMENT, "%s: the target's elements share memory with each other", name);
         td_hint(&c->failure, "Write to a clone of the expanded tensor instead.");
     } else if (c->recording) {
         autograd_check_write(&write, c->entries, &c->failure);
     }
+}
+
+static int infer(struct call *c)
+{
+    c->inferred.op = c->op;
+    c->inferred.in = c->metas;
+    c->inferred.in_count = c->given->in_count;
+    c->inferred.list_counts = c->given->list_counts;
+    c->inferred.attrs = c->given->attrs;
+    c->inferred.size = 1;
+    c->inferred.failure = &c->failure;
+    return td_infer(&c->inferred);
+}
+
+/* Whether an unknown layout decides more than sizes. */
+static bool must_know(const struct call *c)
+{
+    for (int k = 0; k < c->given->in_count; k++)
+        if (c->entries[k] && c->entries[k]->flags & ENTRY_UNKNOWN && layout_decides(c->op, c->entries[k]))
+            return true;
+    return false;
+}
+
+/* Asks for all layouts that are unknown; waits. */
+static void learn(struct call *c)
+{
+    c->failure.code = TD_E_OK;
+    for (int k = 0; k < c->given->in_count; k++)
+        if (is_tensor(&c->given->in[k]))
+            layout_learn(c->session, c->given->in[k].tensor, c->given->origin);
+    lookup(c);
+}
+
+/* Inference by what stands in for unknown sizes says rank and dtype if it succeeds, and if it refuses a dtype it is
+ * right. Other refusals say nothing: the layouts are asked for. */
+static int infer_with_unknown(struct call *c)
+{
+    bool unknown = false;
+    for (int k = 0; k < c->given->in_count; k++)
+        unknown |= c->entries[k] && c->entries[k]->flags & ENTRY_UNKNOWN;
+    if (!must_know(c)) {
+        int failed = infer(c);
+        if (!unknown || !failed || failed == TD_E_DTYPE)
+            return failed;
+    }
+    learn(c);
+    return c->cause || c->failure.code ? c->failure.code : infer(c);
 }
 
 /* Whether the call can be sent; if not, cause is set. */
@@ -153,17 +203,13 @@ static bool accepted(struct call *c)
     if (s->dead && !c->cause)
         c->cause = cause_ref(s->dead);
     if (!c->cause && !c->failure.code) {
-        c->inferred.op = c->op;
-        c->inferred.in = c->metas;
-        c->inferred.in_count = c->given->in_count;
-        c->inferred.list_counts = c->given->list_counts;
-        c->inferred.attrs = c->given->attrs;
-        c->inferred.failure = &c->failure;
-        if (td_infer(&c->inferred) == TD_E_OK && c->recording)
+        int failed = c->vague ? infer_with_unknown(c) : infer(c);
+        if (!failed && !c->cause && c->recording)
             autograd_check_write(c->op, c->entries, &c->failure);
-        if (!c->failure.code && c->given->in_place)
+        if (!c->failure.code && !c->cause && c->given->in_place)
             check_in_place(c);
-        if (!c->failure.code && c->given->requires_grad && td_dtype_category(c->inferred.out[0].dtype) != TD_FLOATING) {
+        if (!c->failure.code && !c->cause && c->given->requires_grad &&
+            td_dtype_category(c->inferred.out[0].dtype) != TD_FLOATING) {
             td_fail(&c->failure, TD_E_DTYPE, "%s: %s has no gradients", c->op->name,
                     td_dtype_name(c->inferred.out[0].dtype));
             td_hint(&c->failure, "Give .dtype = TD_F32, or leave .requires_grad out.");
@@ -237,6 +283,8 @@ static uint32_t make_result(struct call *c, int output)
     e->meta.scalar = false;
     e->maker = td_op_of(c->given->id);
     autograd_note(c->op, e, c->entries, c->given->in_count, i->shares, c->recording);
+    if (c->vague)
+        layout_note(c->op, e, c->entries, c->given->in_count, i->shares);
     if (c->given->requires_grad)
         e->flags |= ENTRY_REQUIRES_GRAD | ENTRY_LEAF;
     if (c->given->owned)
@@ -382,7 +430,7 @@ void client_ops(const struct client_op *given, td_tensor *results)
     c.entries = entries;
     c.failure.code = TD_E_OK;
     c.cause = NULL;
-    c.recording = false;
+    c.recording = c.vague = false;
     for (int k = 0; k < c.op->output_count; k++)
         results[k] = (td_tensor){given->session, 0, 0};
     for (int k = 0; k < given->in_count && !c.session; k++)

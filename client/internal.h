@@ -52,7 +52,9 @@ enum entry_flags {
     ENTRY_LEAF_VIEW = 16,    /* a view of a leaf that requires a gradient */
     ENTRY_NO_GRAD_VIEW = 32, /* a view made under TD_NO_GRAD of something that requires a gradient */
     ENTRY_ALIAS = 64,        /* shares bytes but no history with the storage: detached */
-    ENTRY_OWNED = 128        /* a gradient or state of an optimiser: in no scope */
+    ENTRY_OWNED = 128,       /* a gradient or state of an optimiser: in no scope */
+    ENTRY_UNKNOWN = 256,     /* only rank and dtype are known (layout.c) */
+    ENTRY_TURNED = 512       /* unknown, and perhaps not contiguous */
 };
 
 /* What all tensors on the same bytes share. */
@@ -261,6 +263,18 @@ struct entry *query_begin(td_origin origin, td_tensor x, const char *what, bool 
 /* Releases x if the call used it up, and frees the lock. */
 void query_end(td_origin origin, td_tensor x);
 bool consumes(td_origin origin, td_tensor x, int k);
+
+/* ---- layouts that only data can tell (layout.c) ---- */
+
+/* The entry of x with its layout, which is asked for if it is not known; what the daemon has against x is its cause
+ * then. NULL if x was released. */
+struct entry *layout_learn(struct td_session *s, td_tensor x, td_origin origin);
+/* query_begin of something that needs the layout. */
+struct entry *layout_begin(td_origin origin, td_tensor x, const char *what, bool wants_value);
+/* Whether op has to know the layout of x, which is unknown. */
+bool layout_decides(const struct td_op *op, const struct entry *x);
+/* Marks the result of an op with an input that is unknown, or with a SIZE. */
+void layout_note(const struct td_op *op, struct entry *result, struct entry *const *in, int count, int shares);
 
 bool autograd_requires(const struct entry *entry);
 bool autograd_is_leaf(const struct entry *entry);

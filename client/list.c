@@ -69,7 +69,7 @@ static void lay_out(const struct client_op *given, struct flat *flat)
     for (const struct td_param *p = td_op_of(given->id)->params; p->kind; p++) {
         if (!td_param_is_tensor(p->kind))
             continue;
-        if (p->kind != TD_PARAM_LIST) {
+        if (!td_param_is_list(p->kind)) {
             flat->used_up[flat->count] = given->origin.consume >> tensors & 1;
             flat->in[flat->count++] = given->in[single++];
         } else {
@@ -90,7 +90,7 @@ void client_lists(const struct client_op *given, td_tensor *results)
     struct client_op call = *given;
     size_t room = (size_t)given->in_count + 1, list = 0;
     for (const struct td_param *p = td_op_of(given->id)->params; p->kind; p++)
-        if (p->kind == TD_PARAM_LIST)
+        if (td_param_is_list(p->kind))
             room += (size_t)clipped(given->lists[list++].count);
     flat.in = malloc(room * sizeof *flat.in);
     flat.used_up = malloc(room * sizeof *flat.used_up);

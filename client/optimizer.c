@@ -26,7 +26,7 @@ static struct td_meta check_parameter(td_origin origin, td_tensor x, int k)
 {
     struct td_meta meta = {0};
     struct td_failure failure = {0};
-    struct entry *e = query_begin((td_origin){origin.where, 0}, x, "optimizer", false);
+    struct entry *e = layout_begin((td_origin){origin.where, 0}, x, "optimizer", false);
     if (!e)
         return meta;
     meta = e->meta;

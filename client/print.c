@@ -327,7 +327,7 @@ static char *failed_text(td_tensor x)
 char *td_text_at(td_origin origin, td_tensor x)
 {
     struct printer p = {0};
-    struct entry *e = query_begin((td_origin){origin.where, 0}, x, "print", true);
+    struct entry *e = layout_begin((td_origin){origin.where, 0}, x, "print", true);
     char *text = NULL;
     if (e) {
         struct entry seen = *e;

@@ -52,11 +52,11 @@ bool td_ok_at(td_origin origin, td_tensor x)
     return ok;
 }
 
-/* The layout of x; nothing at all of a failed one. */
-static struct td_meta meta_of(td_origin origin, td_tensor x, const char *what)
+/* The layout of x; nothing at all of a failed one. all: rank and dtype are not enough. */
+static struct td_meta meta_of(td_origin origin, td_tensor x, const char *what, bool all)
 {
     struct td_meta meta = {0};
-    struct entry *e = query_begin(origin, x, what, false);
+    struct entry *e = (all ? layout_begin : query_begin)(origin, x, what, false);
     meta.shape[0] = -1;
     if (!e)
         return meta;
@@ -68,7 +68,7 @@ static struct td_meta meta_of(td_origin origin, td_tensor x, const char *what)
 
 td_layout td_layout_of_at(td_origin origin, td_tensor x)
 {
-    struct td_meta meta = meta_of(origin, x, "layout_of");
+    struct td_meta meta = meta_of(origin, x, "layout_of", true);
     td_layout layout = {.rank = meta.rank, .offset = meta.offset};
     memcpy(layout.shape, meta.shape, meta.rank * sizeof *meta.shape);
     memcpy(layout.stride, meta.stride, meta.rank * sizeof *meta.stride);
@@ -77,12 +77,12 @@ td_layout td_layout_of_at(td_origin origin, td_tensor x)
 
 int td_rank_at(td_origin origin, td_tensor x)
 {
-    return meta_of(origin, x, "rank").rank;
+    return meta_of(origin, x, "rank", false).rank;
 }
 
 int64_t td_size_at(td_origin origin, td_tensor x, int64_t dim)
 {
-    struct td_meta meta = meta_of(origin, x, "size");
+    struct td_meta meta = meta_of(origin, x, "size", true);
     int d = td_wrap_dim(dim, meta.rank);
     struct td_failure failure = {0};
     if (d >= 0 && meta.rank)
@@ -99,18 +99,18 @@ int64_t td_size_at(td_origin origin, td_tensor x, int64_t dim)
 
 int64_t td_numel_at(td_origin origin, td_tensor x)
 {
-    struct td_meta meta = meta_of(origin, x, "numel");
+    struct td_meta meta = meta_of(origin, x, "numel", true);
     return meta.dtype == TD_DTYPE_NONE ? 0 : td_meta_numel(&meta);
 }
 
 enum td_dtype td_dtype_of_at(td_origin origin, td_tensor x)
 {
-    return (enum td_dtype)meta_of(origin, x, "dtype_of").dtype;
+    return (enum td_dtype)meta_of(origin, x, "dtype_of", false).dtype;
 }
 
 bool td_is_contiguous_at(td_origin origin, td_tensor x)
 {
-    struct td_meta meta = meta_of(origin, x, "is_contiguous");
+    struct td_meta meta = meta_of(origin, x, "is_contiguous", true);
     return meta.dtype != TD_DTYPE_NONE && td_meta_is_contiguous(&meta);
 }
 

@@ -34,7 +34,7 @@ bool read_elements(struct td_session *s, td_tensor x, void *array, uint8_t dtype
 
 int64_t td_read_at(td_origin origin, td_tensor x, void *array, enum td_dtype dtype, int64_t count)
 {
-    struct entry *e = query_begin(origin, x, "read", true);
+    struct entry *e = layout_begin(origin, x, "read", true);
     struct td_failure failure = {0};
     if (!e)
         return -1;
@@ -56,7 +56,7 @@ int64_t td_read_at(td_origin origin, td_tensor x, void *array, enum td_dtype dty
 
 double td_item_at(td_origin origin, td_tensor x)
 {
-    struct entry *e = query_begin(origin, x, "item", true);
+    struct entry *e = layout_begin(origin, x, "item", true);
     TD_NO_FAILURE(failure);
     double value = NAN;
     if (!e)

@@ -38,6 +38,7 @@ static bool look_up(struct save *save, td_tensor x, const char *name, struct sto
         return false;
     }
     session_enter(x.session);
+    layout_learn(x.session, x, here);
     save->code = code_of(x);
     if (!save->code) {
         const struct td_meta *meta = &handles_find(x.session, x)->meta;

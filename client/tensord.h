@@ -9,7 +9,8 @@
  *
  * Calls. Ops (tensord_ops.h) return at once; only reading a value, td_error, td_sync and td_close wait for the daemon.
  *     Keyword arguments come last, as designated initialisers: td_sum(x, .dims = TD_DIMS(0), .keepdim = true). A number
- *     may stand where the second operand of an op is due: td_mul(x, 3.0). Shapes, strides and dtypes are known here.
+ *     may stand where the second operand of an op is due: td_mul(x, 3.0). Shapes, strides and dtypes are known here; of
+ *     what is as large as its data say, as td_nonzero(x), rank and dtype, and sizes when they are asked for.
  * Errors are values. No call needs checking: what fails gives a failed tensor, what is computed from that fails too, an
  *     in-place op with a failed operand leaves its target as it was, and td_error or td_close tell the first cause
  *     with the line of your program that made it.
@@ -371,6 +372,99 @@ TD_API td_tensor td_matrix_power_at(td_origin origin, td_tensor x, int64_t n);
 /* The logarithm of the determinant: nan where that is negative. */
 TD_API td_tensor td_logdet(td_tensor x);
 TD_API td_tensor td_logdet_at(td_origin origin, td_tensor x);
+/* ---- indexing, as x[...] in PyTorch ---- */
+
+/* One of the indices of td_index: write TD_AT, TD_RANGE, TD_ALL, TD_REST, TD_NEWAXIS or TD_PICK. */
+enum td_pick_kind {
+    TD_PICK_END, /* none */
+    TD_PICK_INDEX,
+    TD_PICK_SLICE,
+    TD_PICK_EVERY,
+    TD_PICK_REST,
+    TD_PICK_NEW,
+    TD_PICK_TENSOR
+};
+typedef struct td_pick {
+    int kind;
+    bool used_up; /* a tensor written as a call */
+    int64_t start, end, step;
+    td_tensor tensor;
+} td_pick;
+static inline td_pick td_pick_of(int kind, int64_t start, int64_t end, int64_t step)
+{
+    td_pick pick = {kind, false, start, end, step, {NULL, 0, 0}};
+    return pick;
+}
+static inline td_pick td_pick_of_tensor(td_tensor x, bool used_up)
+{
+    td_pick pick = {TD_PICK_TENSOR, used_up, 0, 0, 0, {NULL, 0, 0}};
+    pick.tensor = x;
+    return pick;
+}
+/* The i-th, without its dimension; negative counts from the end. */
+#define TD_AT(i) td_pick_of(TD_PICK_INDEX, i, 0, 0)
+/* start:end:step; TD_END is the end of the dimension, step is 1 or more. */
+#define TD_RANGE(start, end, step) td_pick_of(TD_PICK_SLICE, start, end, step)
+#define TD_END INT64_MAX
+/* A whole dimension; all that no other index takes; a new dimension of size 1. */
+#define TD_ALL td_pick_of(TD_PICK_EVERY, 0, 0, 0)
+#define TD_REST td_pick_of(TD_PICK_REST, 0, 0, 0)
+#define TD_NEWAXIS td_pick_of(TD_PICK_NEW, 0, 0, 0)
+#define TD_PICKS 24
+
+/* x[picks]. Without TD_PICK a view of x, otherwise a copy. TD_PICK(t) takes i64 indices, negative ones from the end,
+ * or a bool mask with the sizes of the dimensions that it stands for. Tensors are broadcast together; their shape
+ * stands in place of the dimensions that they pick from if these are neighbours, else in front. Two things wait:
+ * TD_PICK of an integer without dimensions, which is TD_AT then, and a mask if its sizes or those of x are not known yet.
+ * Behind a mask of several dimensions the next index takes the dimension behind all of them, as in NumPy; PyTorch takes
+ * the second of them. */
+TD_API td_tensor td_index(td_tensor x, int64_t count, const td_pick *picks);
+TD_API td_tensor td_index_at(td_origin origin, td_tensor x, int64_t count, const td_pick *picks);
+typedef struct td_picks {
+    td_pick items[TD_PICKS]; /* up to the first that is none */
+    bool accumulate;
+    TD_KEYWORDS_END
+} td_picks;
+/* x[picks] = value, broadcast; with .accumulate = true x[picks] += value. Of indices that name the same element the
+ * last one counts, and gets the gradient, or they add up in their order. Writes through views, and returns x. */
+TD_API td_tensor td_index_put_(td_tensor x, td_tensor value, const struct td_picks *picks);
+TD_API td_tensor td_index_put__at(td_origin origin, td_tensor x, td_operand value, const struct td_picks *picks);
+/* A tensor without dimensions. Keywords as of td_full. */
+TD_API td_tensor td_scalar(td_session *s, struct td_number value,
+                           const struct td_full_keywords *keywords TD_DEFAULT(NULL));
+
+/* ---- as large as data say: sizes are known by asking (td_size, td_print, ...), which waits; nothing else does ---- */
+
+/* Where x is not 0: a row of places for each element, i64. */
+TD_API td_tensor td_nonzero(td_tensor x);
+TD_API td_tensor td_nonzero_at(td_origin origin, td_tensor x);
+/* The same, the places in each dimension by themselves (1-d, in parts). Returns how many: those of x, or 1. It is
+ * PyTorch's where(x). */
+TD_API int td_nonzero_tuple(td_tensor x, td_tensor *parts);
+TD_API int td_nonzero_tuple_at(td_origin origin, td_tensor x, td_tensor *parts);
+/* The elements of x for which mask is true, row by row; both are broadcast. */
+TD_API td_tensor td_masked_select(td_tensor x, td_tensor mask);
+TD_API td_tensor td_masked_select_at(td_origin origin, td_tensor x, td_tensor mask);
+struct td_bincount_keywords {
+    td_tensor weights;
+    int64_t minlength;
+    TD_KEYWORDS_END
+};
+/* How often each integer from 0 to the greatest stands in x, which has one dimension. Keywords: .weights are added up
+ * instead; .minlength (0), the least size of the result. */
+TD_API td_tensor td_bincount(td_tensor x, const struct td_bincount_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_bincount_at(td_origin origin, td_tensor x, const struct td_bincount_keywords *keywords);
+struct td_unique_keywords {
+    td_tensor *inverse, *counts;
+    TD_KEYWORDS_END
+};
+/* The different elements of x in rising order. Keywords: .inverse gets which of them each element of x is, in x's
+ * shape; .counts gets how often each stands in x. */
+TD_API td_tensor td_unique(td_tensor x, const struct td_unique_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_unique_at(td_origin origin, td_tensor x, const struct td_unique_keywords *keywords);
+/* The same of runs of equal elements, in their order. */
+TD_API td_tensor td_unique_consecutive(td_tensor x, const struct td_unique_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_unique_consecutive_at(td_origin origin, td_tensor x, const struct td_unique_keywords *keywords);
 
 /* ---- lifetimes ---- */
 
@@ -476,6 +570,22 @@ TD_API int td_sync_at(td_origin origin, td_session *s);
 
 #ifdef __cplusplus
 }
+#define TD_PICK(x) td_pick_of_tensor(x, false)
+template <typename... Picks> inline td_tensor td_index(td_tensor x, td_pick first, Picks... rest)
+{
+    const td_pick picks[] = {first, rest...};
+    return td_index_at(td_origin(), x, 1 + sizeof...(rest), picks);
+}
+template <typename Value, typename... Picks>
+inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks... rest)
+{
+    const td_pick given[] = {first, rest...};
+    static_assert(sizeof...(rest) < TD_PICKS, "too many indices");
+    td_picks picks = td_picks();
+    for (size_t k = 0; k <= sizeof...(rest); k++)
+        picks.items[k] = given[k];
+    return td_index_put__at(td_origin(), x, td_operand_of(value), &picks);
+}
 #else
 #define TD_GUARD(begin, s, name) TD_GUARD_(begin, s, name)
 #define TD_GUARD_(begin, s, name) \
@@ -580,6 +690,31 @@ TD_API int td_sync_at(td_origin origin, td_session *s);
 #define td_baddbmm(x, a, b, ...) TD_ADDMM(td_baddbmm_at, x, a, b, __VA_ARGS__)
 #define td_matrix_power(x, n) td_matrix_power_at(TD_HERE(TD_FRESH(#x, 0)), x, n)
 #define td_logdet(x) td_logdet_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define TD_PICK(x) td_pick_of_tensor(x, TD_FRESH(#x, 0))
+#define td_index(x, ...) td_index_at(TD_HERE(TD_FRESH(#x, 0)), x, TD_COUNT(__VA_ARGS__), (const td_pick[]){__VA_ARGS__})
+#define td_index_put_(x, value, ...)                                                                     \
+    TD_WITH_PICKS(TD_JOIN(td_result_, __COUNTER__),                                                      \
+                  td_index_put__at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#value, 1)), x, TD_OPERAND(value), \
+                                   &(const struct td_picks){__VA_ARGS__}))
+#define TD_WITH_PICKS(name, ...)                                                                             \
+    __extension__({                                                                                          \
+        _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wmissing-braces\"")                \
+            _Pragma("GCC diagnostic ignored \"-Wmissing-field-initializers\"") td_tensor name = __VA_ARGS__; \
+        _Pragma("GCC diagnostic pop") name;                                                                  \
+    })
+#define td_scalar(s, value, ...) td_full(s, TD_SHAPE(), value, __VA_ARGS__)
+#define td_nonzero(x) td_nonzero_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_nonzero_tuple(x, parts) td_nonzero_tuple_at(TD_HERE(TD_FRESH(#x, 0)), x, parts)
+#define td_masked_select(x, mask) td_masked_select_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#mask, 1)), x, mask)
+#define td_bincount(x, ...)                                      \
+    TD_WITH_KEYWORDS(td_tensor,                                  \
+                     td_bincount_at(TD_HERE(TD_FRESH(#x, 0)), x, \
+                                    TD_KEYWORDS(td_bincount, .minlength = 0, .td_keywords_only = 0, __VA_ARGS__)))
+#define TD_UNIQUE_KEYWORDS(...) TD_KEYWORDS(td_unique, .inverse = NULL, .td_keywords_only = 0, __VA_ARGS__)
+#define td_unique(x, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_unique_at(TD_HERE(TD_FRESH(#x, 0)), x, TD_UNIQUE_KEYWORDS(__VA_ARGS__)))
+#define td_unique_consecutive(x, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_unique_consecutive_at(TD_HERE(TD_FRESH(#x, 0)), x, TD_UNIQUE_KEYWORDS(__VA_ARGS__)))
 #define td_sgd(s, parameters, ...)                                        \
     TD_WITH_KEYWORDS(td_optimizer *, td_sgd_at(TD_HERE(0), s, parameters, \
                                                TD_KEYWORDS(td_sgd, .lr = 0.001, .td_keywords_only = 0, __VA_ARGS__)))

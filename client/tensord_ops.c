@@ -3704,6 +3704,17 @@ td_tensor(td_multinomial)(td_tensor weights, int64_t count, const struct td_mult
     return td_multinomial_at((td_origin){0}, weights, count, keywords);
 }
 
+td_tensor td_masked_scatter_at(td_origin origin, td_tensor x, td_tensor mask, td_tensor source)
+{
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(mask), td_operand_of_tensor(source)};
+    return client_op(&(struct client_op){.id = TD_OP_masked_scatter, .origin = origin, .in = in, .in_count = 3});
+}
+
+td_tensor(td_masked_scatter)(td_tensor x, td_tensor mask, td_tensor source)
+{
+    return td_masked_scatter_at((td_origin){0}, x, mask, source);
+}
+
 td_tensor td_inverse_at(td_origin origin, td_tensor x)
 {
     const td_operand in[] = {td_operand_of_tensor(x)};

@@ -21,9 +21,10 @@ struct td_operand {
 /* What a kernel found wrong in data. The kernel has then written nothing that the rest of the program can see: it
  * checks all indices before it writes, and results with a singular matrix among them are dropped unseen. */
 struct td_fault {
-    int code;         /* TD_E_OK: nothing; TD_E_ARGUMENT: an integer divided by 0, and the rest is 0 */
-    int64_t value;    /* the index; TD_E_SINGULAR: the pivot that is 0, the minor that is not positive, from 1 */
-    int64_t size;     /* of the dimension it does not fit; how many matrices there are */
+    int code;         /* TD_E_OK: nothing; TD_E_ARGUMENT: an integer divided by 0, and the rest is 0; TD_E_SHAPE */
+    int64_t value;    /* the index; TD_E_SINGULAR: the pivot that is 0, the minor that is not positive, from 1;
+                       * TD_E_SHAPE: the elements that data say */
+    int64_t size;     /* of the dimension it does not fit; how many matrices, or elements, there are */
     int64_t position; /* which element of the index tensor, row by row; which matrix, the first one that is wrong */
     const char *why;  /* of TD_E_ARGUMENT: what is wrong with the data; NULL: an integer divided by 0 */
 };
@@ -35,12 +36,14 @@ struct td_fault {
  *  - In place (fill_, add_): in[0] is the target, as out[0] is; the other input has the target's shape by strides.
  *  - dropout: elementwise, and seed and counter as for the ops that create: element i is kept if its uniform number (as
  *    rand would draw it as f32) is at least p.
+ *  - index's and index_put's indices count from the end where they are negative. A SIZE has been read: out has it.
  *  - Lists (cat, stack): in holds the list in the dtype of the result; out is contiguous.
  *  - Steps: in holds the row's lists laid out flat; grads[k] is the gradient of parameter k in the parameter's shape
  *    and dtype, contiguous, or has data NULL, and then parameter k and its states stay as they are and counts[k] too.
  *  - All else: inputs with their own shapes (sum's in the dtype it computes in); the output is contiguous, except that
- *    mse_loss without reduction, sort and argsort follow their operands. Inputs whose bit is set in the device's
- * dense_inputs(op) are contiguous. The output never shares memory with an input that it does not write in place. */
+ *    mse_loss without reduction, sort, argsort, index and index_put follow their operands. Inputs whose bit is set in
+ * the device's dense_inputs(op) are contiguous. The output never shares memory with an input that it does not write in
+ * place. */
 struct td_launch {
     const struct td_op *op;
     int in_count;

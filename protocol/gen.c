@@ -20,9 +20,13 @@ static bool is_create(const struct td_op *op)
     return td_op_creates(op);
 }
 
-/* Has a function in the public header: from is written by hand, steps belong to optimisers, windows to autograd. */
+/* Has a function in the public header: from is written by hand, and so is what takes lists of indices or a size that
+ * the library finds out; steps belong to optimisers, windows to autograd. */
 static bool is_public(const struct td_op *op)
 {
+    for (const struct td_param *p = op ? op->params : NULL; p && p->kind; p++)
+        if (p->kind == TD_PARAM_SIZE || p->kind == TD_PARAM_INDICES)
+            return false;
     return op && op->id != TD_OP_from && op->kind != TD_STEP && strcmp(op->group, "strided");
 }
 
@@ -77,7 +81,7 @@ static int tensor_count(const struct td_op *op, bool lists)
 {
     int count = 0;
     for (const struct td_param *p = op->params; p->kind; p++)
-        count += td_param_is_tensor(p->kind) && (p->kind == TD_PARAM_LIST) == lists;
+        count += td_param_is_tensor(p->kind) && td_param_is_list(p->kind) == lists;
     return count;
 }
 
@@ -119,6 +123,8 @@ static const char *type_of(const struct td_param *p, bool operand)
         return "struct td_dims ";
     case TD_PARAM_LIST:
         return "td_list ";
+    case TD_PARAM_SIZE:
+    case TD_PARAM_INDICES:
     case TD_PARAM_END:
         break;
     }
@@ -550,10 +556,10 @@ static void print_names(const char *key, const char *const *names, int count)
 static void print_params(const struct td_op *op)
 {
     static const char *const kinds[] = {
-        [TD_PARAM_TENSOR] = "IN", [TD_PARAM_NUM] = "NUM",     [TD_PARAM_INDEX] = "INDEX",   [TD_PARAM_MASK] = "MASK",
-        [TD_PARAM_OPT] = "OPT",   [TD_PARAM_LIST] = "INS",    [TD_PARAM_INT] = "INT",       [TD_PARAM_REAL] = "REAL",
-        [TD_PARAM_FLAG] = "FLAG", [TD_PARAM_DTYPE] = "DTYPE", [TD_PARAM_NUMBER] = "NUMBER", [TD_PARAM_SHAPE] = "SHAPE",
-        [TD_PARAM_DIMS] = "DIMS"};
+        [TD_PARAM_TENSOR] = "IN", [TD_PARAM_NUM] = "NUM",     [TD_PARAM_INDEX] = "INDEX",    [TD_PARAM_MASK] = "MASK",
+        [TD_PARAM_OPT] = "OPT",   [TD_PARAM_LIST] = "INS",    [TD_PARAM_INT] = "INT",        [TD_PARAM_REAL] = "REAL",
+        [TD_PARAM_FLAG] = "FLAG", [TD_PARAM_DTYPE] = "DTYPE", [TD_PARAM_NUMBER] = "NUMBER",  [TD_PARAM_SHAPE] = "SHAPE",
+        [TD_PARAM_DIMS] = "DIMS", [TD_PARAM_SIZE] = "SIZE",   [TD_PARAM_INDICES] = "INDICES"};
     printf(", \"params\": [");
     for (const struct td_param *p = op->params; p->kind; p++) {
         printf("%s{\"name\": \"%s\", \"kind\": \"%s\"", p == op->params ? "" : ", ", p->name, kinds[p->kind]);

@@ -50,12 +50,27 @@ static const char *mask_text(uint32_t takes)
                                      : "another type";
 }
 
+static int check_size(struct td_inference *i, int k)
+{
+    if (i->in[k].dtype != TD_I64)
+        return refuse_dtype(i, k, "i64");
+    if (i->in[k].rank)
+        return td_fail(i->failure, TD_E_SHAPE, "%s: input %d, a size, has dimensions", i->op->name, k);
+    if (i->size < 0 || i->size > TD_ELEMENTS_MAX)
+        return td_fail(i->failure, TD_E_ARGUMENT, "%s: %" PRId64 " is no size", i->op->name, i->size);
+    return TD_E_OK;
+}
+
 static int check_input(struct td_inference *i, int k, const struct td_param *p, struct standing *standing)
 {
     const struct td_meta *in = &i->in[k];
     switch ((enum td_param_kind)p->kind) {
     case TD_PARAM_INDEX:
         return in->dtype == TD_I64 ? TD_E_OK : refuse_dtype(i, k, "i64");
+    case TD_PARAM_INDICES:
+        return in->dtype == TD_I64 ? TD_E_OK : refuse_dtype(i, k, "i64");
+    case TD_PARAM_SIZE:
+        return check_size(i, k);
     case TD_PARAM_MASK:
         return in->dtype == TD_BOOL ? TD_E_OK : refuse_dtype(i, k, "bool");
     case TD_PARAM_LIST:
@@ -75,7 +90,7 @@ static int check_inputs(struct td_inference *i, struct standing *standing)
 {
     int k = 0, list = 0, failed;
     for (const struct td_param *p = i->op->params; p->kind; p++) {
-        int count = p->kind == TD_PARAM_LIST ? i->list_counts[list++] : td_param_is_tensor(p->kind);
+        int count = td_param_is_list(p->kind) ? i->list_counts[list++] : td_param_is_tensor(p->kind);
         for (; count > 0; count--, k++) {
             if (k >= i->in_count)
                 return td_fail(i->failure, TD_E_ARGUMENT, "%s: too few tensors", i->op->name);

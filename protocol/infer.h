@@ -16,6 +16,7 @@ struct td_inference {
     int in_count;                /* an optional tensor left out has dtype TD_DTYPE_NONE */
     const uint16_t *list_counts; /* elements of each list parameter, in the row's order */
     const void *attrs;           /* struct td_<op>_attrs */
+    int64_t size;                /* the value of a SIZE; any that fits where only rank and dtype are asked for */
 
     /* found */
     uint8_t compute; /* the dtype that promoted inputs are converted to; TD_DTYPE_NONE: nothing is converted */

@@ -106,7 +106,7 @@ uint8_t *td_call_encode(uint8_t *at, const struct td_op *op, uint32_t flags, uin
     for (int k = 0; k < td_op_named_outputs(op); k++)
         at = td_write_uint(at, out[k]);
     for (const struct td_param *p = op->params; p->kind; p++) {
-        if (p->kind == TD_PARAM_LIST) {
+        if (td_param_is_list(p->kind)) {
             at = td_write_array(at, *list_counts);
             for (int k = *list_counts++; k > 0; k--)
                 at = encode_input(at, in++);
@@ -318,7 +318,7 @@ int td_call_decode(struct td_reader *reader, const struct td_op *op, uint32_t el
             return td_fail(failure, TD_E_ARGUMENT, "%s: %" PRIu32 " elements in the request; parameter %s is missing",
                            op->name, elements, d.param->name);
         }
-        if (d.param->kind == TD_PARAM_LIST)
+        if (td_param_is_list(d.param->kind))
             decode_list(&d, list_count++);
         else if (td_param_is_tensor(d.param->kind))
             decode_input(&d);

@@ -21,6 +21,8 @@
 #define MASK(x) {.name = #x, .kind = TD_PARAM_MASK},
 #define OPT(x) {.name = #x, .kind = TD_PARAM_OPT, .keyword = true, .text = "none"},
 #define INS(x) {.name = #x, .kind = TD_PARAM_LIST},
+#define SIZE(x) {.name = #x, .kind = TD_PARAM_SIZE},
+#define INDICES(x) {.name = #x, .kind = TD_PARAM_INDICES},
 #define INT(x) {.name = #x, .kind = TD_PARAM_INT},
 #define NUMBER(x) {.name = #x, .kind = TD_PARAM_NUMBER},
 #define SHAPE(x) {.name = #x, .kind = TD_PARAM_SHAPE},
@@ -79,7 +81,9 @@ int td_param_slots(uint8_t kind)
     case TD_PARAM_INDEX:
     case TD_PARAM_MASK:
     case TD_PARAM_OPT:
+    case TD_PARAM_SIZE:
     case TD_PARAM_LIST:
+    case TD_PARAM_INDICES:
         return 0;
     case TD_PARAM_INT:
     case TD_PARAM_REAL:
@@ -122,6 +126,14 @@ bool td_op_creates(const struct td_op *op)
         if (td_param_is_tensor(p->kind))
             return false;
     return true;
+}
+
+bool td_op_is_sized(const struct td_op *op)
+{
+    for (const struct td_param *p = op->params; p->kind; p++)
+        if (p->kind == TD_PARAM_SIZE)
+            return true;
+    return false;
 }
 
 /* FNV-1a. */

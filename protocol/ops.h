@@ -25,20 +25,22 @@ enum td_request_id {
 };
 
 enum td_param_kind {
-    TD_PARAM_END,    /* closes the list */
-    TD_PARAM_TENSOR, /* a tensor that takes part in promotion */
-    TD_PARAM_NUM,    /* a tensor or a scalar, in promotion */
-    TD_PARAM_INDEX,  /* an i64 tensor */
-    TD_PARAM_MASK,   /* a bool tensor */
-    TD_PARAM_OPT,    /* a tensor or nothing, in promotion; a keyword in C */
-    TD_PARAM_LIST,   /* a list of tensors */
-    TD_PARAM_INT,    /* attributes from here on; int64_t */
-    TD_PARAM_REAL,   /* double */
-    TD_PARAM_FLAG,   /* bool, in an int64_t */
-    TD_PARAM_DTYPE,  /* enum td_dtype, in an int64_t; 0: not given */
-    TD_PARAM_NUMBER, /* struct td_number */
-    TD_PARAM_SHAPE,  /* struct td_dims, given */
-    TD_PARAM_DIMS    /* struct td_dims, count -1 if not given */
+    TD_PARAM_END,     /* closes the list */
+    TD_PARAM_TENSOR,  /* a tensor that takes part in promotion */
+    TD_PARAM_NUM,     /* a tensor or a scalar, in promotion */
+    TD_PARAM_INDEX,   /* an i64 tensor */
+    TD_PARAM_MASK,    /* a bool tensor */
+    TD_PARAM_OPT,     /* a tensor or nothing, in promotion; a keyword in C */
+    TD_PARAM_SIZE,    /* an i64 tensor without dimensions whose value the shape depends on; at most one */
+    TD_PARAM_LIST,    /* a list of tensors, in promotion */
+    TD_PARAM_INDICES, /* a list of i64 tensors */
+    TD_PARAM_INT,     /* attributes from here on; int64_t */
+    TD_PARAM_REAL,    /* double */
+    TD_PARAM_FLAG,    /* bool, in an int64_t */
+    TD_PARAM_DTYPE,   /* enum td_dtype, in an int64_t; 0: not given */
+    TD_PARAM_NUMBER,  /* struct td_number */
+    TD_PARAM_SHAPE,   /* struct td_dims, given */
+    TD_PARAM_DIMS     /* struct td_dims, count -1 if not given */
 };
 
 /* A list of sizes or dimensions. */
@@ -66,6 +68,8 @@ enum td_bringing { TD_BY_SUM, TD_BY_PROD, TD_BY_MEAN, TD_BY_AMAX, TD_BY_AMIN };
 /* What the gradient keeps of a call. */
 #define TD_KEEP_NOTHING 0u
 #define TD_KEEP_IN(i) (1u << (i))
+#define TD_KEEP_INS(i) (((1u << TD_RANK_MAX) - 1) << (i)) /* a list of at most TD_RANK_MAX from i on */
+#define TD_KEEP_IN_MAX (2 + TD_RANK_MAX)                  /* inputs that can be kept */
 #define TD_KEEP_OUT(k) (1u << (31 - (k)))
 
 struct td_inference;
@@ -96,7 +100,16 @@ const struct td_op *td_op_named(const char *name);
 
 static inline bool td_param_is_tensor(uint8_t kind)
 {
-    return kind >= TD_PARAM_TENSOR && kind <= TD_PARAM_LIST;
+    return kind >= TD_PARAM_TENSOR && kind <= TD_PARAM_INDICES;
+}
+static inline bool td_param_is_list(uint8_t kind)
+{
+    return kind == TD_PARAM_LIST || kind == TD_PARAM_INDICES;
+}
+/* Takes part in promotion: the others are used as they are. */
+static inline bool td_param_is_promoted(uint8_t kind)
+{
+    return kind == TD_PARAM_TENSOR || kind == TD_PARAM_NUM || kind == TD_PARAM_OPT || kind == TD_PARAM_LIST;
 }
 /* Eight-byte slots that an attribute of this kind takes; 0 for a tensor. */
 int td_param_slots(uint8_t kind);
@@ -104,6 +117,8 @@ int td_param_slots(uint8_t kind);
 void td_op_defaults(const struct td_op *op, void *attrs);
 /* Whether op has no tensor among its parameters: in C it takes the session first. */
 bool td_op_creates(const struct td_op *op);
+/* Whether op takes a SIZE: what it gives is as large as data say. */
+bool td_op_is_sized(const struct td_op *op);
 /* How many new handles a call of op names: one for each result that is not its target. */
 static inline int td_op_named_outputs(const struct td_op *op)
 {
@@ -124,6 +139,8 @@ uint64_t td_ops_hash(void);
 #define MASK(x)
 #define OPT(x)
 #define INS(x)
+#define SIZE(x)
+#define INDICES(x)
 #define INT(x) int64_t x;
 #define NUMBER(x) struct td_number x;
 #define SHAPE(x) struct td_dims x;

@@ -7,6 +7,8 @@
 #undef MASK
 #undef OPT
 #undef INS
+#undef SIZE
+#undef INDICES
 #undef INT
 #undef NUMBER
 #undef SHAPE

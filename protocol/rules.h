@@ -23,6 +23,8 @@ int rule_copied(struct td_inference *i);
 int rule_broadcast(struct td_inference *i, int *rank, int64_t *shape);
 /* Gives the result the dense layout that follows the inputs' order of dimensions. */
 void rule_follow_layout(struct td_inference *i);
+/* The same for count operands of which strides are known, seen in out's shape; out is contiguous before. */
+void rule_follow_strides(struct td_meta *out, int count, int64_t (*strides)[TD_RANK_MAX]);
 
 /* A dtype attribute, or fallback where it is not given. */
 uint8_t rule_dtype(int64_t dtype, uint8_t fallback);

@@ -90,14 +90,29 @@ static struct td_meta converted(const struct td_inference *i, int k)
     return in;
 }
 
+void rule_follow_strides(struct td_meta *out, int count, int64_t (*strides)[TD_RANK_MAX])
+{
+    int perm[TD_RANK_MAX];
+    bool row_major = true;
+    sort_dims(count, strides, out->rank, out->shape, perm);
+    for (int d = 0; d < out->rank; d++)
+        row_major &= perm[d] == out->rank - 1 - d;
+    if (row_major)
+        return;
+    int64_t step = 1;
+    for (int d = 0; d < out->rank; d++) { /* a size of 0 makes strides of 0 here, unlike elsewhere */
+        out->stride[perm[d]] = step;
+        step *= out->shape[perm[d]];
+    }
+}
+
 /* The dense layout that follows the inputs' order of dimensions, as TensorIterator gives it. */
 void rule_follow_layout(struct td_inference *i)
 {
     struct td_meta *out = &i->out[0];
     struct td_meta ins[3]; /* at most: where, addcmul and the like */
     int64_t strides[3][TD_RANK_MAX];
-    int perm[TD_RANK_MAX];
-    bool all_contiguous = true, same_dense = true, row_major = true;
+    bool all_contiguous = true, same_dense = true;
     /* To PyTorch pow by a number is a function of one operand. */
     int count = i->op->id == TD_OP_pow && i->in[1].scalar ? 1 : i->in_count;
     for (int k = 0; k < count && all_contiguous; k++) {
@@ -122,16 +137,7 @@ void rule_follow_layout(struct td_inference *i)
         memcpy(out->stride, ins[0].stride, out->rank * sizeof *out->stride);
         return;
     }
-    sort_dims(count, strides, out->rank, out->shape, perm);
-    for (int d = 0; d < out->rank; d++)
-        row_major &= perm[d] == out->rank - 1 - d;
-    if (row_major)
-        return;
-    int64_t step = 1;
-    for (int d = 0; d < out->rank; d++) { /* a size of 0 makes strides of 0 here, unlike elsewhere */
-        out->stride[perm[d]] = step;
-        step *= out->shape[perm[d]];
-    }
+    rule_follow_strides(out, count, strides);
 }
 
 int rule_copied(struct td_inference *i)

@@ -51,6 +51,11 @@ bool td_view_strides(const struct td_meta *from, int rank, const int64_t *shape,
 const char *td_shape_text(int rank, const int64_t *shape, char *buffer, size_t bytes);
 #define TD_SHAPE_TEXT 192
 
+/* Dimensions in front of those that indices of rising dims pick from, if these are neighbours; else 0. */
+static inline int td_picked_front(int64_t count, const int64_t *dims)
+{
+    return count && dims[count - 1] - dims[0] == count - 1 ? (int)dims[0] : 0;
+}
 /* dim counted from the end if negative; -1 if it is out of range for rank. */
 int td_wrap_dim(int64_t dim, int rank);
 /* Whether solve takes a b for vectors: one of them, or one for each of the matrices a. */

@@ -16,6 +16,7 @@ struct call {
     uint16_t lists[TD_PARAMS_MAX];
     struct tensor in[INPUTS], grads[INPUTS];
     int64_t attrs[TD_ATTR_SLOTS];
+    int64_t size; /* the value of a SIZE */
     struct td_inference inference;
 };
 
@@ -392,8 +393,110 @@ static void draw_join(struct call *c, uint8_t dtype)
     c->attrs[0] = below(2) ? dim : dim - rank - !cat;
 }
 
+/* Indices for some dimensions, each from its end now and then, and what index_put takes besides. */
+static void draw_picked(struct call *c, uint8_t dtype)
+{
+    int64_t shape[TD_RANK_MAX], own[TD_RANK_MAX], part[TD_RANK_MAX], picked[2 * TD_RANK_MAX] = {0};
+    struct td_index_put_attrs *a = (void *)c->attrs;
+    int rank = draw_shape(shape, 1, draws_large ? 2 : 4), picked_rank = 0;
+    a->dims.count = 0;
+    for (int d = 0; d < rank; d++)
+        if (below(2) || (d == rank - 1 && a->dims.count == 0))
+            a->dims.v[a->dims.count++] = d;
+    bool puts = c->op->id == TD_OP_index_put, large = draws_large;
+    draws_large = false;
+    int own_rank = draw_shape(own, 0, 2);
+    for (int d = 0; d < own_rank; d++) /* what is picked is all of it times the rest */
+        own[d] = own[d] > 12 ? 12 : own[d];
+    make(next(c), dtype, rank, shape, TD_REALS, ANY_LAYOUT);
+    bool neighbours = a->dims.v[a->dims.count - 1] - a->dims.v[0] == a->dims.count - 1;
+    for (int d = 0, front = neighbours ? (int)a->dims.v[0] : 0, k = 0; d <= rank; d++) {
+        for (int n = 0; d == front && n < own_rank; n++)
+            picked[picked_rank++] = own[n];
+        if (k < a->dims.count && a->dims.v[k] == d)
+            k++;
+        else if (d < rank)
+            picked[picked_rank++] = shape[d];
+    }
+    if (puts) {
+        int values_rank = fewer_dims(picked_rank, picked, part);
+        make(next(c), dtype, values_rank, part, TD_REALS, ANY_LAYOUT);
+        a->accumulate = below(2);
+    }
+    for (int64_t k = 0; k < a->dims.count; k++) {
+        int part_rank = k == 0 ? own_rank : fewer_dims(own_rank, own, part);
+        draw_index(c, part_rank, k == 0 ? own : part, shape[a->dims.v[k]]);
+        struct tensor *index = &c->in[c->in_count - 1];
+        for (int64_t i = 0; i < index->values.count && shape[a->dims.v[k]]; i++)
+            if (below(3) == 0 && index->values.integer[i] >= 0 && index->values.integer[i] < shape[a->dims.v[k]])
+                store(index, i,
+                      (struct td_number){.category = TD_INTEGER, .i = index->values.integer[i] - shape[a->dims.v[k]]});
+        read_back(index);
+    }
+    c->lists[0] = (uint16_t)a->dims.count;
+    draws_large = large;
+}
+
+/* A number without dimensions: the size that is due, now and then another. */
+static void draw_size(struct call *c, int64_t due)
+{
+    int64_t shape[TD_RANK_MAX] = {0};
+    c->size = below(10) ? due : due + (below(2) || !due ? 1 : -1);
+    struct tensor *size = next(c);
+    make(size, TD_I64, 0, shape, TD_REALS, ANY_LAYOUT);
+    store(size, 0, (struct td_number){.category = TD_INTEGER, .i = c->size});
+    read_back(size);
+}
+
+/* Elements that are not 0 of mask as it is seen in shape. */
+static int64_t count_true(const struct tensor *mask, int rank, const int64_t *shape)
+{
+    int64_t count = 0, all = 1;
+    for (int d = 0; d < rank; d++)
+        all *= shape[d];
+    for (int64_t i = 0; i < mask->values.count; i++)
+        count += mask->values.real ? mask->values.real[i] != 0 : mask->values.integer[i] != 0;
+    return mask->values.count ? count * (all / mask->values.count) : 0;
+}
+
+static void draw_sized(struct call *c, uint8_t dtype)
+{
+    int64_t shape[TD_RANK_MAX], part[TD_RANK_MAX];
+    int rank = draw_shape(shape, c->op->id == TD_OP_bincount, c->op->id == TD_OP_bincount ? 1 : 4);
+    if (c->op->id == TD_OP_nonzero) {
+        make(next(c), dtype, rank, shape, TD_STEPS, ANY_LAYOUT);
+        draw_size(c, count_true(&c->in[0], rank, shape));
+    } else if (c->op->id == TD_OP_bincount) {
+        int64_t size = 1 + below(30);
+        draw_index(c, rank, shape, size);
+        make(next(c), dtype, rank, shape, TD_REALS, ANY_LAYOUT);
+        draw_size(c, size);
+    } else {
+        bool turned = below(2); /* whose shape is the whole one */
+        int part_rank = fewer_dims(rank, shape, part);
+        make(next(c), dtype, turned ? part_rank : rank, turned ? part : shape, TD_REALS, ANY_LAYOUT);
+        make(next(c), TD_BOOL, turned ? rank : part_rank, turned ? shape : part, TD_REALS, ANY_LAYOUT);
+        int64_t due = count_true(&c->in[1], rank, shape);
+        if (c->op->id == TD_OP_masked_select) {
+            draw_size(c, due);
+            return;
+        }
+        memset(part, 0, sizeof part);
+        part[0] = below(10) || !due ? due + below(3) : due - 1;
+        make(next(c), dtype, 1, part, TD_REALS, DENSE);
+    }
+}
+
 static void draw_indexed(struct call *c, uint8_t dtype)
 {
+    if (is_one_of(c->op, "index index_put")) {
+        draw_picked(c, dtype);
+        return;
+    }
+    if (is_one_of(c->op, "nonzero masked_select masked_scatter bincount")) {
+        draw_sized(c, dtype);
+        return;
+    }
     if (is_one_of(c->op, "gather scatter_add scatter scatter_reduce")) {
         draw_placed(c, dtype);
         if (c->op->id == TD_OP_scatter_reduce) {
@@ -531,7 +634,7 @@ static void draw_call(struct call *c, const struct td_op *op, uint8_t dtype)
     *c = (struct call){.op = op};
     td_op_defaults(op, c->attrs);
     draws_nan = is_one_of(op, "max min argmax argmin max_dim min_dim maximum minimum clamp sign relu abs "
-                              "where any all count_nonzero cummax cummin sort argsort topk kthvalue median "
+                              "where any all count_nonzero nonzero cummax cummin sort argsort topk kthvalue median "
                               "median_dim mode floor ceil round trunc isnan isinf isfinite nan_to_num fmax "
                               "fmin hardtanh relu6 hardshrink softshrink threshold elu mish softplus "
                               "logsigmoid atan2 hypot fmod remainder searchsorted");

@@ -222,7 +222,7 @@ static td_tensor run(struct trial *t, const char *text)
         char *word = strtok_r(NULL, " ", &rest);
         if (!word)
             break;
-        if (p->kind == TD_PARAM_LIST)
+        if (td_param_is_list(p->kind))
             make_list(t, word);
         else if (td_param_is_tensor(p->kind))
             make_input(t, word);

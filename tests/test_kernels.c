@@ -71,6 +71,7 @@ static void infer(struct call *c)
                                          .in_count = c->in_count,
                                          .list_counts = c->lists,
                                          .attrs = c->attrs,
+                                         .size = c->size,
                                          .failure = &failure};
     if (td_infer(&c->inference))
         fail_msg("%s", failure.message);
@@ -89,8 +90,8 @@ static void convert_inputs(struct call *c)
         struct tensor *t = &c->in[k], made;
         while (!td_param_is_tensor(p->kind)) /* attributes may stand between */
             p++;
-        bool as_it_is = p->kind == TD_PARAM_INDEX || p->kind == TD_PARAM_MASK;
-        p += p->kind != TD_PARAM_LIST; /* the only list is the last */
+        bool as_it_is = !td_param_is_promoted(p->kind);
+        p += !td_param_is_list(p->kind); /* the only list is the last */
         if (as_it_is || t->meta.dtype == compute || t->meta.dtype == TD_DTYPE_NONE)
             continue;
         make(&made, compute, t->meta.rank, t->meta.shape, TD_REALS, DENSE);

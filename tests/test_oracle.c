@@ -266,7 +266,7 @@ static void take_call(struct replay *r, const struct td_op *op, const char *resu
         if (*r->at == '\0' || !strncmp(r->at, " ;", 2))
             break;
         take(r, " ");
-        if (p->kind == TD_PARAM_LIST)
+        if (td_param_is_list(p->kind))
             take_list(r, &c);
         else if (td_param_is_tensor(p->kind))
             take_tensor(r, &c, " ");

@@ -19,6 +19,7 @@ static int refusal(const struct call *c, const struct td_meta *metas, int in_cou
                              .in_count = in_count,
                              .list_counts = c->lists,
                              .attrs = c->attrs,
+                             .size = c->size,
                              .failure = &failure};
     int code = td_infer(&i);
     assert_int_equal(code, failure.code);
@@ -35,7 +36,7 @@ static void kinds_of(const struct call *c, uint8_t *kinds)
 {
     int k = 0, list = 0;
     for (const struct td_param *p = c->op->params; p->kind; p++)
-        for (int n = p->kind == TD_PARAM_LIST ? c->lists[list++] : td_param_is_tensor(p->kind); n > 0; n--)
+        for (int n = td_param_is_list(p->kind) ? c->lists[list++] : td_param_is_tensor(p->kind); n > 0; n--)
             kinds[k++] = p->kind;
 }
 
@@ -48,14 +49,14 @@ static void refuse_dtypes(const struct call *c, const struct td_meta *right)
     for (int k = 0; k < c->in_count; k++) {
         memcpy(wrong, right, sizeof wrong);
         wrong[k].dtype = TD_F32;
-        if (kinds[k] == TD_PARAM_INDEX || kinds[k] == TD_PARAM_MASK)
+        if (!td_param_is_promoted(kinds[k]))
             assert_int_equal(refusal(c, wrong, c->in_count), TD_E_DTYPE);
     }
     for (size_t d = 0; d < sizeof dtypes / sizeof *dtypes; d++) {
         bool any = false; /* a list may be empty */
         memcpy(wrong, right, sizeof wrong);
         for (int k = 0; k < c->in_count; k++) {
-            if (kinds[k] == TD_PARAM_INDEX || kinds[k] == TD_PARAM_MASK)
+            if (!td_param_is_promoted(kinds[k]))
                 continue;
             wrong[k].dtype = dtypes[d];
             any = true;

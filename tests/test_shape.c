@@ -146,7 +146,7 @@ static bool run_line(char *line)
     char *word = strtok_r(NULL, " ", &rest);
     int list = 0;
     for (const struct td_param *p = op->params; p->kind && word; p++, word = strtok_r(NULL, " ", &rest)) {
-        if (p->kind == TD_PARAM_LIST)
+        if (td_param_is_list(p->kind))
             t.in_count += t.list_counts[list++] = (uint16_t)parse_metas(word, &t.in[t.in_count]);
         else if (td_param_is_tensor(p->kind))
             t.in[t.in_count++] = parse_meta(word);

@@ -507,7 +507,7 @@ static struct sample random_call(const struct td_op *op)
     int64_t *slot = s.attrs;
     int list = 0;
     for (const struct td_param *p = op->params; p->kind; slot += td_param_slots(p++->kind)) {
-        if (p->kind == TD_PARAM_LIST) {
+        if (td_param_is_list(p->kind)) {
             s.list_counts[list] = (uint16_t)below(9);
             for (int k = s.list_counts[list++]; k > 0; k--)
                 random_input(&s, p->kind);
@@ -573,7 +573,7 @@ static void test_calls_round_trip(void **state)
             assert_memory_equal(call.attrs, s.attrs, (size_t)op->slots * 8);
             int list = 0;
             for (const struct td_param *p = op->params; p->kind; p++)
-                if (p->kind == TD_PARAM_LIST)
+                if (td_param_is_list(p->kind))
                     assert_int_equal(call.list_counts[list], s.list_counts[list]), list++;
         }
     }

@@ -55,20 +55,46 @@ static void zero(void *to, size_t bytes)
  */
 static uint32_t dense_inputs(const struct td_op *op)
 {
+    if (op->id == TD_OP_masked_scatter) /* whose source is taken row by row */
+        return 1u << 2;
     bool strided = op->id == TD_OP_strided_read || op->id == TD_OP_strided_write || op->id == TD_OP_strided_add;
     return strided || op->id == TD_OP_roll || op->id == TD_OP_repeat_interleave ? 1u << 0 : 0;
 }
 
 /* Ops that move elements as they are, by their size; all others compute, in wide dtypes. */
 static const bool moves[TD_OP_LIMIT] = {
-    [TD_OP_from] = true,       [TD_OP_clone] = true,      [TD_OP_to] = true,           [TD_OP_fill_] = true,
-    [TD_OP_copy_] = true,      [TD_OP_zeros] = true,      [TD_OP_ones] = true,         [TD_OP_full] = true,
-    [TD_OP_eye] = true,        [TD_OP_embedding] = true,  [TD_OP_index_select] = true, [TD_OP_gather] = true,
-    [TD_OP_cat] = true,        [TD_OP_stack] = true,      [TD_OP_strided_read] = true, [TD_OP_strided_write] = true,
+    [TD_OP_from] = true,
+    [TD_OP_clone] = true,
+    [TD_OP_to] = true,
+    [TD_OP_fill_] = true,
+    [TD_OP_copy_] = true,
+    [TD_OP_zeros] = true,
+    [TD_OP_ones] = true,
+    [TD_OP_full] = true,
+    [TD_OP_eye] = true,
+    [TD_OP_embedding] = true,
+    [TD_OP_index_select] = true,
+    [TD_OP_gather] = true,
+    [TD_OP_cat] = true,
+    [TD_OP_stack] = true,
+    [TD_OP_strided_read] = true,
+    [TD_OP_strided_write] = true,
     [TD_OP_nan_to_num] = true, /* whose greatest number is the type's own */
-    [TD_OP_flip] = true,       [TD_OP_roll] = true,       [TD_OP_repeat] = true,       [TD_OP_repeat_interleave] = true,
-    [TD_OP_tril] = true,       [TD_OP_triu] = true,       [TD_OP_diag_embed] = true,   [TD_OP_pad] = true,
-    [TD_OP_scatter] = true,    [TD_OP_index_copy] = true, [TD_OP_index_fill] = true,
+    [TD_OP_flip] = true,
+    [TD_OP_roll] = true,
+    [TD_OP_repeat] = true,
+    [TD_OP_repeat_interleave] = true,
+    [TD_OP_tril] = true,
+    [TD_OP_triu] = true,
+    [TD_OP_diag_embed] = true,
+    [TD_OP_pad] = true,
+    [TD_OP_scatter] = true,
+    [TD_OP_index_copy] = true,
+    [TD_OP_index_fill] = true,
+    [TD_OP_index] = true,
+    [TD_OP_nonzero] = true,
+    [TD_OP_masked_select] = true,
+    [TD_OP_masked_scatter] = true,
 };
 
 static uint8_t works_in_narrow(const struct td_op *op, uint8_t dtype)
@@ -181,6 +207,12 @@ static const uint8_t work_of[TD_OP_LIMIT] = {
     [TD_OP_scatter_reduce] = 120,
     [TD_OP_bernoulli] = 30,
     [TD_OP_multinomial] = 250,
+    [TD_OP_index] = 30,
+    [TD_OP_index_put] = 30,
+    [TD_OP_nonzero] = 15,
+    [TD_OP_masked_select] = 15,
+    [TD_OP_masked_scatter] = 20,
+    [TD_OP_bincount] = 20,
 };
 
 /* Elements in a row that lie behind each other, and what an element costs more where there are none: steps inside a

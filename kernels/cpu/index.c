@@ -9,7 +9,7 @@
 
 struct check {
     const struct td_operand *index;
-    int64_t size;
+    int64_t least, size;
     _Atomic int64_t *wrong; /* position of the first index that does not fit, row by row */
 };
 
@@ -22,7 +22,7 @@ static void check_part(const void *data, int64_t from, int64_t to)
     for (int64_t done = from; w.run; done += w.run, td_walk_next(&w))
         for (int64_t i = 0; i < w.run; i++) {
             int64_t value = index[w.at[0] + i * w.step[0]];
-            if (value >= 0 && value < check->size)
+            if (value >= check->least && value < check->size)
                 continue;
             int64_t first = atomic_load(check->wrong);
             while (done + i < first && !atomic_compare_exchange_weak(check->wrong, &first, done + i))
@@ -31,10 +31,10 @@ static void check_part(const void *data, int64_t from, int64_t to)
         }
 }
 
-bool TD_CPU(indices_fit)(struct td_launch *launch, const struct td_operand *index, int64_t size)
+bool TD_CPU(indices_within)(struct td_launch *launch, const struct td_operand *index, int64_t least, int64_t size)
 {
     _Atomic int64_t wrong = INT64_MAX;
-    struct check check = {index, size, &wrong};
+    struct check check = {index, least, size, &wrong};
     int64_t at[TD_RANK_MAX], offset = 0;
     const int64_t *stride = index->stride;
     td_parallel(td_operand_numel(index), TD_GRAIN, 0, check_part, &check);
@@ -44,6 +44,11 @@ bool TD_CPU(indices_fit)(struct td_launch *launch, const struct td_operand *inde
     launch->fault = (struct td_fault){
         .code = TD_E_INDEX, .value = ((const int64_t *)index->data)[offset], .size = size, .position = wrong};
     return false;
+}
+
+bool TD_CPU(indices_fit)(struct td_launch *launch, const struct td_operand *index, int64_t size)
+{
+    return TD_CPU(indices_within)(launch, index, 0, size);
 }
 
 /* The part of operand below its first skipped dimensions. */
@@ -137,6 +142,24 @@ void TD_CPU(embedding)(struct td_launch *launch)
     td_parallel(td_operand_numel(s.index), td_grain(s.x->shape[1]), 0, embedding_part, &s);
 }
 
+/* Rows of one element. index_step: of the index; step: along the dimension that it names. */
+#define SELECT(type)                           \
+    for (int64_t j = 0; j < w->run; j++)       \
+    ((type *)out)[w->at[0] + j * w->step[0]] = \
+        ((const type *)x)[w->at[1] + j * w->step[1] + index[(w->begin + j) * index_step] * step]
+static void select_elements(const struct td_walk *w, size_t size, void *out, const void *x, const int64_t *index,
+                            int64_t index_step, int64_t step)
+{
+    if (size == 1)
+        SELECT(uint8_t);
+    else if (size == 2)
+        SELECT(uint16_t);
+    else if (size == 4)
+        SELECT(uint32_t);
+    else
+        SELECT(uint64_t);
+}
+
 /* Items are positions of the dimensions up to dim. */
 static void select_part(const void *data, int64_t from, int64_t to)
 {
@@ -149,7 +172,11 @@ static void select_part(const void *data, int64_t from, int64_t to)
     const int64_t *stride[] = {out->stride, x_stride}, *index = s->index->data;
     int64_t index_step = s->index->rank ? s->index->stride[0] : 0;
     struct td_walk w;
-    for (td_walk_start(&w, s->dim + 1, out->shape, 2, stride, from, to); w.run; td_walk_next(&w))
+    for (td_walk_start(&w, s->dim + 1, out->shape, 2, stride, from, to); w.run; td_walk_next(&w)) {
+        if (rows.count == 1) {
+            select_elements(&w, rows.size, out->data, x->data, index, index_step, x->stride[s->dim]);
+            continue;
+        }
         for (int64_t j = 0; j < w.run; j++) {
             const char *source = (const char *)x->data + w.at[1] * size;
             int64_t step = x->stride[s->dim] * size, at = (w.begin + j) * index_step;
@@ -157,6 +184,7 @@ static void select_part(const void *data, int64_t from, int64_t to)
                 ask_for(&rows, source + index[at + TD_ROWS_AHEAD * index_step] * step);
             copy_row(&rows, (char *)out->data + (w.at[0] + j * w.step[0]) * size, (char *)source + index[at] * step);
         }
+    }
 }
 
 void TD_CPU(index_select)(struct td_launch *launch)

@@ -54,6 +54,8 @@ void TD_CPU(copy_operand)(const struct td_operand *target, const struct td_opera
 
 /* Refuses indices that do not fit a dimension of size; true if all fit. */
 bool TD_CPU(indices_fit)(struct td_launch *launch, const struct td_operand *index, int64_t size);
+/* The same of indices from least on. */
+bool TD_CPU(indices_within)(struct td_launch *launch, const struct td_operand *index, int64_t least, int64_t size);
 
 /* Of the dimensions of x but dim the longest; -1 if none has more than one element. */
 int TD_CPU(longest_beside)(const struct td_operand *x, int dim);

@@ -133,7 +133,7 @@ static void store(struct session *session, struct tensor *const *results, struct
 
 /* The result goes to slot (or those of more results to w->slots); its old value is let go when the result is there. */
 static void run_op(struct session *session, struct walk *w, const struct td_op *op, const void *attrs, int in_count,
-                   const struct source *in, struct tensor **slot)
+                   const struct source *in, const uint16_t *list_counts, struct tensor **slot)
 {
     w->slots[0] = slot;
     w->slot_count = op->output_count;
@@ -142,6 +142,7 @@ static void run_op(struct session *session, struct walk *w, const struct td_op *
                                  .attrs = attrs,
                                  .in = in,
                                  .in_count = in_count,
+                                 .list_counts = list_counts,
                                  .draw = w->draw,
                                  .grad = w->create,
                                  .site = w->site,
@@ -152,7 +153,7 @@ static void run_op(struct session *session, struct walk *w, const struct td_op *
 static void run_add(struct session *session, struct walk *w, struct tensor *a, struct tensor *b, struct tensor **slot)
 {
     run_op(session, w, td_op_of(TD_OP_add), &(struct td_add_attrs){}, 2,
-           (struct source[]){{.tensor = a}, {.tensor = b}}, slot);
+           (struct source[]){{.tensor = a}, {.tensor = b}}, NULL, slot);
 }
 
 /* ---- phases ---- */
@@ -165,7 +166,7 @@ static void run_seed(struct session *session, struct walk *w)
     for (int d = 0; d < out->rank; d++)
         attrs.shape.v[d] = out->shape[d];
     w->phase = PHASE_NODE;
-    run_op(session, w, td_op_of(TD_OP_full), &attrs, 0, NULL, &w->root->out[w->root_output].pending);
+    run_op(session, w, td_op_of(TD_OP_full), &attrs, 0, NULL, NULL, &w->root->out[w->root_output].pending);
 }
 
 /* Lets go of the node in work, and of what is pending there if its rule never ran. */
@@ -244,7 +245,7 @@ static void run_step(struct session *session, struct walk *w)
     for (int k = 1; k < s->op->output_count; k++)
         w->slots[k] = &w->rule.values[s->out + k].tensor;
     w->draw = s->draw;
-    run_op(session, w, s->op, s->attrs, s->in_count, in, &w->rule.values[s->out].tensor);
+    run_op(session, w, s->op, s->attrs, s->in_count, in, s->list_counts, &w->rule.values[s->out].tensor);
     w->draw = NULL;
 }
 
@@ -300,12 +301,12 @@ static void combine(struct session *session, struct walk *w)
         /* A leaf given as the root's gradient. A gradient is nobody's leaf: two that were each other's would never end.
          */
         run_op(session, w, td_op_of(TD_OP_clone), &(struct td_clone_attrs){}, 1,
-               &(struct source){.tensor = leaf->out->pending}, &leaf->out->pending);
+               &(struct source){.tensor = leaf->out->pending}, NULL, &leaf->out->pending);
         return;
     }
     if (!td_meta_is_contiguous(&meta)) {
         run_op(session, w, td_op_of(TD_OP_contiguous), &(struct td_contiguous_attrs){}, 1,
-               &(struct source){.tensor = leaf->out->pending}, &leaf->out->pending);
+               &(struct source){.tensor = leaf->out->pending}, NULL, &leaf->out->pending);
         return;
     }
     struct storage *own = storage_fork(leaf->out->pending->storage);

@@ -133,6 +133,15 @@ static void run_read(struct session *session, struct request *request, struct td
     read_start(session, tensor, (uint8_t)dtype, request->site);
 }
 
+static void run_layout(struct session *session, struct request *request, struct td_failure *failure)
+{
+    const struct tensor *tensor = session_tensor(session, take_handle(request), failure);
+    struct cause *cause = failure->code ? session_fail(session, "layout", request->site, failure) : NULL;
+    reply_layout(session, tensor, cause);
+    cause_unref(cause);
+    failure->code = TD_E_OK; /* told already */
+}
+
 /* Raises failure, which is told then, and gives it as an error value. */
 static struct tensor *error_value(struct session *session, const struct request *request, const char *name,
                                   struct td_failure *failure)
@@ -384,6 +393,9 @@ void control_run(struct session *session, uint64_t id, struct request *request)
         break;
     case TD_R_TABLE:
         table_reply(session);
+        break;
+    case TD_R_LAYOUT:
+        run_layout(session, request, &failure);
         break;
     case TD_R_GOODBYE:
         session_close(session);

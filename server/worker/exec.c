@@ -136,6 +136,18 @@ static int check_number(struct execution *e)
     return td_hint(&e->failure, "td_to(x, TD_F32) makes reals of them.");
 }
 
+/* The value of a SIZE, which the ops before this one have left there; inference says what is wrong with it. */
+static int64_t read_size(const struct execution *e)
+{
+    const struct td_op *op = e->operation.op;
+    int64_t size = 0;
+    int k = 0;
+    for (const struct td_param *p = op->params; td_param_is_tensor(p->kind) && !td_param_is_list(p->kind); p++, k++)
+        if (p->kind == TD_PARAM_SIZE && k < e->operation.in_count && e->metas[k].dtype == TD_I64 && !e->metas[k].rank)
+            e->session->worker->device->download(&size, tensor_data(e->in[k].tensor), sizeof size);
+    return size;
+}
+
 static int infer(struct execution *e)
 {
     describe_inputs(e);
@@ -144,6 +156,7 @@ static int infer(struct execution *e)
     e->inference.in_count = e->operation.in_count;
     e->inference.list_counts = e->list_counts;
     e->inference.attrs = e->attrs;
+    e->inference.size = read_size(e);
     e->inference.failure = &e->failure;
     int failed = td_infer(&e->inference);
     return failed ? failed : check_number(e);
@@ -237,7 +250,7 @@ static struct node *record(struct execution *e)
         node->in[k].meta = e->metas[k];
         node->in[k].node = edge ? node_ref(edge) : NULL;
         node->in[k].output = edge ? in->output : 0;
-        if (k >= EXEC_INPUTS || !(op->keeps & TD_KEEP_IN(k)))
+        if (k >= TD_KEEP_IN_MAX || !(op->keeps & TD_KEEP_IN(k)))
             continue;
         if (in)
             failed |= !(node->in[k].saved = saved_new(in));
@@ -494,12 +507,19 @@ static void read_fault(struct execution *e)
         read_singular(e, fault);
         return;
     }
+    if (fault->code == TD_E_SHAPE) {
+        td_fail(&e->failure, fault->code, "%s: %" PRId64 " elements are found where there are %" PRId64,
+                e->operation.op->name, fault->value, fault->size);
+        return;
+    }
     td_fail(&e->failure, fault->code,
             "%s: index %" PRId64 " is out of range for a dimension of size %" PRId64 " (element %" PRId64
             " of the index)",
             e->operation.op->name, fault->value, fault->size, fault->position);
+    bool from_end = e->operation.op->id == TD_OP_index || e->operation.op->id == TD_OP_index_put;
     if (fault->size > 0)
-        td_hint(&e->failure, "Indices go from 0 to %" PRId64 ".", fault->size - 1);
+        td_hint(&e->failure, "Indices go from %" PRId64 " to %" PRId64 ".", from_end ? -fault->size : 0,
+                fault->size - 1);
 }
 
 /* Ends an execution with error values of cause, whose reference is taken over. */

@@ -96,9 +96,9 @@ static bool is_promoted(const struct execution *e, int position)
     for (const struct td_param *p = e->operation.op->params; p->kind; p++) {
         if (!td_param_is_tensor(p->kind))
             continue;
-        position -= p->kind == TD_PARAM_LIST ? e->list_counts[list++] : 1;
+        position -= td_param_is_list(p->kind) ? e->list_counts[list++] : 1;
         if (position < 0)
-            return p->kind != TD_PARAM_INDEX && p->kind != TD_PARAM_MASK;
+            return td_param_is_promoted(p->kind);
     }
     return false;
 }

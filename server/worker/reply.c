@@ -166,6 +166,29 @@ size_t reply_data_header(struct session *session, uint8_t *at, uint8_t dtype, ui
     return (size_t)(at - start);
 }
 
+static void pack_sizes(msgpack_packer *packer, int count, const int64_t *sizes)
+{
+    msgpack_pack_array(packer, (size_t)count);
+    for (int k = 0; k < count; k++)
+        msgpack_pack_int64(packer, sizes[k]);
+}
+
+void reply_layout(struct session *session, const struct tensor *tensor, const struct cause *cause)
+{
+    static const struct tensor none;
+    msgpack_packer packer;
+    cause = cause ? cause : tensor->failed;
+    tensor = cause ? &none : tensor;
+    begin_answer(session, &packer, 4, TD_REPLY_MAP);
+    msgpack_pack_array(&packer, 5);
+    pack_error(&packer, cause);
+    msgpack_pack_int(&packer, tensor->dtype);
+    pack_sizes(&packer, tensor->rank, tensor->dims);
+    pack_sizes(&packer, tensor->rank, tensor->dims + tensor->rank);
+    msgpack_pack_int64(&packer, tensor->offset);
+    end_frame(session);
+}
+
 void reply_map_begin(struct session *session, msgpack_packer *packer)
 {
     begin_answer(session, packer, 4, TD_REPLY_MAP);

@@ -71,6 +71,9 @@ ref rule_step(struct rule *r, enum td_op_id id, const void *attrs, int in_count,
     s->op = td_op_of(id);
     s->in_count = in_count;
     s->draw = NULL;
+    s->list_counts[0] = (uint16_t)in_count;
+    for (const struct td_param *p = s->op->params; p->kind; p++)
+        s->list_counts[0] -= td_param_is_tensor(p->kind) && !td_param_is_list(p->kind);
     td_op_defaults(s->op, s->attrs);
     if (attrs)
         memcpy(s->attrs, attrs, (size_t)s->op->slots * 8);
@@ -79,8 +82,12 @@ ref rule_step(struct rule *r, enum td_op_id id, const void *attrs, int in_count,
         metas[k] = r->values[in[k]].meta;
         r->values[in[k]].last_step = r->step_count;
     }
-    struct td_inference inference = {
-        .op = s->op, .in = metas, .in_count = in_count, .attrs = s->attrs, .failure = &r->failure};
+    struct td_inference inference = {.op = s->op,
+                                     .in = metas,
+                                     .in_count = in_count,
+                                     .list_counts = s->list_counts,
+                                     .attrs = s->attrs,
+                                     .failure = &r->failure};
     if (td_infer(&inference))
         return 0;
     for (int k = 0; k < inference.out_count; k++) {

@@ -7,7 +7,7 @@
 #include "server/worker/tape.h"
 
 /* Inputs of one op that a rule emits. */
-#define RULE_INPUTS 8
+#define RULE_INPUTS (2 + TD_RANK_MAX)
 
 /* A value of a rule: a tensor, or a number, or what a step will give. */
 typedef int ref;
@@ -24,6 +24,7 @@ struct rule_step {
     const struct td_op *op;
     int64_t attrs[TD_ATTR_SLOTS];
     int in_count;
+    uint16_t list_counts[TD_PARAMS_MAX]; /* of the one list that it may have */
     ref in[RULE_INPUTS];
     ref out;                 /* of its first result; further ones follow */
     const struct draw *draw; /* RANDOM: draws as the node's op did */

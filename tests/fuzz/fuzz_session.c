@@ -189,7 +189,7 @@ static void put_op(struct choices *c, struct client *client, const struct td_op 
     uint16_t list_count = length == 255 ? 300 : length % 4;
     td_op_defaults(op, attrs);
     for (const struct td_param *p = op->params; p->kind; p++) {
-        if (p->kind == TD_PARAM_LIST) {
+        if (td_param_is_list(p->kind)) {
             list_counts[lists] = length == 254 ? (uint16_t)lists : list_count;
             for (int k = list_counts[lists++]; k > 0; k--)
                 in[count++] = choose_input(c, client, p->kind);

@@ -140,12 +140,13 @@ class Call:
             "REAL": lambda c: float(parameter["default"]) if keyword else c.choices.pick([0.5, 1.0, 2.0]),
             "INT": draws.dim if name.startswith("dim") else lambda c: c.choices.below(3),
             "INS": lambda c: [c.tensor(draws.some_shape(c), c.dtype_beside(), True) for _ in range(2)],
+            "SIZE": lambda c: c.case.leaf("i64", [], [draws.size_due(c)]),
         }[kind](self)
 
     def draw_arguments(self):
         """Tensors that belong to a dimension or a window come after it, whatever the row's order is."""
         parameters = self.row["params"]
-        is_tensor = [p["kind"] in ("IN", "NUM", "INDEX", "MASK", "OPT", "INS") for p in parameters]
+        is_tensor = [p["kind"] in ("IN", "NUM", "INDEX", "MASK", "OPT", "INS", "SIZE", "INDICES") for p in parameters]
         order = [k for k, t in enumerate(is_tensor) if t][:1]
         order += [k for k, t in enumerate(is_tensor) if not t] + [k for k, t in enumerate(is_tensor) if t][1:]
         for k in order:

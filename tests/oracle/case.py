@@ -80,7 +80,7 @@ def word(argument, kind):
     if argument is None:
         return "nil"
     if isinstance(argument, list):
-        return "{%s}" % ",".join(argument) if kind == "INS" else sizes(argument)
+        return "{%s}" % ",".join(argument) if kind in ("INS", "INDICES") else sizes(argument)
     if isinstance(argument, float):
         return real(argument)
     if isinstance(argument, (bool, int)):

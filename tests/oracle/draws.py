@@ -3,6 +3,8 @@ a tensor a shape will do, for an index a pair of its shape and of the size that 
 
 SPDX-License-Identifier: Apache-2.0
 """
+import torch
+
 from case import DTYPES, Name, Num
 
 
@@ -485,3 +487,68 @@ def searched(c):
 
 def weights(c):
     return c.choices.pick([[4], [2, 3], [3, 1], [1, 5], [7], [2, 0], [2, 2, 2], []])
+# ---- lists of indices, and sizes ----
+
+def picked_dims(c):
+    """Some dimensions, rising."""
+    dims = [n for n in range(c.rank) if c.choices.chance(1, 2)]
+    return dims or [c.choices.below(c.rank)] if c.rank else []
+
+
+def indices(c):
+    """For each of these dimensions a list, which are broadcast together."""
+    own = c.choices.pick([[2], [3], [2, 2], [], [1], [0]])
+    names = []
+    for n in c.arguments["dims"]:
+        shape = own if not names else fewer(c, own)
+        limit = c.shape[n]
+
+        def make(shape, limit=limit):
+            count = 1
+            for size in shape:
+                count *= size
+            found = [c.choices.below(2 * limit) - limit if limit else 0 for _ in range(count)]
+            if found and c.choices.chance(1, 24):
+                found[c.choices.below(count)] = c.choices.pick([limit, -limit - 1])
+            return found
+        names.append(c.tensor(shape, "i64", make=make))
+    return names
+
+
+def drawn_indices(c):
+    return c.arguments["indices"]
+
+
+def picked_value(c):
+    """What index would give has its shape, or one that is broadcast to it: the indices are drawn first."""
+    c.arguments["indices"] = indices(c)
+    if c.choices.chance(1, 3):
+        return fitting_number(c)
+    x, dims = c.tensor_of("x"), c.arguments["dims"]
+    lists = [c.case.tensors[name] for name in c.arguments["indices"]]
+    try:
+        own = list(torch.broadcast_shapes(*[one.shape for one in lists]))
+        front = dims[0] if dims[-1] - dims[0] == len(dims) - 1 else 0
+        rest = [n for k, n in enumerate(x.shape) if k not in dims]
+        shape = rest[:front] + own + rest[front:]
+    except (IndexError, RuntimeError):
+        return []
+    return fewer(c, shape)
+
+
+def size_due(c):
+    """How many elements there are, most of the time."""
+    return c.op.sized(c) + (1 if c.choices.chance(1, 16) else 0)
+
+
+def trues(c):
+    x, mask = c.tensor_of("x"), c.tensor_of("mask")
+    try:
+        return int((mask & (x == x).logical_or(x != x)).sum())
+    except RuntimeError:
+        return 0
+
+
+def places_to_fill(c):
+    """As many as x has, or a few less."""
+    return [max(0, c.tensor_of("x").numel() + c.choices.below(3) - c.choices.below(2))]

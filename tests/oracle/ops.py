@@ -22,8 +22,9 @@ ALL, INF = -2**63, float("inf")
 
 
 class Op:
-    def __init__(self, function, values=None, loose=0, zeros=False, **drawn):
+    def __init__(self, function, values=None, loose=0, zeros=False, sized=None, **drawn):
         self.function, self.values, self.loose, self.zeros, self.drawn = function, values, loose, zeros, drawn
+        self.sized = sized
 
 
 def window(x, shape, stride, offset, write=None):
@@ -198,6 +199,40 @@ def svd(x):
 
 
 LA = torch.linalg
+def lists_of(indices, dims):
+    if len(indices) != len(dims) or not dims:
+        raise IndexError("dims")
+    return [indices[dims.index(n)] if n in dims else None for n in range(dims[-1] + 1)]
+
+
+def fitting(values, x):
+    """torch wants x's own dtype; what loses no more than places is converted here."""
+    if not torch.can_cast(values.dtype, x.dtype):
+        raise IndexError("a dtype of a higher category")
+    return values.to(x.dtype)
+
+
+def index_put(x, values, indices, dims, accumulate):
+    lists = lists_of(indices, dims)
+    values = fitting(values if torch.is_tensor(values) else torch.tensor(values), x)
+    picked = torch.ops.aten.index(x.detach(), lists)
+    if values.dim() > picked.dim():
+        raise IndexError("dimensions of size 1 in front, which td_index_put_ takes away")
+    if values.requires_grad and not accumulate:
+        # torch gives its gradient to every value of those that name one element: the last one wins here
+        numbers = torch.arange(picked.numel()).reshape(picked.shape)
+        written = torch.ops.aten.index_put(torch.zeros(x.shape, dtype=torch.int64), lists, numbers, False)
+        won = torch.ops.aten.index(written, lists) == numbers
+        values = torch.where(won, values.expand(won.shape), values.detach().expand(won.shape))
+    return torch.ops.aten.index_put(x, lists, values, accumulate)
+
+
+def as_due(found, count, whole):
+    if found != count:
+        raise IndexError("another number of elements")
+    return whole
+
+
 OPS = {
     "from": Op(None),  # every leaf of every case
     "zeros": Op(lambda s, t: torch.zeros(s, dtype=t)),
@@ -395,6 +430,12 @@ OPS = {
     "index_copy": Op(torch.index_copy, index=d.along_once, source=d.along_source),
     "index_fill": Op(torch.index_fill, index=d.along, value=lambda c: [] if c.choices.chance(1, 2) else d.fitting_number(c)),
     "scatter": Op(torch.scatter, index=d.everywhere, source=lambda c: d.no_smaller(c) if c.choices.chance(2, 3) else d.fitting_number(c)),
+    "index": Op(lambda x, i, n: torch.ops.aten.index(x, lists_of(i, n)), dims=d.picked_dims, indices=d.indices),
+    "index_put": Op(index_put, dims=d.picked_dims, value=d.picked_value, indices=d.drawn_indices),
+    "nonzero": Op(lambda x, n: as_due(torch.count_nonzero(x), n, torch.nonzero(x)), values="ties", sized=lambda c: int(torch.count_nonzero(c.tensor_of("x")))),
+    "masked_select": Op(lambda x, m, n: as_due(torch.count_nonzero(m.expand(torch.broadcast_shapes(x.shape, m.shape))), n, torch.masked_select(x, m)), sized=d.trues),
+    "masked_scatter": Op(lambda x, m, s: torch.masked_scatter(x, m, fitting(s, x)), source=d.places_to_fill),
+    "bincount": Op(lambda x, w, n: as_due(-1 if w.dtype == torch.bool else max(n, int(x.max()) + 1 if len(x) else 0), n, torch.bincount(x, w, n).to(w.dtype)), x=lambda c: ([c.choices.pick([3, 5, 1, 0])], 4), weights=lambda c: list(c.tensor_of("x").shape), sized=lambda c: 4),
     "cat": Op(torch.cat, tensors=d.joined(False), dim=d.drawn_dim),
     "stack": Op(torch.stack, tensors=d.joined(True), dim=d.drawn_dim),
     "sgd_step_": Op(sgd_step, params=d.parameters, momenta=d.states, counts=d.counts, lr=d.choose(0.125), momentum=d.choose(0.5, 0.9), dampening=d.choose(0.0), weight_decay=d.choose(0.0, 0.25)),
