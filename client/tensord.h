@@ -415,9 +415,9 @@ static inline td_pick td_pick_of_tensor(td_tensor x, bool used_up)
 /* x[picks]. Without TD_PICK a view of x, otherwise a copy. TD_PICK(t) takes i64 indices, negative ones from the end,
  * or a bool mask with the sizes of the dimensions that it stands for. Tensors are broadcast together; their shape
  * stands in place of the dimensions that they pick from if these are neighbours, else in front. Two things wait:
- * TD_PICK of an integer without dimensions, which is TD_AT then, and a mask if its sizes or those of x are not known yet.
- * Behind a mask of several dimensions the next index takes the dimension behind all of them, as in NumPy; PyTorch takes
- * the second of them. */
+ * TD_PICK of an integer without dimensions, which is TD_AT then, and a mask if its sizes or those of x are not known
+ * yet. Behind a mask of several dimensions the next index takes the dimension behind all of them, as in NumPy; PyTorch
+ * takes the second of them. */
 TD_API td_tensor td_index(td_tensor x, int64_t count, const td_pick *picks);
 TD_API td_tensor td_index_at(td_origin origin, td_tensor x, int64_t count, const td_pick *picks);
 typedef struct td_picks {

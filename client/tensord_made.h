@@ -9,6 +9,29 @@
 extern "C" {
 #endif
 
+/* ---- with the shape of another ---- */
+
+/* Keywords of these: .dtype (that of x), .requires_grad (false). */
+struct td_like_keywords {
+    int dtype;
+    bool requires_grad;
+    TD_KEYWORDS_END
+};
+/* td_full_like with 0 and with 1: the shape and the dense strides of x. */
+TD_API td_tensor td_zeros_like(td_tensor x, const struct td_like_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_ones_like(td_tensor x, const struct td_like_keywords *keywords TD_DEFAULT(NULL));
+/* The same, drawn as td_rand, td_randn and td_randint draw. */
+TD_API td_tensor td_rand_like(td_tensor x, const struct td_like_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_randn_like(td_tensor x, const struct td_like_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_randint_like(td_tensor x, int64_t low, int64_t high,
+                                 const struct td_like_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_zeros_like_at(td_origin origin, td_tensor x, const struct td_like_keywords *keywords);
+TD_API td_tensor td_ones_like_at(td_origin origin, td_tensor x, const struct td_like_keywords *keywords);
+TD_API td_tensor td_rand_like_at(td_origin origin, td_tensor x, const struct td_like_keywords *keywords);
+TD_API td_tensor td_randn_like_at(td_origin origin, td_tensor x, const struct td_like_keywords *keywords);
+TD_API td_tensor td_randint_like_at(td_origin origin, td_tensor x, int64_t low, int64_t high,
+                                    const struct td_like_keywords *keywords);
+
 /* ---- of one tensor ---- */
 
 /* x with its columns (dimension 1), or its rows (dimension 0), in the opposite order. */
@@ -328,6 +351,18 @@ TD_API td_tensor td_dropout__at(td_origin origin, td_tensor x, const struct td_d
 #define td_meshgrid(tensors, grids, ...)                             \
     TD_WITH_KEYWORDS(int, td_meshgrid_at(TD_HERE(0), tensors, grids, \
                                          TD_KEYWORDS(td_meshgrid, .xy = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define TD_LIKE_KEYWORDS(...) TD_KEYWORDS(td_like, .dtype = TD_DTYPE_NONE, .td_keywords_only = 0, __VA_ARGS__)
+#define td_zeros_like(x, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_zeros_like_at(TD_HERE(TD_FRESH(#x, 0)), x, TD_LIKE_KEYWORDS(__VA_ARGS__)))
+#define td_ones_like(x, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_ones_like_at(TD_HERE(TD_FRESH(#x, 0)), x, TD_LIKE_KEYWORDS(__VA_ARGS__)))
+#define td_rand_like(x, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_rand_like_at(TD_HERE(TD_FRESH(#x, 0)), x, TD_LIKE_KEYWORDS(__VA_ARGS__)))
+#define td_randn_like(x, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_randn_like_at(TD_HERE(TD_FRESH(#x, 0)), x, TD_LIKE_KEYWORDS(__VA_ARGS__)))
+#define td_randint_like(x, low, high, ...) \
+    TD_WITH_KEYWORDS(td_tensor,            \
+                     td_randint_like_at(TD_HERE(TD_FRESH(#x, 0)), x, low, high, TD_LIKE_KEYWORDS(__VA_ARGS__)))
 #define TD_DRAWN_KEYWORDS(...) TD_KEYWORDS(td_drawn, .dtype = TD_F32, .td_keywords_only = 0, __VA_ARGS__)
 #define td_normal(s, mean, std, shape, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_normal_at(TD_HERE(0), s, mean, std, shape, TD_DRAWN_KEYWORDS(__VA_ARGS__)))

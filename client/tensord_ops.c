@@ -740,6 +740,23 @@ td_tensor(td_linear)(td_tensor x, td_tensor weight, const struct td_linear_keywo
     return td_linear_at((td_origin){0}, x, weight, keywords);
 }
 
+td_tensor td_full_like_at(td_origin origin, td_tensor x, td_operand value, const struct td_full_like_keywords *keywords)
+{
+    static const struct td_full_like_keywords defaults = {.dtype = TD_DTYPE_NONE, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_full_like_attrs attrs = {
+        .dtype = keywords->dtype,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), value};
+    return client_op(&(struct client_op){.id = TD_OP_full_like, .origin = origin, .in = in, .in_count = 2, .attrs = &attrs});
+}
+
+td_tensor(td_full_like)(td_tensor x, td_tensor value, const struct td_full_like_keywords *keywords)
+{
+    return td_full_like_at((td_origin){0}, x, td_operand_of_tensor(value), keywords);
+}
+
 td_tensor td_log_softmax_at(td_origin origin, td_tensor x, int64_t dim)
 {
     const struct td_log_softmax_attrs attrs = {

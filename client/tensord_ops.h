@@ -499,6 +499,14 @@ struct td_linear_keywords {
 TD_API td_tensor td_linear(td_tensor x, td_tensor weight, const struct td_linear_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_linear_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_linear_keywords *keywords);
 
+/* a tensor with the shape and dense strides of x, and its type if no dtype is given, filled with value (a number or a tensor without dimensions). Keywords: .dtype (as above) */
+struct td_full_like_keywords {
+    int dtype;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_full_like(td_tensor x, td_tensor value, const struct td_full_like_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_full_like_at(td_origin origin, td_tensor x, td_operand value, const struct td_full_like_keywords *keywords);
+
 /* log(softmax(x)) over dimension dim, computed without overflow */
 TD_API td_tensor td_log_softmax(td_tensor x, int64_t dim);
 TD_API td_tensor td_log_softmax_at(td_origin origin, td_tensor x, int64_t dim);
@@ -1836,6 +1844,10 @@ template <typename N0, typename N1> inline td_tensor td_where(td_tensor conditio
 {
     return td_where_at(td_origin(), condition, td_operand_of(a), td_operand_of(b));
 }
+template <typename N0> inline td_tensor td_full_like(td_tensor x, N0 value, int dtype)
+{
+    return td_full_like_at(td_origin(), x, td_operand_of(value), dtype);
+}
 template <typename N0> inline td_tensor td_copy_(td_tensor x, N0 source)
 {
     return td_copy__at(td_origin(), x, td_operand_of(source));
@@ -2035,6 +2047,9 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 #define td_linear(x_, weight_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_linear_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#weight_, 1)), x_, weight_, \
         TD_KEYWORDS(td_linear, .bias = {0}, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_full_like(x_, value_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_full_like_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#value_, 1)), x_, TD_OPERAND(value_), \
+        TD_KEYWORDS(td_full_like, .dtype = TD_DTYPE_NONE, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_log_softmax(x_, dim_) td_log_softmax_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_)
 #define td_cross_entropy(x_, target_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_cross_entropy_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#target_, 1)), x_, target_, \

@@ -104,7 +104,7 @@ static int check_inputs(struct td_inference *i, struct standing *standing)
 /* These convert as to does: PyTorch lets them put 1.5 into integers. */
 static bool overwrites(const struct td_op *op)
 {
-    return op->id == TD_OP_fill_ || op->id == TD_OP_copy_ || op->id == TD_OP_masked_fill;
+    return op->id == TD_OP_fill_ || op->id == TD_OP_copy_ || op->id == TD_OP_masked_fill || op->id == TD_OP_full_like;
 }
 
 static int decide_dtypes(struct td_inference *i)

@@ -148,6 +148,17 @@ int rule_copied(struct td_inference *i)
     return failed;
 }
 
+int td_shape_full_like(struct td_inference *i)
+{
+    char vt[TD_SHAPE_TEXT];
+    if (i->in[1].rank)
+        return td_fail(i->failure, TD_E_SHAPE,
+                       "full_like: the value has shape %s where a number or a tensor without dimensions is due",
+                       rule_text(&i->in[1], vt));
+    i->out[0].dtype = i->compute = rule_dtype(((const struct td_full_like_attrs *)i->attrs)->dtype, i->in[0].dtype);
+    return rule_copied(i);
+}
+
 td_shape_rule td_shape_elementwise;
 
 int td_shape_dropout(struct td_inference *i)

@@ -153,7 +153,7 @@ static void draw_elementwise(struct call *c, uint8_t dtype)
     int whole = 0; /* the operand that keeps the full shape */
     for (const struct td_param *p = c->op->params; td_param_is_tensor(p->kind); p++, which++) {
         int part_rank = which == whole ? rank : fewer_dims(rank, shape, part);
-        if (c->op->id == TD_OP_fill_ && which == 1)
+        if ((c->op->id == TD_OP_fill_ || c->op->id == TD_OP_full_like) && which == 1)
             part_rank = 0;
         make(next(c), p->kind == TD_PARAM_MASK ? TD_BOOL : dtype, part_rank, which == whole ? shape : part,
              c->op->tried, writes && which == 0 ? NO_OVERLAP : ANY_LAYOUT);

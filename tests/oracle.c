@@ -165,6 +165,7 @@ void oracle_where(struct oracle_call *c)
 ORACLE_COPY(clone, 0)
 ORACLE_COPY(to, 0)
 ORACLE_COPY(fill_, 1)
+ORACLE_COPY(full_like, 1)
 ORACLE_COPY(copy_, 1)
 
 /* ---- creation ---- */

@@ -256,7 +256,7 @@ static void check_variant(struct call *c, struct written *written, struct tensor
     if (fault.code) {
         assert_int_equal(fault.value, want->value);
         assert_int_equal(fault.size, want->size);
-    assert_int_equal(fault.position, want->position);
+        assert_int_equal(fault.position, want->position);
     }
     for (int k = 0; k < WRITTEN; k++)
         if (written[k].tensor)

@@ -289,11 +289,31 @@ static void errors_tell_what_was_called(void **state)
     expect(td_clone(x), "tensor([[ 1.0000, -2.0000,  3.0000],\n        [ 0.5000,  4.0000, -1.0000]])");
 }
 
+static void tensors_like_another(void **state)
+{
+    (void)state;
+    td_tensor x = td_transpose(td_full(s, TD_SHAPE(2, 3), 7.5), 0, 1), y = td_zeros_like(x);
+    td_layout layout = td_layout_of(y);
+    assert_true(layout.shape[0] == 3 && layout.shape[1] == 2 && layout.stride[0] == 1 && layout.stride[1] == 3);
+    assert_true(td_item(td_sum(y)) == 0 && td_item(td_sum(td_ones_like(x, .dtype = TD_I64))) == 6);
+    assert_int_equal(td_dtype_of(td_ones_like(x, .dtype = TD_I64)), TD_I64);
+    assert_true(td_item(td_sum(td_full_like(td_ones_like(x, .dtype = TD_I32), 0.5, .dtype = TD_F64))) == 3);
+    td_tensor leaf = td_randn_like(x, .requires_grad = true);
+    td_backward(td_sum(td_square(leaf)));
+    assert_true(td_item(td_max(td_abs(td_sub(td_grad(leaf), td_mul(leaf, 2))))) == 0);
+    td_tensor dice = td_randint_like(x, 1, 7);
+    assert_true(td_item(td_min(dice)) >= 1 && td_item(td_max(dice)) <= 6 && td_dtype_of(dice) == TD_F32);
+    td_rand_like(x, .dtype = TD_I32);
+    expect_error(TD_E_DTYPE, "rand_like", __LINE__ - 1);
+    assert_int_equal(td_sync(s), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(arithmetic_and_comparison, open_session, close_session),
         cmocka_unit_test_setup_teardown(elements_and_lists, open_session, close_session),
+        cmocka_unit_test_setup_teardown(tensors_like_another, open_session, close_session),
         cmocka_unit_test_setup_teardown(gradients, open_session, close_session),
         cmocka_unit_test_setup_teardown(errors_tell_what_was_called, open_session, close_session),
     };

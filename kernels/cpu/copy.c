@@ -199,6 +199,16 @@ void TD_CPU(fill_)(struct td_launch *launch)
     TD_CPU(copy_operand)(&launch->out[0], &launch->in[1]);
 }
 
+/* What in[0] holds is not looked at: it lends its shape. */
+void TD_CPU(full_like)(struct td_launch *launch)
+{
+    struct td_operand value = launch->in[1];
+    value.rank = launch->out[0].rank;
+    memcpy(value.shape, launch->out[0].shape, sizeof value.shape);
+    memset(value.stride, 0, sizeof value.stride);
+    TD_CPU(copy_operand)(&launch->out[0], &value);
+}
+
 void TD_CPU(copy_)(struct td_launch *launch)
 {
     TD_CPU(copy_operand)(&launch->out[0], &launch->in[1]);

@@ -68,6 +68,7 @@ static const bool moves[TD_OP_LIMIT] = {
     [TD_OP_to] = true,
     [TD_OP_fill_] = true,
     [TD_OP_copy_] = true,
+    [TD_OP_full_like] = true,
     [TD_OP_zeros] = true,
     [TD_OP_ones] = true,
     [TD_OP_full] = true,

@@ -93,6 +93,8 @@ int make_result(struct execution *e, int k)
 static bool is_promoted(const struct execution *e, int position)
 {
     int list = 0;
+    if (e->operation.op->id == TD_OP_full_like && position == 0) /* it lends its shape, and is not read */
+        return false;
     for (const struct td_param *p = e->operation.op->params; p->kind; p++) {
         if (!td_param_is_tensor(p->kind))
             continue;

@@ -64,7 +64,7 @@ KNOWN = [
      "of as many elements as correction the gradient is nan; torch's is inf where no dimensions are given"),
     ("mode", None, "", "nan", "each nan is by itself; torch sorts by a comparison that has no place for nan"),
     ("mse_loss", None, r" is \w+$", None, "torch gives the mean and the sum the first operand's dtype"),
-    ("full fill_ randint", "without overflow|is out of bounds for", "not refused", "u8|i8|i16|i32", "a number that does not fit wraps, as elements do"),
+    ("full full_like fill_ randint", "without overflow|is out of bounds for", "not refused", "u8|i8|i16|i32", "a number that does not fit wraps, as elements do"),
     ("strided_write strided_add", None, "does not go into", None, "a gradient's op: it writes nothing that loses more than places"),
     ("scatter index_fill index_copy", None, "does not go into", None, "they write nothing that loses more than places"),
     ("masked_select", None, "grad", "permute", "torch puts the gradient of a permuted x into the order of its memory"),

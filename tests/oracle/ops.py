@@ -368,6 +368,7 @@ OPS = {
     "lerp": Op(torch.lerp, loose=16),
     "addcmul": Op(lambda x, a, b, v: torch.addcmul(x, a, b, value=v if x.is_floating_point() else int(v)), value=d.choose(1.0, 2.0, -1.0), values="modest"),
     "addcdiv": Op(lambda x, a, b, v: torch.addcdiv(x, a, b, value=v), value=d.choose(1.0, 0.5, -2.0), values="modest", loose=16),
+    "full_like": Op(lambda x, v, t: torch.empty_like(x.detach(), dtype=t).fill_(v), values="tame", value=d.fill_number),
     "masked_fill": Op(lambda x, m, v: x.masked_fill(m, v), values="tame", value=d.fill_number),
     "sum": Op(total(torch.sum)),
     "mean": Op(total(torch.mean)),
