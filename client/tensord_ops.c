@@ -3550,3 +3550,150 @@ td_tensor(td_scatter)(td_tensor x, int64_t dim, td_tensor index, td_tensor sourc
 {
     return td_scatter_at((td_origin){0}, x, dim, index, td_operand_of_tensor(source));
 }
+
+td_tensor td_conv1d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv1d_keywords *keywords)
+{
+    static const struct td_conv1d_keywords defaults = {.bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .same = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_conv1d_attrs attrs = {
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .groups = keywords->groups,
+        .same = keywords->same,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(weight), td_operand_of_tensor(keywords->bias)};
+    return client_op(&(struct client_op){.id = TD_OP_conv1d, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_conv1d)(td_tensor x, td_tensor weight, const struct td_conv1d_keywords *keywords)
+{
+    return td_conv1d_at((td_origin){0}, x, weight, keywords);
+}
+
+td_tensor td_conv2d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv2d_keywords *keywords)
+{
+    static const struct td_conv2d_keywords defaults = {.bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .same = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_conv2d_attrs attrs = {
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .groups = keywords->groups,
+        .same = keywords->same,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(weight), td_operand_of_tensor(keywords->bias)};
+    return client_op(&(struct client_op){.id = TD_OP_conv2d, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_conv2d)(td_tensor x, td_tensor weight, const struct td_conv2d_keywords *keywords)
+{
+    return td_conv2d_at((td_origin){0}, x, weight, keywords);
+}
+
+td_tensor td_conv3d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv3d_keywords *keywords)
+{
+    static const struct td_conv3d_keywords defaults = {.bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .same = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_conv3d_attrs attrs = {
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .groups = keywords->groups,
+        .same = keywords->same,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(weight), td_operand_of_tensor(keywords->bias)};
+    return client_op(&(struct client_op){.id = TD_OP_conv3d, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_conv3d)(td_tensor x, td_tensor weight, const struct td_conv3d_keywords *keywords)
+{
+    return td_conv3d_at((td_origin){0}, x, weight, keywords);
+}
+
+td_tensor td_conv_transpose1d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv_transpose1d_keywords *keywords)
+{
+    static const struct td_conv_transpose1d_keywords defaults = {.bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .output_padding = {.count = -1}, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_conv_transpose1d_attrs attrs = {
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .groups = keywords->groups,
+        .output_padding = keywords->output_padding,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(weight), td_operand_of_tensor(keywords->bias)};
+    return client_op(&(struct client_op){.id = TD_OP_conv_transpose1d, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_conv_transpose1d)(td_tensor x, td_tensor weight, const struct td_conv_transpose1d_keywords *keywords)
+{
+    return td_conv_transpose1d_at((td_origin){0}, x, weight, keywords);
+}
+
+td_tensor td_conv_transpose2d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv_transpose2d_keywords *keywords)
+{
+    static const struct td_conv_transpose2d_keywords defaults = {.bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .output_padding = {.count = -1}, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_conv_transpose2d_attrs attrs = {
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .groups = keywords->groups,
+        .output_padding = keywords->output_padding,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(weight), td_operand_of_tensor(keywords->bias)};
+    return client_op(&(struct client_op){.id = TD_OP_conv_transpose2d, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_conv_transpose2d)(td_tensor x, td_tensor weight, const struct td_conv_transpose2d_keywords *keywords)
+{
+    return td_conv_transpose2d_at((td_origin){0}, x, weight, keywords);
+}
+
+td_tensor td_conv_transpose3d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv_transpose3d_keywords *keywords)
+{
+    static const struct td_conv_transpose3d_keywords defaults = {.bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .output_padding = {.count = -1}, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_conv_transpose3d_attrs attrs = {
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .groups = keywords->groups,
+        .output_padding = keywords->output_padding,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(weight), td_operand_of_tensor(keywords->bias)};
+    return client_op(&(struct client_op){.id = TD_OP_conv_transpose3d, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_conv_transpose3d)(td_tensor x, td_tensor weight, const struct td_conv_transpose3d_keywords *keywords)
+{
+    return td_conv_transpose3d_at((td_origin){0}, x, weight, keywords);
+}
+
+td_tensor td_conv_weight_at(td_origin origin, td_tensor x, td_tensor g, struct td_dims kernel_size, const struct td_conv_weight_keywords *keywords)
+{
+    static const struct td_conv_weight_keywords defaults = {.stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_conv_weight_attrs attrs = {
+        .kernel_size = kernel_size,
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .groups = keywords->groups,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(g)};
+    return client_op(&(struct client_op){.id = TD_OP_conv_weight, .origin = origin, .in = in, .in_count = 2, .attrs = &attrs});
+}
+
+td_tensor(td_conv_weight)(td_tensor x, td_tensor g, struct td_dims kernel_size, const struct td_conv_weight_keywords *keywords)
+{
+    return td_conv_weight_at((td_origin){0}, x, g, kernel_size, keywords);
+}

@@ -1580,6 +1580,95 @@ TD_API td_tensor td_index_fill_at(td_origin origin, td_tensor x, int64_t dim, td
 TD_API td_tensor td_scatter(td_tensor x, int64_t dim, td_tensor index, td_tensor source);
 TD_API td_tensor td_scatter_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_operand source);
 
+/* x (batch, in, length) or (in, length) under each filter of weight (out, in / groups, width), which slides over it by stride: the sums of products, plus bias (out); with same as many as x has elements, padded by as much as that takes. Keywords: .bias (none), .stride (1), .padding (0), .dilation (1), .groups (1), .same (false) */
+struct td_conv1d_keywords {
+    td_tensor bias;
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    int64_t groups;
+    bool same;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_conv1d(td_tensor x, td_tensor weight, const struct td_conv1d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_conv1d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv1d_keywords *keywords);
+
+/* conv1d of images (batch, in, height, width) or (in, height, width) and filters (out, in / groups, height, width). Keywords: .bias (none), .stride (1), .padding (0), .dilation (1), .groups (1), .same (false) */
+struct td_conv2d_keywords {
+    td_tensor bias;
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    int64_t groups;
+    bool same;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_conv2d(td_tensor x, td_tensor weight, const struct td_conv2d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_conv2d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv2d_keywords *keywords);
+
+/* conv1d of volumes (batch, in, depth, height, width) or (in, depth, height, width). Keywords: .bias (none), .stride (1), .padding (0), .dilation (1), .groups (1), .same (false) */
+struct td_conv3d_keywords {
+    td_tensor bias;
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    int64_t groups;
+    bool same;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_conv3d(td_tensor x, td_tensor weight, const struct td_conv3d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_conv3d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv3d_keywords *keywords);
+
+/* the gradient of conv1d by what it slides over: x (batch, in, length) spread by weight (in, out / groups, width), plus bias (out); the result is longer by output_padding at its end. Keywords: .bias (none), .stride (1), .padding (0), .dilation (1), .groups (1), .output_padding (0) */
+struct td_conv_transpose1d_keywords {
+    td_tensor bias;
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    int64_t groups;
+    struct td_dims output_padding;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_conv_transpose1d(td_tensor x, td_tensor weight, const struct td_conv_transpose1d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_conv_transpose1d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv_transpose1d_keywords *keywords);
+
+/* conv_transpose1d of images (batch, in, height, width) and filters (in, out / groups, height, width). Keywords: .bias (none), .stride (1), .padding (0), .dilation (1), .groups (1), .output_padding (0) */
+struct td_conv_transpose2d_keywords {
+    td_tensor bias;
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    int64_t groups;
+    struct td_dims output_padding;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_conv_transpose2d(td_tensor x, td_tensor weight, const struct td_conv_transpose2d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_conv_transpose2d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv_transpose2d_keywords *keywords);
+
+/* conv_transpose1d of volumes (batch, in, depth, height, width). Keywords: .bias (none), .stride (1), .padding (0), .dilation (1), .groups (1), .output_padding (0) */
+struct td_conv_transpose3d_keywords {
+    td_tensor bias;
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    int64_t groups;
+    struct td_dims output_padding;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_conv_transpose3d(td_tensor x, td_tensor weight, const struct td_conv_transpose3d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_conv_transpose3d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv_transpose3d_keywords *keywords);
+
+/* the gradient of a convolution of x by its weight of kernel_size (one size for each dimension of the image), g being that of its result. Keywords: .stride (1), .padding (0), .dilation (1), .groups (1) */
+struct td_conv_weight_keywords {
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    int64_t groups;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_conv_weight(td_tensor x, td_tensor g, struct td_dims kernel_size, const struct td_conv_weight_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_conv_weight_at(td_origin origin, td_tensor x, td_tensor g, struct td_dims kernel_size, const struct td_conv_weight_keywords *keywords);
+
 #ifdef __cplusplus
 }
 inline td_operand td_operand_of(td_tensor x)
@@ -2224,6 +2313,27 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 #define td_index_copy(x_, dim_, index_, source_) td_index_copy_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_)
 #define td_index_fill(x_, dim_, index_, value_) td_index_fill_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#value_, 2)), x_, dim_, index_, TD_OPERAND(value_))
 #define td_scatter(x_, dim_, index_, source_) td_scatter_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, TD_OPERAND(source_))
+#define td_conv1d(x_, weight_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_conv1d_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#weight_, 1)), x_, weight_, \
+        TD_KEYWORDS(td_conv1d, .bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .same = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_conv2d(x_, weight_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_conv2d_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#weight_, 1)), x_, weight_, \
+        TD_KEYWORDS(td_conv2d, .bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .same = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_conv3d(x_, weight_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_conv3d_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#weight_, 1)), x_, weight_, \
+        TD_KEYWORDS(td_conv3d, .bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .same = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_conv_transpose1d(x_, weight_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_conv_transpose1d_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#weight_, 1)), x_, weight_, \
+        TD_KEYWORDS(td_conv_transpose1d, .bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .output_padding = {.count = -1}, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_conv_transpose2d(x_, weight_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_conv_transpose2d_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#weight_, 1)), x_, weight_, \
+        TD_KEYWORDS(td_conv_transpose2d, .bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .output_padding = {.count = -1}, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_conv_transpose3d(x_, weight_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_conv_transpose3d_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#weight_, 1)), x_, weight_, \
+        TD_KEYWORDS(td_conv_transpose3d, .bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .output_padding = {.count = -1}, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_conv_weight(x_, g_, kernel_size_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_conv_weight_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#g_, 1)), x_, g_, kernel_size_, \
+        TD_KEYWORDS(td_conv_weight, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .td_keywords_only = 0, __VA_ARGS__)))
 #endif
 
 #endif

@@ -16,6 +16,7 @@
 #undef KFLAG
 #undef KDTYPE
 #undef KDIMS
+#undef KSIZES
 #undef KNUMBER
 #undef OUT
 #undef NOOUT

@@ -55,6 +55,8 @@ static void zero(void *to, size_t bytes)
 static uint32_t dense_inputs(const struct td_op *op)
 {
     bool strided = op->id == TD_OP_strided_read || op->id == TD_OP_strided_write || op->id == TD_OP_strided_add;
+    if (!strcmp(op->group, "conv")) /* their rows are matrices */
+        return 1u << 0 | 1u << 1 | 1u << 2;
     return strided || op->id == TD_OP_roll || op->id == TD_OP_repeat_interleave ? 1u << 0 : 0;
 }
 
@@ -201,6 +203,16 @@ static uint64_t product_work(const struct td_launch *launch)
     return (uint64_t)(work * (whole ? 20 : launch->out[0].dtype == TD_F64 ? 2 : 1));
 }
 
+/* Each window, or each element that is spread over windows, meets a filter. */
+static uint64_t conv_work(const struct td_launch *launch)
+{
+    bool forward = launch->op->id <= TD_OP_conv3d, of_weight = launch->op->id == TD_OP_conv_weight;
+    const struct td_operand *windows = forward ? &launch->out[0] : &launch->in[of_weight];
+    const struct td_operand *weight = of_weight ? &launch->out[0] : &launch->in[1];
+    double work = (double)numel(windows) * (double)(numel(weight) / (uint64_t)weight->shape[0]) / 30;
+    return (uint64_t)(work * (windows->dtype == TD_F64 ? 2 : 1));
+}
+
 /* Slices that an op copies or adds one by one cost 10 ns each. */
 static uint64_t slice_work(const struct td_launch *launch)
 {
@@ -245,6 +257,8 @@ static uint64_t large_cost(const struct td_launch *launch)
     }
     if (is_product)
         extra += product_work(launch);
+    if (!strcmp(launch->op->group, "conv"))
+        extra += conv_work(launch);
     if (launch->op->id == TD_OP_embedding || launch->op->id == TD_OP_index_select ||
         launch->op->id == TD_OP_index_add || launch->op->id == TD_OP_index_copy)
         extra += slice_work(launch);

@@ -36,7 +36,7 @@ KNOWN = [
     # op, torch's refusal, our answer, the case, why
     (None, LACKS, "not refused", None, "it promotes, or takes a dtype, where torch refuses"),
     ("linspace randint sign clamp index_add scatter_add strided_add matmul linear max_dim min_dim dropout softmax log_softmax "
-     "mean cross_entropy mse_loss", None, r"refused \[dtype: \w+: (takes|cannot give)", r"(bool|u8|i8|i16|i32|i64)\b",
+     "mean cross_entropy mse_loss conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_weight", None, r"refused \[dtype: \w+: (takes|cannot give)", r"(bool|u8|i8|i16|i32|i64)\b",
      "the row takes fewer dtypes; torch often looks at the dtype only where there are elements"),
     (None, None, "strides", channels_last, "torch gives results in channels-last order strides of their own"),
     ("program", None, "strides", channels_last, "the same"),
@@ -53,7 +53,12 @@ KNOWN = [
      "a cotangent of inf meets softmax - 1 as one factor, in torch in two parts that cancel"),
     ("dropout", None, "0 where nan", "nan|inf", "what is dropped is 0; torch multiplies it by 0"),
     ("dropout", None, "strides", None, "x itself without training in torch, else the strides of a product"),
-    ("matmul linear", None, r" is \w+$", None, "torch does not look at the dtypes of factors without elements"),
+    ("conv_transpose1d conv_transpose2d conv_transpose3d", None, "output_padding|gives no result", r">\w+\[0,",
+     "torch looks at the sizes only where there is a batch"),
+    ("conv_transpose1d conv_transpose2d conv_transpose3d", ".", "not refused", r">?\w+!?\[0,",
+     "torch does not take every shape without a batch"),
+    ("conv_weight", None, "grad is not refused", None, "torch gives no gradient where there is no batch"),
+    ("matmul linear conv_weight", None, r" is \w+$", None, "torch does not look at the dtypes of factors without elements"),
     ("cummax cummin", None, "does not exist in a tensor", None,
      "torch looks at the dimension only where there are elements"),
     ("norm", None, "grad is not refused", None, "p 0 gives a gradient of 0, torch none"),

@@ -163,6 +163,53 @@ def adam_step(params, means, squares, counts, lr, beta1, beta2, eps, weight_deca
     return params
 
 
+def all_of(sizes, rank, otherwise):
+    """torch reads beyond a list of one entry in places."""
+    return [otherwise] * rank if sizes is None else sizes * rank if len(sizes) == 1 else sizes
+
+
+def conv(function):
+    def run(x, weight, bias, stride, padding, dilation, groups, same):
+        if same and any(padding or []):
+            raise RuntimeError("same and a padding")
+        n = weight.dim() - 2
+        return function(x, weight, bias, all_of(stride, n, 1), "same" if same else all_of(padding, n, 0),
+                        all_of(dilation, n, 1), groups)
+    return run
+
+
+def conv_transpose(function):
+    """Halves in f32: torch 1.13 overlooks stride and dilation of bf16 in places."""
+    def run(x, weight, bias, stride, padding, dilation, groups, more):
+        n = weight.dim() - 2
+        if x.dtype in (torch.float16, torch.bfloat16) and weight.dtype == x.dtype:
+            wide = None if bias is None else bias.float()
+            return run(x.float(), weight.float(), wide, stride, padding, dilation, groups, more).to(x.dtype)
+        return function(x, weight, bias, all_of(stride, n, 1), all_of(padding, n, 0), all_of(more, n, 0), groups,
+                        all_of(dilation, n, 1))
+    return run
+
+
+def conv_weight(x, g, kernel, stride, padding, dilation, groups):
+    """Halves in f32: torch 1.13 gives wrong second gradients of bf16."""
+    n = len(kernel)
+    if x.dtype in (torch.float16, torch.bfloat16) and g.dtype == x.dtype:
+        return conv_weight(x.float(), g.float(), kernel, stride, padding, dilation, groups).to(x.dtype)
+    if x.dim() != g.dim() or g.shape[1] % groups or x.shape[1] % groups:
+        raise RuntimeError("shapes")
+    weight = torch.empty([g.shape[1], x.shape[1] // groups] + kernel, dtype=x.dtype)
+    sizes = [all_of(stride, n, 1), all_of(padding, n, 0), all_of(dilation, n, 1)]
+    if [torch.conv1d, torch.conv2d, torch.conv3d][n - 1](x.detach(), weight, None, *sizes, groups).shape != g.shape:
+        raise RuntimeError("shapes")
+    return torch.ops.aten.convolution_backward(g, x, weight, None, *sizes, False, [0] * n, groups, (False, True, False))[1]
+
+
+def windows(rank, transposed=False):
+    more = {"output_padding": d.each(rank, 0, 1)} if transposed else {"same": lambda c: c.choices.chance(1, 5)}
+    return dict(x=d.images(rank), weight=d.filters(transposed), bias=d.filter_bias(transposed), groups=d.some_groups,
+                stride=d.each(rank, 1, 2, 3), padding=d.each(rank, 0, 1, 2), dilation=d.each(rank, 1, 2), **more)
+
+
 OPS = {
     "from": Op(None),  # every leaf of every case
     "zeros": Op(lambda s, t: torch.zeros(s, dtype=t)),
@@ -356,5 +403,12 @@ OPS = {
     "strided_read": Op(window, content=d.window_content, shape=d.window_shape, stride=d.window_stride, offset=d.window_offset),
     "strided_write": Op(lambda x, v, s, t, o: window(x, s, t, o, lambda w: w.copy_(v) if torch.is_tensor(v) else w.fill_(v)), values="tame", content=d.window_content, value=d.fitting_number, shape=d.window_shape, stride=d.window_stride, offset=d.window_offset),
     "strided_add": Op(lambda x, v, s, t, o: window(x, s, t, o, lambda w: w.add_(v)), content=d.window_content, value=d.fitting_number, shape=d.window_shape, stride=d.window_stride, offset=d.window_offset),
+    "conv1d": Op(conv(F.conv1d), **windows(1)),
+    "conv2d": Op(conv(F.conv2d), **windows(2)),
+    "conv3d": Op(conv(F.conv3d), **windows(3)),
+    "conv_transpose1d": Op(conv_transpose(F.conv_transpose1d), **windows(1, True)),
+    "conv_transpose2d": Op(conv_transpose(F.conv_transpose2d), **windows(2, True)),
+    "conv_transpose3d": Op(conv_transpose(F.conv_transpose3d), **windows(3, True)),
+    "conv_weight": Op(conv_weight, x=d.any_images, g=d.for_windows, kernel_size=d.some_kernel, groups=d.some_groups, stride=d.choose(None, [1], [2]), padding=d.choose(None, [0], [1]), dilation=d.choose(None, [1], [2])),
 }
 TORCH = {name: op.function for name, op in OPS.items()}
