@@ -3697,3 +3697,72 @@ td_tensor(td_conv_weight)(td_tensor x, td_tensor g, struct td_dims kernel_size, 
 {
     return td_conv_weight_at((td_origin){0}, x, g, kernel_size, keywords);
 }
+
+td_indexed td_max_pool1d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_max_pool1d_keywords *keywords)
+{
+    static const struct td_max_pool1d_keywords defaults = {.stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .ceil_mode = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_max_pool1d_attrs attrs = {
+        .kernel_size = kernel_size,
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .ceil_mode = keywords->ceil_mode,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_max_pool1d, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (td_indexed){results[0], results[1]};
+}
+
+td_indexed(td_max_pool1d)(td_tensor x, struct td_dims kernel_size, const struct td_max_pool1d_keywords *keywords)
+{
+    return td_max_pool1d_at((td_origin){0}, x, kernel_size, keywords);
+}
+
+td_indexed td_max_pool2d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_max_pool2d_keywords *keywords)
+{
+    static const struct td_max_pool2d_keywords defaults = {.stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .ceil_mode = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_max_pool2d_attrs attrs = {
+        .kernel_size = kernel_size,
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .ceil_mode = keywords->ceil_mode,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_max_pool2d, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (td_indexed){results[0], results[1]};
+}
+
+td_indexed(td_max_pool2d)(td_tensor x, struct td_dims kernel_size, const struct td_max_pool2d_keywords *keywords)
+{
+    return td_max_pool2d_at((td_origin){0}, x, kernel_size, keywords);
+}
+
+td_indexed td_max_pool3d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_max_pool3d_keywords *keywords)
+{
+    static const struct td_max_pool3d_keywords defaults = {.stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .ceil_mode = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_max_pool3d_attrs attrs = {
+        .kernel_size = kernel_size,
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .ceil_mode = keywords->ceil_mode,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_max_pool3d, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (td_indexed){results[0], results[1]};
+}
+
+td_indexed(td_max_pool3d)(td_tensor x, struct td_dims kernel_size, const struct td_max_pool3d_keywords *keywords)
+{
+    return td_max_pool3d_at((td_origin){0}, x, kernel_size, keywords);
+}

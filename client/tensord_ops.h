@@ -1669,6 +1669,39 @@ struct td_conv_weight_keywords {
 TD_API td_tensor td_conv_weight(td_tensor x, td_tensor g, struct td_dims kernel_size, const struct td_conv_weight_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_conv_weight_at(td_origin origin, td_tensor x, td_tensor g, struct td_dims kernel_size, const struct td_conv_weight_keywords *keywords);
 
+/* the greatest elements under windows of kernel_size that slide over x (batch, channels, length) or (channels, length) by stride, and where they stand in a channel laid out as one row: the first of equal ones; nan wins; with ceil_mode also windows that reach beyond the end. Keywords: .stride (kernel_size), .padding (0), .dilation (1), .ceil_mode (false) */
+struct td_max_pool1d_keywords {
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    bool ceil_mode;
+    TD_KEYWORDS_END
+};
+TD_API td_indexed td_max_pool1d(td_tensor x, struct td_dims kernel_size, const struct td_max_pool1d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_indexed td_max_pool1d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_max_pool1d_keywords *keywords);
+
+/* max_pool1d of images (batch, channels, height, width) or (channels, height, width). Keywords: .stride (kernel_size), .padding (0), .dilation (1), .ceil_mode (false) */
+struct td_max_pool2d_keywords {
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    bool ceil_mode;
+    TD_KEYWORDS_END
+};
+TD_API td_indexed td_max_pool2d(td_tensor x, struct td_dims kernel_size, const struct td_max_pool2d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_indexed td_max_pool2d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_max_pool2d_keywords *keywords);
+
+/* max_pool1d of volumes (batch, channels, depth, height, width) or (channels, depth, height, width). Keywords: .stride (kernel_size), .padding (0), .dilation (1), .ceil_mode (false) */
+struct td_max_pool3d_keywords {
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    bool ceil_mode;
+    TD_KEYWORDS_END
+};
+TD_API td_indexed td_max_pool3d(td_tensor x, struct td_dims kernel_size, const struct td_max_pool3d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_indexed td_max_pool3d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_max_pool3d_keywords *keywords);
+
 #ifdef __cplusplus
 }
 inline td_operand td_operand_of(td_tensor x)
@@ -2334,6 +2367,15 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 #define td_conv_weight(x_, g_, kernel_size_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_conv_weight_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#g_, 1)), x_, g_, kernel_size_, \
         TD_KEYWORDS(td_conv_weight, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_max_pool1d(x_, kernel_size_, ...) \
+    TD_WITH_KEYWORDS(td_indexed, td_max_pool1d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, kernel_size_, \
+        TD_KEYWORDS(td_max_pool1d, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .ceil_mode = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_max_pool2d(x_, kernel_size_, ...) \
+    TD_WITH_KEYWORDS(td_indexed, td_max_pool2d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, kernel_size_, \
+        TD_KEYWORDS(td_max_pool2d, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .ceil_mode = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_max_pool3d(x_, kernel_size_, ...) \
+    TD_WITH_KEYWORDS(td_indexed, td_max_pool3d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, kernel_size_, \
+        TD_KEYWORDS(td_max_pool3d, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .ceil_mode = false, .td_keywords_only = 0, __VA_ARGS__)))
 #endif
 
 #endif

@@ -24,3 +24,16 @@ struct td_windows td_conv_windows(const struct td_op *op, const void *attrs, int
     }
     return w;
 }
+
+struct td_windows td_max_pool_windows(const void *attrs, int rank)
+{
+    const struct td_max_pool2d_attrs *a = attrs;
+    struct td_windows w = {.rank = rank};
+    for (int d = 0; d < rank; d++) {
+        w.kernel[d] = td_sizes_entry(&a->kernel_size, d, 1);
+        w.stride[d] = td_sizes_entry(&a->stride, d, w.kernel[d]);
+        w.dilation[d] = td_sizes_entry(&a->dilation, d, 1);
+        w.padding[d] = td_sizes_entry(&a->padding, d, 0);
+    }
+    return w;
+}

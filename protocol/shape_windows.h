@@ -33,5 +33,7 @@ static inline int64_t td_window_reach(const struct td_windows *w, int d)
 
 /* The windows of op, one of convolution, after inference accepted; kernel has the sizes of the filters. */
 struct td_windows td_conv_windows(const struct td_op *op, const void *attrs, int rank, const int64_t *kernel);
+/* Those of max_pool. */
+struct td_windows td_max_pool_windows(const void *attrs, int rank);
 
 #endif

@@ -475,32 +475,20 @@ static void draw_call(struct call *c, const struct td_op *op, uint8_t dtype)
     static const struct {
         const char *group;
         void (*draw)(struct call *, uint8_t);
-    } ways[] = {{"create", draw_created},
-                {"random", draw_created},
-                {"copy", draw_elementwise},
-                {"unary", draw_elementwise},
-                {"binary", draw_elementwise},
-                {"compare", draw_elementwise},
-                {"ternary", draw_elementwise},
-                {"reduce", draw_linear},
-                {"linalg", draw_linear},
-                {"softmax", draw_linear},
-                {"loss", draw_linear},
-                {"index", draw_indexed},
-                {"scan", draw_rows},
-                {"sort", draw_rows},
-                {"step", draw_step},
-                {"strided", draw_strided},
-                {"join", draw_join},
-                {"move", draw_move},
-                {"conv", draw_conv}};
+    } ways[] = {{"create", draw_created},      {"random", draw_created},     {"copy", draw_elementwise},
+                {"unary", draw_elementwise},   {"binary", draw_elementwise}, {"compare", draw_elementwise},
+                {"ternary", draw_elementwise}, {"reduce", draw_linear},      {"linalg", draw_linear},
+                {"softmax", draw_linear},      {"loss", draw_linear},        {"index", draw_indexed},
+                {"scan", draw_rows},           {"sort", draw_rows},          {"step", draw_step},
+                {"strided", draw_strided},     {"join", draw_join},          {"move", draw_move},
+                {"conv", draw_conv},           {"pool", draw_pool}};
     *c = (struct call){.op = op};
     td_op_defaults(op, c->attrs);
     draws_nan = is_one_of(op, "max min argmax argmin max_dim min_dim maximum minimum clamp sign relu abs "
                               "where any all count_nonzero cummax cummin sort argsort topk kthvalue median "
                               "median_dim mode floor ceil round trunc isnan isinf isfinite nan_to_num fmax "
                               "fmin hardtanh relu6 hardshrink softshrink threshold elu mish softplus "
-                              "logsigmoid atan2 hypot fmod remainder");
+                              "logsigmoid atan2 hypot fmod remainder max_pool1d max_pool2d max_pool3d");
     if (op->id == TD_OP_dropout) {
         draw_elementwise(c, dtype);
         return;

@@ -102,4 +102,36 @@ static void draw_conv(struct call *c, uint8_t dtype)
     draw_bias(c, dtype, transposed ? d.weight[1] * groups : d.weight[0]);
 }
 
+/* An image of rank dimensions, in any layout, none of them empty but the batch. */
+static int draw_image(struct call *c, uint8_t dtype, int rank, int64_t *shape)
+{
+    int first = below(4) ? 2 : 1;
+    int64_t widest = draws_large ? rank == 1 ? 3000 : rank == 2 ? 90 : 20 : rank == 3 ? 5 : rank == 2 ? 10 : 30;
+    memset(shape, 0, TD_RANK_MAX * sizeof *shape);
+    shape[0] = draws_large ? 7 : below(12) ? 1 + below(3) : 0;
+    shape[first - 1] = 1 + below(4);
+    for (int d = 0; d < rank; d++)
+        shape[first + d] = 1 + below(widest);
+    make(next(c), dtype, first + rank, shape, below(2) ? TD_STEPS : TD_REALS, DENSE);
+    return first;
+}
+
+/* Windows that go into it. */
+static void draw_pool(struct call *c, uint8_t dtype)
+{
+    int rank = c->op->name[strlen(c->op->name) - 2] - '0';
+    int64_t shape[TD_RANK_MAX];
+    int first = draw_image(c, dtype, rank, shape);
+    struct td_max_pool2d_attrs *a = (void *)c->attrs;
+    a->kernel_size.count = a->dilation.count = a->padding.count = rank;
+    draw_sizes(&a->stride, rank, 1, 4);
+    for (int d = 0; d < rank; d++) {
+        int64_t size = shape[first + d], kernel = 1 + below(size < 5 ? size : 5), dilation = 1 + below(3);
+        a->padding.v[d] = below(kernel / 2 + 1);
+        a->dilation.v[d] = dilation * (kernel - 1) < size + 2 * a->padding.v[d] ? dilation : 1;
+        a->kernel_size.v[d] = kernel;
+    }
+    a->ceil_mode = below(2);
+}
+
 #endif

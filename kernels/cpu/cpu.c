@@ -55,6 +55,8 @@ static void zero(void *to, size_t bytes)
 static uint32_t dense_inputs(const struct td_op *op)
 {
     bool strided = op->id == TD_OP_strided_read || op->id == TD_OP_strided_write || op->id == TD_OP_strided_add;
+    if (!strcmp(op->group, "pool"))
+        return 1u << 0;
     if (!strcmp(op->group, "conv")) /* their rows are matrices */
         return 1u << 0 | 1u << 1 | 1u << 2;
     return strided || op->id == TD_OP_roll || op->id == TD_OP_repeat_interleave ? 1u << 0 : 0;
@@ -173,6 +175,9 @@ static const uint8_t work_of[TD_OP_LIMIT] = {
     [TD_OP_logaddexp] = 30,
     [TD_OP_xlogy] = 8,
     [TD_OP_scatter] = 80,
+    [TD_OP_max_pool1d] = 15,
+    [TD_OP_max_pool2d] = 15,
+    [TD_OP_max_pool3d] = 15,
 };
 
 /* Elements in a row that lie behind each other, and what an element costs more where there are none: steps inside a

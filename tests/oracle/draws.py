@@ -467,3 +467,8 @@ def for_windows(c):
         reach = of("dilation", d, 1) * (kernel - 1) + 1
         counts.append(max((c.shape[2 + d] + 2 * of("padding", d, 0) - reach) // of("stride", d, 1) + 1, 1))
     return [c.shape[0], c.arguments["groups"] * c.choices.pick([1, 2])] + counts
+
+
+def some_window(c):
+    count = c.choices.pick([c.image_rank, 1, c.image_rank]) + c.choices.chance(1, 40)
+    return [c.choices.pick([2, 3, 1, 2]) for _ in range(count)]

@@ -40,6 +40,7 @@ KNOWN = [
      "the row takes fewer dtypes; torch often looks at the dtype only where there are elements"),
     (None, None, "strides", channels_last, "torch gives results in channels-last order strides of their own"),
     ("program", None, "strides", channels_last, "the same"),
+    ("max_pool1d", None, "strides", None, "the same"),
     ("pow", None, "grad", slightly, "torch takes the logarithm in the base's own type"),
     ("pow", None, r"grad.* is -?\d\S* where -?nan", "nan|inf",
      "a gradient of 0 stays 0 under a cotangent of nan or inf; torch multiplies"),

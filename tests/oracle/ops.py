@@ -210,6 +210,24 @@ def windows(rank, transposed=False):
                 stride=d.each(rank, 1, 2, 3), padding=d.each(rank, 0, 1, 2), dilation=d.each(rank, 1, 2), **more)
 
 
+def max_pool(rank):
+    function = [F.max_pool1d, F.max_pool2d, F.max_pool3d][rank - 1]
+    def run(x, kernel, stride, padding, dilation, ceil_mode):
+        """In f32 where torch has no kernel for halves."""
+        if x.dtype == torch.float16 or x.dtype == torch.bfloat16:
+            y, index = run(x.float(), kernel, stride, padding, dilation, ceil_mode)
+            return y.to(x.dtype), index
+        sizes = all_of(kernel, rank, 1)
+        return function(x, sizes, sizes if stride is None else all_of(stride, rank, 1), all_of(padding, rank, 0),
+                        all_of(dilation, rank, 1), ceil_mode=ceil_mode, return_indices=True)
+    return run
+
+
+def pools(rank):
+    return dict(x=d.images(rank), kernel_size=d.some_window, stride=d.each(rank, 1, 2, 3), padding=d.each(rank, 0, 1, 0),
+                dilation=d.each(rank, 1, 2, 1), ceil_mode=lambda c: c.choices.chance(1, 3))
+
+
 OPS = {
     "from": Op(None),  # every leaf of every case
     "zeros": Op(lambda s, t: torch.zeros(s, dtype=t)),
@@ -410,5 +428,8 @@ OPS = {
     "conv_transpose2d": Op(conv_transpose(F.conv_transpose2d), **windows(2, True)),
     "conv_transpose3d": Op(conv_transpose(F.conv_transpose3d), **windows(3, True)),
     "conv_weight": Op(conv_weight, x=d.any_images, g=d.for_windows, kernel_size=d.some_kernel, groups=d.some_groups, stride=d.choose(None, [1], [2]), padding=d.choose(None, [0], [1]), dilation=d.choose(None, [1], [2])),
+    "max_pool1d": Op(max_pool(1), values="ties", zeros=True, **pools(1)),
+    "max_pool2d": Op(max_pool(2), values="ties", zeros=True, **pools(2)),
+    "max_pool3d": Op(max_pool(3), values="ties", zeros=True, **pools(3)),
 }
 TORCH = {name: op.function for name, op in OPS.items()}
