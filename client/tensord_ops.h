@@ -1702,6 +1702,65 @@ struct td_max_pool3d_keywords {
 TD_API td_indexed td_max_pool3d(td_tensor x, struct td_dims kernel_size, const struct td_max_pool3d_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_indexed td_max_pool3d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_max_pool3d_keywords *keywords);
 
+/* the means of what is under windows of kernel_size that slide over x (batch, channels, length) or (channels, length) by stride: padding counts as 0, or not at all where count_include_pad is 0; sums are divided by divisor_override instead if that is not 0. Keywords: .stride (kernel_size), .padding (0), .ceil_mode (false), .count_include_pad (1), .divisor_override (0) */
+struct td_avg_pool1d_keywords {
+    struct td_dims stride;
+    struct td_dims padding;
+    bool ceil_mode;
+    int64_t count_include_pad;
+    int64_t divisor_override;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_avg_pool1d(td_tensor x, struct td_dims kernel_size, const struct td_avg_pool1d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_avg_pool1d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_avg_pool1d_keywords *keywords);
+
+/* avg_pool1d of images. Keywords: .stride (kernel_size), .padding (0), .ceil_mode (false), .count_include_pad (1), .divisor_override (0) */
+struct td_avg_pool2d_keywords {
+    struct td_dims stride;
+    struct td_dims padding;
+    bool ceil_mode;
+    int64_t count_include_pad;
+    int64_t divisor_override;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_avg_pool2d(td_tensor x, struct td_dims kernel_size, const struct td_avg_pool2d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_avg_pool2d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_avg_pool2d_keywords *keywords);
+
+/* avg_pool1d of volumes. Keywords: .stride (kernel_size), .padding (0), .ceil_mode (false), .count_include_pad (1), .divisor_override (0) */
+struct td_avg_pool3d_keywords {
+    struct td_dims stride;
+    struct td_dims padding;
+    bool ceil_mode;
+    int64_t count_include_pad;
+    int64_t divisor_override;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_avg_pool3d(td_tensor x, struct td_dims kernel_size, const struct td_avg_pool3d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_avg_pool3d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_avg_pool3d_keywords *keywords);
+
+/* the gradient of avg_pool, or with adaptive of adaptive_avg_pool, by x, whose channels have that size, g being that of its result. Keywords: .ceil_mode (false), .count_include_pad (1), .divisor_override (0), .adaptive (false) */
+struct td_avg_pool_back_keywords {
+    bool ceil_mode;
+    int64_t count_include_pad;
+    int64_t divisor_override;
+    bool adaptive;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_avg_pool_back(td_tensor g, struct td_dims size, struct td_dims kernel_size, struct td_dims stride, struct td_dims padding, const struct td_avg_pool_back_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_avg_pool_back_at(td_origin origin, td_tensor g, struct td_dims size, struct td_dims kernel_size, struct td_dims stride, struct td_dims padding, const struct td_avg_pool_back_keywords *keywords);
+
+/* the means of output_size parts of x (batch, channels, length) or (channels, length), of nearly one length, which overlap where that does not divide; -1 keeps a size */
+TD_API td_tensor td_adaptive_avg_pool1d(td_tensor x, struct td_dims output_size);
+TD_API td_tensor td_adaptive_avg_pool1d_at(td_origin origin, td_tensor x, struct td_dims output_size);
+
+/* adaptive_avg_pool1d of images */
+TD_API td_tensor td_adaptive_avg_pool2d(td_tensor x, struct td_dims output_size);
+TD_API td_tensor td_adaptive_avg_pool2d_at(td_origin origin, td_tensor x, struct td_dims output_size);
+
+/* adaptive_avg_pool1d of volumes */
+TD_API td_tensor td_adaptive_avg_pool3d(td_tensor x, struct td_dims output_size);
+TD_API td_tensor td_adaptive_avg_pool3d_at(td_origin origin, td_tensor x, struct td_dims output_size);
+
 #ifdef __cplusplus
 }
 inline td_operand td_operand_of(td_tensor x)
@@ -2376,6 +2435,21 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 #define td_max_pool3d(x_, kernel_size_, ...) \
     TD_WITH_KEYWORDS(td_indexed, td_max_pool3d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, kernel_size_, \
         TD_KEYWORDS(td_max_pool3d, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .ceil_mode = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_avg_pool1d(x_, kernel_size_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_avg_pool1d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, kernel_size_, \
+        TD_KEYWORDS(td_avg_pool1d, .stride = {.count = -1}, .padding = {.count = -1}, .ceil_mode = false, .count_include_pad = 1, .divisor_override = 0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_avg_pool2d(x_, kernel_size_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_avg_pool2d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, kernel_size_, \
+        TD_KEYWORDS(td_avg_pool2d, .stride = {.count = -1}, .padding = {.count = -1}, .ceil_mode = false, .count_include_pad = 1, .divisor_override = 0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_avg_pool3d(x_, kernel_size_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_avg_pool3d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, kernel_size_, \
+        TD_KEYWORDS(td_avg_pool3d, .stride = {.count = -1}, .padding = {.count = -1}, .ceil_mode = false, .count_include_pad = 1, .divisor_override = 0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_avg_pool_back(g_, size_, kernel_size_, stride_, padding_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_avg_pool_back_at(TD_HERE(TD_FRESH(#g_, 0)), g_, size_, kernel_size_, stride_, padding_, \
+        TD_KEYWORDS(td_avg_pool_back, .ceil_mode = false, .count_include_pad = 1, .divisor_override = 0, .adaptive = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_adaptive_avg_pool1d(x_, output_size_) td_adaptive_avg_pool1d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, output_size_)
+#define td_adaptive_avg_pool2d(x_, output_size_) td_adaptive_avg_pool2d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, output_size_)
+#define td_adaptive_avg_pool3d(x_, output_size_) td_adaptive_avg_pool3d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, output_size_)
 #endif
 
 #endif

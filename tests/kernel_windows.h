@@ -116,11 +116,49 @@ static int draw_image(struct call *c, uint8_t dtype, int rank, int64_t *shape)
     return first;
 }
 
+static void draw_average(struct call *c, uint8_t dtype, int rank)
+{
+    int64_t shape[TD_RANK_MAX], made[TD_RANK_MAX];
+    bool back = c->op->id == TD_OP_avg_pool_back, adaptive = strstr(c->op->name, "adaptive") || (back && below(2));
+    struct td_avg_pool_back_attrs a = {.adaptive = adaptive, .ceil_mode = below(2), .count_include_pad = below(2)};
+    bool large = draws_large;
+    draws_large = false; /* the oracle goes over all of x for each window */
+    int first = draw_image(c, dtype, rank, shape);
+    draws_large = large;
+    memcpy(made, shape, sizeof made);
+    a.divisor_override = below(3) ? 0 : 1 + below(5);
+    a.size.count = a.kernel_size.count = a.stride.count = a.padding.count = rank;
+    for (int d = 0; d < rank; d++) {
+        int64_t size = a.size.v[d] = shape[first + d], kernel = a.kernel_size.v[d] = 1 + below(size < 5 ? size : 5);
+        int64_t edge = a.padding.v[d] = below(kernel / 2 + 1), step = a.stride.v[d] = 1 + below(3);
+        int64_t count = (size + 2 * edge - kernel + (a.ceil_mode ? step - 1 : 0)) / step + 1;
+        count -= a.ceil_mode && (count - 1) * step >= size + edge;
+        made[first + d] = adaptive ? 1 + below(8) : count;
+    }
+    struct td_avg_pool2d_attrs forward = {a.kernel_size,       a.stride,          a.padding, a.ceil_mode,
+                                          a.count_include_pad, a.divisor_override};
+    struct td_adaptive_avg_pool2d_attrs parts = {.output_size.count = rank};
+    memcpy(parts.output_size.v, made + first, (size_t)rank * sizeof *made);
+    if (back) {
+        tensor_deinit(&c->in[0]);
+        make(&c->in[0], dtype, first + rank, made, TD_REALS, DENSE);
+        memcpy(c->attrs, &a, sizeof a);
+    } else if (adaptive) {
+        memcpy(c->attrs, &parts, sizeof parts);
+    } else {
+        memcpy(c->attrs, &forward, sizeof forward);
+    }
+}
+
 /* Windows that go into it. */
 static void draw_pool(struct call *c, uint8_t dtype)
 {
-    int rank = c->op->name[strlen(c->op->name) - 2] - '0';
+    int rank = c->op->id == TD_OP_avg_pool_back ? 1 + (int)below(3) : c->op->name[strlen(c->op->name) - 2] - '0';
     int64_t shape[TD_RANK_MAX];
+    if (strstr(c->op->name, "avg")) {
+        draw_average(c, dtype, rank);
+        return;
+    }
     int first = draw_image(c, dtype, rank, shape);
     struct td_max_pool2d_attrs *a = (void *)c->attrs;
     a->kernel_size.count = a->dilation.count = a->padding.count = rank;

@@ -178,6 +178,13 @@ static const uint8_t work_of[TD_OP_LIMIT] = {
     [TD_OP_max_pool1d] = 15,
     [TD_OP_max_pool2d] = 15,
     [TD_OP_max_pool3d] = 15,
+    [TD_OP_avg_pool1d] = 30,
+    [TD_OP_avg_pool2d] = 30,
+    [TD_OP_avg_pool3d] = 30,
+    [TD_OP_avg_pool_back] = 30,
+    [TD_OP_adaptive_avg_pool1d] = 30,
+    [TD_OP_adaptive_avg_pool2d] = 30,
+    [TD_OP_adaptive_avg_pool3d] = 30,
 };
 
 /* Elements in a row that lie behind each other, and what an element costs more where there are none: steps inside a

@@ -472,3 +472,27 @@ def for_windows(c):
 def some_window(c):
     count = c.choices.pick([c.image_rank, 1, c.image_rank]) + c.choices.chance(1, 40)
     return [c.choices.pick([2, 3, 1, 2]) for _ in range(count)]
+
+
+def parts_of(rank):
+    def draw(c):
+        count = c.choices.pick([rank, 1, rank]) + c.choices.chance(1, 40)
+        return [c.choices.pick([2, 3, 1, -1, 5]) for _ in range(count)]
+    return draw
+
+
+def pool_kernel(c):
+    return [c.choices.pick([2, 1, 3]) for _ in range(c.image_rank)]
+
+
+def pool_stride(c):
+    return [c.choices.pick([2, 1, 3]) for _ in range(c.image_rank)]
+
+
+def pool_padding(c):
+    return [0] * c.image_rank
+
+
+def before_pool(c):
+    """Sizes that make about g of windows."""
+    return [(n - 1) * c.choices.pick([1, 2]) + c.choices.pick([1, 2, 3]) for n in c.shape[-c.image_rank:]]

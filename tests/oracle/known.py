@@ -36,7 +36,8 @@ KNOWN = [
     # op, torch's refusal, our answer, the case, why
     (None, LACKS, "not refused", None, "it promotes, or takes a dtype, where torch refuses"),
     ("linspace randint sign clamp index_add scatter_add strided_add matmul linear max_dim min_dim dropout softmax log_softmax "
-     "mean cross_entropy mse_loss conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_weight", None, r"refused \[dtype: \w+: (takes|cannot give)", r"(bool|u8|i8|i16|i32|i64)\b",
+     "mean cross_entropy mse_loss conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_weight "
+     "avg_pool1d avg_pool2d avg_pool3d avg_pool_back adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d", None, r"refused \[dtype: \w+: (takes|cannot give)", r"(bool|u8|i8|i16|i32|i64)\b",
      "the row takes fewer dtypes; torch often looks at the dtype only where there are elements"),
     (None, None, "strides", channels_last, "torch gives results in channels-last order strides of their own"),
     ("program", None, "strides", channels_last, "the same"),

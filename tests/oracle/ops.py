@@ -228,6 +228,57 @@ def pools(rank):
                 dilation=d.each(rank, 1, 2, 1), ceil_mode=lambda c: c.choices.chance(1, 3))
 
 
+def narrow_in_f32(function):
+    """torch has no kernels for some halves, and rounds between in others."""
+    def run(x, *rest):
+        halves = x.dtype in (torch.float16, torch.bfloat16)
+        return function(x.float(), *rest).to(x.dtype) if halves else function(x, *rest)
+    return run
+
+
+def avg_pool(rank):
+    @narrow_in_f32
+    def run(x, kernel, stride, padding, ceil_mode, include, divisor):
+        """Of one dimension as of two: torch has no divisor for that."""
+        if rank == 1 and x.dim() in (2, 3):
+            sizes = [all_of(n, 1, 0) if n is not None else None for n in (kernel, stride, padding)]
+            y = F.avg_pool2d(x.unsqueeze(-2), [1] + sizes[0], [1] + (sizes[1] or sizes[0]), [0] + (sizes[2] or [0]),
+                             ceil_mode, bool(include), divisor or None)
+            return y.squeeze(-2)
+        function = [F.avg_pool1d, F.avg_pool2d, F.avg_pool3d][rank - 1]
+        return function(x, kernel, stride or kernel, padding or 0, ceil_mode, bool(include), *([divisor or None] if rank > 1 else []))
+    return run
+
+
+def adaptive_avg_pool(rank):
+    function = [F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d][rank - 1]
+    @narrow_in_f32
+    def run(x, sizes):
+        if x.dim() not in (rank + 1, rank + 2) or len(sizes) not in (1, rank):
+            raise RuntimeError("shapes")
+        sizes = all_of(sizes, rank, -1)
+        return function(x, [x.shape[k - rank] if n == -1 else n for k, n in enumerate(sizes)])
+    return run
+
+
+@narrow_in_f32
+def avg_pool_back(g, size, kernel, stride, padding, ceil_mode, include, divisor, adaptive):
+    n = len(size)
+    if min(size) < 1 or 0 in g.shape[1:]:
+        raise RuntimeError("shapes")
+    with torch.enable_grad():
+        x = torch.zeros(list(g.shape[:-n]) + size, dtype=g.dtype, requires_grad=True)
+        y = adaptive_avg_pool(n)(x, list(g.shape[-n:])) if adaptive else avg_pool(n)(x, kernel, stride, padding, ceil_mode, include, divisor)
+        if y.shape != g.shape:
+            raise RuntimeError("shapes")
+        return torch.autograd.grad(y, x, g, create_graph=True)[0]
+
+
+def averages(rank):
+    return dict(x=d.images(rank), kernel_size=d.some_window, stride=d.each(rank, 1, 2, 3), padding=d.each(rank, 0, 1, 0),
+                ceil_mode=lambda c: c.choices.chance(1, 3), count_include_pad=d.choose(1, 0), divisor_override=d.choose(0, 0, 3))
+
+
 OPS = {
     "from": Op(None),  # every leaf of every case
     "zeros": Op(lambda s, t: torch.zeros(s, dtype=t)),
@@ -431,5 +482,12 @@ OPS = {
     "max_pool1d": Op(max_pool(1), values="ties", zeros=True, **pools(1)),
     "max_pool2d": Op(max_pool(2), values="ties", zeros=True, **pools(2)),
     "max_pool3d": Op(max_pool(3), values="ties", zeros=True, **pools(3)),
+    "avg_pool1d": Op(avg_pool(1), **averages(1)),
+    "avg_pool2d": Op(avg_pool(2), **averages(2)),
+    "avg_pool3d": Op(avg_pool(3), **averages(3)),
+    "avg_pool_back": Op(avg_pool_back, g=d.any_images, size=d.before_pool, kernel_size=d.pool_kernel, stride=d.pool_stride, padding=d.pool_padding, ceil_mode=d.choose(False), count_include_pad=d.choose(1, 0), divisor_override=d.choose(0, 0, 3), adaptive=d.choose(False, True)),
+    "adaptive_avg_pool1d": Op(adaptive_avg_pool(1), x=d.images(1), output_size=d.parts_of(1)),
+    "adaptive_avg_pool2d": Op(adaptive_avg_pool(2), x=d.images(2), output_size=d.parts_of(2)),
+    "adaptive_avg_pool3d": Op(adaptive_avg_pool(3), x=d.images(3), output_size=d.parts_of(3)),
 }
 TORCH = {name: op.function for name, op in OPS.items()}
