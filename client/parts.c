@@ -167,6 +167,71 @@ td_tensor td_tile_at(td_origin origin, td_tensor x, struct td_dims sizes)
     return apply(origin, origin.consume, TD_OP_repeat, x, &attrs);
 }
 
+/* x with its dimensions apart as shape, in the order, and then as result. */
+static td_tensor rearranged(td_origin origin, td_tensor x, const struct td_dims *shape, const struct td_dims *order,
+                            const struct td_dims *result)
+{
+    const struct td_reshape_attrs apart = {.shape = *shape}, together = {.shape = *result};
+    const struct td_permute_attrs turn = {.dims = *order};
+    td_tensor y = apply(origin, origin.consume, TD_OP_reshape, x, &apart);
+    return apply(origin, 1, TD_OP_reshape, apply(origin, 1, TD_OP_permute, y, &turn), &together);
+}
+
+/* A failed tensor: reshape would say no more than that sizes do not fit. */
+static td_tensor refuse_image(td_origin origin, td_tensor x, const char *name, const td_layout *layout, int64_t factor)
+{
+    struct td_failure failure = {0};
+    char text[TD_SHAPE_TEXT];
+    if (!query_begin(origin, x, name, false))
+        return x;
+    td_fail(&failure, TD_E_SHAPE, "%s: x of shape %s and a factor of %lld do not fit together", name,
+            td_shape_text(layout->rank, layout->shape, text, sizeof text), (long long)factor);
+    td_hint(&failure, "The channels divide by the square of the factor, or back the height and the width by it.");
+    td_tensor result = handles_failed(x.session, error_make(x.session, &failure, name, origin));
+    query_end(origin, x);
+    return result;
+}
+
+/* x (..., channels, height, width), of which down divides the last two and up squared divides the channels: one of
+ * them is 1. */
+static td_tensor shuffled(td_origin origin, td_tensor x, const char *name, int64_t up, int64_t down)
+{
+    td_layout l = layout_of(origin, x);
+    int64_t factor = down == 1 ? up : down;
+    int last = l.rank - 3;
+    if (!td_ok_at((td_origin){origin.where, 0}, x))
+        return apply(origin, origin.consume, TD_OP_clone, x, NULL); /* as failed as x */
+    if (last < 0 || last + 5 > TD_RANK_MAX || up < 1 || down < 1 || factor > INT_MAX || l.shape[last] % (up * up) ||
+        l.shape[last + 1] % down || l.shape[last + 2] % down)
+        return refuse_image(origin, x, name, &l, factor);
+    int64_t channels = l.shape[last] / (up * up), height = l.shape[last + 1] / down, width = l.shape[last + 2] / down;
+    struct td_dims apart = {.count = last + 5}, order = {.count = last + 5}, result = {.count = l.rank};
+    for (int d = 0; d < last; d++) {
+        apart.v[d] = result.v[d] = l.shape[d];
+        order.v[d] = d;
+    }
+    const int64_t squares[] = {channels, up, up, height, width}, rows[] = {channels, height, down, width, down};
+    const int64_t out[] = {0, 3, 1, 4, 2}, in[] = {0, 2, 4, 1, 3};
+    for (int d = 0; d < 5; d++) {
+        apart.v[last + d] = up > 1 ? squares[d] : rows[d];
+        order.v[last + d] = last + (up > 1 ? out[d] : in[d]);
+    }
+    result.v[last] = channels * down * down;
+    result.v[last + 1] = height * up;
+    result.v[last + 2] = width * up;
+    return rearranged(origin, x, &apart, &order, &result);
+}
+
+td_tensor td_pixel_shuffle_at(td_origin origin, td_tensor x, int64_t factor)
+{
+    return shuffled(origin, x, "pixel_shuffle", factor, 1);
+}
+
+td_tensor td_pixel_unshuffle_at(td_origin origin, td_tensor x, int64_t factor)
+{
+    return shuffled(origin, x, "pixel_unshuffle", 1, factor);
+}
+
 td_tensor td_one_hot_at(td_origin origin, td_tensor index, int64_t classes)
 {
     td_layout layout = layout_of(origin, index);
@@ -219,4 +284,12 @@ td_tensor(td_tile)(td_tensor x, struct td_dims sizes)
 td_tensor(td_one_hot)(td_tensor index, int64_t classes)
 {
     return td_one_hot_at((td_origin){0}, index, classes);
+}
+td_tensor(td_pixel_shuffle)(td_tensor x, int64_t factor)
+{
+    return td_pixel_shuffle_at((td_origin){0}, x, factor);
+}
+td_tensor(td_pixel_unshuffle)(td_tensor x, int64_t factor)
+{
+    return td_pixel_unshuffle_at((td_origin){0}, x, factor);
 }

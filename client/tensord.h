@@ -307,6 +307,10 @@ TD_API td_tensor td_rot90(td_tensor x, int64_t times, int64_t dim0, int64_t dim1
 TD_API td_tensor td_tile(td_tensor x, struct td_dims sizes);
 /* i64: 1 at the index, otherwise 0, along a new last dimension of classes elements. */
 TD_API td_tensor td_one_hot(td_tensor index, int64_t classes);
+/* Images (..., channels * factor * factor, height, width) with their channels laid side by side: (..., channels,
+ * height * factor, width * factor); and back. */
+TD_API td_tensor td_pixel_shuffle(td_tensor x, int64_t factor);
+TD_API td_tensor td_pixel_unshuffle(td_tensor x, int64_t factor);
 TD_API td_tensor td_expand_as_at(td_origin origin, td_tensor x, td_tensor other);
 TD_API td_tensor td_view_as_at(td_origin origin, td_tensor x, td_tensor other);
 TD_API td_tensor td_reshape_as_at(td_origin origin, td_tensor x, td_tensor other);
@@ -315,6 +319,8 @@ TD_API td_tensor td_trace_at(td_origin origin, td_tensor x);
 TD_API td_tensor td_rot90_at(td_origin origin, td_tensor x, int64_t times, int64_t dim0, int64_t dim1);
 TD_API td_tensor td_tile_at(td_origin origin, td_tensor x, struct td_dims sizes);
 TD_API td_tensor td_one_hot_at(td_origin origin, td_tensor index, int64_t classes);
+TD_API td_tensor td_pixel_shuffle_at(td_origin origin, td_tensor x, int64_t factor);
+TD_API td_tensor td_pixel_unshuffle_at(td_origin origin, td_tensor x, int64_t factor);
 
 /* ---- products ---- */
 
@@ -669,6 +675,8 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #define td_trace(x) td_trace_at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define td_rot90(x, times, dim0, dim1) td_rot90_at(TD_HERE(TD_FRESH(#x, 0)), x, times, dim0, dim1)
 #define td_tile(x, sizes) td_tile_at(TD_HERE(TD_FRESH(#x, 0)), x, sizes)
+#define td_pixel_shuffle(x, factor) td_pixel_shuffle_at(TD_HERE(TD_FRESH(#x, 0)), x, factor)
+#define td_pixel_unshuffle(x, factor) td_pixel_unshuffle_at(TD_HERE(TD_FRESH(#x, 0)), x, factor)
 #define td_one_hot(index, classes) td_one_hot_at(TD_HERE(TD_FRESH(#index, 0)), index, classes)
 #define td_einsum(equation, ...) td_einsum_at(TD_HERE(0), equation, __VA_ARGS__)
 #define TD_PAIR(a, b) TD_HERE(TD_FRESH(#a, 0) | TD_FRESH(#b, 1))

@@ -3886,3 +3886,351 @@ struct td_svd_results(td_svd)(td_tensor x)
 {
     return td_svd_at((td_origin){0}, x);
 }
+
+td_tensor td_conv1d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv1d_keywords *keywords)
+{
+    static const struct td_conv1d_keywords defaults = {.bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .same = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_conv1d_attrs attrs = {
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .groups = keywords->groups,
+        .same = keywords->same,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(weight), td_operand_of_tensor(keywords->bias)};
+    return client_op(&(struct client_op){.id = TD_OP_conv1d, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_conv1d)(td_tensor x, td_tensor weight, const struct td_conv1d_keywords *keywords)
+{
+    return td_conv1d_at((td_origin){0}, x, weight, keywords);
+}
+
+td_tensor td_conv2d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv2d_keywords *keywords)
+{
+    static const struct td_conv2d_keywords defaults = {.bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .same = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_conv2d_attrs attrs = {
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .groups = keywords->groups,
+        .same = keywords->same,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(weight), td_operand_of_tensor(keywords->bias)};
+    return client_op(&(struct client_op){.id = TD_OP_conv2d, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_conv2d)(td_tensor x, td_tensor weight, const struct td_conv2d_keywords *keywords)
+{
+    return td_conv2d_at((td_origin){0}, x, weight, keywords);
+}
+
+td_tensor td_conv3d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv3d_keywords *keywords)
+{
+    static const struct td_conv3d_keywords defaults = {.bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .same = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_conv3d_attrs attrs = {
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .groups = keywords->groups,
+        .same = keywords->same,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(weight), td_operand_of_tensor(keywords->bias)};
+    return client_op(&(struct client_op){.id = TD_OP_conv3d, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_conv3d)(td_tensor x, td_tensor weight, const struct td_conv3d_keywords *keywords)
+{
+    return td_conv3d_at((td_origin){0}, x, weight, keywords);
+}
+
+td_tensor td_conv_transpose1d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv_transpose1d_keywords *keywords)
+{
+    static const struct td_conv_transpose1d_keywords defaults = {.bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .output_padding = {.count = -1}, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_conv_transpose1d_attrs attrs = {
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .groups = keywords->groups,
+        .output_padding = keywords->output_padding,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(weight), td_operand_of_tensor(keywords->bias)};
+    return client_op(&(struct client_op){.id = TD_OP_conv_transpose1d, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_conv_transpose1d)(td_tensor x, td_tensor weight, const struct td_conv_transpose1d_keywords *keywords)
+{
+    return td_conv_transpose1d_at((td_origin){0}, x, weight, keywords);
+}
+
+td_tensor td_conv_transpose2d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv_transpose2d_keywords *keywords)
+{
+    static const struct td_conv_transpose2d_keywords defaults = {.bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .output_padding = {.count = -1}, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_conv_transpose2d_attrs attrs = {
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .groups = keywords->groups,
+        .output_padding = keywords->output_padding,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(weight), td_operand_of_tensor(keywords->bias)};
+    return client_op(&(struct client_op){.id = TD_OP_conv_transpose2d, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_conv_transpose2d)(td_tensor x, td_tensor weight, const struct td_conv_transpose2d_keywords *keywords)
+{
+    return td_conv_transpose2d_at((td_origin){0}, x, weight, keywords);
+}
+
+td_tensor td_conv_transpose3d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv_transpose3d_keywords *keywords)
+{
+    static const struct td_conv_transpose3d_keywords defaults = {.bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .output_padding = {.count = -1}, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_conv_transpose3d_attrs attrs = {
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .groups = keywords->groups,
+        .output_padding = keywords->output_padding,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(weight), td_operand_of_tensor(keywords->bias)};
+    return client_op(&(struct client_op){.id = TD_OP_conv_transpose3d, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_conv_transpose3d)(td_tensor x, td_tensor weight, const struct td_conv_transpose3d_keywords *keywords)
+{
+    return td_conv_transpose3d_at((td_origin){0}, x, weight, keywords);
+}
+
+td_tensor td_conv_weight_at(td_origin origin, td_tensor x, td_tensor g, struct td_dims kernel_size, const struct td_conv_weight_keywords *keywords)
+{
+    static const struct td_conv_weight_keywords defaults = {.stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_conv_weight_attrs attrs = {
+        .kernel_size = kernel_size,
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .groups = keywords->groups,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(g)};
+    return client_op(&(struct client_op){.id = TD_OP_conv_weight, .origin = origin, .in = in, .in_count = 2, .attrs = &attrs});
+}
+
+td_tensor(td_conv_weight)(td_tensor x, td_tensor g, struct td_dims kernel_size, const struct td_conv_weight_keywords *keywords)
+{
+    return td_conv_weight_at((td_origin){0}, x, g, kernel_size, keywords);
+}
+
+td_indexed td_max_pool1d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_max_pool1d_keywords *keywords)
+{
+    static const struct td_max_pool1d_keywords defaults = {.stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .ceil_mode = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_max_pool1d_attrs attrs = {
+        .kernel_size = kernel_size,
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .ceil_mode = keywords->ceil_mode,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_max_pool1d, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (td_indexed){results[0], results[1]};
+}
+
+td_indexed(td_max_pool1d)(td_tensor x, struct td_dims kernel_size, const struct td_max_pool1d_keywords *keywords)
+{
+    return td_max_pool1d_at((td_origin){0}, x, kernel_size, keywords);
+}
+
+td_indexed td_max_pool2d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_max_pool2d_keywords *keywords)
+{
+    static const struct td_max_pool2d_keywords defaults = {.stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .ceil_mode = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_max_pool2d_attrs attrs = {
+        .kernel_size = kernel_size,
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .ceil_mode = keywords->ceil_mode,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_max_pool2d, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (td_indexed){results[0], results[1]};
+}
+
+td_indexed(td_max_pool2d)(td_tensor x, struct td_dims kernel_size, const struct td_max_pool2d_keywords *keywords)
+{
+    return td_max_pool2d_at((td_origin){0}, x, kernel_size, keywords);
+}
+
+td_indexed td_max_pool3d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_max_pool3d_keywords *keywords)
+{
+    static const struct td_max_pool3d_keywords defaults = {.stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .ceil_mode = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_max_pool3d_attrs attrs = {
+        .kernel_size = kernel_size,
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .dilation = keywords->dilation,
+        .ceil_mode = keywords->ceil_mode,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_max_pool3d, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (td_indexed){results[0], results[1]};
+}
+
+td_indexed(td_max_pool3d)(td_tensor x, struct td_dims kernel_size, const struct td_max_pool3d_keywords *keywords)
+{
+    return td_max_pool3d_at((td_origin){0}, x, kernel_size, keywords);
+}
+
+td_tensor td_avg_pool1d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_avg_pool1d_keywords *keywords)
+{
+    static const struct td_avg_pool1d_keywords defaults = {.stride = {.count = -1}, .padding = {.count = -1}, .ceil_mode = false, .count_include_pad = 1, .divisor_override = 0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_avg_pool1d_attrs attrs = {
+        .kernel_size = kernel_size,
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .ceil_mode = keywords->ceil_mode,
+        .count_include_pad = keywords->count_include_pad,
+        .divisor_override = keywords->divisor_override,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_avg_pool1d, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_avg_pool1d)(td_tensor x, struct td_dims kernel_size, const struct td_avg_pool1d_keywords *keywords)
+{
+    return td_avg_pool1d_at((td_origin){0}, x, kernel_size, keywords);
+}
+
+td_tensor td_avg_pool2d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_avg_pool2d_keywords *keywords)
+{
+    static const struct td_avg_pool2d_keywords defaults = {.stride = {.count = -1}, .padding = {.count = -1}, .ceil_mode = false, .count_include_pad = 1, .divisor_override = 0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_avg_pool2d_attrs attrs = {
+        .kernel_size = kernel_size,
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .ceil_mode = keywords->ceil_mode,
+        .count_include_pad = keywords->count_include_pad,
+        .divisor_override = keywords->divisor_override,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_avg_pool2d, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_avg_pool2d)(td_tensor x, struct td_dims kernel_size, const struct td_avg_pool2d_keywords *keywords)
+{
+    return td_avg_pool2d_at((td_origin){0}, x, kernel_size, keywords);
+}
+
+td_tensor td_avg_pool3d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_avg_pool3d_keywords *keywords)
+{
+    static const struct td_avg_pool3d_keywords defaults = {.stride = {.count = -1}, .padding = {.count = -1}, .ceil_mode = false, .count_include_pad = 1, .divisor_override = 0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_avg_pool3d_attrs attrs = {
+        .kernel_size = kernel_size,
+        .stride = keywords->stride,
+        .padding = keywords->padding,
+        .ceil_mode = keywords->ceil_mode,
+        .count_include_pad = keywords->count_include_pad,
+        .divisor_override = keywords->divisor_override,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_avg_pool3d, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_avg_pool3d)(td_tensor x, struct td_dims kernel_size, const struct td_avg_pool3d_keywords *keywords)
+{
+    return td_avg_pool3d_at((td_origin){0}, x, kernel_size, keywords);
+}
+
+td_tensor td_avg_pool_back_at(td_origin origin, td_tensor g, struct td_dims size, struct td_dims kernel_size, struct td_dims stride, struct td_dims padding, const struct td_avg_pool_back_keywords *keywords)
+{
+    static const struct td_avg_pool_back_keywords defaults = {.ceil_mode = false, .count_include_pad = 1, .divisor_override = 0, .adaptive = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_avg_pool_back_attrs attrs = {
+        .size = size,
+        .kernel_size = kernel_size,
+        .stride = stride,
+        .padding = padding,
+        .ceil_mode = keywords->ceil_mode,
+        .count_include_pad = keywords->count_include_pad,
+        .divisor_override = keywords->divisor_override,
+        .adaptive = keywords->adaptive,
+    };
+    const td_operand in[] = {td_operand_of_tensor(g)};
+    return client_op(&(struct client_op){.id = TD_OP_avg_pool_back, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_avg_pool_back)(td_tensor g, struct td_dims size, struct td_dims kernel_size, struct td_dims stride, struct td_dims padding, const struct td_avg_pool_back_keywords *keywords)
+{
+    return td_avg_pool_back_at((td_origin){0}, g, size, kernel_size, stride, padding, keywords);
+}
+
+td_tensor td_adaptive_avg_pool1d_at(td_origin origin, td_tensor x, struct td_dims output_size)
+{
+    const struct td_adaptive_avg_pool1d_attrs attrs = {
+        .output_size = output_size,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_adaptive_avg_pool1d, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_adaptive_avg_pool1d)(td_tensor x, struct td_dims output_size)
+{
+    return td_adaptive_avg_pool1d_at((td_origin){0}, x, output_size);
+}
+
+td_tensor td_adaptive_avg_pool2d_at(td_origin origin, td_tensor x, struct td_dims output_size)
+{
+    const struct td_adaptive_avg_pool2d_attrs attrs = {
+        .output_size = output_size,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_adaptive_avg_pool2d, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_adaptive_avg_pool2d)(td_tensor x, struct td_dims output_size)
+{
+    return td_adaptive_avg_pool2d_at((td_origin){0}, x, output_size);
+}
+
+td_tensor td_adaptive_avg_pool3d_at(td_origin origin, td_tensor x, struct td_dims output_size)
+{
+    const struct td_adaptive_avg_pool3d_attrs attrs = {
+        .output_size = output_size,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_adaptive_avg_pool3d, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_adaptive_avg_pool3d)(td_tensor x, struct td_dims output_size)
+{
+    return td_adaptive_avg_pool3d_at((td_origin){0}, x, output_size);
+}

@@ -1730,6 +1730,187 @@ struct td_svd_results {
 TD_API struct td_svd_results td_svd(td_tensor x);
 TD_API struct td_svd_results td_svd_at(td_origin origin, td_tensor x);
 
+/* x (batch, in, length) or (in, length) under each filter of weight (out, in / groups, width), which slides over it by stride: the sums of products, plus bias (out); with same as many as x has elements, padded by as much as that takes. Keywords: .bias (none), .stride (1), .padding (0), .dilation (1), .groups (1), .same (false) */
+struct td_conv1d_keywords {
+    td_tensor bias;
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    int64_t groups;
+    bool same;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_conv1d(td_tensor x, td_tensor weight, const struct td_conv1d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_conv1d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv1d_keywords *keywords);
+
+/* conv1d of images (batch, in, height, width) or (in, height, width) and filters (out, in / groups, height, width). Keywords: .bias (none), .stride (1), .padding (0), .dilation (1), .groups (1), .same (false) */
+struct td_conv2d_keywords {
+    td_tensor bias;
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    int64_t groups;
+    bool same;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_conv2d(td_tensor x, td_tensor weight, const struct td_conv2d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_conv2d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv2d_keywords *keywords);
+
+/* conv1d of volumes (batch, in, depth, height, width) or (in, depth, height, width). Keywords: .bias (none), .stride (1), .padding (0), .dilation (1), .groups (1), .same (false) */
+struct td_conv3d_keywords {
+    td_tensor bias;
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    int64_t groups;
+    bool same;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_conv3d(td_tensor x, td_tensor weight, const struct td_conv3d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_conv3d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv3d_keywords *keywords);
+
+/* the gradient of conv1d by what it slides over: x (batch, in, length) spread by weight (in, out / groups, width), plus bias (out); the result is longer by output_padding at its end. Keywords: .bias (none), .stride (1), .padding (0), .dilation (1), .groups (1), .output_padding (0) */
+struct td_conv_transpose1d_keywords {
+    td_tensor bias;
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    int64_t groups;
+    struct td_dims output_padding;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_conv_transpose1d(td_tensor x, td_tensor weight, const struct td_conv_transpose1d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_conv_transpose1d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv_transpose1d_keywords *keywords);
+
+/* conv_transpose1d of images (batch, in, height, width) and filters (in, out / groups, height, width). Keywords: .bias (none), .stride (1), .padding (0), .dilation (1), .groups (1), .output_padding (0) */
+struct td_conv_transpose2d_keywords {
+    td_tensor bias;
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    int64_t groups;
+    struct td_dims output_padding;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_conv_transpose2d(td_tensor x, td_tensor weight, const struct td_conv_transpose2d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_conv_transpose2d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv_transpose2d_keywords *keywords);
+
+/* conv_transpose1d of volumes (batch, in, depth, height, width). Keywords: .bias (none), .stride (1), .padding (0), .dilation (1), .groups (1), .output_padding (0) */
+struct td_conv_transpose3d_keywords {
+    td_tensor bias;
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    int64_t groups;
+    struct td_dims output_padding;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_conv_transpose3d(td_tensor x, td_tensor weight, const struct td_conv_transpose3d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_conv_transpose3d_at(td_origin origin, td_tensor x, td_tensor weight, const struct td_conv_transpose3d_keywords *keywords);
+
+/* the gradient of a convolution of x by its weight of kernel_size (one size for each dimension of the image), g being that of its result. Keywords: .stride (1), .padding (0), .dilation (1), .groups (1) */
+struct td_conv_weight_keywords {
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    int64_t groups;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_conv_weight(td_tensor x, td_tensor g, struct td_dims kernel_size, const struct td_conv_weight_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_conv_weight_at(td_origin origin, td_tensor x, td_tensor g, struct td_dims kernel_size, const struct td_conv_weight_keywords *keywords);
+
+/* the greatest elements under windows of kernel_size that slide over x (batch, channels, length) or (channels, length) by stride, and where they stand in a channel laid out as one row: the first of equal ones; nan wins; with ceil_mode also windows that reach beyond the end. Keywords: .stride (kernel_size), .padding (0), .dilation (1), .ceil_mode (false) */
+struct td_max_pool1d_keywords {
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    bool ceil_mode;
+    TD_KEYWORDS_END
+};
+TD_API td_indexed td_max_pool1d(td_tensor x, struct td_dims kernel_size, const struct td_max_pool1d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_indexed td_max_pool1d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_max_pool1d_keywords *keywords);
+
+/* max_pool1d of images (batch, channels, height, width) or (channels, height, width). Keywords: .stride (kernel_size), .padding (0), .dilation (1), .ceil_mode (false) */
+struct td_max_pool2d_keywords {
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    bool ceil_mode;
+    TD_KEYWORDS_END
+};
+TD_API td_indexed td_max_pool2d(td_tensor x, struct td_dims kernel_size, const struct td_max_pool2d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_indexed td_max_pool2d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_max_pool2d_keywords *keywords);
+
+/* max_pool1d of volumes (batch, channels, depth, height, width) or (channels, depth, height, width). Keywords: .stride (kernel_size), .padding (0), .dilation (1), .ceil_mode (false) */
+struct td_max_pool3d_keywords {
+    struct td_dims stride;
+    struct td_dims padding;
+    struct td_dims dilation;
+    bool ceil_mode;
+    TD_KEYWORDS_END
+};
+TD_API td_indexed td_max_pool3d(td_tensor x, struct td_dims kernel_size, const struct td_max_pool3d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_indexed td_max_pool3d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_max_pool3d_keywords *keywords);
+
+/* the means of what is under windows of kernel_size that slide over x (batch, channels, length) or (channels, length) by stride: padding counts as 0, or not at all where count_include_pad is 0; sums are divided by divisor_override instead if that is not 0. Keywords: .stride (kernel_size), .padding (0), .ceil_mode (false), .count_include_pad (1), .divisor_override (0) */
+struct td_avg_pool1d_keywords {
+    struct td_dims stride;
+    struct td_dims padding;
+    bool ceil_mode;
+    int64_t count_include_pad;
+    int64_t divisor_override;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_avg_pool1d(td_tensor x, struct td_dims kernel_size, const struct td_avg_pool1d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_avg_pool1d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_avg_pool1d_keywords *keywords);
+
+/* avg_pool1d of images. Keywords: .stride (kernel_size), .padding (0), .ceil_mode (false), .count_include_pad (1), .divisor_override (0) */
+struct td_avg_pool2d_keywords {
+    struct td_dims stride;
+    struct td_dims padding;
+    bool ceil_mode;
+    int64_t count_include_pad;
+    int64_t divisor_override;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_avg_pool2d(td_tensor x, struct td_dims kernel_size, const struct td_avg_pool2d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_avg_pool2d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_avg_pool2d_keywords *keywords);
+
+/* avg_pool1d of volumes. Keywords: .stride (kernel_size), .padding (0), .ceil_mode (false), .count_include_pad (1), .divisor_override (0) */
+struct td_avg_pool3d_keywords {
+    struct td_dims stride;
+    struct td_dims padding;
+    bool ceil_mode;
+    int64_t count_include_pad;
+    int64_t divisor_override;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_avg_pool3d(td_tensor x, struct td_dims kernel_size, const struct td_avg_pool3d_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_avg_pool3d_at(td_origin origin, td_tensor x, struct td_dims kernel_size, const struct td_avg_pool3d_keywords *keywords);
+
+/* the gradient of avg_pool, or with adaptive of adaptive_avg_pool, by x, whose channels have that size, g being that of its result. Keywords: .ceil_mode (false), .count_include_pad (1), .divisor_override (0), .adaptive (false) */
+struct td_avg_pool_back_keywords {
+    bool ceil_mode;
+    int64_t count_include_pad;
+    int64_t divisor_override;
+    bool adaptive;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_avg_pool_back(td_tensor g, struct td_dims size, struct td_dims kernel_size, struct td_dims stride, struct td_dims padding, const struct td_avg_pool_back_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_avg_pool_back_at(td_origin origin, td_tensor g, struct td_dims size, struct td_dims kernel_size, struct td_dims stride, struct td_dims padding, const struct td_avg_pool_back_keywords *keywords);
+
+/* the means of output_size parts of x (batch, channels, length) or (channels, length), of nearly one length, which overlap where that does not divide; -1 keeps a size */
+TD_API td_tensor td_adaptive_avg_pool1d(td_tensor x, struct td_dims output_size);
+TD_API td_tensor td_adaptive_avg_pool1d_at(td_origin origin, td_tensor x, struct td_dims output_size);
+
+/* adaptive_avg_pool1d of images */
+TD_API td_tensor td_adaptive_avg_pool2d(td_tensor x, struct td_dims output_size);
+TD_API td_tensor td_adaptive_avg_pool2d_at(td_origin origin, td_tensor x, struct td_dims output_size);
+
+/* adaptive_avg_pool1d of volumes */
+TD_API td_tensor td_adaptive_avg_pool3d(td_tensor x, struct td_dims output_size);
+TD_API td_tensor td_adaptive_avg_pool3d_at(td_origin origin, td_tensor x, struct td_dims output_size);
+
 #ifdef __cplusplus
 }
 inline td_operand td_operand_of(td_tensor x)
@@ -2424,6 +2605,51 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
         TD_KEYWORDS(td_eigh, .upper = false, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_svdvals(x_) td_svdvals_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_svd(x_) td_svd_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_conv1d(x_, weight_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_conv1d_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#weight_, 1)), x_, weight_, \
+        TD_KEYWORDS(td_conv1d, .bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .same = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_conv2d(x_, weight_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_conv2d_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#weight_, 1)), x_, weight_, \
+        TD_KEYWORDS(td_conv2d, .bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .same = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_conv3d(x_, weight_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_conv3d_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#weight_, 1)), x_, weight_, \
+        TD_KEYWORDS(td_conv3d, .bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .same = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_conv_transpose1d(x_, weight_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_conv_transpose1d_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#weight_, 1)), x_, weight_, \
+        TD_KEYWORDS(td_conv_transpose1d, .bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .output_padding = {.count = -1}, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_conv_transpose2d(x_, weight_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_conv_transpose2d_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#weight_, 1)), x_, weight_, \
+        TD_KEYWORDS(td_conv_transpose2d, .bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .output_padding = {.count = -1}, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_conv_transpose3d(x_, weight_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_conv_transpose3d_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#weight_, 1)), x_, weight_, \
+        TD_KEYWORDS(td_conv_transpose3d, .bias = {0}, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .output_padding = {.count = -1}, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_conv_weight(x_, g_, kernel_size_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_conv_weight_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#g_, 1)), x_, g_, kernel_size_, \
+        TD_KEYWORDS(td_conv_weight, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .groups = 1, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_max_pool1d(x_, kernel_size_, ...) \
+    TD_WITH_KEYWORDS(td_indexed, td_max_pool1d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, kernel_size_, \
+        TD_KEYWORDS(td_max_pool1d, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .ceil_mode = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_max_pool2d(x_, kernel_size_, ...) \
+    TD_WITH_KEYWORDS(td_indexed, td_max_pool2d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, kernel_size_, \
+        TD_KEYWORDS(td_max_pool2d, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .ceil_mode = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_max_pool3d(x_, kernel_size_, ...) \
+    TD_WITH_KEYWORDS(td_indexed, td_max_pool3d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, kernel_size_, \
+        TD_KEYWORDS(td_max_pool3d, .stride = {.count = -1}, .padding = {.count = -1}, .dilation = {.count = -1}, .ceil_mode = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_avg_pool1d(x_, kernel_size_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_avg_pool1d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, kernel_size_, \
+        TD_KEYWORDS(td_avg_pool1d, .stride = {.count = -1}, .padding = {.count = -1}, .ceil_mode = false, .count_include_pad = 1, .divisor_override = 0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_avg_pool2d(x_, kernel_size_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_avg_pool2d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, kernel_size_, \
+        TD_KEYWORDS(td_avg_pool2d, .stride = {.count = -1}, .padding = {.count = -1}, .ceil_mode = false, .count_include_pad = 1, .divisor_override = 0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_avg_pool3d(x_, kernel_size_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_avg_pool3d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, kernel_size_, \
+        TD_KEYWORDS(td_avg_pool3d, .stride = {.count = -1}, .padding = {.count = -1}, .ceil_mode = false, .count_include_pad = 1, .divisor_override = 0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_avg_pool_back(g_, size_, kernel_size_, stride_, padding_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_avg_pool_back_at(TD_HERE(TD_FRESH(#g_, 0)), g_, size_, kernel_size_, stride_, padding_, \
+        TD_KEYWORDS(td_avg_pool_back, .ceil_mode = false, .count_include_pad = 1, .divisor_override = 0, .adaptive = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_adaptive_avg_pool1d(x_, output_size_) td_adaptive_avg_pool1d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, output_size_)
+#define td_adaptive_avg_pool2d(x_, output_size_) td_adaptive_avg_pool2d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, output_size_)
+#define td_adaptive_avg_pool3d(x_, output_size_) td_adaptive_avg_pool3d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, output_size_)
 #endif
 
 #endif

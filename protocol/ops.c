@@ -32,6 +32,7 @@
 #define KFLAG(x) {.name = #x, .kind = TD_PARAM_FLAG, .keyword = true, .text = "false"},
 #define KDTYPE(x, value) {.name = #x, .kind = TD_PARAM_DTYPE, .keyword = true, .integer = value, .text = #value},
 #define KDIMS(x) {.name = #x, .kind = TD_PARAM_DIMS, .keyword = true, .text = "all"},
+#define KSIZES(x, value) {.name = #x, .kind = TD_PARAM_DIMS, .keyword = true, .text = #value},
 #define KNUMBER(x, value) {.name = #x, .kind = TD_PARAM_NUMBER, .keyword = true, .integer = value, .text = #value},
 #define OUT(x) #x,
 #define NOOUT

@@ -150,6 +150,7 @@ uint64_t td_ops_hash(void);
 #define KFLAG(x) int64_t x;
 #define KDTYPE(x, value) int64_t x;
 #define KDIMS(x) struct td_dims x;
+#define KSIZES(x, value) struct td_dims x;
 #define KNUMBER(x, value) struct td_number x;
 #define TD_OP(id, name, group, params, ...) \
     struct td_##name##_attrs {              \

@@ -18,6 +18,7 @@
 #undef KFLAG
 #undef KDTYPE
 #undef KDIMS
+#undef KSIZES
 #undef KNUMBER
 #undef OUT
 #undef NOOUT

@@ -618,6 +618,7 @@ static void draw_search(struct call *c, uint8_t dtype)
             *a = (struct td_histc_attrs){.bins = a->bins, .min = -(double)below(3), .max = (double)(1 + below(2))};
     }
 }
+#include "tests/kernel_windows.h"
 
 static void draw_call(struct call *c, const struct td_op *op, uint8_t dtype)
 {
@@ -630,14 +631,15 @@ static void draw_call(struct call *c, const struct td_op *op, uint8_t dtype)
                 {"softmax", draw_linear},      {"loss", draw_linear},        {"index", draw_indexed},
                 {"scan", draw_rows},           {"sort", draw_rows},          {"step", draw_step},
                 {"strided", draw_strided},     {"join", draw_join},          {"move", draw_move},
-                {"search", draw_search},       {"special", draw_search}};
+                {"search", draw_search},       {"special", draw_search},
+                {"conv", draw_conv},           {"pool", draw_pool}};
     *c = (struct call){.op = op};
     td_op_defaults(op, c->attrs);
     draws_nan = is_one_of(op, "max min argmax argmin max_dim min_dim maximum minimum clamp sign relu abs "
                               "where any all count_nonzero nonzero cummax cummin sort argsort topk kthvalue median "
                               "median_dim mode floor ceil round trunc isnan isinf isfinite nan_to_num fmax "
                               "fmin hardtanh relu6 hardshrink softshrink threshold elu mish softplus "
-                              "logsigmoid atan2 hypot fmod remainder searchsorted");
+                              "logsigmoid atan2 hypot fmod remainder searchsorted max_pool1d max_pool2d max_pool3d");
     if (op->id == TD_OP_dropout || op->id == TD_OP_bernoulli) {
         draw_elementwise(c, dtype);
         return;

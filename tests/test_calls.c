@@ -303,6 +303,62 @@ static void tensors_that_may_be_left_out(void **state)
     assert_int_equal(td_sync(s), 0);
 }
 
+static void pixels_are_shuffled(void **state)
+{
+    (void)state;
+    static const float due[] = {0, 2, 1, 3, 4, 6, 5, 7}; /* torch.pixel_shuffle(torch.arange(8).view(4, 1, 2), 2) */
+    float found[8];
+    td_tensor x = td_reshape(td_arange(s, 0, 8, .dtype = TD_F32), TD_SHAPE(4, 1, 2));
+    int64_t before = td_tensor_count(s);
+    td_tensor y = td_pixel_shuffle(x, 2);
+    assert_int_equal(td_tensor_count(s), before + 1);
+    assert_true(td_size(y, 0) == 1 && td_size(y, 1) == 2 && td_size(y, 2) == 4);
+    assert_int_equal(td_read(y, found, TD_F32, 8), 8);
+    assert_memory_equal(found, due, sizeof due);
+    assert_true(td_item(td_sum(td_abs(td_sub(td_pixel_unshuffle(td_take(y), 2), x)))) == 0);
+    assert_int_equal(td_numel(td_pixel_shuffle(td_zeros(s, TD_SHAPE(0, 9, 2, 2)), 3)), 0);
+    td_tensor wrong = td_pixel_shuffle(x, 3);
+    expect_error(TD_E_SHAPE, "pixel_shuffle: x of shape (4, 1, 2) and a factor of 3", __LINE__ - 1);
+    assert_false(td_ok(td_pixel_unshuffle(wrong, 2)));
+    td_clear_error(s);
+    td_pixel_unshuffle(x, 2);
+    expect_error(TD_E_SHAPE, "pixel_unshuffle: x of shape (4, 1, 2) and a factor of 2", __LINE__ - 1);
+    td_pixel_unshuffle(x, 0);
+    expect_error(TD_E_SHAPE, "pixel_unshuffle: x of shape (4, 1, 2) and a factor of 0", __LINE__ - 1);
+    assert_int_equal(td_sync(s), 0);
+}
+
+static void windows_and_their_refusals(void **state)
+{
+    (void)state;
+    td_tensor x = td_ones(s, TD_SHAPE(2, 3, 8, 8)), w = td_ones(s, TD_SHAPE(4, 3, 3, 3));
+    td_tensor y = td_conv2d(x, w, .stride = TD_DIMS(2), .padding = TD_DIMS(1, 0));
+    assert_true(td_size(y, 2) == 4 && td_size(y, 3) == 3);
+    assert_int_equal(td_size(td_conv2d(x, w, .same = true), 3), 8);
+    td_indexed best = td_max_pool2d(td_neg(x), TD_SHAPE(2), .stride = TD_DIMS(1, 3));
+    assert_true(td_size(best.indices, 3) == 3 && td_item(td_sum(best.values)) == -2 * 3 * 7 * 3);
+    assert_true(td_item(td_mean(td_avg_pool2d(x, TD_SHAPE(3), .padding = TD_DIMS(1), .count_include_pad = false))) ==
+                1);
+    assert_int_equal(td_numel(td_adaptive_avg_pool2d(x, TD_SHAPE(1, 5))), 30);
+    td_conv2d(x, w, .groups = 3);
+    expect_error(TD_E_SHAPE, "a weight of shape (4, 3, 3, 3) in 3 groups", __LINE__ - 1);
+    td_conv2d(x, td_ones(s, TD_SHAPE(1, 3, 9, 9)));
+    expect_error(TD_E_SHAPE, "conv2d: filters of shape (1, 3, 9, 9) reach over 9", __LINE__ - 1);
+    td_conv2d(x, w, .stride = TD_DIMS(1, 1, 1));
+    expect_error(TD_E_ARGUMENT, "conv2d: stride has 3 entries for 2 dimensions", __LINE__ - 1);
+    td_conv2d(x, w, .stride = TD_DIMS(0));
+    expect_error(TD_E_ARGUMENT, "conv2d: stride 0 is not from 1", __LINE__ - 1);
+    td_conv2d(x, w, .dilation = TD_DIMS(INT64_MAX));
+    expect_error(TD_E_ARGUMENT, "conv2d: dilation", __LINE__ - 1);
+    td_conv1d(x, w);
+    expect_error(TD_E_SHAPE, "(batch, channels, length) or (channels, length)", __LINE__ - 1);
+    td_max_pool2d(x, TD_SHAPE(2), .padding = TD_DIMS(2));
+    expect_error(TD_E_ARGUMENT, "max_pool2d: padding 2 is more than half of the window of 2", __LINE__ - 1);
+    td_max_pool2d(x, TD_SHAPE(9));
+    expect_error(TD_E_SHAPE, "max_pool2d: a window over 9 elements does not", __LINE__ - 1);
+    assert_int_equal(td_sync(s), 0);
+}
+
 int main(void)
 {
 #define WITH_SESSION(test) cmocka_unit_test_setup_teardown(test, open_session, close_session)
@@ -318,6 +374,8 @@ int main(void)
         WITH_SESSION(gradients_pass_what_is_in_place),
         WITH_SESSION(refusals_in_place),
         WITH_SESSION(tensors_that_may_be_left_out),
+        WITH_SESSION(windows_and_their_refusals),
+        WITH_SESSION(pixels_are_shuffled),
         cmocka_unit_test(keywords_are_given_by_name),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -60,31 +60,35 @@ static bool matrix_of(const struct td_operand *x, struct matrix *matrix)
 
 /* y = m x; m as it is, or turned. The elements of x lie step apart, those of y y_step. */
 static void multiply_vector(uint8_t dtype, const struct matrix *m, const int64_t *shape, bool turned, const void *x,
-                            int64_t step, void *y, int64_t y_step)
+                            int64_t step, void *y, int64_t y_step, bool add)
 {
     int rows = (int)shape[m->turned], columns = (int)shape[!m->turned];
     enum CBLAS_TRANSPOSE turn = m->turned != turned ? CblasTrans : CblasNoTrans;
     /* By the standard beta = 0 would do; not every BLAS keeps nan out. */
-    for (int64_t i = 0; i < shape[turned]; i++)
+    for (int64_t i = 0; i < shape[turned] && !add; i++)
         memset((char *)y + i * y_step * (int64_t)td_dtype_size(dtype), 0, td_dtype_size(dtype));
     if (dtype == TD_F32)
-        cblas_sgemv(CblasRowMajor, turn, rows, columns, 1, m->data, m->lead, x, (int)step, 0, y, (int)y_step);
+        cblas_sgemv(CblasRowMajor, turn, rows, columns, 1, m->data, m->lead, x, (int)step, add, y, (int)y_step);
     else
-        cblas_dgemv(CblasRowMajor, turn, rows, columns, 1, m->data, m->lead, x, (int)step, 0, y, (int)y_step);
+        cblas_dgemv(CblasRowMajor, turn, rows, columns, 1, m->data, m->lead, x, (int)step, add, y, (int)y_step);
 }
 
-static void multiply_matrices(const struct td_operand *out, const struct matrix *a, const struct matrix *b, int k)
+static void multiply_matrices(const struct td_operand *out, const struct matrix *a, const struct matrix *b, int k,
+                              bool add)
 {
     enum CBLAS_TRANSPOSE a_turn = a->turned ? CblasTrans : CblasNoTrans, b_turn = b->turned ? CblasTrans : CblasNoTrans;
     int n = (int)out->shape[0], m = (int)out->shape[1], lead = (int)lead_of(out, 1, 0);
     if (out->dtype == TD_F32)
-        cblas_sgemm(CblasRowMajor, a_turn, b_turn, n, m, k, 1, a->data, a->lead, b->data, b->lead, 0, out->data, lead);
+        cblas_sgemm(CblasRowMajor, a_turn, b_turn, n, m, k, 1, a->data, a->lead, b->data, b->lead, add, out->data,
+                    lead);
     else
-        cblas_dgemm(CblasRowMajor, a_turn, b_turn, n, m, k, 1, a->data, a->lead, b->data, b->lead, 0, out->data, lead);
+        cblas_dgemm(CblasRowMajor, a_turn, b_turn, n, m, k, 1, a->data, a->lead, b->data, b->lead, add, out->data,
+                    lead);
 }
 
 /* The slow twin, for sizes that BLAS's int cannot hold and for want of memory. */
-static void multiply_plainly(const struct td_operand *a, const struct td_operand *b, const struct td_operand *out)
+static void multiply_plainly(const struct td_operand *a, const struct td_operand *b, const struct td_operand *out,
+                             bool add)
 {
     for (int64_t i = 0; i < out->shape[0]; i++)
         for (int64_t j = 0; j < out->shape[1]; j++) {
@@ -94,14 +98,16 @@ static void multiply_plainly(const struct td_operand *a, const struct td_operand
                 sum += out->dtype == TD_F32 ? (double)((const float *)a->data)[at] * ((const float *)b->data)[bt]
                                             : ((const double *)a->data)[at] * ((const double *)b->data)[bt];
             }
+            float *single = (float *)out->data + (i * out->stride[0] + j);
+            double *wide = (double *)out->data + (i * out->stride[0] + j);
             if (out->dtype == TD_F32)
-                ((float *)out->data)[i * out->stride[0] + j] = (float)sum;
+                *single = (float)(add ? *single + sum : sum);
             else
-                ((double *)out->data)[i * out->stride[0] + j] = sum;
+                *wide = add ? *wide + sum : sum;
         }
 }
 
-void td_cpu_multiply(const struct td_operand *a, const struct td_operand *b, const struct td_operand *out)
+void td_cpu_multiply(const struct td_operand *a, const struct td_operand *b, const struct td_operand *out, bool add)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     int64_t n = out->shape[0], m = out->shape[1], k = a->shape[1];
@@ -113,13 +119,13 @@ void td_cpu_multiply(const struct td_operand *a, const struct td_operand *b, con
     bool a_vector = n == 1 && m > 1 && (a->stride[1] > 0 || k == 1), b_vector = m == 1 && (b->stride[0] > 0 || k == 1);
     if (small && b_vector && matrix_of(a, &am))
         multiply_vector(out->dtype, &am, a->shape, false, b->data, k == 1 ? 1 : b->stride[0], out->data,
-                        n == 1 ? 1 : out->stride[0]);
+                        n == 1 ? 1 : out->stride[0], add);
     else if (small && a_vector && matrix_of(b, &bm))
-        multiply_vector(out->dtype, &bm, b->shape, true, a->data, k == 1 ? 1 : a->stride[1], out->data, 1);
+        multiply_vector(out->dtype, &bm, b->shape, true, a->data, k == 1 ? 1 : a->stride[1], out->data, 1, add);
     else if (small && matrix_of(a, &am) && matrix_of(b, &bm))
-        multiply_matrices(out, &am, &bm, (int)k);
+        multiply_matrices(out, &am, &bm, (int)k, add);
     else
-        multiply_plainly(a, b, out);
+        multiply_plainly(a, b, out, add);
     free(am.copy);
     free(bm.copy);
 }

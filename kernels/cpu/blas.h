@@ -4,7 +4,7 @@
 
 #include "kernels/kernels.h"
 
-/* out = a b in f32 or f64; out's rows are dense, and no size is 0. */
-void td_cpu_multiply(const struct td_operand *a, const struct td_operand *b, const struct td_operand *out);
+/* out = a b in f32 or f64, or with add out += a b; out's rows are dense, and no size is 0. */
+void td_cpu_multiply(const struct td_operand *a, const struct td_operand *b, const struct td_operand *out, bool add);
 
 #endif

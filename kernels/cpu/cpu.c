@@ -58,6 +58,10 @@ static uint32_t dense_inputs(const struct td_op *op)
     if (op->id == TD_OP_masked_scatter) /* whose source is taken row by row */
         return 1u << 2;
     bool strided = op->id == TD_OP_strided_read || op->id == TD_OP_strided_write || op->id == TD_OP_strided_add;
+    if (!strcmp(op->group, "pool"))
+        return 1u << 0;
+    if (!strcmp(op->group, "conv")) /* their rows are matrices */
+        return 1u << 0 | 1u << 1 | 1u << 2;
     return strided || op->id == TD_OP_roll || op->id == TD_OP_repeat_interleave ? 1u << 0 : 0;
 }
 
@@ -214,6 +218,16 @@ static const uint8_t work_of[TD_OP_LIMIT] = {
     [TD_OP_masked_select] = 15,
     [TD_OP_masked_scatter] = 20,
     [TD_OP_bincount] = 20,
+    [TD_OP_max_pool1d] = 15,
+    [TD_OP_max_pool2d] = 15,
+    [TD_OP_max_pool3d] = 15,
+    [TD_OP_avg_pool1d] = 30,
+    [TD_OP_avg_pool2d] = 30,
+    [TD_OP_avg_pool3d] = 30,
+    [TD_OP_avg_pool_back] = 30,
+    [TD_OP_adaptive_avg_pool1d] = 30,
+    [TD_OP_adaptive_avg_pool2d] = 30,
+    [TD_OP_adaptive_avg_pool3d] = 30,
 };
 
 /* Elements in a row that lie behind each other, and what an element costs more where there are none: steps inside a
@@ -266,6 +280,16 @@ static uint64_t linalg_work(const struct td_launch *launch)
     return ns < 1e18 ? (uint64_t)ns : (uint64_t)1e18;
 }
 
+/* Each window, or each element that is spread over windows, meets a filter. */
+static uint64_t conv_work(const struct td_launch *launch)
+{
+    bool forward = launch->op->id <= TD_OP_conv3d, of_weight = launch->op->id == TD_OP_conv_weight;
+    const struct td_operand *windows = forward ? &launch->out[0] : &launch->in[of_weight];
+    const struct td_operand *weight = of_weight ? &launch->out[0] : &launch->in[1];
+    double work = (double)numel(windows) * (double)(numel(weight) / (uint64_t)weight->shape[0]) / 30;
+    return (uint64_t)(work * (windows->dtype == TD_F64 ? 2 : 1));
+}
+
 /* Slices that an op copies or adds one by one cost 10 ns each. */
 static uint64_t slice_work(const struct td_launch *launch)
 {
@@ -312,6 +336,8 @@ static uint64_t large_cost(const struct td_launch *launch)
         extra += product_work(launch);
     if (is_linalg(launch->op))
         extra += linalg_work(launch);
+    if (!strcmp(launch->op->group, "conv"))
+        extra += conv_work(launch);
     if (launch->op->id == TD_OP_embedding || launch->op->id == TD_OP_index_select ||
         launch->op->id == TD_OP_index_add || launch->op->id == TD_OP_index_copy)
         extra += slice_work(launch);

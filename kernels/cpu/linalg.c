@@ -196,7 +196,7 @@ static int cofactors_by_svd(struct problem *p)
     u.data = p->matrix[1], vt.data = p->matrix[2];
     u.stride[0] = vt.stride[0] = 1;
     u.stride[1] = vt.stride[1] = n;
-    td_cpu_multiply(&u, &vt, &p->part[1]);
+    td_cpu_multiply(&u, &vt, &p->part[1], false);
     free(s);
     return 0;
 }

@@ -118,7 +118,7 @@ static void multiply(const struct td_operand *a, const struct td_operand *b, con
     else if (out->dtype == TD_I64)
         multiply_i64(a, b, out);
     else
-        td_cpu_multiply(a, b, out);
+        td_cpu_multiply(a, b, out, false);
 }
 
 /* Items are panels of one product, then those of the next. */

@@ -63,6 +63,14 @@ static inline ref real(struct rule *r, double value)
 {
     return rule_number(r, (struct td_number){.category = TD_FLOATING, .f = value});
 }
+/* In place of a tensor that may be left out. */
+static inline ref none(struct rule *r)
+{
+    ref value = rule_number(r, (struct td_number){0});
+    r->values[value].is_number = false;
+    r->values[value].meta.dtype = TD_DTYPE_NONE;
+    return value;
+}
 static inline ref unary(struct rule *r, enum td_op_id id, ref x)
 {
     return step(r, id, NULL, 1, &x);

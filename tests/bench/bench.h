@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "tests/support.h"
@@ -68,11 +69,27 @@ bool bench_echo(const struct bench_other *other, const void *request, size_t req
 bool bench_bulk_send(const struct bench_other *other, const void *data, size_t bytes);
 bool bench_bulk_receive(const struct bench_other *other, void *data, size_t bytes);
 
+/* ---- PyTorch (torch.c): tests/bench/torch_step.py in a process of its own, on one thread ---- */
+
+struct bench_torch {
+    int steps; /* of a round; set by whoever starts it */
+    pid_t pid;
+    FILE *to, *from;
+    char name[64]; /* with its version */
+};
+/* False where it is not installed. which: "sgd", "adam", "lenet". */
+bool bench_torch_start(struct bench_torch *torch, const char *which);
+void bench_torch_stop(struct bench_torch *torch);
+/* The steps of a round of the struct bench_torch in data: seconds that one took. */
+double bench_torch_steps(void *data);
+
 /* ---- the benchmarks ---- */
 
 void bench_requests(const struct test_daemon *daemon);
 void bench_training(const struct test_daemon *daemon);
 void bench_kernels(const struct test_daemon *daemon);
+/* A part of it: a step of a convolutional network. */
+void bench_lenet(void);
 void bench_threads(const struct test_daemon *daemon);
 void bench_bulk(const struct test_daemon *daemon);
 void bench_daemon(const struct test_daemon *daemon);

@@ -1,4 +1,4 @@
-"""The training step of training.c in PyTorch: for each line of input that many steps, and the seconds they took.
+"""The training steps of training.c and lenet.c in PyTorch: for each line of input that many steps, and the seconds they took.
 SPDX-License-Identifier: Apache-2.0"""
 import sys
 import time
@@ -7,13 +7,22 @@ import torch
 
 torch.set_num_threads(1)
 torch.manual_seed(1)
-model = torch.nn.Sequential(torch.nn.Linear(784, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10))
-loss_of = torch.nn.CrossEntropyLoss()
-if sys.argv[1] == "adam":
+nn = torch.nn
+if sys.argv[1] == "lenet":
+    model = nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(),
+                          nn.MaxPool2d(2), nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(),
+                          nn.Linear(84, 10))
+else:
+    model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
+loss_of = nn.CrossEntropyLoss()
+if sys.argv[1] == "lenet":
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+elif sys.argv[1] == "adam":
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
 else:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-x, target = torch.randn(64, 784), torch.randint(0, 10, (64,))
+x = torch.randn(64, 1, 28, 28) if sys.argv[1] == "lenet" else torch.randn(64, 784)
+target = torch.randint(0, 10, (64,))
 print(torch.__version__, flush=True)
 for line in sys.stdin:
     start = time.perf_counter()

@@ -2,13 +2,9 @@
  * where it is installed. Eager, one thread each. SPDX-License-Identifier: Apache-2.0 */
 #include <cblas.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "tests/bench/bench.h"
 #include "client/tensord.h"
@@ -188,85 +184,17 @@ static void check(const struct served *m)
     }
 }
 
-/* ---- PyTorch ---- */
-
-struct torch {
-    pid_t pid;
-    FILE *to, *from;
-    char name[64];
-};
-
-static void run_python(const char *python, const char *script, const char *optimizer)
-{
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    setenv("OPENBLAS_NUM_THREADS", "1", 1);
-    setenv("OMP_NUM_THREADS", "1", 1);
-    setenv("MALLOC_MMAP_THRESHOLD_", "1073741824", 1); /* memory is kept, which is the faster PyTorch */
-    setenv("MALLOC_TRIM_THRESHOLD_", "1073741824", 1);
-    execlp(python, python, script, optimizer, (char *)NULL);
-    _exit(127);
-}
-
-static bool torch_try(struct torch *torch, const char *python, const char *optimizer)
-{
-    const char *root = getenv("TENSORD_ROOT");
-    char script[4096], version[32];
-    int in[2], out[2];
-    snprintf(script, sizeof script, "%s/tests/bench/torch_step.py", root ? root : ".");
-    if (pipe(in) || pipe(out))
-        return false;
-    fflush(NULL);
-    torch->pid = fork();
-    if (torch->pid == 0) {
-        dup2(in[0], 0);
-        dup2(out[1], 1);
-        close(in[1]);
-        close(out[0]);
-        if (!freopen("/dev/null", "w", stderr)) /* where PyTorch is missing that is no error */
-            _exit(126);
-        run_python(python, script, optimizer);
-    }
-    close(in[0]);
-    close(out[1]);
-    torch->to = fdopen(in[1], "w");
-    torch->from = fdopen(out[0], "r");
-    if (fgets(version, sizeof version, torch->from)) {
-        version[strcspn(version, "\n")] = 0;
-        snprintf(torch->name, sizeof torch->name, "PyTorch %s", version);
-        return true;
-    }
-    fclose(torch->to);
-    fclose(torch->from);
-    waitpid(torch->pid, NULL, 0);
-    return false;
-}
-
-static bool torch_start(struct torch *torch, const char *optimizer)
-{
-    signal(SIGPIPE, SIG_IGN);
-    return torch_try(torch, "python3", optimizer) || torch_try(torch, "/usr/bin/python3", optimizer);
-}
-
-static double torch_steps(void *data)
-{
-    struct torch *torch = data;
-    char line[64];
-    fprintf(torch->to, "%d\n", STEPS);
-    fflush(torch->to);
-    return fgets(line, sizeof line, torch->from) ? strtod(line, NULL) / STEPS : 0;
-}
-
 /* ---- the rows ---- */
 
 static void compare_steps(const struct test_daemon *daemon, bool adam, double goal)
 {
     const char *what = adam ? "MLP 784-128-10 b64, Adam step" : "MLP 784-128-10 b64, SGD step";
-    struct torch torch;
-    bool has_torch = torch_start(&torch, adam ? "adam" : "sgd");
+    struct bench_torch torch = {.steps = STEPS};
+    bool has_torch = bench_torch_start(&torch, adam ? "adam" : "sgd");
     bare_reset(adam);
     struct served served = served_new(daemon);
     struct bench_side sides[] = {
-        {"tensord", served_steps, &served}, {"bare C", bare_steps, &bare}, {"torch", torch_steps, &torch}};
+        {"tensord", served_steps, &served}, {"bare C", bare_steps, &bare}, {"torch", bench_torch_steps, &torch}};
     struct bench_result r = bench_rounds(60, has_torch ? 3 : 2, sides);
     check(&served);
     bench_report(&(struct bench_row){what, "us", r.median[0] * 1e6, "bare C", r.median[1] * 1e6, r.ratio[1],
@@ -274,9 +202,7 @@ static void compare_steps(const struct test_daemon *daemon, bool adam, double go
     if (has_torch) {
         bench_report(&(struct bench_row){what, "us", r.median[0] * 1e6, torch.name, r.median[2] * 1e6, r.ratio[2],
                                          BENCH_AT_MOST, 1});
-        fclose(torch.to);
-        fclose(torch.from);
-        waitpid(torch.pid, NULL, 0);
+        bench_torch_stop(&torch);
     } else {
         bench_skip(what, "PyTorch is not installed");
     }
@@ -290,4 +216,5 @@ void bench_training(const struct test_daemon *daemon)
     fill();
     compare_steps(daemon, false, 1.4);
     compare_steps(daemon, true, 1.4);
+    bench_lenet();
 }

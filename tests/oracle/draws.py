@@ -552,3 +552,103 @@ def trues(c):
 def places_to_fill(c):
     """As many as x has, or a few less."""
     return [max(0, c.tensor_of("x").numel() + c.choices.below(3) - c.choices.below(2))]
+
+
+# ---- windows ----
+
+def image(rank):
+    """A batch of images with channels, or one."""
+    def draw(c):
+        batch = [c.choices.pick([2, 1, 2, 3, 0])] if c.choices.chance(3, 4) else []
+        shape = batch + [c.choices.pick([2, 1, 4, 3])] + [c.choices.pick([4, 3, 5, 2, 6]) for _ in range(rank)]
+        return shape[1:] if c.choices.chance(1, 40) else shape
+    return draw
+
+
+def each(rank, *some):
+    """A size for each dimension, one for all, or none."""
+    def draw(c):
+        count = c.choices.pick([rank, 1, rank]) + c.choices.chance(1, 40)
+        return None if c.choices.chance(1, 3) else [c.choices.pick(list(some)) for _ in range(count)]
+    return draw
+
+
+def some_groups(c):
+    channels = c.shape[-c.image_rank - 1] if c.rank > c.image_rank else 1
+    return c.choices.pick([1, 1] + [n for n in (2, 3, 4) if channels % n == 0 or c.choices.chance(1, 20)])
+
+
+def images(rank):
+    def draw(c):
+        c.image_rank = rank
+        return image(rank)(c)
+    return draw
+
+
+def filters(transposed):
+    def draw(c):
+        groups, channels = c.arguments["groups"], c.shape[-c.image_rank - 1] if c.rank > c.image_rank else 1
+        made = c.choices.pick([1, 2, 3])
+        shape = [channels, made] if transposed else [groups * made, channels // groups]
+        if c.choices.chance(1, 30):
+            shape[c.choices.below(2)] += 1
+        return shape + [c.choices.pick([2, 1, 3, 2]) for _ in range(c.image_rank)]
+    return draw
+
+
+def filter_bias(transposed):
+    def draw(c):
+        weight = c.tensor_of("weight").shape
+        out = weight[1] * c.arguments["groups"] if transposed else weight[0]
+        return None if c.choices.chance(1, 2) else [out + c.choices.chance(1, 30)]
+    return draw
+
+
+def some_kernel(c):
+    return [c.choices.pick([2, 1, 3]) for _ in range(c.image_rank)]
+
+
+def any_images(c):
+    c.image_rank = c.choices.pick([2, 1, 3])
+    return [c.choices.pick([2, 1, 3, 0]), c.choices.pick([2, 4, 1])] + [c.choices.pick([4, 3, 5]) for _ in range(c.image_rank)]
+
+
+def for_windows(c):
+    """What comes of x by convolution with filters of kernel_size."""
+    def of(name, d, otherwise):
+        sizes = c.arguments[name]
+        return otherwise if sizes is None else sizes[d if d < len(sizes) else 0]
+    counts = []
+    for d, kernel in enumerate(c.arguments["kernel_size"]):
+        reach = of("dilation", d, 1) * (kernel - 1) + 1
+        counts.append(max((c.shape[2 + d] + 2 * of("padding", d, 0) - reach) // of("stride", d, 1) + 1, 1))
+    return [c.shape[0], c.arguments["groups"] * c.choices.pick([1, 2])] + counts
+
+
+def some_window(c):
+    count = c.choices.pick([c.image_rank, 1, c.image_rank]) + c.choices.chance(1, 40)
+    return [c.choices.pick([2, 3, 1, 2]) for _ in range(count)]
+
+
+def parts_of(rank):
+    def draw(c):
+        count = c.choices.pick([rank, 1, rank]) + c.choices.chance(1, 40)
+        return [c.choices.pick([2, 3, 1, -1, 5]) for _ in range(count)]
+    return draw
+
+
+def pool_kernel(c):
+    return [c.choices.pick([2, 1, 3]) for _ in range(c.image_rank)]
+
+
+def pool_stride(c):
+    return [c.choices.pick([2, 1, 3]) for _ in range(c.image_rank)]
+
+
+def pool_padding(c):
+    return [0] * c.image_rank
+
+
+def before_pool(c):
+    """Sizes that make about g of windows."""
+    return [(n - 1) * c.choices.pick([1, 2]) + c.choices.pick([1, 2, 3]) for n in c.shape[-c.image_rank:]]

@@ -233,6 +233,122 @@ def as_due(found, count, whole):
     return whole
 
 
+def all_of(sizes, rank, otherwise):
+    """torch reads beyond a list of one entry in places."""
+    return [otherwise] * rank if sizes is None else sizes * rank if len(sizes) == 1 else sizes
+
+
+def conv(function):
+    def run(x, weight, bias, stride, padding, dilation, groups, same):
+        if same and any(padding or []):
+            raise RuntimeError("same and a padding")
+        n = weight.dim() - 2
+        return function(x, weight, bias, all_of(stride, n, 1), "same" if same else all_of(padding, n, 0),
+                        all_of(dilation, n, 1), groups)
+    return run
+
+
+def conv_transpose(function):
+    """Halves in f32: torch 1.13 overlooks stride and dilation of bf16 in places."""
+    def run(x, weight, bias, stride, padding, dilation, groups, more):
+        n = weight.dim() - 2
+        if x.dtype in (torch.float16, torch.bfloat16) and weight.dtype == x.dtype:
+            wide = None if bias is None else bias.float()
+            return run(x.float(), weight.float(), wide, stride, padding, dilation, groups, more).to(x.dtype)
+        return function(x, weight, bias, all_of(stride, n, 1), all_of(padding, n, 0), all_of(more, n, 0), groups,
+                        all_of(dilation, n, 1))
+    return run
+
+
+def conv_weight(x, g, kernel, stride, padding, dilation, groups):
+    """Halves in f32: torch 1.13 gives wrong second gradients of bf16."""
+    n = len(kernel)
+    if x.dtype in (torch.float16, torch.bfloat16) and g.dtype == x.dtype:
+        return conv_weight(x.float(), g.float(), kernel, stride, padding, dilation, groups).to(x.dtype)
+    if x.dim() != g.dim() or g.shape[1] % groups or x.shape[1] % groups:
+        raise RuntimeError("shapes")
+    weight = torch.empty([g.shape[1], x.shape[1] // groups] + kernel, dtype=x.dtype)
+    sizes = [all_of(stride, n, 1), all_of(padding, n, 0), all_of(dilation, n, 1)]
+    if [torch.conv1d, torch.conv2d, torch.conv3d][n - 1](x.detach(), weight, None, *sizes, groups).shape != g.shape:
+        raise RuntimeError("shapes")
+    return torch.ops.aten.convolution_backward(g, x, weight, None, *sizes, False, [0] * n, groups, (False, True, False))[1]
+
+
+def windows(rank, transposed=False):
+    more = {"output_padding": d.each(rank, 0, 1)} if transposed else {"same": lambda c: c.choices.chance(1, 5)}
+    return dict(x=d.images(rank), weight=d.filters(transposed), bias=d.filter_bias(transposed), groups=d.some_groups,
+                stride=d.each(rank, 1, 2, 3), padding=d.each(rank, 0, 1, 2), dilation=d.each(rank, 1, 2), **more)
+
+
+def max_pool(rank):
+    function = [F.max_pool1d, F.max_pool2d, F.max_pool3d][rank - 1]
+    def run(x, kernel, stride, padding, dilation, ceil_mode):
+        """In f32 where torch has no kernel for halves."""
+        if x.dtype == torch.float16 or x.dtype == torch.bfloat16:
+            y, index = run(x.float(), kernel, stride, padding, dilation, ceil_mode)
+            return y.to(x.dtype), index
+        sizes = all_of(kernel, rank, 1)
+        return function(x, sizes, sizes if stride is None else all_of(stride, rank, 1), all_of(padding, rank, 0),
+                        all_of(dilation, rank, 1), ceil_mode=ceil_mode, return_indices=True)
+    return run
+
+
+def pools(rank):
+    return dict(x=d.images(rank), kernel_size=d.some_window, stride=d.each(rank, 1, 2, 3), padding=d.each(rank, 0, 1, 0),
+                dilation=d.each(rank, 1, 2, 1), ceil_mode=lambda c: c.choices.chance(1, 3))
+
+
+def narrow_in_f32(function):
+    """torch has no kernels for some halves, and rounds between in others."""
+    def run(x, *rest):
+        halves = x.dtype in (torch.float16, torch.bfloat16)
+        return function(x.float(), *rest).to(x.dtype) if halves else function(x, *rest)
+    return run
+
+
+def avg_pool(rank):
+    @narrow_in_f32
+    def run(x, kernel, stride, padding, ceil_mode, include, divisor):
+        """Of one dimension as of two: torch has no divisor for that."""
+        if rank == 1 and x.dim() in (2, 3):
+            sizes = [all_of(n, 1, 0) if n is not None else None for n in (kernel, stride, padding)]
+            y = F.avg_pool2d(x.unsqueeze(-2), [1] + sizes[0], [1] + (sizes[1] or sizes[0]), [0] + (sizes[2] or [0]),
+                             ceil_mode, bool(include), divisor or None)
+            return y.squeeze(-2)
+        function = [F.avg_pool1d, F.avg_pool2d, F.avg_pool3d][rank - 1]
+        return function(x, kernel, stride or kernel, padding or 0, ceil_mode, bool(include), *([divisor or None] if rank > 1 else []))
+    return run
+
+
+def adaptive_avg_pool(rank):
+    function = [F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d][rank - 1]
+    @narrow_in_f32
+    def run(x, sizes):
+        if x.dim() not in (rank + 1, rank + 2) or len(sizes) not in (1, rank):
+            raise RuntimeError("shapes")
+        sizes = all_of(sizes, rank, -1)
+        return function(x, [x.shape[k - rank] if n == -1 else n for k, n in enumerate(sizes)])
+    return run
+
+
+@narrow_in_f32
+def avg_pool_back(g, size, kernel, stride, padding, ceil_mode, include, divisor, adaptive):
+    n = len(size)
+    if min(size) < 1 or 0 in g.shape[1:]:
+        raise RuntimeError("shapes")
+    with torch.enable_grad():
+        x = torch.zeros(list(g.shape[:-n]) + size, dtype=g.dtype, requires_grad=True)
+        y = adaptive_avg_pool(n)(x, list(g.shape[-n:])) if adaptive else avg_pool(n)(x, kernel, stride, padding, ceil_mode, include, divisor)
+        if y.shape != g.shape:
+            raise RuntimeError("shapes")
+        return torch.autograd.grad(y, x, g, create_graph=True)[0]
+
+
+def averages(rank):
+    return dict(x=d.images(rank), kernel_size=d.some_window, stride=d.each(rank, 1, 2, 3), padding=d.each(rank, 0, 1, 0),
+                ceil_mode=lambda c: c.choices.chance(1, 3), count_include_pad=d.choose(1, 0), divisor_override=d.choose(0, 0, 3))
+
+
 OPS = {
     "from": Op(None),  # every leaf of every case
     "zeros": Op(lambda s, t: torch.zeros(s, dtype=t)),
@@ -453,5 +569,22 @@ OPS = {
     "strided_read": Op(window, content=d.window_content, shape=d.window_shape, stride=d.window_stride, offset=d.window_offset),
     "strided_write": Op(lambda x, v, s, t, o: window(x, s, t, o, lambda w: w.copy_(v) if torch.is_tensor(v) else w.fill_(v)), values="tame", content=d.window_content, value=d.fitting_number, shape=d.window_shape, stride=d.window_stride, offset=d.window_offset),
     "strided_add": Op(lambda x, v, s, t, o: window(x, s, t, o, lambda w: w.add_(v)), content=d.window_content, value=d.fitting_number, shape=d.window_shape, stride=d.window_stride, offset=d.window_offset),
+    "conv1d": Op(conv(F.conv1d), **windows(1)),
+    "conv2d": Op(conv(F.conv2d), **windows(2)),
+    "conv3d": Op(conv(F.conv3d), **windows(3)),
+    "conv_transpose1d": Op(conv_transpose(F.conv_transpose1d), **windows(1, True)),
+    "conv_transpose2d": Op(conv_transpose(F.conv_transpose2d), **windows(2, True)),
+    "conv_transpose3d": Op(conv_transpose(F.conv_transpose3d), **windows(3, True)),
+    "conv_weight": Op(conv_weight, x=d.any_images, g=d.for_windows, kernel_size=d.some_kernel, groups=d.some_groups, stride=d.choose(None, [1], [2]), padding=d.choose(None, [0], [1]), dilation=d.choose(None, [1], [2])),
+    "max_pool1d": Op(max_pool(1), values="ties", zeros=True, **pools(1)),
+    "max_pool2d": Op(max_pool(2), values="ties", zeros=True, **pools(2)),
+    "max_pool3d": Op(max_pool(3), values="ties", zeros=True, **pools(3)),
+    "avg_pool1d": Op(avg_pool(1), **averages(1)),
+    "avg_pool2d": Op(avg_pool(2), **averages(2)),
+    "avg_pool3d": Op(avg_pool(3), **averages(3)),
+    "avg_pool_back": Op(avg_pool_back, g=d.any_images, size=d.before_pool, kernel_size=d.pool_kernel, stride=d.pool_stride, padding=d.pool_padding, ceil_mode=d.choose(False), count_include_pad=d.choose(1, 0), divisor_override=d.choose(0, 0, 3), adaptive=d.choose(False, True)),
+    "adaptive_avg_pool1d": Op(adaptive_avg_pool(1), x=d.images(1), output_size=d.parts_of(1)),
+    "adaptive_avg_pool2d": Op(adaptive_avg_pool(2), x=d.images(2), output_size=d.parts_of(2)),
+    "adaptive_avg_pool3d": Op(adaptive_avg_pool(3), x=d.images(3), output_size=d.parts_of(3)),
 }
 TORCH = {name: op.function for name, op in OPS.items()}

@@ -1,0 +1,120 @@
+/* Pools of means, with windows of one size or adaptive ones, and their gradient: each window by itself.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "kernels/cpu/internal.h"
+#include "kernels/cpu/parallel.h"
+#include "protocol/shape_windows.h"
+
+struct average {
+    bool spread, adaptive, includes_padding;
+    int64_t divisor; /* 0: how many elements there are */
+    int64_t size[TD_IMAGE_RANK], count[TD_IMAGE_RANK];
+    int64_t kernel[TD_IMAGE_RANK], stride[TD_IMAGE_RANK], padding[TD_IMAGE_RANK];
+    int64_t pixels, places;
+    void *image, *windows;
+};
+
+/* What is under a window in one dimension: from first up to last, and how many with the padding. */
+struct bin {
+    int64_t first, last, all;
+};
+
+static struct bin bin_of(const struct average *c, int d, int64_t i)
+{
+    int64_t size = c->size[d];
+    if (c->adaptive) {
+        int64_t whole = size / c->count[d], rest = size % c->count[d], count = c->count[d];
+        int64_t first = i * whole + i * rest / count, last = (i + 1) * whole + ((i + 1) * rest + count - 1) / count;
+        return (struct bin){first, last, last - first};
+    }
+    int64_t first = i * c->stride[d] - c->padding[d], last = first + c->kernel[d], edge = size + c->padding[d];
+    last = last < edge ? last : edge;
+    return (struct bin){first > 0 ? first : 0, last < size ? last : size, last - first};
+}
+
+static int64_t divisor_of(const struct average *c, const struct bin *bins)
+{
+    int64_t count = 1;
+    for (int d = 0; d < TD_IMAGE_RANK; d++) {
+        int64_t seen = bins[d].last > bins[d].first ? bins[d].last - bins[d].first : 1;
+        count *= c->includes_padding ? bins[d].all : seen;
+    }
+    return c->divisor ? c->divisor : count;
+}
+
+#define AVERAGE(name) name##_f32
+#define AVERAGE_T float
+#include "kernels/cpu/average.inc"
+#define AVERAGE(name) name##_f64
+#define AVERAGE_T double
+#include "kernels/cpu/average.inc"
+
+static void run(const struct td_operand *image, const struct td_operand *windows, struct average *c, int rank,
+                const struct td_dims *kernel, const struct td_dims *stride, const struct td_dims *padding)
+{
+    int first = image->rank - rank, added = TD_IMAGE_RANK - rank;
+    int64_t planes = 1, work = 1;
+    c->pixels = c->places = 1;
+    c->image = image->data;
+    c->windows = windows->data;
+    for (int d = 0; d < first; d++)
+        planes *= image->shape[d];
+    for (int d = 0; d < TD_IMAGE_RANK; d++) {
+        int k = d - added;
+        c->pixels *= c->size[d] = k >= 0 ? image->shape[first + k] : 1;
+        c->places *= c->count[d] = k >= 0 ? windows->shape[first + k] : 1;
+        c->kernel[d] = k >= 0 && kernel ? td_sizes_entry(kernel, k, 1) : 1;
+        c->stride[d] = k >= 0 && stride ? td_sizes_entry(stride, k, c->kernel[d]) : 1;
+        c->padding[d] = k >= 0 && padding ? td_sizes_entry(padding, k, 0) : 0;
+        work *= c->kernel[d] < c->size[d] ? c->kernel[d] : c->size[d];
+    }
+    work = c->adaptive ? c->pixels + c->places : c->places * (work < 4096 ? work : 4096);
+    td_parallel(planes, td_grain(work), 0, image->dtype == TD_F32 ? part_f32 : part_f64, c);
+}
+
+static void forward(struct td_launch *launch)
+{
+    const struct td_avg_pool2d_attrs *a = launch->attrs;
+    struct average c = {.includes_padding = a->count_include_pad, .divisor = a->divisor_override};
+    run(&launch->in[0], &launch->out[0], &c, td_image_rank(launch->op), &a->kernel_size, &a->stride, &a->padding);
+}
+
+static void adaptive(struct td_launch *launch)
+{
+    struct average c = {.adaptive = true};
+    run(&launch->in[0], &launch->out[0], &c, td_image_rank(launch->op), NULL, NULL, NULL);
+}
+
+void TD_CPU(avg_pool_back)(struct td_launch *launch)
+{
+    const struct td_avg_pool_back_attrs *a = launch->attrs;
+    struct average c = {.spread = true,
+                        .adaptive = a->adaptive,
+                        .includes_padding = a->count_include_pad,
+                        .divisor = a->adaptive ? 0 : a->divisor_override};
+    run(&launch->out[0], &launch->in[0], &c, (int)a->size.count, &a->kernel_size, &a->stride, &a->padding);
+}
+
+void TD_CPU(avg_pool1d)(struct td_launch *launch)
+{
+    forward(launch);
+}
+void TD_CPU(avg_pool2d)(struct td_launch *launch)
+{
+    forward(launch);
+}
+void TD_CPU(avg_pool3d)(struct td_launch *launch)
+{
+    forward(launch);
+}
+void TD_CPU(adaptive_avg_pool1d)(struct td_launch *launch)
+{
+    adaptive(launch);
+}
+void TD_CPU(adaptive_avg_pool2d)(struct td_launch *launch)
+{
+    adaptive(launch);
+}
+void TD_CPU(adaptive_avg_pool3d)(struct td_launch *launch)
+{
+    adaptive(launch);
+}
