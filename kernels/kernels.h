@@ -21,7 +21,8 @@ struct td_operand {
 /* What a kernel found wrong in data. The kernel has then written nothing that the rest of the program can see: it
  * checks all indices before it writes. */
 struct td_fault {
-    int code;         /* TD_E_OK: nothing; TD_E_ARGUMENT: an integer divided by 0, and the rest is 0 */
+    int code;         /* TD_E_OK: nothing; TD_E_ARGUMENT: an integer divided by 0, and the rest is 0; of bce what is
+                         no probability at position */
     int64_t value;    /* the index */
     int64_t size;     /* of the dimension it does not fit */
     int64_t position; /* which element of the index tensor, row by row */

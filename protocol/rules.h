@@ -24,6 +24,8 @@ int rule_broadcast(struct td_inference *i, int *rank, int64_t *shape);
 /* Gives the result the dense layout that follows the inputs' order of dimensions. */
 void rule_follow_layout(struct td_inference *i);
 
+/* Refuses what is no enum td_reduction. */
+int rule_bad_reduction(struct td_inference *i, int64_t reduction);
 /* A dtype attribute, or fallback where it is not given. */
 uint8_t rule_dtype(int64_t dtype, uint8_t fallback);
 /* Strides of x seen in shape, as expand gives them. */
