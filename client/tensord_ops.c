@@ -790,15 +790,21 @@ td_tensor(td_mse_loss)(td_tensor x, td_tensor target, const struct td_mse_loss_k
     return td_mse_loss_at((td_origin){0}, x, target, keywords);
 }
 
-td_tensor td_embedding_at(td_origin origin, td_tensor weight, td_tensor index)
+td_tensor td_embedding_at(td_origin origin, td_tensor weight, td_tensor index, const struct td_embedding_keywords *keywords)
 {
+    static const struct td_embedding_keywords defaults = {.padding_idx = INT64_MIN, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_embedding_attrs attrs = {
+        .padding_idx = keywords->padding_idx,
+    };
     const td_operand in[] = {td_operand_of_tensor(weight), td_operand_of_tensor(index)};
-    return client_op(&(struct client_op){.id = TD_OP_embedding, .origin = origin, .in = in, .in_count = 2});
+    return client_op(&(struct client_op){.id = TD_OP_embedding, .origin = origin, .in = in, .in_count = 2, .attrs = &attrs});
 }
 
-td_tensor(td_embedding)(td_tensor weight, td_tensor index)
+td_tensor(td_embedding)(td_tensor weight, td_tensor index, const struct td_embedding_keywords *keywords)
 {
-    return td_embedding_at((td_origin){0}, weight, index);
+    return td_embedding_at((td_origin){0}, weight, index, keywords);
 }
 
 td_tensor td_index_select_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index)

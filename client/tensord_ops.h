@@ -520,9 +520,13 @@ struct td_mse_loss_keywords {
 TD_API td_tensor td_mse_loss(td_tensor x, td_tensor target, const struct td_mse_loss_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_mse_loss_at(td_origin origin, td_tensor x, td_tensor target, const struct td_mse_loss_keywords *keywords);
 
-/* the rows of weight (rows, width) at index: shape of index with width appended */
-TD_API td_tensor td_embedding(td_tensor weight, td_tensor index);
-TD_API td_tensor td_embedding_at(td_origin origin, td_tensor weight, td_tensor index);
+/* the rows of weight (rows, width) at index: shape of index with width appended; row padding_idx, from the end if below 0, gets no gradient. Keywords: .padding_idx (all) */
+struct td_embedding_keywords {
+    int64_t padding_idx;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_embedding(td_tensor weight, td_tensor index, const struct td_embedding_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_embedding_at(td_origin origin, td_tensor weight, td_tensor index, const struct td_embedding_keywords *keywords);
 
 /* the slices of x along dim at a 1-d index, in its order */
 TD_API td_tensor td_index_select(td_tensor x, int64_t dim, td_tensor index);
@@ -1936,7 +1940,9 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 #define td_mse_loss(x_, target_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_mse_loss_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#target_, 1)), x_, target_, \
         TD_KEYWORDS(td_mse_loss, .reduction = TD_MEAN, .td_keywords_only = 0, __VA_ARGS__)))
-#define td_embedding(weight_, index_) td_embedding_at(TD_HERE(TD_FRESH(#weight_, 0) | TD_FRESH(#index_, 1)), weight_, index_)
+#define td_embedding(weight_, index_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_embedding_at(TD_HERE(TD_FRESH(#weight_, 0) | TD_FRESH(#index_, 1)), weight_, index_, \
+        TD_KEYWORDS(td_embedding, .padding_idx = INT64_MIN, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_index_select(x_, dim_, index_) td_index_select_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1)), x_, dim_, index_)
 #define td_index_add(x_, dim_, index_, source_) td_index_add_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_)
 #define td_linspace(s_, start_, end_, steps_, ...) \

@@ -38,8 +38,9 @@ int td_shape_cross_entropy(struct td_inference *i)
     if (!targets_fit(x, target))
         return refuse_targets(i);
     if (weight->dtype && (weight->rank != 1 || weight->shape[0] != x->shape[x->rank > 1]))
-        return td_fail(i->failure, TD_E_SHAPE, "%s: a weight of shape %s beside logits of shape %s has not one entry for "
-                                               "each class",
+        return td_fail(i->failure, TD_E_SHAPE,
+                       "%s: a weight of shape %s beside logits of shape %s has not one entry for "
+                       "each class",
                        i->op->name, rule_text(weight, wt), rule_text(x, xt));
     if (smooths && !(a->label_smoothing >= 0 && a->label_smoothing <= 1))
         return td_fail(i->failure, TD_E_ARGUMENT, "%s: label_smoothing %g does not lie between 0 and 1", i->op->name,
@@ -49,7 +50,8 @@ int td_shape_cross_entropy(struct td_inference *i)
 }
 
 /* weight or bias, if given, has the normalised shape. */
-static int bad_affine(struct td_inference *i, const struct td_meta *given, const char *name, const struct td_meta *shape)
+static int bad_affine(struct td_inference *i, const struct td_meta *given, const char *name,
+                      const struct td_meta *shape)
 {
     char gt[TD_SHAPE_TEXT], st[TD_SHAPE_TEXT];
     if (!given->dtype || td_meta_same_shape(given, shape))

@@ -525,12 +525,25 @@ static void draw_call(struct call *c, const struct td_op *op, uint8_t dtype)
     static const struct {
         const char *group;
         void (*draw)(struct call *, uint8_t);
-    } ways[] = {{"create", draw_created},      {"random", draw_created},     {"copy", draw_elementwise},
-                {"unary", draw_elementwise},   {"binary", draw_elementwise}, {"compare", draw_elementwise},
-                {"ternary", draw_elementwise}, {"reduce", draw_linear},      {"linalg", draw_linear},
-                {"softmax", draw_linear},      {"loss", draw_loss},        {"index", draw_indexed},
-                {"scan", draw_rows},           {"sort", draw_rows},          {"step", draw_step},
-                {"strided", draw_strided},     {"join", draw_join},          {"move", draw_move}, {"norm", draw_norm}};
+    } ways[] = {{"create", draw_created},
+                {"random", draw_created},
+                {"copy", draw_elementwise},
+                {"unary", draw_elementwise},
+                {"binary", draw_elementwise},
+                {"compare", draw_elementwise},
+                {"ternary", draw_elementwise},
+                {"reduce", draw_linear},
+                {"linalg", draw_linear},
+                {"softmax", draw_linear},
+                {"loss", draw_loss},
+                {"index", draw_indexed},
+                {"scan", draw_rows},
+                {"sort", draw_rows},
+                {"step", draw_step},
+                {"strided", draw_strided},
+                {"join", draw_join},
+                {"move", draw_move},
+                {"norm", draw_norm}};
     *c = (struct call){.op = op};
     td_op_defaults(op, c->attrs);
     draws_nan = is_one_of(op, "max min argmax argmin max_dim min_dim maximum minimum clamp sign relu abs "

@@ -80,7 +80,8 @@ static void loss_by_class(struct oracle_call *c, int64_t ignored, int64_t reduct
         double scale;
         if (class == ignored)
             continue;
-        double w = entry(weight, class, 1), term = (1 - smoothing) * w * surprise(row, classes, step, class, logits, &scale);
+        double w = entry(weight, class, 1),
+               term = (1 - smoothing) * w * surprise(row, classes, step, class, logits, &scale);
         scale *= w;
         for (int64_t k = 0; k < classes && smoothing != 0; k++) {
             double each, part = smoothing / (double)classes * entry(weight, k, 1);

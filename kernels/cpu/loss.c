@@ -1,5 +1,5 @@
-/* Losses: cross_entropy, nll_loss, bce and mse_loss. Terms are made a chunk at a time, row by row, and summed in the order of lanes.h.
- * SPDX-License-Identifier: Apache-2.0 */
+/* Losses: cross_entropy, nll_loss, bce and mse_loss. Terms are made a chunk at a time, row by row, and summed in the
+ * order of lanes.h. SPDX-License-Identifier: Apache-2.0 */
 #include <stdatomic.h>
 
 #include "kernels/cpu/iterate.h"
@@ -60,8 +60,8 @@ static bool targets_fit(struct td_launch *launch, const struct entropy *e)
             int64_t class = e->target[w.at[0] + i * w.step[0]];
             if ((class >= 0 && class < e->classes) || class == e->ignored)
                 continue;
-            launch->fault = (struct td_fault){
-                .code = TD_E_INDEX, .value = class, .size = e->classes, .position = position};
+            launch->fault =
+                (struct td_fault){.code = TD_E_INDEX, .value = class, .size = e->classes, .position = position};
             return false;
         }
     return true;
@@ -107,8 +107,8 @@ void TD_CPU(nll_loss)(struct td_launch *launch)
 /* A logarithm that is not let below -100: 0 * log(0) is 0 then. */
 #define BOUNDED(log) ((log) < -100 ? -100 : (log))
 
-TD_BINARY_INNER(bce_f32, float, float, -(b * BOUNDED(td_log_f32(a)) + (1 - b) * BOUNDED(td_log_f32(1 - a))))
-TD_BINARY_INNER(bce_f64, double, double, -(b * BOUNDED(td_log_f64(a)) + (1 - b) * BOUNDED(td_log_f64(1 - a))))
+TD_BINARY_INNER(bce_f32, float, float, -(b *BOUNDED(td_log_f32(a)) + (1 - b) * BOUNDED(td_log_f32(1 - a))))
+TD_BINARY_INNER(bce_f64, double, double, -(b *BOUNDED(td_log_f64(a)) + (1 - b) * BOUNDED(td_log_f64(1 - a))))
 
 /* Where the first element is that is no probability; INT64_MAX: nowhere. */
 struct improbable {
@@ -124,7 +124,8 @@ static void improbable_part(const void *data, int64_t from, int64_t to)
     for (td_walk_start(&w, p->x->rank, p->x->shape, 1, &stride, from, to); w.run; from += w.run, td_walk_next(&w))
         for (int64_t i = 0; i < w.run; i++) {
             int64_t at = w.at[0] + i * w.step[0], known = *p->first;
-            double x = p->x->dtype == TD_F32 ? (double)((const float *)p->x->data)[at] : ((const double *)p->x->data)[at];
+            double x =
+                p->x->dtype == TD_F32 ? (double)((const float *)p->x->data)[at] : ((const double *)p->x->data)[at];
             if (x >= 0 && x <= 1)
                 continue;
             while (from + i < known && !atomic_compare_exchange_weak(p->first, &known, from + i))

@@ -407,7 +407,7 @@ def products_and_indexing():
     for x in pool(F32):
         for index in rng.sample(indices, 3):
             if x.dim() == 2 and x.shape[0] > 0:
-                case("embedding", lambda w, i: torch.nn.functional.embedding(i, w), x, index)
+                case("embedding", lambda w, i, p: torch.nn.functional.embedding(i, w), x, index, -2**63)
             d = rand_dims(x.dim())
             if x.dim() and -x.dim() <= d < x.dim() and x.shape[d] == 0:
                 continue  # refused for its data, not for its shape
@@ -433,7 +433,7 @@ def products_and_indexing():
         if dtype != BOOL:
             case("scatter_add", torch.scatter_add, dense(dtype, 2, 3), 1, dense(I64, 2, 2), dense(dtype, 2, 3))
         case("index_select", torch.index_select, dense(dtype, 2, 3), 1, dense(I64, 2))
-        case("embedding", lambda w, i: torch.nn.functional.embedding(i, w), dense(dtype, 2, 3), dense(I64, 2))
+        case("embedding", lambda w, i, p: torch.nn.functional.embedding(i, w), dense(dtype, 2, 3), dense(I64, 2), -2**63)
 
 
 def gathering(x, d):

@@ -303,6 +303,10 @@ def words(c):
     return c.choices.pick([[3], [2, 2], [], [0], [2, 1, 2]]), c.shape[0]
 
 
+def padding_row(c):
+    return -2**63 if c.choices.chance(1, 2) or c.dtype == "bool" else c.choices.pick([0, -1, 1])
+
+
 def matrix(c):
     return [c.choices.pick([3, 2, 1, 5, 0]), c.choices.pick([2, 3, 1, 0])]
 

@@ -362,7 +362,7 @@ OPS = {
     "log_softmax": Op(torch.log_softmax),
     "softmax": Op(torch.softmax),
     "mse_loss": Op(lambda x, t, r: F.mse_loss(x, t, reduction=REDUCTIONS[r])),
-    "embedding": Op(lambda w, i: F.embedding(i, w), weight=d.matrix, index=d.words),
+    "embedding": Op(lambda w, i, p: F.embedding(i, w, None if p == ALL else p), weight=d.matrix, index=d.words, padding_idx=d.padding_row),
     "index_select": Op(torch.index_select, index=d.along),
     "index_add": Op(torch.index_add, index=d.along, source=d.along_source),
     "gather": Op(torch.gather, index=d.everywhere),
