@@ -163,6 +163,12 @@ def adam_step(params, means, squares, counts, lr, beta1, beta2, eps, weight_deca
     return params
 
 
+def embedding(w, i, padding):
+    if w.dim() != 2 or padding != ALL and not -w.shape[0] <= padding < w.shape[0]:
+        raise IndexError("no such row")
+    return F.embedding(i, w, None if padding == ALL else padding)
+
+
 def bce(x, t):
     """Broadcast, as other losses are, into what has the layout of a sum."""
     both = torch.broadcast_shapes(x.shape, t.shape)
@@ -362,7 +368,7 @@ OPS = {
     "log_softmax": Op(torch.log_softmax),
     "softmax": Op(torch.softmax),
     "mse_loss": Op(lambda x, t, r: F.mse_loss(x, t, reduction=REDUCTIONS[r])),
-    "embedding": Op(lambda w, i, p: F.embedding(i, w, None if p == ALL else p), weight=d.matrix, index=d.words, padding_idx=d.padding_row),
+    "embedding": Op(embedding, weight=d.matrix, index=d.words, padding_idx=d.padding_row),
     "index_select": Op(torch.index_select, index=d.along),
     "index_add": Op(torch.index_add, index=d.along, source=d.along_source),
     "gather": Op(torch.gather, index=d.everywhere),
