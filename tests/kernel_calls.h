@@ -315,7 +315,7 @@ static void draw_classes(struct call *c, uint8_t dtype)
         target[d] = shape[d + (d >= at)];
     make(next(c), dtype, rank, shape, TD_REALS, ANY_LAYOUT);
     draw_index(c, rank - 1, target, shape[at]);
-    draw_optional(c, dtype, 1, shape + at, TD_POSITIVE);
+    draw_optional(c, dtype, 1, (int64_t[TD_RANK_MAX]){shape[at]}, TD_POSITIVE);
     struct td_cross_entropy_attrs *a = (void *)c->attrs; /* nll_loss's, but for the last */
     a->ignore_index = below(2) ? -100 : below(5);
     a->reduction = below(3);
