@@ -214,8 +214,8 @@ static void put_call(struct client *client, enum td_op_id id, uint32_t flags, ui
 {
     struct td_input in[12];
     for (int k = 0; k < count; k++)
-        in[k] = (struct td_input){.kind = handles[k] == LEFT_OUT ? TD_INPUT_NONE : TD_INPUT_HANDLE,
-                                  .handle = handles[k]};
+        in[k] =
+            (struct td_input){.kind = handles[k] == LEFT_OUT ? TD_INPUT_NONE : TD_INPUT_HANDLE, .handle = handles[k]};
     if (td_op_named_outputs(td_op_of(id))) {
         if (client->used >> out & 1)
             release(client, out);
