@@ -71,6 +71,7 @@ typedef struct td_origin {
 #endif
 
 #include "tensord_ops.h"
+#include "tensord_nn.h"
 
 #ifdef __cplusplus
 extern "C" {

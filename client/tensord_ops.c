@@ -773,14 +773,16 @@ td_tensor(td_log_softmax)(td_tensor x, int64_t dim)
 
 td_tensor td_cross_entropy_at(td_origin origin, td_tensor x, td_tensor target, const struct td_cross_entropy_keywords *keywords)
 {
-    static const struct td_cross_entropy_keywords defaults = {.reduction = TD_MEAN, };
+    static const struct td_cross_entropy_keywords defaults = {.weight = {0}, .ignore_index = -100, .reduction = TD_MEAN, .label_smoothing = 0.0, };
     if (!keywords)
         keywords = &defaults;
     const struct td_cross_entropy_attrs attrs = {
+        .ignore_index = keywords->ignore_index,
         .reduction = keywords->reduction,
+        .label_smoothing = keywords->label_smoothing,
     };
-    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(target)};
-    return client_op(&(struct client_op){.id = TD_OP_cross_entropy, .origin = origin, .in = in, .in_count = 2, .attrs = &attrs});
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(target), td_operand_of_tensor(keywords->weight)};
+    return client_op(&(struct client_op){.id = TD_OP_cross_entropy, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
 }
 
 td_tensor(td_cross_entropy)(td_tensor x, td_tensor target, const struct td_cross_entropy_keywords *keywords)
@@ -805,15 +807,21 @@ td_tensor(td_mse_loss)(td_tensor x, td_tensor target, const struct td_mse_loss_k
     return td_mse_loss_at((td_origin){0}, x, target, keywords);
 }
 
-td_tensor td_embedding_at(td_origin origin, td_tensor weight, td_tensor index)
+td_tensor td_embedding_at(td_origin origin, td_tensor weight, td_tensor index, const struct td_embedding_keywords *keywords)
 {
+    static const struct td_embedding_keywords defaults = {.padding_idx = INT64_MIN, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_embedding_attrs attrs = {
+        .padding_idx = keywords->padding_idx,
+    };
     const td_operand in[] = {td_operand_of_tensor(weight), td_operand_of_tensor(index)};
-    return client_op(&(struct client_op){.id = TD_OP_embedding, .origin = origin, .in = in, .in_count = 2});
+    return client_op(&(struct client_op){.id = TD_OP_embedding, .origin = origin, .in = in, .in_count = 2, .attrs = &attrs});
 }
 
-td_tensor(td_embedding)(td_tensor weight, td_tensor index)
+td_tensor(td_embedding)(td_tensor weight, td_tensor index, const struct td_embedding_keywords *keywords)
 {
-    return td_embedding_at((td_origin){0}, weight, index);
+    return td_embedding_at((td_origin){0}, weight, index, keywords);
 }
 
 td_tensor td_index_select_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index)
@@ -3417,6 +3425,82 @@ td_indexed td_mode_at(td_origin origin, td_tensor x, const struct td_mode_keywor
 td_indexed(td_mode)(td_tensor x, const struct td_mode_keywords *keywords)
 {
     return td_mode_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_layer_norm_at(td_origin origin, td_tensor x, struct td_dims normalized_shape, const struct td_layer_norm_keywords *keywords)
+{
+    static const struct td_layer_norm_keywords defaults = {.weight = {0}, .bias = {0}, .eps = 1e-5, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_layer_norm_attrs attrs = {
+        .normalized_shape = normalized_shape,
+        .eps = keywords->eps,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(keywords->weight), td_operand_of_tensor(keywords->bias)};
+    return client_op(&(struct client_op){.id = TD_OP_layer_norm, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_layer_norm)(td_tensor x, struct td_dims normalized_shape, const struct td_layer_norm_keywords *keywords)
+{
+    return td_layer_norm_at((td_origin){0}, x, normalized_shape, keywords);
+}
+
+td_tensor td_rms_norm_at(td_origin origin, td_tensor x, struct td_dims normalized_shape, const struct td_rms_norm_keywords *keywords)
+{
+    static const struct td_rms_norm_keywords defaults = {.weight = {0}, .eps = -1.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_rms_norm_attrs attrs = {
+        .normalized_shape = normalized_shape,
+        .eps = keywords->eps,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(keywords->weight)};
+    return client_op(&(struct client_op){.id = TD_OP_rms_norm, .origin = origin, .in = in, .in_count = 2, .attrs = &attrs});
+}
+
+td_tensor(td_rms_norm)(td_tensor x, struct td_dims normalized_shape, const struct td_rms_norm_keywords *keywords)
+{
+    return td_rms_norm_at((td_origin){0}, x, normalized_shape, keywords);
+}
+
+td_tensor td_nll_loss_at(td_origin origin, td_tensor x, td_tensor target, const struct td_nll_loss_keywords *keywords)
+{
+    static const struct td_nll_loss_keywords defaults = {.weight = {0}, .ignore_index = -100, .reduction = TD_MEAN, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_nll_loss_attrs attrs = {
+        .ignore_index = keywords->ignore_index,
+        .reduction = keywords->reduction,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(target), td_operand_of_tensor(keywords->weight)};
+    return client_op(&(struct client_op){.id = TD_OP_nll_loss, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_nll_loss)(td_tensor x, td_tensor target, const struct td_nll_loss_keywords *keywords)
+{
+    return td_nll_loss_at((td_origin){0}, x, target, keywords);
+}
+
+td_tensor td_bce_at(td_origin origin, td_tensor x, td_tensor target)
+{
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(target)};
+    return client_op(&(struct client_op){.id = TD_OP_bce, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_bce)(td_tensor x, td_tensor target)
+{
+    return td_bce_at((td_origin){0}, x, target);
+}
+
+td_tensor td_bce__at(td_origin origin, td_tensor x, td_tensor target)
+{
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(target)};
+    return client_in_place(&(struct client_op){.id = TD_OP_bce, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_bce_)(td_tensor x, td_tensor target)
+{
+    return td_bce__at((td_origin){0}, x, target);
 }
 
 td_tensor td_diagonal_at(td_origin origin, td_tensor x, const struct td_diagonal_keywords *keywords)

@@ -511,9 +511,12 @@ TD_API td_tensor td_full_like_at(td_origin origin, td_tensor x, td_operand value
 TD_API td_tensor td_log_softmax(td_tensor x, int64_t dim);
 TD_API td_tensor td_log_softmax_at(td_origin origin, td_tensor x, int64_t dim);
 
-/* -log_softmax(x)[target] of logits x (n, classes) and targets (n), as TD_MEAN, TD_SUM or TD_NONE. Keywords: .reduction (TD_MEAN) */
+/* -weight[target] * log_softmax(x)[target] of logits x (n, classes, ...) and targets (n, ...), 0 where the target is ignore_index; TD_MEAN divides by the weights of all targets, TD_SUM and TD_NONE do not; of the targets label_smoothing is spread over all classes. Keywords: .weight (none), .ignore_index (-100), .reduction (TD_MEAN), .label_smoothing (0.0) */
 struct td_cross_entropy_keywords {
+    td_tensor weight;
+    int64_t ignore_index;
     int64_t reduction;
+    double label_smoothing;
     TD_KEYWORDS_END
 };
 TD_API td_tensor td_cross_entropy(td_tensor x, td_tensor target, const struct td_cross_entropy_keywords *keywords TD_DEFAULT(NULL));
@@ -527,9 +530,13 @@ struct td_mse_loss_keywords {
 TD_API td_tensor td_mse_loss(td_tensor x, td_tensor target, const struct td_mse_loss_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_mse_loss_at(td_origin origin, td_tensor x, td_tensor target, const struct td_mse_loss_keywords *keywords);
 
-/* the rows of weight (rows, width) at index: shape of index with width appended */
-TD_API td_tensor td_embedding(td_tensor weight, td_tensor index);
-TD_API td_tensor td_embedding_at(td_origin origin, td_tensor weight, td_tensor index);
+/* the rows of weight (rows, width) at index: shape of index with width appended; row padding_idx, from the end if below 0, gets no gradient. Keywords: .padding_idx (all) */
+struct td_embedding_keywords {
+    int64_t padding_idx;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_embedding(td_tensor weight, td_tensor index, const struct td_embedding_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_embedding_at(td_origin origin, td_tensor weight, td_tensor index, const struct td_embedding_keywords *keywords);
 
 /* the slices of x along dim at a 1-d index, in its order */
 TD_API td_tensor td_index_select(td_tensor x, int64_t dim, td_tensor index);
@@ -1535,6 +1542,43 @@ struct td_mode_keywords {
 TD_API td_indexed td_mode(td_tensor x, const struct td_mode_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_indexed td_mode_at(td_origin origin, td_tensor x, const struct td_mode_keywords *keywords);
 
+/* (x - mean) / sqrt(var + eps) * weight + bias, mean and var (divided by the number) over the last dimensions, whose sizes are normalized_shape. Keywords: .weight (none), .bias (none), .eps (1e-5) */
+struct td_layer_norm_keywords {
+    td_tensor weight;
+    td_tensor bias;
+    double eps;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_layer_norm(td_tensor x, struct td_dims normalized_shape, const struct td_layer_norm_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_layer_norm_at(td_origin origin, td_tensor x, struct td_dims normalized_shape, const struct td_layer_norm_keywords *keywords);
+
+/* x / sqrt(mean(x * x) + eps) * weight, the mean over the last dimensions, whose sizes are normalized_shape; eps below 0 stands for the step from 1 to the next number. Keywords: .weight (none), .eps (-1.0) */
+struct td_rms_norm_keywords {
+    td_tensor weight;
+    double eps;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_rms_norm(td_tensor x, struct td_dims normalized_shape, const struct td_rms_norm_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_rms_norm_at(td_origin origin, td_tensor x, struct td_dims normalized_shape, const struct td_rms_norm_keywords *keywords);
+
+/* -weight[target] * x[target] of logarithms of probabilities x (n, classes, ...), as cross_entropy of logits. Keywords: .weight (none), .ignore_index (-100), .reduction (TD_MEAN) */
+struct td_nll_loss_keywords {
+    td_tensor weight;
+    int64_t ignore_index;
+    int64_t reduction;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_nll_loss(td_tensor x, td_tensor target, const struct td_nll_loss_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_nll_loss_at(td_origin origin, td_tensor x, td_tensor target, const struct td_nll_loss_keywords *keywords);
+
+/* -(target * log(x) + (1 - target) * log(1 - x)) of probabilities x, logarithms being -100 or more: what binary_cross_entropy is the mean of */
+TD_API td_tensor td_bce(td_tensor x, td_tensor target);
+TD_API td_tensor td_bce_at(td_origin origin, td_tensor x, td_tensor target);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_bce_(td_tensor x, td_tensor target);
+TD_API td_tensor td_bce__at(td_origin origin, td_tensor x, td_tensor target);
+
 /* the diagonal of x's dimensions dim0 and dim1, in their place as the last dimension; offset > 0 lies towards the end of dim1, < 0 of dim0. Keywords: .offset (0), .dim0 (0), .dim1 (1) */
 struct td_diagonal_keywords {
     int64_t offset;
@@ -2234,11 +2278,13 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 #define td_log_softmax(x_, dim_) td_log_softmax_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_)
 #define td_cross_entropy(x_, target_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_cross_entropy_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#target_, 1)), x_, target_, \
-        TD_KEYWORDS(td_cross_entropy, .reduction = TD_MEAN, .td_keywords_only = 0, __VA_ARGS__)))
+        TD_KEYWORDS(td_cross_entropy, .weight = {0}, .ignore_index = -100, .reduction = TD_MEAN, .label_smoothing = 0.0, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_mse_loss(x_, target_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_mse_loss_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#target_, 1)), x_, target_, \
         TD_KEYWORDS(td_mse_loss, .reduction = TD_MEAN, .td_keywords_only = 0, __VA_ARGS__)))
-#define td_embedding(weight_, index_) td_embedding_at(TD_HERE(TD_FRESH(#weight_, 0) | TD_FRESH(#index_, 1)), weight_, index_)
+#define td_embedding(weight_, index_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_embedding_at(TD_HERE(TD_FRESH(#weight_, 0) | TD_FRESH(#index_, 1)), weight_, index_, \
+        TD_KEYWORDS(td_embedding, .padding_idx = INT64_MIN, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_index_select(x_, dim_, index_) td_index_select_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1)), x_, dim_, index_)
 #define td_index_add(x_, dim_, index_, source_) td_index_add_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_)
 #define td_linspace(s_, start_, end_, steps_, ...) \
@@ -2548,6 +2594,17 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 #define td_mode(x_, ...) \
     TD_WITH_KEYWORDS(td_indexed, td_mode_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
         TD_KEYWORDS(td_mode, .dim = -1, .keepdim = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_layer_norm(x_, normalized_shape_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_layer_norm_at(TD_HERE(TD_FRESH(#x_, 0)), x_, normalized_shape_, \
+        TD_KEYWORDS(td_layer_norm, .weight = {0}, .bias = {0}, .eps = 1e-5, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_rms_norm(x_, normalized_shape_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_rms_norm_at(TD_HERE(TD_FRESH(#x_, 0)), x_, normalized_shape_, \
+        TD_KEYWORDS(td_rms_norm, .weight = {0}, .eps = -1.0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_nll_loss(x_, target_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_nll_loss_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#target_, 1)), x_, target_, \
+        TD_KEYWORDS(td_nll_loss, .weight = {0}, .ignore_index = -100, .reduction = TD_MEAN, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_bce(x_, target_) td_bce_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#target_, 1)), x_, target_)
+#define td_bce_(x_, target_) td_bce__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#target_, 1)), x_, target_)
 #define td_diagonal(x_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_diagonal_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
         TD_KEYWORDS(td_diagonal, .offset = 0, .dim0 = 0, .dim1 = 1, .td_keywords_only = 0, __VA_ARGS__)))

@@ -21,12 +21,13 @@ struct td_operand {
 /* What a kernel found wrong in data. The kernel has then written nothing that the rest of the program can see: it
  * checks all indices before it writes, and results with a singular matrix among them are dropped unseen. */
 struct td_fault {
-    int code;         /* TD_E_OK: nothing; TD_E_ARGUMENT: an integer divided by 0, and the rest is 0; TD_E_SHAPE */
+    int code;         /* TD_E_OK: nothing; TD_E_ARGUMENT: an integer divided by 0, and the rest is 0, of bce what is no
+                       * probability at position, or why; TD_E_SHAPE */
     int64_t value;    /* the index; TD_E_SINGULAR: the pivot that is 0, the minor that is not positive, from 1;
                        * TD_E_SHAPE: the elements that data say */
     int64_t size;     /* of the dimension it does not fit; how many matrices, or elements, there are */
     int64_t position; /* which element of the index tensor, row by row; which matrix, the first one that is wrong */
-    const char *why;  /* of TD_E_ARGUMENT: what is wrong with the data; NULL: an integer divided by 0 */
+    const char *why;  /* of TD_E_ARGUMENT: what is wrong with the data; NULL: as above */
 };
 
 /* One run of one op.

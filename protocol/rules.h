@@ -26,6 +26,8 @@ void rule_follow_layout(struct td_inference *i);
 /* The same for count operands of which strides are known, seen in out's shape; out is contiguous before. */
 void rule_follow_strides(struct td_meta *out, int count, int64_t (*strides)[TD_RANK_MAX]);
 
+/* Refuses what is no enum td_reduction. */
+int rule_bad_reduction(struct td_inference *i, int64_t reduction);
 /* A dtype attribute, or fallback where it is not given. */
 uint8_t rule_dtype(int64_t dtype, uint8_t fallback);
 /* Strides of x seen in shape, as expand gives them. */

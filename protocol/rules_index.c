@@ -8,8 +8,12 @@
 int td_shape_embedding(struct td_inference *i)
 {
     const struct td_meta *weight = &i->in[0], *index = &i->in[1];
+    int64_t padding = ((const struct td_embedding_attrs *)i->attrs)->padding_idx;
     char wt[TD_SHAPE_TEXT];
     int64_t shape[TD_RANK_MAX + 1];
+    if (weight->rank == 2 && padding != INT64_MIN && (padding >= weight->shape[0] || padding < -weight->shape[0]))
+        return td_fail(i->failure, TD_E_INDEX, "embedding: padding_idx %" PRId64 " is no row of a weight of %" PRId64,
+                       padding, weight->shape[0]);
     if (weight->rank != 2)
         return td_fail(i->failure, TD_E_SHAPE, "embedding: the weight has shape %s where (rows, width) is due",
                        rule_text(weight, wt));

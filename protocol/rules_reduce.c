@@ -233,25 +233,12 @@ int td_shape_softmax(struct td_inference *i)
     return failed ? failed : rule_fresh(i, i->in[0].rank, i->in[0].shape);
 }
 
-static int bad_reduction(struct td_inference *i, int64_t reduction)
+int rule_bad_reduction(struct td_inference *i, int64_t reduction)
 {
     if (reduction >= TD_NONE && reduction <= TD_SUM)
         return TD_E_OK;
     return td_fail(i->failure, TD_E_ARGUMENT, "%s: reduction %" PRId64 " is none of TD_NONE, TD_MEAN, TD_SUM",
                    i->op->name, reduction);
-}
-
-int td_shape_cross_entropy(struct td_inference *i)
-{
-    const struct td_cross_entropy_attrs *a = i->attrs;
-    const struct td_meta *x = &i->in[0], *t = &i->in[1];
-    char xt[TD_SHAPE_TEXT], tt[TD_SHAPE_TEXT];
-    if (x->rank != 2 || t->rank != 1 || x->shape[0] != t->shape[0]) {
-        td_fail(i->failure, TD_E_SHAPE, "cross_entropy: logits of shape %s and targets of shape %s do not fit together",
-                rule_text(x, xt), rule_text(t, tt));
-        return td_hint(i->failure, "Logits are (n, classes) and targets (n).");
-    }
-    return bad_reduction(i, a->reduction) ? i->failure->code : rule_fresh(i, a->reduction == TD_NONE, x->shape);
 }
 
 int td_shape_pair_loss(struct td_inference *i)
@@ -260,7 +247,7 @@ int td_shape_pair_loss(struct td_inference *i)
     int64_t shape[TD_RANK_MAX];
     int rank, failed = rule_broadcast(i, &rank, shape);
     /* The broadcast shape is checked also where the result has none of it: kernels walk it. */
-    if (failed || (failed = bad_reduction(i, a->reduction)) || (failed = rule_fresh(i, rank, shape)))
+    if (failed || (failed = rule_bad_reduction(i, a->reduction)) || (failed = rule_fresh(i, rank, shape)))
         return failed;
     if (a->reduction != TD_NONE)
         return rule_fresh(i, 0, shape);

@@ -19,14 +19,13 @@ try() {
     fi
 }
 
-# An undef list is no header; client/tensord_ops.h and tensord_made.h are parts of client/tensord.h, which is
-# tried below.
+# An undef list is no header; client/tensord_*.h are parts of client/tensord.h, which is tried below.
 while read -r header; do
     echo "#include \"$header\"" | try "$header" "$cc" -std=gnu11 -D_GNU_SOURCE -DTD_ISA=generic -I. -x c
-done < <(find protocol kernels server client -name '*.h' ! -name '*_undef.h' ! -name tensord_ops.h ! -name tensord_made.h | sort)
+done < <(find protocol kernels server client -name '*.h' ! -name '*_undef.h' ! -name 'tensord_*.h' | sort)
 
 if [ -e client/tensord.h ]; then
-    cp client/tensord.h client/tensord_ops.h client/tensord_made.h "$tmp"
+    cp client/tensord.h client/tensord_*.h "$tmp"
     for std in gnu11 gnu17; do
         echo '#include <tensord.h>' | try "tensord.h ($std)" "$cc" -std=$std -I"$tmp" -x c
     done

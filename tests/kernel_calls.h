@@ -264,12 +264,6 @@ static void draw_linear(struct call *c, uint8_t dtype)
     } else if (!strcmp(c->op->group, "softmax")) {
         make(next(c), dtype, rank, shape, TD_REALS, ANY_LAYOUT);
         c->attrs[0] = draw_dim(rank);
-    } else if (c->op->id == TD_OP_cross_entropy) {
-        size[0] = draws_large ? 900 : size[0];
-        size[1] = draws_large ? 5 : size[1];
-        make(next(c), dtype, 2, (int64_t[TD_RANK_MAX]){size[0] * 20, size[1]}, TD_REALS, ANY_LAYOUT);
-        draw_index(c, 1, (int64_t[TD_RANK_MAX]){size[0] * 20}, size[1]);
-        c->attrs[0] = below(3);
     } else if (c->op->id == TD_OP_mse_loss) {
         make(next(c), dtype, rank, shape, TD_REALS, ANY_LAYOUT);
         make(next(c), dtype, fewer_dims(rank, shape, part), part, TD_REALS, ANY_LAYOUT);
@@ -286,6 +280,64 @@ static void draw_linear(struct call *c, uint8_t dtype)
     } else {
         draw_choice(c, dtype);
     }
+}
+
+/* A tensor that may be left out, of a norm or a loss by class. */
+static void draw_optional(struct call *c, uint8_t dtype, int rank, const int64_t *shape, int tried)
+{
+    if (below(2))
+        make(next(c), dtype, rank, shape, tried, ANY_LAYOUT);
+    else
+        next(c);
+}
+
+static void draw_norm(struct call *c, uint8_t dtype)
+{
+    int64_t shape[TD_RANK_MAX], part[TD_RANK_MAX];
+    struct td_dims *normalized = (void *)c->attrs;
+    int rank = draw_shape(shape, 1, 4), count = 1 + (int)below(rank);
+    memset(part, 0, sizeof part);
+    memcpy(part, shape + rank - count, (size_t)count * sizeof *shape);
+    normalized->count = count;
+    memcpy(normalized->v, part, sizeof part);
+    make(next(c), dtype, rank, shape, TD_REALS, DENSE);
+    for (int k = 0; k < (c->op->id == TD_OP_layer_norm ? 2 : 1); k++)
+        if (below(2))
+            make(next(c), dtype, count, part, TD_REALS, DENSE);
+        else
+            next(c);
+    ((double *)(void *)c->attrs)[sizeof *normalized / 8] = below(2) ? 0.25 : 1e-5;
+}
+
+/* cross_entropy and nll_loss: classes are dimension 1, or the only one. */
+static void draw_classes(struct call *c, uint8_t dtype)
+{
+    int64_t shape[TD_RANK_MAX] = {0}, target[TD_RANK_MAX] = {0};
+    int rank = 1 + (int)below(4), at = rank > 1;
+    for (int d = 0; d < rank; d++)
+        shape[d] = below(9) ? 1 + below(d == 0 && below(2) ? 60 : 5) : 0;
+    if (draws_large)
+        rank = 2, at = 1, shape[0] = 18000, shape[1] = 5;
+    for (int d = 0; d < rank - 1; d++)
+        target[d] = shape[d + (d >= at)];
+    make(next(c), dtype, rank, shape, TD_REALS, ANY_LAYOUT);
+    draw_index(c, rank - 1, target, shape[at]);
+    draw_optional(c, dtype, 1, (int64_t[TD_RANK_MAX]){shape[at]}, TD_POSITIVE);
+    struct td_cross_entropy_attrs *a = (void *)c->attrs; /* nll_loss's, but for the last */
+    a->ignore_index = below(2) ? -100 : below(5);
+    a->reduction = below(3);
+    if (c->op->id == TD_OP_cross_entropy)
+        a->label_smoothing = below(2) ? 0 : 0.25;
+}
+
+static void draw_loss(struct call *c, uint8_t dtype)
+{
+    if (c->op->id == TD_OP_bce)
+        draw_elementwise(c, dtype);
+    else if (c->op->id == TD_OP_mse_loss)
+        draw_linear(c, dtype);
+    else
+        draw_classes(c, dtype);
 }
 
 /* Scans and sorting: a tensor, a dimension, and what is left at its default or drawn. */
@@ -628,10 +680,10 @@ static void draw_call(struct call *c, const struct td_op *op, uint8_t dtype)
     } ways[] = {{"create", draw_created},      {"random", draw_created},     {"copy", draw_elementwise},
                 {"unary", draw_elementwise},   {"binary", draw_elementwise}, {"compare", draw_elementwise},
                 {"ternary", draw_elementwise}, {"reduce", draw_linear},      {"linalg", draw_linear},
-                {"softmax", draw_linear},      {"loss", draw_linear},        {"index", draw_indexed},
+                {"softmax", draw_linear},      {"loss", draw_loss},          {"index", draw_indexed},
                 {"scan", draw_rows},           {"sort", draw_rows},          {"step", draw_step},
                 {"strided", draw_strided},     {"join", draw_join},          {"move", draw_move},
-                {"search", draw_search},       {"special", draw_search},
+                {"norm", draw_norm},           {"search", draw_search},      {"special", draw_search},
                 {"conv", draw_conv},           {"pool", draw_pool}};
     *c = (struct call){.op = op};
     td_op_defaults(op, c->attrs);

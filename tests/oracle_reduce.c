@@ -336,19 +336,6 @@ static void finish_loss(struct oracle_call *c, int64_t reduction, int64_t count)
     }
 }
 
-void oracle_cross_entropy(struct oracle_call *c)
-{
-    const struct oracle_tensor *x = &c->in[0], *target = &c->in[1];
-    int64_t reduction = ((const struct td_cross_entropy_attrs *)c->attrs)->reduction, classes = x->shape[1];
-    if (refuse_index(c, target, classes))
-        return;
-    for (int64_t i = 0; i < target->count; i++) {
-        double scale, term = -log_softmax(x->real + i * classes, classes, 1, target->integer[i], &scale);
-        add_term(c, reduction, i, term, scale);
-    }
-    finish_loss(c, reduction, target->count);
-}
-
 void oracle_mse_loss(struct oracle_call *c)
 {
     const struct oracle_tensor *x = &c->in[0], *target = &c->in[1];

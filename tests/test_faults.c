@@ -105,6 +105,9 @@ static void send_script(struct line *line, struct script *script)
     harness_send(line, script->bytes, (size_t)(script->at - script->bytes));
 }
 
+/* In place of a handle: the optional input is none. */
+#define LEFT_OUT UINT32_MAX
+
 static void say_op(struct script *script, enum td_op_id id, uint32_t flags, uint32_t out, const void *attrs, int count,
                    const uint32_t *handles)
 {
@@ -112,7 +115,8 @@ static void say_op(struct script *script, enum td_op_id id, uint32_t flags, uint
     uint16_t ones[] = {1, 1, 1};
     int64_t none[TD_ATTR_SLOTS] = {0};
     for (int k = 0; k < count; k++)
-        in[k] = (struct td_input){.kind = TD_INPUT_HANDLE, .handle = handles[k]};
+        in[k] =
+            (struct td_input){.kind = handles[k] == LEFT_OUT ? TD_INPUT_NONE : TD_INPUT_HANDLE, .handle = handles[k]};
     script->at = td_call_encode(script->at, td_op_of(id), flags, 1, &out, in, ones, attrs ? attrs : none);
 }
 #define SAY(id, flags, out, attrs, ...)                                                                 \
@@ -274,7 +278,8 @@ static void say_step(struct script *script, bool adam)
     SAY(matmul, TD_FLAG_GRAD, 10, NULL, INPUT, 0);
     SAY(add, TD_FLAG_GRAD | TD_FLAG_CONSUME(0), 11, NULL, 10, 1);
     SAY(tanh, TD_FLAG_GRAD, 12, NULL, 11);
-    SAY(cross_entropy, TD_FLAG_GRAD, 13, (&(struct td_cross_entropy_attrs){.reduction = TD_MEAN}), 12, LABELS);
+    SAY(cross_entropy, TD_FLAG_GRAD, 13, (&(struct td_cross_entropy_attrs){.ignore_index = -100, .reduction = TD_MEAN}),
+        12, LABELS, LEFT_OUT);
     REQUEST(ZERO_GRAD, 0, 1);
     say_backward(script, 13, false);
     if (adam)

@@ -337,7 +337,7 @@ static void test_wrong_parameters(void **state)
           U(0));
     WRONG(TD_E_ARGUMENT, 7, TD_OP_sum, "uunu", U(7), U(1), U(1)); /* a flag that is a number */
     WRONG(TD_E_ARGUMENT, 7, TD_OP_select, "uuuf", U(7), U(1), U(0), 1.0);
-    WRONG(TD_E_DTYPE, 7, TD_OP_embedding, "uuu", U(7), U(1), U(1)); /* an index that is f32 */
+    WRONG(TD_E_DTYPE, 7, TD_OP_embedding, "uuuu", U(7), U(1), U(1), U(0)); /* an index that is f32 */
     WRONG(TD_E_SHAPE, 7, TD_OP_matmul, "uuu", U(7), U(1), U(1));
     WRONG(TD_E_INDEX, 7, TD_OP_select, "uuuu", U(7), U(1), U(0), U(9));
     WRONG(TD_E_INDEX, 7, TD_OP_index_select, "uuuu", U(7), U(1), U(0), U(2)); /* found in the data */

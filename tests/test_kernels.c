@@ -131,7 +131,7 @@ static bool is_elementwise(const struct td_op *op)
     for (size_t g = 0; g < sizeof groups / sizeof *groups; g++)
         if (!strcmp(op->group, groups[g]))
             return true;
-    return op->id == TD_OP_dropout || op->id == TD_OP_bernoulli;
+    return op->id == TD_OP_dropout || op->id == TD_OP_bernoulli || op->id == TD_OP_bce;
 }
 
 static void run(const struct td_device *device, struct call *c, struct tensor *out, struct td_fault *fault)

@@ -51,8 +51,8 @@ static void zero(void *to, size_t bytes)
 
 /* ---- what ops need and cost ---- */
 
-/* The strided ops see their content as one row of elements, and these two may. Everything else reads strides in place.
- */
+/* The strided ops see their content as one row of elements, and so do these; norms and what they multiply with go by
+ * rows. Everything else reads strides in place. */
 static uint32_t dense_inputs(const struct td_op *op)
 {
     if (op->id == TD_OP_masked_scatter) /* whose source is taken row by row */
@@ -60,7 +60,7 @@ static uint32_t dense_inputs(const struct td_op *op)
     bool strided = op->id == TD_OP_strided_read || op->id == TD_OP_strided_write || op->id == TD_OP_strided_add;
     if (!strcmp(op->group, "pool"))
         return 1u << 0;
-    if (!strcmp(op->group, "conv")) /* their rows are matrices */
+    if (!strcmp(op->group, "conv") || !strcmp(op->group, "norm")) /* their rows are matrices */
         return 1u << 0 | 1u << 1 | 1u << 2;
     return strided || op->id == TD_OP_roll || op->id == TD_OP_repeat_interleave ? 1u << 0 : 0;
 }
@@ -228,6 +228,10 @@ static const uint8_t work_of[TD_OP_LIMIT] = {
     [TD_OP_adaptive_avg_pool1d] = 30,
     [TD_OP_adaptive_avg_pool2d] = 30,
     [TD_OP_adaptive_avg_pool3d] = 30,
+    [TD_OP_nll_loss] = 2,
+    [TD_OP_bce] = 15,
+    [TD_OP_layer_norm] = 4,
+    [TD_OP_rms_norm] = 4,
 };
 
 /* Elements in a row that lie behind each other, and what an element costs more where there are none: steps inside a

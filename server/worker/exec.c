@@ -494,6 +494,11 @@ static void read_fault(struct execution *e)
         td_fail(&e->failure, fault->code, "%s: the daemon's host has no memory left", e->operation.op->name);
         return;
     }
+    if (fault->code == TD_E_ARGUMENT && e->operation.op->id == TD_OP_bce) {
+        td_fail(&e->failure, fault->code, "bce: element %" PRId64 " does not lie between 0 and 1", fault->position);
+        td_hint(&e->failure, "td_binary_cross_entropy_with_logits takes logits.");
+        return;
+    }
     if (fault->code == TD_E_ARGUMENT && fault->why) {
         td_fail(&e->failure, fault->code, "%s: %s", e->operation.op->name, fault->why);
         return;

@@ -11,13 +11,19 @@ static ref index_add(struct rule *r, const struct td_meta *like, int64_t dim, re
                 (ref[]){zeros(r, like), index, source});
 }
 
-/* zeros with the rows of g added at the index */
+/* zeros with the rows of g added at the index, but for those of the padding */
 RULE(embedding)
 {
     const struct td_meta *weight = shape_of(r, 0);
+    int64_t padding = ((const struct td_embedding_attrs *)attrs_of(r))->padding_idx;
     ref index = in(r, 1);
     int64_t count = td_meta_numel(&r->values[index].meta);
     ref rows = reshape(r, g, 2, (int64_t[]){count, weight->shape[1]});
+    if (padding != INT64_MIN) {
+        struct td_number row = {.category = TD_INTEGER, .i = padding < 0 ? padding + weight->shape[0] : padding};
+        ref padded = binary(r, TD_OP_eq, reshape(r, index, 2, (int64_t[]){count, 1}), rule_number(r, row));
+        rows = where(r, padded, real(r, 0), rows);
+    }
     give(r, 0, index_add(r, weight, 0, reshape(r, index, 1, &count), rows));
 }
 

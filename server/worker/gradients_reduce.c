@@ -216,24 +216,6 @@ static ref loss_share(struct rule *r, ref g, int64_t reduction, int64_t count)
     return reduction == TD_MEAN ? mul(r, g, real(r, 1.0 / (double)(count ? count : 1))) : g;
 }
 
-/* (softmax(x) - onehot(target)) * g */
-RULE(cross_entropy)
-{
-    const struct td_cross_entropy_attrs *a = attrs_of(r);
-    const struct td_meta *logits = shape_of(r, 0);
-    int64_t n = logits->shape[0], classes = logits->shape[1], column[2] = {n, 1};
-    ref x = in(r, 0), target = reshape(r, in(r, 1), 2, column);
-    ref p = unary(r, TD_OP_exp, step(r, TD_OP_log_softmax, &(struct td_log_softmax_attrs){.dim = 1}, 1, &x));
-    struct td_arange_attrs count = {.start.category = TD_INTEGER,
-                                    .end = {.category = TD_INTEGER, .i = classes},
-                                    .step = {.category = TD_INTEGER, .i = 1}};
-    ref hot = binary(r, TD_OP_eq, target, step(r, TD_OP_arange, &count, 0, NULL));
-    ref share = loss_share(r, g, a->reduction, n);
-    if (a->reduction == TD_NONE)
-        share = reshape(r, share, 2, column);
-    give(r, 0, mul(r, where(r, hot, sub(r, p, real(r, 1)), p), share));
-}
-
 /* 2 * (x - target) * g and its opposite */
 RULE(mse_loss)
 {

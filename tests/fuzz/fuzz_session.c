@@ -206,12 +206,16 @@ static void put_op(struct choices *c, struct client *client, const struct td_op 
     client->at = td_call_encode(client->at, op, flags, 1, out, in, list_counts, attrs);
 }
 
+/* In place of a handle: the optional input is none. */
+#define LEFT_OUT UINT32_MAX
+
 static void put_call(struct client *client, enum td_op_id id, uint32_t flags, uint32_t out, int count,
                      const uint32_t *handles, const uint16_t *list_counts, const void *attrs)
 {
     struct td_input in[12];
     for (int k = 0; k < count; k++)
-        in[k] = (struct td_input){.kind = TD_INPUT_HANDLE, .handle = handles[k]};
+        in[k] =
+            (struct td_input){.kind = handles[k] == LEFT_OUT ? TD_INPUT_NONE : TD_INPUT_HANDLE, .handle = handles[k]};
     if (td_op_named_outputs(td_op_of(id))) {
         if (client->used >> out & 1)
             release(client, out);
@@ -247,8 +251,8 @@ static void put_training(struct choices *c, struct client *client)
     put_call(client, TD_OP_matmul, TD_FLAG_GRAD, 5, 2, (uint32_t[]){4, 0}, NULL, NULL);
     if (way & 4) {
         put_call(client, TD_OP_zeros, 0, 6, 0, NULL, NULL, &rows);
-        put_call(client, TD_OP_cross_entropy, TD_FLAG_GRAD, 7, 2, (uint32_t[]){5, 6}, NULL,
-                 &(struct td_cross_entropy_attrs){.reduction = TD_MEAN});
+        put_call(client, TD_OP_cross_entropy, TD_FLAG_GRAD, 7, 3, (uint32_t[]){5, 6, LEFT_OUT}, NULL,
+                 &(struct td_cross_entropy_attrs){.ignore_index = -100, .reduction = TD_MEAN});
     } else {
         put_call(client, TD_OP_tanh, TD_FLAG_GRAD, 6, 1, (uint32_t[]){5}, NULL, NULL);
         put_call(client, TD_OP_sum, TD_FLAG_GRAD, 7, 1, (uint32_t[]){6}, NULL,

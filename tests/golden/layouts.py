@@ -21,7 +21,7 @@ HEAD = """# What PyTorch gives, by layouts.py beside this file, and what td_infe
 # not, "error" that the call is refused. Attributes stand in the row's order. Strides and offsets are compared exactly, those of dimensions of size 0 and 1 too.
 # Not in this file, because tensord differs there:
 #  - it promotes where PyTorch refuses: matmul, cross_entropy, mse_loss and index_add of two dtypes; f32 - bool;
-#  - embedding and cross_entropy take fewer ranks than PyTorch's; sign and scatter_add take no bool;
+#  - embedding takes fewer ranks than PyTorch's; sign and scatter_add take no bool;
 #  - PyTorch gives a result in channels-last order strides of its own for dimensions of size 1 in 4-d tensors;
 #  - it refuses every write to a tensor whose elements share memory, PyTorch not fill_ and not all overlaps of add_;
 #  - it refuses more than 2^56 elements at inference, PyTorch when it allocates.
@@ -395,19 +395,19 @@ def products_and_indexing():
             case("matmul", torch.mm, a, b)
     for a, b in itertools.product(products(), products()):
         case("matmul", torch.matmul, a, b)
-    def loss(x, t, r):
+    def loss(x, t, w, ignored, r):
         return torch.nn.functional.cross_entropy(x, t, reduction=["none", "mean", "sum"][r])
     for x, t in [(dense(F32, 3, 4), dense(I64, 3)), (dense(F64, 4, 3).t(), dense(I64, 3)),
                  (dense(F32, 3, 4), at(I64, (3,), (2,), 1)), (dense(F32, 3, 4), dense(I64, 2)),
                  (dense(I64, 3, 4), dense(I64, 3)), (dense(F32, 1, 2), dense(I64, 1))]:
         for r in range(3):
-            case("cross_entropy", loss, x, t, r)
+            case("cross_entropy", loss, x, t, None, -100, r)
     indices = [dense(I64, 3), dense(I64), dense(I64, 0), at(I64, (4,), (3,), 2), dense(I64, 2, 3).t(), dense(F32, 3),
                dense(I64, 2, 1, 3)]
     for x in pool(F32):
         for index in rng.sample(indices, 3):
             if x.dim() == 2 and x.shape[0] > 0:
-                case("embedding", lambda w, i: torch.nn.functional.embedding(i, w), x, index)
+                case("embedding", lambda w, i, p: torch.nn.functional.embedding(i, w), x, index, -2**63)
             d = rand_dims(x.dim())
             if x.dim() and -x.dim() <= d < x.dim() and x.shape[d] == 0:
                 continue  # refused for its data, not for its shape
@@ -433,7 +433,7 @@ def products_and_indexing():
         if dtype != BOOL:
             case("scatter_add", torch.scatter_add, dense(dtype, 2, 3), 1, dense(I64, 2, 2), dense(dtype, 2, 3))
         case("index_select", torch.index_select, dense(dtype, 2, 3), 1, dense(I64, 2))
-        case("embedding", lambda w, i: torch.nn.functional.embedding(i, w), dense(dtype, 2, 3), dense(I64, 2))
+        case("embedding", lambda w, i, p: torch.nn.functional.embedding(i, w), dense(dtype, 2, 3), dense(I64, 2), -2**63)
 
 
 def gathering(x, d):

@@ -3,6 +3,8 @@ a tensor a shape will do, for an index a pair of its shape and of the size that 
 
 SPDX-License-Identifier: Apache-2.0
 """
+import math
+
 import torch
 
 from case import DTYPES, Name, Num
@@ -303,12 +305,49 @@ def words(c):
     return c.choices.pick([[3], [2, 2], [], [0], [2, 1, 2]]), c.shape[0]
 
 
+def padding_row(c):
+    return -2**63 if c.choices.chance(1, 2) or c.dtype == "bool" else c.choices.pick([0, -1, 1])
+
+
 def matrix(c):
     return [c.choices.pick([3, 2, 1, 5, 0]), c.choices.pick([2, 3, 1, 0])]
 
 
+def logits(c):
+    """(n, classes), often with more dimensions, or (classes)."""
+    shape = [c.choices.pick([3, 2, 1, 5, 0]), c.choices.pick([2, 3, 1, 4])]
+    more = [c.choices.pick([2, 1, 3]) for _ in range(c.choices.pick([0, 0, 1, 2]))]
+    return shape[1:] if c.choices.chance(1, 6) else shape + more
+
+
 def classes(c):
-    return [c.shape[0]], c.shape[1]
+    if not c.rank:
+        return [], 2
+    at = int(c.rank > 1)
+    return c.shape[:at] + c.shape[at + 1:] + ([1] if c.choices.chance(1, 40) else []), c.shape[at]
+
+
+def class_weights(c):
+    """Of any but the first classes' number, rarely; torch has no gradient for them."""
+    size = c.shape[int(c.rank > 1)] if c.rank else 1
+
+    def values(shape):
+        return [c.choices.pick([1, 2, 0.5, 0.25, 3, 0]) for _ in range(math.prod(shape))]
+    return None if c.choices.chance(1, 2) else c.tensor([size + c.choices.chance(1, 40)], c.dtype_beside(), make=values)
+
+
+def some_rows(c):
+    return some_shape(c) if c.choices.chance(1, 16) else [c.choices.pick([2, 3, 1, 0])] * c.choices.pick([0, 1, 2]) + [c.choices.pick([2, 3, 5, 17, 1, 0])]
+
+
+def last_sizes(c):
+    some = c.shape[c.choices.below(c.rank):] if c.rank else [1]
+    return some[:-1] + [some[-1] + c.choices.chance(1, 30)]
+
+
+def affine(c):
+    shape = list(c.arguments["normalized_shape"])
+    return None if c.choices.chance(1, 2) else shape + ([1] if c.choices.chance(1, 40) else [])
 
 
 def beside(c):

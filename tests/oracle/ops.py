@@ -349,6 +349,42 @@ def averages(rank):
                 ceil_mode=lambda c: c.choices.chance(1, 3), count_include_pad=d.choose(1, 0), divisor_override=d.choose(0, 0, 3))
 
 
+def embedding(w, i, padding):
+    if w.dim() != 2 or padding != ALL and not -w.shape[0] <= padding < w.shape[0]:
+        raise IndexError("no such row")
+    return F.embedding(i, w, None if padding == ALL else padding)
+
+
+def bce(x, t):
+    """Broadcast, as other losses are, into what has the layout of a sum."""
+    both = torch.broadcast_shapes(x.shape, t.shape)
+    y = F.binary_cross_entropy(x.expand(both).contiguous(), t.expand(both).contiguous(), reduction="none")
+    return torch.empty_like((x + t).detach()).copy_(y)
+
+
+def in_wide(function):
+    """Halves in f32 and rounded once, where torch rounds between; of one type, as other ops promote."""
+    def run(x, shape, *rest):
+        given = [x] + [t for t in rest if torch.is_tensor(t)]
+        to = x.dtype
+        for t in given:
+            to = torch.promote_types(to, t.dtype)
+        wide = torch.float32 if to in (torch.float16, torch.bfloat16) else to
+        y = function(x.to(wide), shape, *[t.to(wide) if torch.is_tensor(t) else t for t in rest])
+        return torch.empty(list(y.shape), dtype=to).copy_(y)
+    return run
+
+
+def rms_norm(x, shape, weight, eps):
+    """torch 1.13 has none."""
+    if not 0 < len(shape) <= x.dim() or list(x.shape[-len(shape):]) != list(shape) or \
+            (weight is not None and list(weight.shape) != list(shape)):
+        raise IndexError("another shape")
+    square = (x * x).mean(list(range(-len(shape), 0)), keepdim=True)
+    y = x * (square + (torch.finfo(x.dtype).eps if eps < 0 else eps)).rsqrt()
+    return y if weight is None else y * weight
+
+
 OPS = {
     "from": Op(None),  # every leaf of every case
     "zeros": Op(lambda s, t: torch.zeros(s, dtype=t)),
@@ -529,9 +565,8 @@ OPS = {
     "svd": Op(rowwise(svd), x=d.rectangle, values="calm"),
     "log_softmax": Op(torch.log_softmax),
     "softmax": Op(torch.softmax),
-    "cross_entropy": Op(lambda x, t, r: F.cross_entropy(x, t, reduction=REDUCTIONS[r]), x=d.matrix, target=d.classes),
     "mse_loss": Op(lambda x, t, r: F.mse_loss(x, t, reduction=REDUCTIONS[r])),
-    "embedding": Op(lambda w, i: F.embedding(i, w), weight=d.matrix, index=d.words),
+    "embedding": Op(embedding, weight=d.matrix, index=d.words, padding_idx=d.padding_row),
     "index_select": Op(torch.index_select, index=d.along),
     "index_add": Op(torch.index_add, index=d.along, source=d.along_source),
     "gather": Op(torch.gather, index=d.everywhere),
@@ -566,6 +601,11 @@ OPS = {
     "searchsorted": Op(lambda s, v, r: torch.searchsorted(s, v, right=bool(r)), sorted=d.rising, wanted=d.searched),
     "histc": Op(torch.histc, values="modest", bins=d.choose(4, 1, 7, 0), min=d.choose(0.0, -1.0, 0.5), max=d.choose(0.0, 2.0, 3.0)),
     "scatter_reduce": Op(lambda x, n, i, s, r, k: torch.scatter_reduce(x, n, i, s, BRINGINGS[r], include_self=bool(k)), index=d.everywhere, source=d.no_smaller, reduce=d.choose(0, 1, 2, 3, 4), include_self=d.choose(1, 0), values="ties", zeros=True),
+    "cross_entropy": Op(lambda x, t, w, i, r, e: F.cross_entropy(x, t, w, ignore_index=i, reduction=REDUCTIONS[r], label_smoothing=e), x=d.logits, target=d.classes, weight=d.class_weights, ignore_index=d.choose(-100, 1), label_smoothing=d.choose(0.0, 0.25, 1.0)),
+    "nll_loss": Op(lambda x, t, w, i, r: F.nll_loss(x, t, w, ignore_index=i, reduction=REDUCTIONS[r]), x=d.logits, target=d.classes, weight=d.class_weights, ignore_index=d.choose(-100, 1)),
+    "bce": Op(bce, values="chances", loose=4096),
+    "layer_norm": Op(in_wide(F.layer_norm), loose=256, x=d.some_rows, normalized_shape=d.last_sizes, weight=d.affine, bias=d.affine, eps=d.choose(1e-5, 0.25)),
+    "rms_norm": Op(in_wide(rms_norm), loose=256, x=d.some_rows, normalized_shape=d.last_sizes, weight=d.affine, eps=d.choose(-1.0, 0.25)),
     "strided_read": Op(window, content=d.window_content, shape=d.window_shape, stride=d.window_stride, offset=d.window_offset),
     "strided_write": Op(lambda x, v, s, t, o: window(x, s, t, o, lambda w: w.copy_(v) if torch.is_tensor(v) else w.fill_(v)), values="tame", content=d.window_content, value=d.fitting_number, shape=d.window_shape, stride=d.window_stride, offset=d.window_offset),
     "strided_add": Op(lambda x, v, s, t, o: window(x, s, t, o, lambda w: w.add_(v)), content=d.window_content, value=d.fitting_number, shape=d.window_shape, stride=d.window_stride, offset=d.window_offset),

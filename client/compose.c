@@ -1,0 +1,90 @@
+/* What functions made of several ops are written with. SPDX-License-Identifier: Apache-2.0 */
+#include "client/compose.h"
+
+#include <math.h>
+#include <string.h>
+
+struct part part_given(td_origin origin, int k, td_tensor x)
+{
+    return (struct part){td_operand_of_tensor(x), origin.consume >> k & 1};
+}
+
+struct part part_keyword(td_tensor x)
+{
+    return (struct part){td_operand_of_tensor(x), false};
+}
+
+struct part part_real(double value)
+{
+    return (struct part){td_operand_of_real(value), false};
+}
+
+struct part part_kept(struct part part)
+{
+    part.mine = false;
+    return part;
+}
+
+td_tensor part_tensor(struct part part)
+{
+    return part.operand.tensor;
+}
+
+struct part part_op(td_origin origin, enum td_op_id id, const void *attrs, int count, const struct part *in)
+{
+    td_operand operands[TD_PARAMS_MAX];
+    struct client_op op = {.id = (uint16_t)id, .origin = {.where = origin.where}};
+    for (int k = 0; k < count; k++) {
+        operands[k] = in[k].operand;
+        op.origin.consume |= (uint32_t)in[k].mine << k;
+    }
+    op.in = operands;
+    op.in_count = count;
+    op.attrs = attrs;
+    return (struct part){td_operand_of_tensor(client_op(&op)), true};
+}
+
+struct part part_one(td_origin origin, enum td_op_id id, struct part x)
+{
+    return part_op(origin, id, NULL, 1, &x);
+}
+
+struct part part_two(td_origin origin, enum td_op_id id, struct part a, struct part b)
+{
+    return part_op(origin, id, NULL, 2, (struct part[]){a, b});
+}
+
+struct part part_where(td_origin origin, struct part condition, struct part a, struct part b)
+{
+    return part_op(origin, TD_OP_where, NULL, 3, (struct part[]){condition, a, b});
+}
+
+struct part part_sum(td_origin origin, struct part x, int64_t dim, bool keepdim)
+{
+    return part_op(origin, TD_OP_sum, &(struct td_sum_attrs){.dims = {1, {dim}}, .keepdim = keepdim}, 1, &x);
+}
+
+struct part part_clamp(td_origin origin, struct part x, double least)
+{
+    return part_op(origin, TD_OP_clamp, &(struct td_clamp_attrs){.min = least, .max = INFINITY}, 1, &x);
+}
+
+struct part part_reshape(td_origin origin, struct part x, int rank, const int64_t *shape)
+{
+    struct td_reshape_attrs attrs = {.shape.count = rank};
+    memcpy(attrs.shape.v, shape, (size_t)rank * sizeof *shape);
+    return part_op(origin, TD_OP_reshape, &attrs, 1, &x);
+}
+
+td_layout part_layout(td_origin origin, struct part x)
+{
+    return td_layout_of_at((td_origin){origin.where, 0}, x.operand.tensor);
+}
+
+td_tensor part_refuse(td_origin origin, td_session *s, const char *name, const struct td_failure *failure)
+{
+    session_enter(s);
+    td_tensor failed = handles_failed(s, error_make(s, failure, name, origin));
+    session_leave(s);
+    return failed;
+}

@@ -1,0 +1,433 @@
+/* Normalisation, activations, attention and embeddings made of ops. SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "client/compose.h"
+
+/* The keywords given, or their defaults. */
+#define KEYWORDS(name, ...)                                            \
+    static const struct td_##name##_keywords defaults = {__VA_ARGS__}; \
+    const struct td_##name##_keywords *k = keywords ? keywords : &defaults
+
+static bool given(td_tensor x)
+{
+    return x.session != NULL;
+}
+
+static struct part scaled(td_origin o, struct part a, double factor)
+{
+    return part_two(o, TD_OP_mul, a, part_real(factor));
+}
+
+static struct part created(td_origin o, td_session *s, enum td_op_id id, const void *attrs)
+{
+    const struct client_op op = {.id = (uint16_t)id, .origin.where = o.where, .session = s, .attrs = attrs};
+    return (struct part){td_operand_of_tensor(client_op(&op)), true};
+}
+
+static struct part converted(td_origin o, struct part x, uint8_t dtype)
+{
+    return part_op(o, TD_OP_to, &(struct td_to_attrs){.dtype = dtype}, 1, &x);
+}
+
+static bool has_failed(td_origin o, td_tensor x)
+{
+    return !td_ok_at((td_origin){o.where, 0}, x);
+}
+
+/* ---- normalisation ---- */
+
+static struct part norm(td_origin o, struct part x, double p, int64_t dim)
+{
+    return part_op(o, TD_OP_norm, &(struct td_norm_attrs){.dims = {1, {dim}}, .p = p, .keepdim = true}, 1, &x);
+}
+
+td_tensor td_normalize_at(td_origin o, td_tensor x, const struct td_normalize_keywords *keywords)
+{
+    KEYWORDS(normalize, .p = 2, .dim = 1, .eps = 1e-12);
+    struct part value = part_given(o, 0, x);
+    struct part size = part_clamp(o, norm(o, part_kept(value), k->p, k->dim), k->eps);
+    return part_tensor(part_two(o, TD_OP_div, value, size));
+}
+
+/* x over its norm, which is raised to eps outside the graph, as PyTorch does: its gradient passes. */
+static struct part direction(td_origin o, struct part x, int64_t dim, double eps)
+{
+    struct part size = norm(o, part_kept(x), 2, dim), seen = part_one(o, TD_OP_detach, part_kept(size));
+    struct part raised = part_two(o, TD_OP_sub, part_clamp(o, part_kept(seen), eps), seen);
+    return part_two(o, TD_OP_div, x, part_two(o, TD_OP_add, size, raised));
+}
+
+td_tensor td_cosine_similarity_at(td_origin o, td_tensor x, td_tensor other,
+                                  const struct td_cosine_similarity_keywords *keywords)
+{
+    KEYWORDS(cosine_similarity, .dim = 1, .eps = 1e-8);
+    struct part a = direction(o, part_given(o, 0, x), k->dim, k->eps);
+    struct part b = direction(o, part_given(o, 1, other), k->dim, k->eps);
+    return part_tensor(part_sum(o, part_two(o, TD_OP_mul, a, b), k->dim, false));
+}
+
+/* One entry for each channel, dimension 1 of x. */
+static struct part by_channel(td_origin o, struct part row, const td_layout *x)
+{
+    int64_t shape[TD_RANKS];
+    for (int d = 0; d < x->rank; d++)
+        shape[d] = d == 1 ? x->shape[1] : 1;
+    return part_reshape(o, row, x->rank, shape);
+}
+
+/* x * weight + bias by channel, either of which may be left out. */
+static struct part affine(td_origin o, struct part x, td_tensor weight, td_tensor bias, const td_layout *layout)
+{
+    if (given(weight) && given(bias))
+        return part_op(
+            o, TD_OP_addcmul, &(struct td_addcmul_attrs){.value = 1}, 3,
+            (struct part[]){by_channel(o, part_keyword(bias), layout), x, by_channel(o, part_keyword(weight), layout)});
+    if (given(weight))
+        return part_two(o, TD_OP_mul, x, by_channel(o, part_keyword(weight), layout));
+    return given(bias) ? part_two(o, TD_OP_add, x, by_channel(o, part_keyword(bias), layout)) : x;
+}
+
+static td_tensor refuse_shape(td_origin o, td_tensor x, const char *name, const td_layout *layout, const char *what)
+{
+    struct td_failure failure = {0};
+    char text[TD_SHAPE_TEXT];
+    if (has_failed(o, x))
+        return part_tensor(part_one(o, TD_OP_clone, part_given(o, 0, x))); /* which fails of the same */
+    td_fail(&failure, TD_E_SHAPE, "%s: x of shape %s %s", name,
+            td_shape_text(layout->rank, layout->shape, text, sizeof text), what);
+    return part_refuse(o, x.session, name, &failure);
+}
+
+/* running = (1 - momentum) * running + momentum * value, outside the graph. */
+static void run_on(td_origin o, td_tensor running, struct part value, double momentum)
+{
+    td_layout row = part_layout(o, part_keyword(running));
+    struct part part = scaled(o, part_reshape(o, value, row.rank, row.shape), momentum);
+    (void)part_two(o, TD_OP_mul_, part_keyword(running), part_real(1 - momentum));
+    (void)part_two(o, TD_OP_add_, part_keyword(running), part);
+}
+
+/* The mean and the variance of each channel of x; the running ones follow. */
+static void channel_statistics(td_origin o, struct part x, const td_layout *layout, int64_t count,
+                               const struct td_batch_norm_keywords *k, struct part *mean, struct part *var)
+{
+    struct td_mean_attrs over = {.dims.count = 0, .keepdim = true};
+    for (int d = 0; d < layout->rank; d++)
+        if (d != 1)
+            over.dims.v[over.dims.count++] = d;
+    *mean = part_op(o, TD_OP_mean, &over, 1, (struct part[]){part_kept(x)});
+    *var = part_op(o, TD_OP_var, &(struct td_var_attrs){.dims = over.dims, .keepdim = true}, 1,
+                   (struct part[]){part_kept(x)});
+    if (!k->training)
+        return;
+    td_guard guard;
+    td_no_grad_begin(part_tensor(x).session, &guard);
+    if (given(k->running_mean))
+        run_on(o, k->running_mean, part_kept(*mean), k->momentum);
+    if (given(k->running_var))
+        run_on(o, k->running_var, scaled(o, part_kept(*var), (double)count / (double)(count - 1)), k->momentum);
+    td_guard_end(&guard);
+}
+
+/* x * scale + shift by channel, scale being weight / sqrt(var + eps) and shift bias - mean * scale; halves in f32. */
+td_tensor td_batch_norm_at(td_origin o, td_tensor x, const struct td_batch_norm_keywords *keywords)
+{
+    KEYWORDS(batch_norm, .running_mean = {0}, .running_var = {0}, .weight = {0}, .bias = {0}, .training = false,
+             .momentum = 0.1, .eps = 1e-5);
+    td_layout layout = part_layout(o, part_keyword(x));
+    bool own = k->training || !given(k->running_mean) || !given(k->running_var);
+    int64_t count = 1;
+    for (int d = 0; d < layout.rank; d++)
+        count *= d == 1 ? 1 : layout.shape[d];
+    if (layout.rank < 2)
+        return refuse_shape(o, x, "batch_norm", &layout, "has no channels: it is (n, channels, ...)");
+    if (k->training && count == 1)
+        return refuse_shape(o, x, "batch_norm", &layout, "has one element a channel, which has no variance");
+    uint8_t dtype = (uint8_t)td_dtype_of_at((td_origin){o.where, 0}, x), wide = td_dtype_wide(dtype);
+    struct part value = part_given(o, 0, x), mean, var;
+    if (wide != dtype)
+        value = converted(o, value, wide);
+    if (own) {
+        channel_statistics(o, value, &layout, count, k, &mean, &var);
+    } else {
+        mean = by_channel(o, part_keyword(k->running_mean), &layout);
+        var = by_channel(o, part_keyword(k->running_var), &layout);
+    }
+    struct part scale = part_one(o, TD_OP_rsqrt, part_two(o, TD_OP_add, var, part_real(k->eps)));
+    if (given(k->weight))
+        scale = part_two(o, TD_OP_mul, scale, by_channel(o, part_keyword(k->weight), &layout));
+    struct part shift = part_one(o, TD_OP_neg, part_two(o, TD_OP_mul, mean, part_kept(scale)));
+    if (given(k->bias))
+        shift = part_two(o, TD_OP_add, shift, by_channel(o, part_keyword(k->bias), &layout));
+    struct part y =
+        part_op(o, TD_OP_addcmul, &(struct td_addcmul_attrs){.value = 1}, 3, (struct part[]){shift, value, scale});
+    return part_tensor(wide != dtype ? converted(o, y, dtype) : y);
+}
+
+td_tensor td_group_norm_at(td_origin o, td_tensor x, int64_t groups, const struct td_group_norm_keywords *keywords)
+{
+    KEYWORDS(group_norm, .weight = {0}, .bias = {0}, .eps = 1e-5);
+    td_layout layout = part_layout(o, part_keyword(x));
+    if (layout.rank < 2)
+        return refuse_shape(o, x, "group_norm", &layout, "has no channels: it is (n, channels, ...)");
+    if (groups < 1 || layout.shape[1] % groups)
+        return refuse_shape(o, x, "group_norm", &layout, "has not as many channels in each group");
+    int64_t row[3] = {layout.shape[0], groups, layout.shape[1] / groups};
+    for (int d = 2; d < layout.rank; d++)
+        row[2] *= layout.shape[d];
+    const struct td_layer_norm_attrs attrs = {.normalized_shape = {1, {row[2]}}, .eps = k->eps};
+    struct part none = part_keyword((td_tensor){0});
+    struct part y = part_op(o, TD_OP_layer_norm, &attrs, 3,
+                            (struct part[]){part_reshape(o, part_given(o, 0, x), 3, row), none, none});
+    y = part_reshape(o, y, layout.rank, layout.shape);
+    return part_tensor(affine(o, y, k->weight, k->bias, &layout));
+}
+
+td_tensor td_instance_norm_at(td_origin o, td_tensor x, const struct td_instance_norm_keywords *keywords)
+{
+    KEYWORDS(instance_norm, .weight = {0}, .bias = {0}, .eps = 1e-5);
+    td_layout layout = part_layout(o, part_keyword(x));
+    if (layout.rank < 2)
+        return refuse_shape(o, x, "instance_norm", &layout, "has no channels: it is (n, channels, ...)");
+    return td_group_norm_at(o, x, layout.shape[1] ? layout.shape[1] : 1,
+                            &(struct td_group_norm_keywords){.weight = k->weight, .bias = k->bias, .eps = k->eps});
+}
+
+/* ---- activations and what drops ---- */
+
+td_tensor td_glu_at(td_origin o, td_tensor x, const struct td_glu_keywords *keywords)
+{
+    KEYWORDS(glu, .dim = -1);
+    td_layout layout = part_layout(o, part_keyword(x));
+    int dim = td_wrap_dim(k->dim, layout.rank);
+    if (layout.rank == 0 || (dim >= 0 && layout.shape[dim] % 2))
+        return refuse_shape(o, x, "glu", &layout, "does not fall into two halves");
+    int64_t half = dim >= 0 ? layout.shape[dim] / 2 : 0;
+    struct part value = part_given(o, 0, x);
+    struct part first = part_op(o, TD_OP_narrow, &(struct td_narrow_attrs){.dim = k->dim, .length = half}, 1,
+                                (struct part[]){part_kept(value)});
+    struct part gate =
+        part_op(o, TD_OP_narrow, &(struct td_narrow_attrs){.dim = k->dim, .start = half, .length = half}, 1, &value);
+    return part_tensor(part_two(o, TD_OP_mul, first, part_one(o, TD_OP_sigmoid, gate)));
+}
+
+td_tensor td_softmin_at(td_origin o, td_tensor x, int64_t dim)
+{
+    struct part value = part_one(o, TD_OP_neg, part_given(o, 0, x));
+    return part_tensor(part_op(o, TD_OP_softmax, &(struct td_softmax_attrs){.dim = dim}, 1, &value));
+}
+
+td_tensor td_prelu_at(td_origin o, td_tensor x, td_tensor weight)
+{
+    td_layout layout = part_layout(o, part_keyword(x)), slopes = part_layout(o, part_keyword(weight));
+    struct part value = part_given(o, 0, x), slope = part_given(o, 1, weight);
+    if (layout.rank > 1 && slopes.rank == 1)
+        slope = slopes.shape[0] == 1 ? slope : by_channel(o, slope, &layout);
+    struct part above = part_two(o, TD_OP_gt, part_kept(value), part_real(0));
+    struct part below = part_two(o, TD_OP_mul, slope, part_kept(value));
+    return part_tensor(part_where(o, above, value, below));
+}
+
+/* Ones of the first rank sizes of layout, 1 behind them, of which dropout keeps some. */
+static struct part kept_ones(td_origin o, td_tensor x, const td_layout *layout, int rank, double p, bool training)
+{
+    struct td_ones_attrs ones = {.shape.count = layout->rank, .dtype = td_dtype_of_at((td_origin){o.where, 0}, x)};
+    for (int d = 0; d < layout->rank; d++)
+        ones.shape.v[d] = d < rank ? layout->shape[d] : 1;
+    struct part all = created(o, x.session, TD_OP_ones, &ones);
+    return part_op(o, TD_OP_dropout, &(struct td_dropout_attrs){.p = p, .training = training}, 1, &all);
+}
+
+td_tensor td_feature_dropout_at(td_origin o, td_tensor x, const struct td_feature_dropout_keywords *keywords)
+{
+    KEYWORDS(feature_dropout, .p = 0.5, .training = true);
+    td_layout layout = part_layout(o, part_keyword(x));
+    if (layout.rank < 2)
+        return refuse_shape(o, x, "feature_dropout", &layout, "has no channels: it is (n, channels, ...)");
+    struct part kept = kept_ones(o, x, &layout, 2, k->p, k->training);
+    return part_tensor(part_two(o, TD_OP_mul, part_given(o, 0, x), kept));
+}
+
+/* What is dropped becomes the least that selu gives; then all is put back to mean 0 and variance 1. */
+td_tensor td_alpha_dropout_at(td_origin o, td_tensor x, const struct td_alpha_dropout_keywords *keywords)
+{
+    KEYWORDS(alpha_dropout, .p = 0.5, .training = true);
+    const double least = -1.7580993408473766, p = k->p;
+    td_layout layout = part_layout(o, part_keyword(x));
+    if (!k->training || p == 0 || has_failed(o, x))
+        return part_tensor(part_one(o, TD_OP_clone, part_given(o, 0, x)));
+    struct part kept = kept_ones(o, x, &layout, layout.rank, p, true);
+    kept = part_two(o, TD_OP_ne, kept, part_real(0));
+    struct part mixed = part_where(o, kept, part_given(o, 0, x), part_real(least));
+    double scale = p < 1 ? 1 / sqrt((least * least * p + 1) * (1 - p)) : 0;
+    return part_tensor(part_two(o, TD_OP_add, scaled(o, mixed, scale), part_real(-least * p * scale)));
+}
+
+/* ---- attention and embeddings ---- */
+
+/* scores with -inf where mask is false, or mask added. */
+static struct part masked(td_origin o, struct part scores, struct part mask)
+{
+    if (td_dtype_of_at((td_origin){o.where, 0}, part_tensor(mask)) == TD_BOOL)
+        return part_where(o, mask, scores, part_real(-INFINITY));
+    return part_two(o, TD_OP_add, scores, mask);
+}
+
+td_tensor td_scaled_dot_product_attention_at(td_origin o, td_tensor query, td_tensor key, td_tensor value,
+                                             const struct td_scaled_dot_product_attention_keywords *keywords)
+{
+    KEYWORDS(scaled_dot_product_attention, .mask = {0}, .is_causal = false, .dropout_p = 0, .scale = 0);
+    td_layout q = part_layout(o, part_keyword(query)), s = part_layout(o, part_keyword(key));
+    const struct td_transpose_attrs turned = {.dim0 = -2, .dim1 = -1};
+    const struct td_softmax_attrs last = {.dim = -1};
+    if (q.rank < 2 || s.rank < 2)
+        return refuse_shape(o, q.rank < 2 ? query : key, "scaled_dot_product_attention", q.rank < 2 ? &q : &s,
+                            "is no query or key: they are (..., length, width)");
+    int64_t width = q.shape[q.rank - 1];
+    double scale = k->scale != 0 ? k->scale : 1 / sqrt((double)(width ? width : 1));
+    struct part keys = part_given(o, 1, key);
+    keys = part_op(o, TD_OP_transpose, &turned, 1, &keys);
+    struct part scores = part_two(o, TD_OP_matmul, scaled(o, part_given(o, 0, query), scale), keys);
+    if (given(k->mask))
+        scores = masked(o, scores, part_keyword(k->mask));
+    if (k->is_causal) {
+        const struct td_ones_attrs all = {.shape = {2, {q.shape[q.rank - 2], s.shape[s.rank - 2]}}, .dtype = TD_BOOL};
+        struct part seen = created(o, query.session, TD_OP_ones, &all);
+        scores = masked(o, scores, part_op(o, TD_OP_tril, &(struct td_tril_attrs){.diagonal = 0}, 1, &seen));
+    }
+    struct part p = part_op(o, TD_OP_softmax, &last, 1, &scores);
+    if (k->dropout_p != 0)
+        p = part_op(o, TD_OP_dropout, &(struct td_dropout_attrs){.p = k->dropout_p, .training = true}, 1, &p);
+    return part_tensor(part_two(o, TD_OP_matmul, p, part_given(o, 2, value)));
+}
+
+/* For each of count indices the number of its bag: how many offsets are no greater, less one. */
+static struct part bag_numbers(td_origin o, td_tensor offsets, int64_t bags, int64_t count)
+{
+    const struct td_zeros_attrs starts = {.shape = {1, {count + 1}}, .dtype = TD_I64};
+    const struct td_ones_attrs ones = {.shape = {1, {bags}}, .dtype = TD_I64};
+    td_session *s = offsets.session;
+    struct part begun = part_op(
+        o, TD_OP_scatter_add, &(struct td_scatter_add_attrs){.dim = 0}, 3,
+        (struct part[]){created(o, s, TD_OP_zeros, &starts), part_keyword(offsets), created(o, s, TD_OP_ones, &ones)});
+    begun = part_op(o, TD_OP_cumsum, &(struct td_cumsum_attrs){.dim = 0}, 1, &begun);
+    begun = part_op(o, TD_OP_narrow, &(struct td_narrow_attrs){.length = count}, 1, &begun);
+    return part_two(o, TD_OP_sub, begun, (struct part){td_operand_of_integer(1), false});
+}
+
+/* rows (count, width) summed by bag, and what each sum is divided by. */
+static struct part bag_sums(td_origin o, struct part rows, struct part bags, int64_t count, bool mean)
+{
+    td_layout layout = part_layout(o, rows);
+    uint8_t dtype = (uint8_t)td_dtype_of_at((td_origin){o.where, 0}, part_tensor(rows));
+    td_session *s = part_tensor(rows).session;
+    const struct td_zeros_attrs sums = {.shape = {2, {count, layout.shape[1]}}, .dtype = dtype};
+    const struct td_zeros_attrs none = {.shape = {2, {count, 1}}, .dtype = dtype};
+    const struct td_ones_attrs ones = {.shape = {2, {layout.shape[0], 1}}, .dtype = dtype};
+    const struct td_index_add_attrs first = {.dim = 0};
+    struct part sum = part_op(o, TD_OP_index_add, &first, 3,
+                              (struct part[]){created(o, s, TD_OP_zeros, &sums), mean ? part_kept(bags) : bags, rows});
+    if (!mean)
+        return sum;
+    struct part counts =
+        part_op(o, TD_OP_index_add, &first, 3,
+                (struct part[]){created(o, s, TD_OP_zeros, &none), bags, created(o, s, TD_OP_ones, &ones)});
+    return part_two(o, TD_OP_div, sum, part_clamp(o, counts, 1));
+}
+
+td_tensor td_embedding_bag_at(td_origin o, td_tensor weight, td_tensor index,
+                              const struct td_embedding_bag_keywords *keywords)
+{
+    KEYWORDS(embedding_bag, .mode = TD_MEAN, .offsets = {0}, .per_sample_weights = {0});
+    td_layout layout = part_layout(o, part_keyword(index));
+    struct td_failure failure = {0};
+    bool mean = k->mode == TD_MEAN;
+    if (k->mode != TD_MEAN && k->mode != TD_SUM)
+        td_fail(&failure, TD_E_ARGUMENT, "embedding_bag: mode %" PRId64 " is none of TD_MEAN, TD_SUM", k->mode);
+    else if (mean && given(k->per_sample_weights))
+        td_fail(&failure, TD_E_ARGUMENT, "embedding_bag: per_sample_weights are for .mode = TD_SUM");
+    if (failure.code)
+        return part_refuse(o, weight.session, "embedding_bag", &failure);
+    if (layout.rank != (given(k->offsets) ? 1 : 2))
+        return refuse_shape(o, index, "embedding_bag", &layout,
+                            given(k->offsets) ? "is no row of indices"
+                                              : "has no bags: it is (bags, size), or has .offsets");
+    struct part rows = part_op(o, TD_OP_embedding, &(struct td_embedding_attrs){.padding_idx = INT64_MIN}, 2,
+                               (struct part[]){part_given(o, 0, weight), part_given(o, 1, index)});
+    if (given(k->per_sample_weights)) {
+        struct part w = part_keyword(k->per_sample_weights);
+        w = part_op(o, TD_OP_unsqueeze, &(struct td_unsqueeze_attrs){.dim = -1}, 1, &w);
+        rows = part_two(o, TD_OP_mul, rows, w);
+    }
+    if (given(k->offsets)) {
+        int64_t bags = part_layout(o, part_keyword(k->offsets)).shape[0];
+        return part_tensor(bag_sums(o, rows, bag_numbers(o, k->offsets, bags, layout.shape[0]), bags, mean));
+    }
+    struct part sum = part_sum(o, rows, 1, false);
+    return part_tensor(mean ? scaled(o, sum, 1 / (double)(layout.shape[1] ? layout.shape[1] : 1)) : sum);
+}
+
+/* ---- the functions behind the macros ---- */
+
+td_tensor(td_normalize)(td_tensor x, const struct td_normalize_keywords *keywords)
+{
+    return td_normalize_at((td_origin){0}, x, keywords);
+}
+
+td_tensor(td_cosine_similarity)(td_tensor x, td_tensor other, const struct td_cosine_similarity_keywords *keywords)
+{
+    return td_cosine_similarity_at((td_origin){0}, x, other, keywords);
+}
+
+td_tensor(td_batch_norm)(td_tensor x, const struct td_batch_norm_keywords *keywords)
+{
+    return td_batch_norm_at((td_origin){0}, x, keywords);
+}
+
+td_tensor(td_group_norm)(td_tensor x, int64_t groups, const struct td_group_norm_keywords *keywords)
+{
+    return td_group_norm_at((td_origin){0}, x, groups, keywords);
+}
+
+td_tensor(td_instance_norm)(td_tensor x, const struct td_instance_norm_keywords *keywords)
+{
+    return td_instance_norm_at((td_origin){0}, x, keywords);
+}
+
+td_tensor(td_glu)(td_tensor x, const struct td_glu_keywords *keywords)
+{
+    return td_glu_at((td_origin){0}, x, keywords);
+}
+
+td_tensor(td_softmin)(td_tensor x, int64_t dim)
+{
+    return td_softmin_at((td_origin){0}, x, dim);
+}
+
+td_tensor(td_prelu)(td_tensor x, td_tensor weight)
+{
+    return td_prelu_at((td_origin){0}, x, weight);
+}
+
+td_tensor(td_feature_dropout)(td_tensor x, const struct td_feature_dropout_keywords *keywords)
+{
+    return td_feature_dropout_at((td_origin){0}, x, keywords);
+}
+
+td_tensor(td_alpha_dropout)(td_tensor x, const struct td_alpha_dropout_keywords *keywords)
+{
+    return td_alpha_dropout_at((td_origin){0}, x, keywords);
+}
+
+td_tensor(td_scaled_dot_product_attention)(td_tensor query, td_tensor key, td_tensor value,
+                                           const struct td_scaled_dot_product_attention_keywords *keywords)
+{
+    return td_scaled_dot_product_attention_at((td_origin){0}, query, key, value, keywords);
+}
+
+td_tensor(td_embedding_bag)(td_tensor weight, td_tensor index, const struct td_embedding_bag_keywords *keywords)
+{
+    return td_embedding_bag_at((td_origin){0}, weight, index, keywords);
+}

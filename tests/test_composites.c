@@ -1,0 +1,309 @@
+/* The functions of client/tensord_nn.h against PyTorch (golden/composites.txt, by composites.py): results, and the
+ * gradient of every tensor. SPDX-License-Identifier: Apache-2.0 */
+#include "tests/library.h"
+
+#include <math.h>
+
+#define NUMBERS 256
+
+/* A call's tensors, in the order in which their gradients stand in the file. */
+static td_tensor drawn_[4];
+static int drawn_count;
+
+/* Thirteen numbers in turn between low and high. */
+static td_tensor draw(struct td_dims shape, int k, double low, double high)
+{
+    double some[NUMBERS];
+    int64_t count = 1;
+    for (int64_t d = 0; d < shape.count; d++)
+        count *= shape.v[d];
+    for (int64_t i = 0; i < count; i++)
+        some[i] = low + (high - low) * (double)((i * 7 + k * 5) % 13) / 13;
+    return drawn_[drawn_count++] = td_from(s, some, TD_F64, shape, .requires_grad = true);
+}
+
+static td_tensor x(int k)
+{
+    return draw(TD_SHAPE(4, 3), k, -1.5, 1.5);
+}
+static td_tensor chances(int k)
+{
+    return draw(TD_SHAPE(4, 3), k, 0.0625, 0.9375);
+}
+static td_tensor image(void)
+{
+    return draw(TD_SHAPE(2, 4, 3), 1, -1.5, 1.5);
+}
+static td_tensor row(int k)
+{
+    return draw(TD_SHAPE(4), k, 0.25, 2);
+}
+static td_tensor constant(int64_t count, const double *values)
+{
+    return td_from(s, values, TD_F64, TD_SHAPE(count));
+}
+static td_tensor signs(bool column)
+{
+    td_tensor row = constant(4, (const double[]){1, -1, -1, 1});
+    return column ? td_expand(td_reshape(row, TD_SHAPE(4, 1)), TD_SHAPE(4, 3)) : row;
+}
+static td_tensor places(void)
+{
+    return td_from(s, ((const int64_t[]){0, 2, 1, 2}), TD_I64, TD_SHAPE(4));
+}
+static td_tensor bags(struct td_dims shape)
+{
+    return td_from(s, ((const int64_t[]){0, 3, 1, 1, 2, 0}), TD_I64, shape);
+}
+static td_tensor count_up(void)
+{
+    return constant(3, (const double[]){0, 1, 2});
+}
+static td_tensor class_weights(void)
+{
+    return constant(3, (const double[]){1, 2, 0.5});
+}
+
+static td_tensor batch_norm(bool training)
+{
+    td_tensor mean = constant(4, (const double[]){0.5, -0.25, 0, 1}),
+              var = constant(4, (const double[]){1, 0.5, 2, 0.25});
+    td_tensor a = image(), w = row(1), b = row(2);
+    td_tensor y = td_batch_norm(a, .running_mean = mean, .running_var = var, .weight = w, .bias = b,
+                                .training = training, .momentum = 0.25);
+    return td_cat(TD_LIST(td_reshape(y, TD_SHAPE(-1)), mean, var));
+}
+
+/* A case's tensors are drawn first and in order: that of arguments is the compiler's. */
+#define A a = x(0)
+#define AB(k) a = x(0), b = x(k)
+#define P a = chances(0), b = chances(1)
+#define LP a = x(0), b = chances(1)
+#define QKV                                                                               \
+    q = draw(TD_SHAPE(2, 3, 5), 0, -1.5, 1.5), k = draw(TD_SHAPE(2, 4, 5), 1, -1.5, 1.5), \
+    v = draw(TD_SHAPE(2, 4, 2), 2, -1.5, 1.5)
+
+#define CASES(CASE)                                                                                                    \
+    CASE(l1_loss, AB(2), td_l1_loss(a, b))                                                                             \
+    CASE(l1_loss_none, AB(2), td_l1_loss(a, b, .reduction = TD_NONE))                                                  \
+    CASE(smooth_l1_loss, AB(2), td_smooth_l1_loss(a, b, .beta = 0.5))                                                  \
+    CASE(smooth_l1_loss_0, AB(2), td_smooth_l1_loss(a, b, .beta = 0))                                                  \
+    CASE(huber_loss, AB(2), td_huber_loss(a, b, .delta = 0.75, .reduction = TD_SUM))                                   \
+    CASE(binary_cross_entropy, P, td_binary_cross_entropy(a, b))                                                       \
+    CASE(binary_cross_entropy_weight, P, td_binary_cross_entropy(a, b, .weight = count_up(), .reduction = TD_NONE))    \
+    CASE(binary_cross_entropy_with_logits, LP, td_binary_cross_entropy_with_logits(a, b))                              \
+    CASE(                                                                                                              \
+        binary_cross_entropy_with_logits_weights, LP,                                                                  \
+        td_binary_cross_entropy_with_logits(a, b, .weight = count_up(), .pos_weight = td_flip(flipped(), TD_DIMS(0)))) \
+    CASE(binary_cross_entropy_with_logits_0, LP,                                                                       \
+         td_binary_cross_entropy_with_logits(td_mul(a, 0), b, .reduction = TD_SUM))                                    \
+    CASE(soft_cross_entropy, CLASSES, td_soft_cross_entropy(a, b, .weight = class_weights(), .label_smoothing = 0.25)) \
+    CASE(kl_div, KL, td_kl_div(a, b))                                                                                  \
+    CASE(kl_div_0, A, td_kl_div(a, td_eye(s, 4, .m = 3, .dtype = TD_F64), .reduction = TD_SUM))                        \
+    CASE(kl_div_log_target, AB(4), td_kl_div(a, b, .log_target = true, .reduction = TD_NONE))                          \
+    CASE(poisson_nll_loss, COUNTS, td_poisson_nll_loss(a, b))                                                          \
+    CASE(poisson_nll_loss_full, C0, td_poisson_nll_loss(a, known_counts(), .log_input = false, .full = true))          \
+    CASE(gaussian_nll_loss, ABV, td_gaussian_nll_loss(a, b, c, .full = true, .eps = 0.25))                             \
+    CASE(hinge_embedding_loss, A, td_hinge_embedding_loss(a, signs(true), .margin = 0.75))                             \
+    CASE(margin_ranking_loss, ROWS, td_margin_ranking_loss(a, b, signs(false), .margin = 0.25))                        \
+    CASE(soft_margin_loss, A, td_soft_margin_loss(a, signs(true)))                                                     \
+    CASE(triplet_margin_loss, ABC, td_triplet_margin_loss(a, b, c))                                                    \
+    CASE(triplet_margin_loss_swap, ABC,                                                                                \
+         td_triplet_margin_loss(a, b, c, .margin = 2, .p = 3, .swap = true, .reduction = TD_SUM))                      \
+    CASE(cosine_embedding_loss, AB(2), td_cosine_embedding_loss(a, b, signs(false), .margin = 0.125))                  \
+    CASE(multi_margin_loss, A, td_multi_margin_loss(a, places()))                                                      \
+    CASE(multi_margin_loss_weight, A,                                                                                  \
+         td_multi_margin_loss(a, places(), .p = 2, .margin = 0.5, .weight = class_weights(), .reduction = TD_NONE))    \
+    CASE(normalize, A, td_normalize(a))                                                                                \
+    CASE(normalize_0, A, td_normalize(td_mul(a, constant(3, (const double[]){1, 0, 1})), .p = 1, .dim = 0))            \
+    CASE(cosine_similarity, AB(3), td_cosine_similarity(a, b))                                                         \
+    CASE(cosine_similarity_0, AB(3), td_cosine_similarity(a, b, .dim = 0, .eps = 1.5))                                 \
+    CASE(batch_norm, NOTHING, batch_norm(true))                                                                        \
+    CASE(batch_norm_eval, NOTHING, batch_norm(false))                                                                  \
+    CASE(batch_norm_plain, IMAGE, td_batch_norm(a, .training = true))                                                  \
+    CASE(group_norm, IMAGE2, td_group_norm(a, 2, .weight = b, .bias = c))                                              \
+    CASE(group_norm_weight, IMAGE1, td_group_norm(a, 4, .weight = b))                                                  \
+    CASE(instance_norm, IMAGE2, td_instance_norm(a, .weight = b, .bias = c))                                           \
+    CASE(glu, HALVES, td_glu(a))                                                                                       \
+    CASE(glu_0, A, td_glu(a, .dim = 0))                                                                                \
+    CASE(softmin, A, td_softmin(a, 1))                                                                                 \
+    CASE(prelu, IMAGE1B, td_prelu(a, b))                                                                               \
+    CASE(prelu_one, SLOPE, td_prelu(a, b))                                                                             \
+    CASE(attention, QKV, td_scaled_dot_product_attention(q, k, v))                                                     \
+    CASE(attention_causal, QKV, td_scaled_dot_product_attention(q, k, v, .is_causal = true, .scale = 0.5))             \
+    CASE(attention_bool, QKV, td_scaled_dot_product_attention(q, k, v, .mask = seen()))                                \
+    CASE(attention_mask, QKVM, td_scaled_dot_product_attention(q, k, v, .mask = m))                                    \
+    CASE(embedding_bag, A, td_embedding_bag(a, bags(TD_SHAPE(2, 3))))                                                  \
+    CASE(embedding_bag_sum, SIX(2, 3),                                                                                 \
+         td_embedding_bag(a, bags(TD_SHAPE(2, 3)), .mode = TD_SUM, .per_sample_weights = b))                           \
+    CASE(embedding_bag_offsets, A,                                                                                     \
+         td_embedding_bag(a, bags(TD_SHAPE(6)), .offsets = offsets(5, (const int64_t[]){0, 2, 2, 5, 6})))              \
+    CASE(embedding_bag_weights, SIX(6),                                                                                \
+         td_embedding_bag(a, bags(TD_SHAPE(6)), .offsets = offsets(2, (const int64_t[]){0, 4}), .mode = TD_SUM,        \
+                          .per_sample_weights = b))
+#define NOTHING nothing __attribute__((unused))
+#define CLASSES a = x(0), b = chances(3)
+#define KL a = x(0), b = chances(0)
+#define COUNTS a = x(0), b = draw(TD_SHAPE(4, 3), 2, 0, 4)
+#define C0 a = chances(0)
+#define ABV a = x(0), b = x(1), c = chances(0)
+#define ABC a = x(0), b = x(1), c = x(2)
+#define ROWS a = row(0), b = row(3)
+#define IMAGE a = image()
+#define IMAGE1 a = image(), b = row(1)
+#define IMAGE1B a = image(), b = row(2)
+#define IMAGE2 a = image(), b = row(1), c = row(2)
+#define HALVES a = draw(TD_SHAPE(3, 4), 1, -1.5, 1.5)
+#define SLOPE a = x(0), b = draw(TD_SHAPE(1), 2, -1.5, 1.5)
+#define QKVM QKV, m = draw(TD_SHAPE(3, 4), 3, -1.5, 1.5)
+#define SIX(...) a = x(0), b = draw(TD_SHAPE(__VA_ARGS__), 1, -1.5, 1.5)
+
+static td_tensor flipped(void)
+{
+    return constant(3, (const double[]){0.5, 1, 2});
+}
+static td_tensor known_counts(void)
+{
+    td_tensor counts = draw(TD_SHAPE(4, 3), 2, 0, 4);
+    drawn_count--;
+    return td_detach(counts);
+}
+static td_tensor seen(void)
+{
+    return td_from(s, ((const bool[]){true, false, true, true, true, true, false, true, false, true, true, true}),
+                   TD_BOOL, TD_SHAPE(3, 4));
+}
+static td_tensor offsets(int64_t count, const int64_t *values)
+{
+    return td_from(s, values, TD_I64, TD_SHAPE(count));
+}
+
+#define FUNCTION(name, tensors, call) \
+    static td_tensor run_##name(void) \
+    {                                 \
+        td_tensor tensors;            \
+        return call;                  \
+    }
+CASES(FUNCTION)
+
+#define ROW(name, tensors, call) {#name, run_##name},
+static const struct {
+    const char *name;
+    td_tensor (*run)(void);
+} cases[] = {CASES(ROW)};
+
+static void compare(const char *name, const char *what, td_tensor value, char **at)
+{
+    double found[NUMBERS];
+    int64_t count = td_read(value, found, TD_F64, NUMBERS);
+    if (count < 0)
+        fail_msg("%s: %s: %s", name, what, td_error(s)->message);
+    for (int64_t i = 0; i < count; i++) {
+        double want = strtod(*at, at);
+        if (!(fabs(found[i] - want) <= 1e-12 * (1 + fabs(want))))
+            fail_msg("%s: %s[%d] is %.17g where %.17g is due", name, what, (int)i, found[i], want);
+    }
+}
+
+static void check(int k, char *at)
+{
+    static const char *const grads[] = {"gradient 0", "gradient 1", "gradient 2", "gradient 3"};
+    double seed[NUMBERS];
+    drawn_count = 0;
+    int64_t before = td_tensor_count(s);
+    td_tensor y = cases[k].run();
+    compare(cases[k].name, "result", y, &at);
+    for (int i = 0; i < NUMBERS; i++)
+        seed[i] = 1 + i / 8.0;
+    td_layout layout = td_layout_of(y);
+    struct td_dims shape = {.count = layout.rank};
+    for (int d = 0; d < layout.rank; d++)
+        shape.v[d] = layout.shape[d];
+    td_backward(y, .seed = td_from(s, seed, TD_F64, shape));
+    for (int g = 0; g < drawn_count; g++)
+        compare(cases[k].name, grads[g], td_grad(drawn_[g]), &at);
+    if (strspn(at, " \n") != strlen(at))
+        fail_msg("%s: more is due: %s", cases[k].name, at);
+    assert_true(td_tensor_count(s) - before <= 2 * drawn_count + 5); /* nothing made on the way is left */
+}
+
+static void as_pytorch(void **state)
+{
+    (void)state;
+    char path[512], *line = NULL, *at;
+    const char *folder = getenv("TENSORD_GOLDEN");
+    size_t size = 0, known = 0;
+    snprintf(path, sizeof path, "%s/composites.txt", folder ? folder : "tests/golden");
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    while (getline(&line, &size, file) > 0) {
+        char *name = strtok_r(line, " ", &at);
+        int k = 0;
+        while (k < (int)(sizeof cases / sizeof *cases) && strcmp(cases[k].name, name))
+            k++;
+        if (k == (int)(sizeof cases / sizeof *cases))
+            fail_msg("%s: no such case here", name);
+        check(k, at);
+        known++;
+    }
+    fclose(file);
+    free(line);
+    assert_int_equal(known, sizeof cases / sizeof *cases);
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    td_tensor a = td_ones(s, TD_SHAPE(4, 3)), target = td_zeros(s, TD_SHAPE(4)), column = td_zeros(s, TD_SHAPE(4, 1));
+    td_l1_loss(a, a, .reduction = 7);
+    expect_error(TD_E_ARGUMENT, "l1_loss: reduction 7", __LINE__ - 1);
+    td_binary_cross_entropy_with_logits(column, target);
+    expect_error(TD_E_SHAPE, "binary_cross_entropy_with_logits: x has shape (4, 1) and the target (4)", __LINE__ - 1);
+    td_binary_cross_entropy(td_mul(a, 3), a);
+    expect_error(TD_E_ARGUMENT, "bce: element 0 does not lie between 0 and 1", 0);
+    td_cross_entropy(a, td_to(column, TD_I64));
+    expect_error(TD_E_SHAPE, "cross_entropy: logits of shape (4, 3) and targets of shape (4, 1)", __LINE__ - 1);
+    td_cross_entropy(a, target);
+    expect_error(TD_E_DTYPE, "cross_entropy: input 1 is f32 where i64 is due", __LINE__ - 1);
+    td_batch_norm(target);
+    expect_error(TD_E_SHAPE, "batch_norm: x of shape (4) has no channels", __LINE__ - 1);
+    td_batch_norm(td_reshape(target, TD_SHAPE(1, 4)), .training = true);
+    expect_error(TD_E_SHAPE, "has one element a channel", __LINE__ - 1);
+    td_group_norm(a, 2);
+    expect_error(TD_E_SHAPE, "group_norm: x of shape (4, 3) has not as many channels", __LINE__ - 1);
+    td_glu(a);
+    expect_error(TD_E_SHAPE, "glu: x of shape (4, 3) does not fall into two halves", __LINE__ - 1);
+    td_embedding_bag(a, td_to(target, TD_I64));
+    expect_error(TD_E_SHAPE, "embedding_bag: x of shape (4) has no bags", __LINE__ - 1);
+    td_layer_norm(a, TD_SHAPE(4));
+    expect_error(TD_E_SHAPE, "layer_norm: x of shape (4, 3) does not end in the normalized shape (4)", __LINE__ - 1);
+    assert_int_equal(td_sync(s), 0);
+}
+
+static void what_drops(void **state)
+{
+    (void)state;
+    double found[4096], sum = 0, squares = 0;
+    td_manual_seed(s, 5);
+    td_tensor channels = td_feature_dropout(td_ones(s, TD_SHAPE(8, 8, 64)), .p = 0.25);
+    assert_int_equal(td_read(channels, found, TD_F64, 4096), 4096);
+    for (int i = 0; i < 4096; i++) {
+        assert_true(found[i] == found[i / 64 * 64]); /* a channel goes as one */
+        assert_true(found[i] == 0 || fabs(found[i] - 4.0 / 3) < 1e-6);
+        sum += found[i] / 4096;
+    }
+    assert_true(sum > 0.6 && sum < 1.3);
+    assert_int_equal(td_read(td_alpha_dropout(td_randn(s, TD_SHAPE(4096)), .p = 0.25), found, TD_F64, 4096), 4096);
+    sum = 0;
+    for (int i = 0; i < 4096; i++)
+        sum += found[i] / 4096, squares += found[i] * found[i] / 4096;
+    assert_true(fabs(sum) < 0.1 && fabs(squares - 1) < 0.1);
+    assert_true(td_item(td_sum(td_alpha_dropout(td_ones(s, TD_SHAPE(8)), .training = false))) == 8);
+}
+
+int main(void)
+{
+#define WITH_SESSION(test) cmocka_unit_test_setup_teardown(test, open_session, close_session)
+    const struct CMUnitTest tests[] = {WITH_SESSION(as_pytorch), WITH_SESSION(refusals), WITH_SESSION(what_drops)};
+    return cmocka_run_group_tests(tests, start, stop);
+}
