@@ -251,7 +251,11 @@ TD_HD static inline double td_gelu_f64(double x)
 /* (1 + tanh(u)) / 2 is 1 / (1 + exp(-2 u)), which loses nothing below 0. */
 TD_HD static inline float td_gelu_tanh_f32(float x)
 {
-    return x / (1.0f + td_exp_f32(-1.59576912160573071176f * (x + 0.044715f * x * x * x)));
+    float u = -1.59576912160573071176f * (x + 0.044715f * x * x * x), shifted;
+    float t = u < -87.0f ? -87.0f : u; /* where 1 is added to it, a smaller exponential is none */
+    float e = td_exp_parts_f32(t > 88.0f ? 88.0f : t, &shifted);
+    e = td_f32_of_bits(td_bits_of_f32(e) + (td_bits_of_f32(shifted) << 23));
+    return x / (1.0f + (u > 88.0f ? td_f32_of_bits(TD_INF_BITS_F32) : e));
 }
 TD_HD static inline double td_gelu_tanh_f64(double x)
 {

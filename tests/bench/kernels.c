@@ -12,7 +12,8 @@
 
 static td_session *s;
 static td_tensor small, table, wide, square, index_, mask; /* mask: half of it true */
-static td_tensor wide_half;                                /* wide's elements, half of them above 0 */
+static td_tensor weight, bias;
+static td_tensor wide_half; /* wide's elements, half of them above 0 */
 
 #define SMALL ((size_t)1 << 20)
 #define ROWS 4096
@@ -47,6 +48,9 @@ OP(where, td_where(mask, wide, wide_half))
 OP(greater, td_gt(wide_half, 0))
 OP(turned, td_contiguous(td_transpose(square, 0, 1)))
 OP(index_select, td_index_select(table, 0, index_))
+OP(nonzero, td_nonzero(mask))
+OP(masked_select, td_masked_select(wide, mask))
+OP(layer_norm, td_layer_norm(table, TD_SHAPE(COLUMNS), .weight = weight, .bias = bias))
 
 static td_tensor op_max(void)
 {
@@ -64,6 +68,9 @@ static const struct row rows[] = {
     {"max with index over dim 1 of 4096 x 1024", op_max, 1, limit_sum, TABLE, 2},
     {"softmax over dim 1 of 4096 x 1024", op_softmax_1, 1, limit_exp, TABLE, 2},
     {"softmax over dim 0 of 4096 x 1024", op_softmax_0, 1, limit_exp, TABLE, 2},
+    {"layer_norm of 4096 x 1024", op_layer_norm, 1, limit_move, (size_t)TABLE * 8, 2},
+    {"nonzero of 10M, half true", op_nonzero, 1, limit_move, (size_t)WIDE * 5, 3},
+    {"masked_select of 10M f32, half true", op_masked_select, 1, limit_move, (size_t)WIDE * 7, 3},
     {"where of 10M f32", op_where, 1, limit_move, (size_t)WIDE * 13, 1.5},
     {"x > 0 of 10M f32", op_greater, 1, limit_move, (size_t)WIDE * 5, 1.5},
     {"transposed copy of 4096 x 4096 f32", op_turned, 1, limit_move, (size_t)4096 * 4096 * 8, 1.5},
@@ -102,6 +109,8 @@ static void make_tensors(void)
     wide = td_rand(s, TD_SHAPE(WIDE));
     wide_half = td_randn(s, TD_SHAPE(WIDE));
     mask = td_gt(wide_half, 0);
+    weight = td_rand(s, TD_SHAPE(COLUMNS));
+    bias = td_rand(s, TD_SHAPE(COLUMNS));
     square = td_rand(s, TD_SHAPE(4096, 4096));
 }
 
