@@ -52,6 +52,9 @@ static inline int64_t td_operand_numel(const struct td_operand *operand)
 /* Copies source to target, which has its shape, whatever the strides and dtypes of both. */
 void TD_CPU(copy_operand)(const struct td_operand *target, const struct td_operand *source);
 
+/* How many elements of x are not 0. */
+int64_t TD_CPU(count_of)(const struct td_operand *x);
+
 /* Refuses indices that do not fit a dimension of size; true if all fit. */
 bool TD_CPU(indices_fit)(struct td_launch *launch, const struct td_operand *index, int64_t size);
 /* The same of indices from least on. */

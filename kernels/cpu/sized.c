@@ -1,21 +1,51 @@
 /* nonzero, masked_select, masked_scatter and bincount. The elements that are found are counted before anything is
  * written, and have to be as many as the size says. SPDX-License-Identifier: Apache-2.0 */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "kernels/cpu/iterate.h"
 
+#ifdef __AVX512BW__
+#include <immintrin.h>
+#endif
+
 /* Elements that are looked through at once: what is found of them stands on the stack. */
 #define CHUNK 512
+/* Elements whose number 16 bits hold: the narrower a count is, the more are made at once. */
+#define COUNTED 32768
 
 /* ---- what is not 0 ---- */
+
+/* Those of the leading elements that vectors take: found holds their places, at least a vector more than there are, and
+ * *taken says how many were looked at. */
+static int64_t find_by_vectors(const uint8_t *x, int64_t from, int64_t to, int64_t *found, int64_t *taken)
+{
+    int64_t n = 0, i = from;
+#ifdef __AVX512BW__
+    __m512i place = _mm512_add_epi64(_mm512_set1_epi64(from), _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0));
+    for (; i + 8 <= to; i += 8) {
+        __m128i bytes = _mm_loadl_epi64((const void *)(x + i));
+        __mmask8 there = (__mmask8)_mm_test_epi8_mask(bytes, bytes);
+        _mm512_storeu_si512(found + n, _mm512_maskz_compress_epi64(there, place));
+        n += __builtin_popcount(there);
+        place = _mm512_add_epi64(place, _mm512_set1_epi64(8));
+    }
+#else
+    (void)x, (void)to, (void)found;
+#endif
+    *taken = i;
+    return n;
+}
 
 /* Where elements of a run are not 0, and how many. The store comes before the test, so that there is no branch. */
 #define FINDER(name, type, test)                                                                         \
     static int64_t find_##name(const void *data, int64_t step, int64_t from, int64_t to, int64_t *found) \
     {                                                                                                    \
         const type *x = data;                                                                            \
-        int64_t n = 0;                                                                                   \
-        for (int64_t i = from; i < to; i++) {                                                            \
+        int64_t n = 0, i = from;                                                                         \
+        if (sizeof(type) == 1 && step == 1)                                                              \
+            n = find_by_vectors(data, from, to, found, &i);                                              \
+        for (; i < to; i++) {                                                                            \
             type v = x[i * step];                                                                        \
             found[n] = i;                                                                                \
             n += (test);                                                                                 \
@@ -25,12 +55,17 @@
     static int64_t count_##name(const void *data, int64_t step, int64_t count)                           \
     {                                                                                                    \
         const type *x = data;                                                                            \
-        int64_t n = 0;                                                                                   \
-        for (int64_t i = 0; step == 1 && i < count; i++) {                                               \
-            type v = x[i];                                                                               \
-            n += (test);                                                                                 \
+        int64_t n = 0, i = 0;                                                                            \
+        while (step == 1 && i < count) {                                                                 \
+            int64_t end = count - i < COUNTED ? count : i + COUNTED;                                     \
+            uint16_t few = 0;                                                                            \
+            for (; i < end; i++) {                                                                       \
+                type v = x[i];                                                                           \
+                few += (test);                                                                           \
+            }                                                                                            \
+            n += few;                                                                                    \
         }                                                                                                \
-        for (int64_t i = 0; step != 1 && i < count; i++) {                                               \
+        for (; i < count; i++) {                                                                         \
             type v = x[i * step];                                                                        \
             n += (test);                                                                                 \
         }                                                                                                \
@@ -116,6 +151,30 @@ static int64_t count_in(const struct rows *rows, int k, const struct td_operand 
     return count;
 }
 
+struct counting {
+    const struct td_operand *x;
+    _Atomic int64_t *count;
+};
+
+static void count_part(const void *data, int64_t from, int64_t to)
+{
+    const struct counting *c = data;
+    const char *at = (const char *)c->x->data + from * (int64_t)td_dtype_size(c->x->dtype);
+    atomic_fetch_add(c->count, finders[c->x->dtype].count(at, 1, to - from));
+}
+
+int64_t TD_CPU(count_of)(const struct td_operand *x)
+{
+    struct rows rows = rows_of(x->rank, x->shape);
+    _Atomic int64_t count = 0;
+    add_operand(&rows, x);
+    flatten(&rows);
+    if (rows.numel == 0 || rows.rank != 1 || rows.stride[0][0] != 1)
+        return count_in(&rows, 0, x);
+    td_parallel(rows.numel, TD_GRAIN, 0, count_part, &(struct counting){x, &count});
+    return count;
+}
+
 /* Whether as many were found as are due; if not, nothing is done. */
 static bool as_many(struct td_launch *launch, int64_t found, int64_t due)
 {
@@ -146,9 +205,7 @@ void TD_CPU(nonzero)(struct td_launch *launch)
     const int64_t *stride[3];
     int64_t found[CHUNK], done = 0, size = (int64_t)td_dtype_size(x->dtype);
     add_operand(&rows, x);
-    struct rows flat = rows;
-    flatten(&flat);
-    if (!as_many(launch, count_in(&flat, 0, x), out->shape[0]) || x->rank == 0 || out->shape[0] == 0)
+    if (!as_many(launch, TD_CPU(count_of)(x), out->shape[0]) || x->rank == 0 || out->shape[0] == 0)
         return;
     struct td_walk w;
     for (start(&w, &rows, stride); w.run; td_walk_next(&w)) {
@@ -163,6 +220,33 @@ void TD_CPU(nonzero)(struct td_launch *launch)
 
 /* ---- masks ---- */
 
+/* Of the leading elements those that vectors take, by their size: as find_by_vectors. */
+static int64_t select_by_vectors(const void *x, size_t size, const uint8_t *mask, int64_t count, void *kept,
+                                 int64_t *taken)
+{
+    int64_t n = 0, i = 0;
+#ifdef __AVX512BW__
+    for (; size == 4 && i + 16 <= count; i += 16) {
+        __m128i bytes = _mm_loadu_si128((const void *)(mask + i));
+        __mmask16 there = _mm_test_epi8_mask(bytes, bytes);
+        __m512i some = _mm512_loadu_si512((const int32_t *)x + i);
+        _mm512_storeu_si512((int32_t *)kept + n, _mm512_maskz_compress_epi32(there, some));
+        n += __builtin_popcount(there);
+    }
+    for (; size == 8 && i + 8 <= count; i += 8) {
+        __m128i bytes = _mm_loadl_epi64((const void *)(mask + i));
+        __mmask8 there = (__mmask8)_mm_test_epi8_mask(bytes, bytes);
+        __m512i some = _mm512_loadu_si512((const int64_t *)x + i);
+        _mm512_storeu_si512((int64_t *)kept + n, _mm512_maskz_compress_epi64(there, some));
+        n += __builtin_popcount(there);
+    }
+#else
+    (void)x, (void)size, (void)mask, (void)count, (void)kept;
+#endif
+    *taken = i;
+    return n;
+}
+
 /* Elements of a run where mask is true, into kept. */
 #define SELECT(name, type)                                                                               \
     static int64_t select_##name(const void *data, int64_t step, const uint8_t *mask, int64_t mask_step, \
@@ -170,8 +254,10 @@ void TD_CPU(nonzero)(struct td_launch *launch)
     {                                                                                                    \
         const type *x = data;                                                                            \
         type *y = kept;                                                                                  \
-        int64_t n = 0;                                                                                   \
-        for (int64_t i = 0; i < count; i++) {                                                            \
+        int64_t n = 0, i = 0;                                                                            \
+        if (step == 1 && mask_step == 1)                                                                 \
+            n = select_by_vectors(x, sizeof(type), mask, count, kept, &i);                               \
+        for (; i < count; i++) {                                                                         \
             y[n] = x[i * step];                                                                          \
             n += mask[i * mask_step];                                                                    \
         }                                                                                                \
