@@ -579,6 +579,27 @@ TD_API double td_lr(const td_optimizer *optimizer);
 /* Frees the optimiser and its state; the parameters stay. NULL is fine. */
 TD_API void td_optimizer_free(td_optimizer *optimizer);
 
+/* ---- over lists of parameters, between td_backward and td_step ---- */
+
+struct td_clip_grad_norm__keywords {
+    double norm_type;
+    TD_KEYWORDS_END
+};
+/* The norm of all gradients of the parameters taken together; where it is above max_norm, all of them are made smaller
+ * by one factor, in place. Nothing waits for it. Parameters without a gradient do not count. Keyword: .norm_type (2;
+ * INFINITY for the greatest magnitude). */
+TD_API td_tensor td_clip_grad_norm_(td_session *s, td_list parameters, double max_norm,
+                                    const struct td_clip_grad_norm__keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_clip_grad_norm__at(td_origin origin, td_session *s, td_list parameters, double max_norm,
+                                       const struct td_clip_grad_norm__keywords *keywords);
+/* Brings each element of the parameters' gradients between -clip_value and clip_value, in place. */
+TD_API void td_clip_grad_value_(td_session *s, td_list parameters, double clip_value);
+TD_API void td_clip_grad_value__at(td_origin origin, td_session *s, td_list parameters, double clip_value);
+/* averages = decay * averages + (1 - decay) * parameters, in place; each average has its parameter's shape and dtype
+ * and is contiguous. */
+TD_API void td_ema_step_(td_session *s, td_list parameters, td_list averages, double decay);
+TD_API void td_ema_step__at(td_origin origin, td_session *s, td_list parameters, td_list averages, double decay);
+
 /* ---- the functions behind the macros below ---- */
 
 TD_API bool td_ok_at(td_origin origin, td_tensor x);
@@ -656,6 +677,8 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #define td_requires_grad(x) td_requires_grad_at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define td_set_requires_grad(x, on) td_set_requires_grad_at(TD_HERE(TD_FRESH(#x, 0)), x, on)
 #define td_is_leaf(x) td_is_leaf_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_clip_grad_value_(s, parameters, clip_value) td_clip_grad_value__at(TD_HERE(0), s, parameters, clip_value)
+#define td_ema_step_(s, parameters, averages, decay) td_ema_step__at(TD_HERE(0), s, parameters, averages, decay)
 #define td_step(optimizer) td_step_at(TD_HERE(0), optimizer)
 #define td_zero_grad(optimizer) td_zero_grad_at(TD_HERE(0), optimizer)
 #define td_sync(s) td_sync_at(TD_HERE(0), s)
@@ -761,6 +784,10 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
     TD_WITH_KEYWORDS(td_optimizer *, td_adam_at(TD_HERE(0), s, parameters,                                      \
                                                 TD_KEYWORDS(td_adam, .lr = 0.001, .beta1 = 0.9, .beta2 = 0.999, \
                                                             .eps = 1e-8, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_clip_grad_norm_(s, parameters, max_norm, ...)                                              \
+    TD_WITH_KEYWORDS(td_tensor, td_clip_grad_norm__at(TD_HERE(0), s, parameters, max_norm,            \
+                                                      TD_KEYWORDS(td_clip_grad_norm_, .norm_type = 2, \
+                                                                  .td_keywords_only = 0, __VA_ARGS__)))
 #define td_rmsprop(s, parameters, ...)                                                                             \
     TD_WITH_KEYWORDS(td_optimizer *, td_rmsprop_at(TD_HERE(0), s, parameters,                                      \
                                                    TD_KEYWORDS(td_rmsprop, .lr = 0.01, .alpha = 0.99, .eps = 1e-8, \

@@ -42,17 +42,10 @@ static int states(struct td_inference *i, const struct td_param *list, int count
     return TD_E_OK;
 }
 
-/* Lists are params and then states, of which those whose bit is set may be empty; the counter has an entry for each
- * parameter. */
-static int step(struct td_inference *i, uint32_t optional)
+/* Lists are params and then states, of which those whose bit is set may be empty. */
+static int lists(struct td_inference *i, uint32_t optional)
 {
-    int params = i->list_counts[0], base = params, failed = td_check_rates(i->op, i->attrs, i->failure);
-    const struct td_meta *counts = &i->in[i->in_count - 1];
-    if (failed)
-        return failed;
-    if (counts->rank != 1 || counts->shape[0] != params || !td_meta_is_contiguous(counts))
-        return td_fail(i->failure, TD_E_SHAPE, "%s: counts needs one entry for each of %d parameters", i->op->name,
-                       params);
+    int base = i->list_counts[0], failed;
     for (int list = 1; i->op->params[list].kind == TD_PARAM_LIST; base += i->list_counts[list++])
         if ((failed = states(i, &i->op->params[list], i->list_counts[list], base, optional >> list & 1)))
             return failed;
@@ -61,6 +54,19 @@ static int step(struct td_inference *i, uint32_t optional)
             return td_fail(i->failure, TD_E_ARGUMENT, "%s: parameter %d has elements that share memory", i->op->name,
                            k);
     return TD_E_OK;
+}
+
+/* The counter has an entry for each parameter. */
+static int step(struct td_inference *i, uint32_t optional)
+{
+    int params = i->list_counts[0], failed = td_check_rates(i->op, i->attrs, i->failure);
+    const struct td_meta *counts = &i->in[i->in_count - 1];
+    if (failed)
+        return failed;
+    if (counts->rank != 1 || counts->shape[0] != params || !td_meta_is_contiguous(counts))
+        return td_fail(i->failure, TD_E_SHAPE, "%s: counts needs one entry for each of %d parameters", i->op->name,
+                       params);
+    return lists(i, optional);
 }
 
 static int with_momentum(struct td_inference *i, double momentum, int list, uint32_t optional)
@@ -89,4 +95,28 @@ int td_shape_step_adam(struct td_inference *i)
 int td_shape_step_rmsprop(struct td_inference *i)
 {
     return with_momentum(i, ((const struct td_rmsprop_step__attrs *)i->attrs)->momentum, 2, 1u << 2 | 1u << 3);
+}
+
+int td_shape_step_ema(struct td_inference *i)
+{
+    double decay = ((const struct td_ema_step__attrs *)i->attrs)->decay;
+    if (!(decay >= 0 && decay <= 1))
+        return td_fail(i->failure, TD_E_ARGUMENT, "ema_step_: decay is %g where 0 to 1 is due", decay);
+    return lists(i, 0);
+}
+
+int td_shape_clip_value(struct td_inference *i)
+{
+    (void)i; /* the gradients are checked by nobody but who made them */
+    return TD_E_OK;
+}
+
+/* The norm has the widest of the gradients' types. */
+int td_shape_clip_norm(struct td_inference *i)
+{
+    i->out[0].dtype = TD_F32;
+    for (int k = 0; k < i->in_count; k++)
+        if (i->in[k].dtype == TD_F64)
+            i->out[0].dtype = TD_F64;
+    return rule_fresh(i, 0, NULL);
 }

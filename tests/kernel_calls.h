@@ -631,6 +631,16 @@ static void draw_rates(struct call *c)
         rates[1] = below(2) ? 0.5 : 0;
         rates[3] = decay;
         break;
+    case TD_OP_clip_grad_norm_:
+        rates[0] = below(3) ? 0.75 : 1e9;
+        rates[1] = below(3) ? 2 : below(2) ? 1 : INFINITY;
+        break;
+    case TD_OP_clip_grad_value_:
+        rates[0] = 0.75;
+        break;
+    case TD_OP_ema_step_:
+        rates[0] = below(6) ? 0.9 : below(2);
+        break;
     default: /* Lion: the mean of what cancels is 0 in each precision */
         rates[1] = 0.875;
         rates[3] = decay;
@@ -669,12 +679,14 @@ static void draw_step(struct call *c, uint8_t dtype)
             c->grads[k].memory = NULL;
         }
     }
+    draw_rates(c);
+    if (td_op_stepping(c->op) != TD_STEPS_BY_GRADIENTS)
+        return;
     struct tensor *counts = next(c);
     make(counts, TD_I64, 1, (int64_t[TD_RANK_MAX]){c->params}, TD_REALS, DENSE);
     for (int k = 0; k < c->params; k++)
         store(counts, k, (struct td_number){.category = TD_INTEGER, .i = below(4)});
     read_back(counts);
-    draw_rates(c);
 }
 
 /* A tensor whose rows rise. */

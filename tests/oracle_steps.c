@@ -133,3 +133,49 @@ void oracle_lion_step_(struct oracle_call *c)
         }
     }
 }
+
+void oracle_ema_step_(struct oracle_call *c)
+{
+    double decay = ((const struct td_ema_step__attrs *)c->attrs)->decay;
+    int params = c->list_counts[0];
+    for (int k = 0; k < params; k++) {
+        const struct oracle_tensor *p = &c->in[k];
+        struct oracle_tensor *average = &c->in[params + k];
+        for (int64_t i = 0; i < p->count; i++) {
+            long double old = decay * average->real[i], new = (1 - decay) * p->real[i];
+            average->scale[i] = (double)(fabsl(old) + fabsl(new));
+            average->real[i] = old + new;
+        }
+    }
+}
+
+/* By norm_type 1, 2 or inf. */
+void oracle_clip_grad_norm_(struct oracle_call *c)
+{
+    const struct td_clip_grad_norm__attrs *a = c->attrs;
+    long double sum = 0, greatest = 0;
+    bool squares = a->norm_type == 2;
+    for (int k = 0; k < c->list_counts[0]; k++)
+        for (int64_t i = 0; c->grads[k].dtype != TD_DTYPE_NONE && i < c->grads[k].count; i++) {
+            long double size = fabsl(c->grads[k].real[i]);
+            sum += squares ? size * size : size;
+            greatest = fmaxl(greatest, size);
+        }
+    long double norm = isinf(a->norm_type) ? greatest : squares ? sqrtl(sum) : sum;
+    long double factor = fminl(1, a->max_norm / (norm + 1e-6L));
+    c->out[0].real[0] = norm;
+    c->out[0].scale[0] = (double)norm;
+    for (int k = 0; k < c->list_counts[0]; k++)
+        for (int64_t i = 0; c->grads[k].dtype != TD_DTYPE_NONE && i < c->grads[k].count; i++) {
+            c->grads[k].real[i] *= factor;
+            c->grads[k].scale[i] = (double)fabsl(c->grads[k].real[i]);
+        }
+}
+
+void oracle_clip_grad_value_(struct oracle_call *c)
+{
+    double most = ((const struct td_clip_grad_value__attrs *)c->attrs)->clip_value;
+    for (int k = 0; k < c->list_counts[0]; k++)
+        for (int64_t i = 0; c->grads[k].dtype != TD_DTYPE_NONE && i < c->grads[k].count; i++)
+            c->grads[k].real[i] = fminl(fmaxl(c->grads[k].real[i], -most), most);
+}

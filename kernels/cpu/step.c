@@ -45,6 +45,10 @@ struct lion {
     double lr, beta1, fresh1, beta2, fresh2, shrink;
 };
 
+struct ema {
+    double decay, fresh;
+};
+
 /* Does what UPDATE says of state element i and parameter element at. */
 #define TD_UPDATE_ALL                              \
     if (run->step == 1) {                          \
@@ -86,7 +90,7 @@ static void for_runs(const struct td_operand *param, struct run run, int64_t fro
         now.first = run.first ? (char *)run.first + done * size : NULL;
         now.second = run.second ? (char *)run.second + done * size : NULL;
         now.third = run.third ? (char *)run.third + done * size : NULL;
-        now.grad = (const char *)run.grad + done * size;
+        now.grad = run.grad ? (const char *)run.grad + done * size : NULL;
         update(&now, settings);
     }
 }
@@ -189,6 +193,14 @@ static void lion_param(const struct td_launch *launch, int k, int64_t from, int6
     for_runs(param, run, from, to, param->dtype == TD_F32 ? lion_f32 : lion_f64, &lion);
 }
 
+static void ema_param(const struct td_launch *launch, int k, int64_t from, int64_t to)
+{
+    double decay = ((const struct td_ema_step__attrs *)launch->attrs)->decay;
+    const struct td_operand *param = &launch->in[k];
+    struct run run = {.first = state_of(launch, 1, k)};
+    for_runs(param, run, from, to, param->dtype == TD_F32 ? ema_f32 : ema_f64, &(struct ema){decay, 1 - decay});
+}
+
 /* ---- all parameters, their elements one behind the other ---- */
 
 struct step {
@@ -199,7 +211,8 @@ struct step {
 
 static int64_t numel_stepped(const struct td_launch *launch, int k)
 {
-    return launch->grads[k].data ? td_operand_numel(&launch->in[k]) : 0;
+    bool steps = launch->grads[k].data || td_op_stepping(launch->op) == TD_STEPS_STATES;
+    return steps ? td_operand_numel(&launch->in[k]) : 0;
 }
 
 static void step_part(const void *data, int64_t from, int64_t to)
@@ -226,14 +239,15 @@ static const char *end_of(const struct td_operand *x)
  * update comes after the other. */
 static void step_all(struct td_launch *launch, step_param *update)
 {
-    int64_t *counts = launch->in[launch->in_count - 1].data;
+    bool counted = td_op_stepping(launch->op) == TD_STEPS_BY_GRADIENTS;
+    int64_t *counts = counted ? launch->in[launch->in_count - 1].data : NULL;
     for (int k = 0; k < launch->list_counts[0];) {
         struct step step = {launch, update, k};
         const char *end = NULL;
         int64_t total = 0;
         for (; k < launch->list_counts[0] && (const char *)launch->in[k].data >= end; k++) {
             int64_t count = numel_stepped(launch, k);
-            if (launch->grads[k].data)
+            if (counted && launch->grads[k].data)
                 counts[k] = (int64_t)((uint64_t)counts[k] + 1);
             end = count ? end_of(&launch->in[k]) : end;
             total += count;
@@ -265,4 +279,9 @@ void TD_CPU(adagrad_step_)(struct td_launch *launch)
 void TD_CPU(lion_step_)(struct td_launch *launch)
 {
     step_all(launch, lion_param);
+}
+
+void TD_CPU(ema_step_)(struct td_launch *launch)
+{
+    step_all(launch, ema_param);
 }

@@ -196,6 +196,24 @@ def lion_step(params, means, counts, lr, beta1, beta2, weight_decay):
     return params
 
 
+def ema_step(params, averages, decay):
+    for p, average in zip(params, averages):
+        average.mul_(decay).add_(p, alpha=1 - decay)
+    return params
+
+
+def clip_grad_norm(params, max_norm, norm_type):
+    """torch takes no maximum of no elements, and without gradients gives f32."""
+    some = [p for p in params if p.grad is not None and p.numel()]
+    total = torch.nn.utils.clip_grad_norm_(some, max_norm, norm_type)
+    return total.to(params[0].dtype) if params else total
+
+
+def clip_grad_value(params, clip_value):
+    torch.nn.utils.clip_grad_value_(params, clip_value)
+    return params
+
+
 def rowwise(function):
     """Results row by row: torch's have the strides that LAPACK left them."""
     def run(*arguments):
@@ -626,6 +644,9 @@ OPS = {
     "rmsprop_step_": Op(rmsprop_step, params=d.parameters, squares=d.positive_states, momenta=d.states, means=d.maybe(d.small_states), counts=d.counts, lr=d.choose(0.125), alpha=d.choose(0.5, 0.99), eps=d.choose(1e-8, 0.01), momentum=d.choose(0.0, 0.9), weight_decay=d.choose(0.0, 0.25)),
     "adagrad_step_": Op(adagrad_step, params=d.parameters, sums=d.positive_states, counts=d.counts, lr=d.choose(0.125), lr_decay=d.choose(0.0, 0.5), eps=d.choose(1e-10, 0.01), weight_decay=d.choose(0.0, 0.25)),
     "lion_step_": Op(lion_step, params=d.parameters, means=d.states, counts=d.counts, lr=d.choose(0.125), beta1=d.choose(0.5, 0.875), beta2=d.choose(0.75, 0.99), weight_decay=d.choose(0.0, 0.25)),
+    "clip_grad_norm_": Op(clip_grad_norm, params=d.parameters, max_norm=d.choose(0.5, 1.0, 8.0), norm_type=d.choose(2.0, INF, 1.0, 3.0)),
+    "clip_grad_value_": Op(clip_grad_value, params=d.parameters, clip_value=d.choose(0.5, 1.0, 3.0)),
+    "ema_step_": Op(ema_step, params=d.parameters, averages=d.states, decay=d.choose(0.5, 0.99, 1.0, 0.0)),
     "bernoulli": Op(torch.bernoulli, values="inside"),
     "multinomial": Op(lambda w, n, r: torch.multinomial(w, n, bool(r)), values="inside", weights=d.weights, count=d.choose(1, 2, 3, 0)),
     "lgamma": Op(torch.lgamma),
