@@ -292,14 +292,18 @@ bool read_into(struct td_session *s, td_tensor x, struct wait *wait, td_origin o
 struct td_optimizer {
     td_session *session; /* NULL: closed before */
     struct td_optimizer *next;
-    bool adam;
-    uint16_t count;      /* parameters */
-    uint16_t states;     /* state tensors of each */
-    td_operand *tensors; /* parameters, then each list of states, then the counts */
+    const struct td_op *op;        /* its step */
+    uint16_t lists[TD_PARAMS_MAX]; /* the step's: the parameters, then as many states or none */
+    int count, in_count;           /* of parameters; of tensors */
+    td_operand *tensors;           /* parameters, then each list of states, then the counts */
     union {
+        double lr; /* which is the first of each */
         struct td_sgd_step__attrs sgd;
-        struct td_adam_step__attrs adam_attrs;
-    };
+        struct td_adam_step__attrs adam;
+        struct td_rmsprop_step__attrs rmsprop;
+        struct td_adagrad_step__attrs adagrad;
+        struct td_lion_step__attrs lion;
+    } rates;
 };
 void optimizers_forget(struct td_session *s);
 

@@ -532,14 +532,44 @@ TD_API td_optimizer *td_sgd_at(td_origin origin, td_session *s, td_list paramete
                                const struct td_sgd_keywords *keywords);
 struct td_adam_keywords {
     double lr, beta1, beta2, eps, weight_decay;
-    bool decoupled;
+    bool decoupled, amsgrad;
     TD_KEYWORDS_END
 };
-/* Adam; AdamW with .decoupled. Keywords: .lr (0.001), .beta1 (0.9), .beta2 (0.999), .eps (1e-8), .weight_decay (0). */
+/* Adam; AdamW with .decoupled, AMSGrad with .amsgrad. Keywords: .lr (0.001), .beta1 (0.9), .beta2 (0.999), .eps (1e-8),
+ * .weight_decay (0). */
 TD_API td_optimizer *td_adam(td_session *s, td_list parameters,
                              const struct td_adam_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_optimizer *td_adam_at(td_origin origin, td_session *s, td_list parameters,
                                 const struct td_adam_keywords *keywords);
+struct td_rmsprop_keywords {
+    double lr, alpha, eps, weight_decay, momentum;
+    bool centered;
+    TD_KEYWORDS_END
+};
+/* RMSprop. Keywords: .lr (0.01), .alpha (0.99), .eps (1e-8), .weight_decay (0), .momentum (0), .centered. */
+TD_API td_optimizer *td_rmsprop(td_session *s, td_list parameters,
+                                const struct td_rmsprop_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_optimizer *td_rmsprop_at(td_origin origin, td_session *s, td_list parameters,
+                                   const struct td_rmsprop_keywords *keywords);
+struct td_adagrad_keywords {
+    double lr, lr_decay, weight_decay, initial_accumulator_value, eps;
+    TD_KEYWORDS_END
+};
+/* Adagrad. Keywords: .lr (0.01), .lr_decay (0), .weight_decay (0), .initial_accumulator_value (0), .eps (1e-10). */
+TD_API td_optimizer *td_adagrad(td_session *s, td_list parameters,
+                                const struct td_adagrad_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_optimizer *td_adagrad_at(td_origin origin, td_session *s, td_list parameters,
+                                   const struct td_adagrad_keywords *keywords);
+struct td_lion_keywords {
+    double lr, beta1, beta2, weight_decay;
+    TD_KEYWORDS_END
+};
+/* Lion (Chen et al., 2023): by the sign alone. Keywords: .lr (0.0001), .beta1 (0.9), .beta2 (0.99), .weight_decay (0,
+ * decoupled). */
+TD_API td_optimizer *td_lion(td_session *s, td_list parameters,
+                             const struct td_lion_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_optimizer *td_lion_at(td_origin origin, td_session *s, td_list parameters,
+                                const struct td_lion_keywords *keywords);
 /* One update of every parameter that has a gradient. */
 TD_API void td_step(td_optimizer *optimizer);
 /* The parameters have no gradients any more. */
@@ -548,6 +578,27 @@ TD_API void td_set_lr(td_optimizer *optimizer, double lr);
 TD_API double td_lr(const td_optimizer *optimizer);
 /* Frees the optimiser and its state; the parameters stay. NULL is fine. */
 TD_API void td_optimizer_free(td_optimizer *optimizer);
+
+/* ---- over lists of parameters, between td_backward and td_step ---- */
+
+struct td_clip_grad_norm__keywords {
+    double norm_type;
+    TD_KEYWORDS_END
+};
+/* The norm of all gradients of the parameters taken together; where it is above max_norm, all of them are made smaller
+ * by one factor, in place. Nothing waits for it. Parameters without a gradient do not count. Keyword: .norm_type (2;
+ * INFINITY for the greatest magnitude). */
+TD_API td_tensor td_clip_grad_norm_(td_session *s, td_list parameters, double max_norm,
+                                    const struct td_clip_grad_norm__keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_clip_grad_norm__at(td_origin origin, td_session *s, td_list parameters, double max_norm,
+                                       const struct td_clip_grad_norm__keywords *keywords);
+/* Brings each element of the parameters' gradients between -clip_value and clip_value, in place. */
+TD_API void td_clip_grad_value_(td_session *s, td_list parameters, double clip_value);
+TD_API void td_clip_grad_value__at(td_origin origin, td_session *s, td_list parameters, double clip_value);
+/* averages = decay * averages + (1 - decay) * parameters, in place; each average has its parameter's shape and dtype
+ * and is contiguous. */
+TD_API void td_ema_step_(td_session *s, td_list parameters, td_list averages, double decay);
+TD_API void td_ema_step__at(td_origin origin, td_session *s, td_list parameters, td_list averages, double decay);
 
 /* ---- the functions behind the macros below ---- */
 
@@ -626,6 +677,8 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #define td_requires_grad(x) td_requires_grad_at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define td_set_requires_grad(x, on) td_set_requires_grad_at(TD_HERE(TD_FRESH(#x, 0)), x, on)
 #define td_is_leaf(x) td_is_leaf_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_clip_grad_value_(s, parameters, clip_value) td_clip_grad_value__at(TD_HERE(0), s, parameters, clip_value)
+#define td_ema_step_(s, parameters, averages, decay) td_ema_step__at(TD_HERE(0), s, parameters, averages, decay)
 #define td_step(optimizer) td_step_at(TD_HERE(0), optimizer)
 #define td_zero_grad(optimizer) td_zero_grad_at(TD_HERE(0), optimizer)
 #define td_sync(s) td_sync_at(TD_HERE(0), s)
@@ -731,6 +784,22 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
     TD_WITH_KEYWORDS(td_optimizer *, td_adam_at(TD_HERE(0), s, parameters,                                      \
                                                 TD_KEYWORDS(td_adam, .lr = 0.001, .beta1 = 0.9, .beta2 = 0.999, \
                                                             .eps = 1e-8, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_clip_grad_norm_(s, parameters, max_norm, ...)                                              \
+    TD_WITH_KEYWORDS(td_tensor, td_clip_grad_norm__at(TD_HERE(0), s, parameters, max_norm,            \
+                                                      TD_KEYWORDS(td_clip_grad_norm_, .norm_type = 2, \
+                                                                  .td_keywords_only = 0, __VA_ARGS__)))
+#define td_rmsprop(s, parameters, ...)                                                                             \
+    TD_WITH_KEYWORDS(td_optimizer *, td_rmsprop_at(TD_HERE(0), s, parameters,                                      \
+                                                   TD_KEYWORDS(td_rmsprop, .lr = 0.01, .alpha = 0.99, .eps = 1e-8, \
+                                                               .td_keywords_only = 0, __VA_ARGS__)))
+#define td_adagrad(s, parameters, ...)                                                               \
+    TD_WITH_KEYWORDS(td_optimizer *, td_adagrad_at(TD_HERE(0), s, parameters,                        \
+                                                   TD_KEYWORDS(td_adagrad, .lr = 0.01, .eps = 1e-10, \
+                                                               .td_keywords_only = 0, __VA_ARGS__)))
+#define td_lion(s, parameters, ...)                                                                             \
+    TD_WITH_KEYWORDS(td_optimizer *, td_lion_at(TD_HERE(0), s, parameters,                                      \
+                                                TD_KEYWORDS(td_lion, .lr = 0.0001, .beta1 = 0.9, .beta2 = 0.99, \
+                                                            .td_keywords_only = 0, __VA_ARGS__)))
 #endif
 
 #include "tensord_made.h"

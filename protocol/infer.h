@@ -31,6 +31,9 @@ struct td_inference {
  * gives the shapes. Checks everything that metadata can tell, so that kernels need not. */
 int td_infer(struct td_inference *inference);
 
+/* Refuses a rate of an optimiser's step that is out of its range: what td_infer checks of attributes alone. */
+int td_check_rates(const struct td_op *op, const void *attrs, struct td_failure *failure);
+
 /* slice's start and number of elements after Python's clamping. */
 void td_slice_bounds(int64_t size, int64_t start, int64_t end, int64_t step, int64_t *first, int64_t *count);
 #endif

@@ -24,7 +24,7 @@
 /* Tensors in one list argument: optimisers of big models have a few hundred parameters. */
 #define TD_LIST_MAX 1024
 /* Tensors in one request: three lists (Adam) and a counter. */
-#define TD_INPUTS_MAX (3 * TD_LIST_MAX + 8)
+#define TD_INPUTS_MAX (4 * TD_LIST_MAX + 8)
 /* Results of one op: linear algebra gives three. */
 #define TD_OUTPUTS_MAX 4
 #define TD_PARAMS_MAX 12

@@ -174,3 +174,13 @@ uint32_t td_reduced_dims(const struct td_dims *dims, int rank)
         mask |= 1u << td_wrap_dim(dims->v[d], rank);
     return dims->count <= 0 ? (1u << rank) - 1 : mask;
 }
+
+enum td_stepping td_op_stepping(const struct td_op *op)
+{
+    int lists = 0;
+    while (op->params[lists].kind == TD_PARAM_LIST)
+        lists++;
+    return lists == 1                                 ? TD_STEPS_GRADIENTS
+           : op->params[lists].kind != TD_PARAM_INDEX ? TD_STEPS_STATES
+                                                      : TD_STEPS_BY_GRADIENTS;
+}

@@ -119,6 +119,13 @@ void td_op_defaults(const struct td_op *op, void *attrs);
 bool td_op_creates(const struct td_op *op);
 /* Whether op takes a SIZE: what it gives is as large as data say. */
 bool td_op_is_sized(const struct td_op *op);
+/* What a STEP reads besides its lists, and which of all that it writes. */
+enum td_stepping {
+    TD_STEPS_BY_GRADIENTS, /* an optimiser: where parameters have gradients, all its lists and counts */
+    TD_STEPS_GRADIENTS,    /* of a single list of parameters the gradients */
+    TD_STEPS_STATES        /* without gradients and counts all lists but the parameters */
+};
+enum td_stepping td_op_stepping(const struct td_op *op);
 /* How many new handles a call of op names: one for each result that is not its target. */
 static inline int td_op_named_outputs(const struct td_op *op)
 {

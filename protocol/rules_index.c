@@ -1,4 +1,4 @@
-/* Shapes of what is indexed, of windows, and of optimiser steps. SPDX-License-Identifier: Apache-2.0 */
+/* Shapes of what is indexed, and of windows. SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,45 +171,4 @@ int td_shape_strided_write(struct td_inference *i)
     if (i->op->id == TD_OP_strided_write && td_meta_overlaps_itself(&seen))
         return td_fail(i->failure, TD_E_ARGUMENT, "strided_write: the window's elements share memory with each other");
     return rule_fresh(i, i->in[0].rank, i->in[0].shape);
-}
-
-/* ---- optimiser steps ---- */
-
-/* Lists are params and then per parameter states of the same shape and dtype; the counter has an entry for each. */
-static int step(struct td_inference *i, int lists)
-{
-    int params = i->list_counts[0];
-    const struct td_meta *counts = &i->in[i->in_count - 1];
-    if (counts->rank != 1 || counts->shape[0] != params || !td_meta_is_contiguous(counts))
-        return td_fail(i->failure, TD_E_SHAPE, "%s: counts needs one entry for each of %d parameters", i->op->name,
-                       params);
-    for (int list = 1, base = params; list < lists; base += i->list_counts[list++]) {
-        if (i->list_counts[list] != params && !(i->list_counts[list] == 0 && i->op->id == TD_OP_sgd_step_))
-            return td_fail(i->failure, TD_E_ARGUMENT, "%s: %d states for %d parameters", i->op->name,
-                           i->list_counts[list], params);
-        for (int k = 0; k < i->list_counts[list]; k++)
-            if (!td_meta_same_shape(&i->in[k], &i->in[base + k]) || i->in[k].dtype != i->in[base + k].dtype ||
-                !td_meta_is_contiguous(&i->in[base + k]))
-                return td_fail(i->failure, TD_E_SHAPE,
-                               "%s: state %d differs from its parameter in shape, dtype or layout", i->op->name, k);
-    }
-    for (int k = 0; k < i->in_count; k++)
-        if (td_meta_overlaps_itself(&i->in[k]))
-            return td_fail(i->failure, TD_E_ARGUMENT, "%s: parameter %d has elements that share memory", i->op->name,
-                           k);
-    return TD_E_OK;
-}
-
-int td_shape_step_sgd(struct td_inference *i)
-{
-    const struct td_sgd_step__attrs *a = i->attrs;
-    if (a->momentum != 0 && i->list_counts[1] == 0 && i->list_counts[0])
-        return td_fail(i->failure, TD_E_ARGUMENT, "sgd_step_: momentum %g needs a state for each parameter",
-                       a->momentum);
-    return step(i, 2);
-}
-
-int td_shape_step_adam(struct td_inference *i)
-{
-    return step(i, 3);
 }

@@ -32,7 +32,7 @@ static void run(struct td_launch *launch)
         return;
     }
     launch->fault.code = TD_E_OK;
-    if (launch->op->kind == TD_INPLACE || launch->op->kind == TD_STEP)
+    if (launch->op->kind == TD_INPLACE)
         return;
     for (int k = 0; k < launch->op->output_count; k++) {
         size_t elements = 1;

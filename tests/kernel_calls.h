@@ -594,20 +594,84 @@ static void draw_strided(struct call *c, uint8_t dtype)
     make(next(c), dtype, rank, part, TD_REALS, ANY_LAYOUT);
 }
 
+/* Squares that are no less than those of the means behind them. */
+static void raise_squares(const struct call *c)
+{
+    const struct tensor *square = &c->in[c->params], *mean = square + c->params * (1 + (c->lists[2] != 0));
+    for (int k = 0; k < c->params; k++, square++, mean++) {
+        for (int64_t i = 0; i < square->values.count; i++) {
+            double m = td_number_real(get(mean, i)), s = m * m + td_number_real(get(square, i));
+            store((struct tensor *)square, i, (struct td_number){.category = TD_FLOATING, .f = s});
+        }
+        read_back((struct tensor *)square);
+    }
+}
+
+/* Rates; which of the lists are empty has been drawn. */
+static void draw_rates(struct call *c)
+{
+    double *rates = (double *)(void *)c->attrs, decay = below(2) ? 0.0625 : 0;
+    rates[0] = 0.1;
+    switch (c->op->id) {
+    case TD_OP_sgd_step_:
+        rates[1] = c->lists[1] && below(3) ? 0.9 : 0;
+        rates[2] = below(2) ? 0.25 : 0;
+        rates[3] = decay;
+        c->attrs[4] = below(2) && rates[1] != 0;
+        break;
+    case TD_OP_adam_step_:
+        rates[4] = decay;
+        c->attrs[5] = below(2);
+        break;
+    case TD_OP_rmsprop_step_:
+        rates[3] = c->lists[2] && below(3) ? 0.9 : 0;
+        rates[4] = decay;
+        break;
+    case TD_OP_adagrad_step_:
+        rates[1] = below(2) ? 0.5 : 0;
+        rates[3] = decay;
+        break;
+    case TD_OP_clip_grad_norm_:
+        rates[0] = below(3) ? 0.75 : 1e9;
+        rates[1] = below(3) ? 2 : below(2) ? 1 : INFINITY;
+        break;
+    case TD_OP_clip_grad_value_:
+        rates[0] = 0.75;
+        break;
+    case TD_OP_ema_step_:
+        rates[0] = below(6) ? 0.9 : below(2);
+        break;
+    default: /* Lion: the mean of what cancels is 0 in each precision */
+        rates[1] = 0.875;
+        rates[3] = decay;
+    }
+}
+
+/* Lists of states that may be empty are, half of the time. */
 static void draw_step(struct call *c, uint8_t dtype)
 {
+    static const char *const may_be_empty = "sgd_step_:1 adam_step_:3 rmsprop_step_:2 rmsprop_step_:3";
     int64_t shapes[4][TD_RANK_MAX] = {0};
-    int ranks[4], lists = c->op->id == TD_OP_adam_step_ ? 3 : below(2) ? 2 : 1;
+    int ranks[4];
     c->params = (int)below(4);
     for (int k = 0; k < c->params; k++) {
         ranks[k] = draw_shape(shapes[k], 0, 3);
         make(next(c), dtype, ranks[k], shapes[k], TD_REALS, NO_OVERLAP);
     }
-    for (int list = 1; list < lists; list++)
-        for (int k = 0; k < c->params; k++)
-            make(next(c), dtype, ranks[k], shapes[k], list == 2 ? TD_POSITIVE : TD_REALS, DENSE);
-    for (int list = 0; list < lists; list++)
+    c->lists[0] = (uint16_t)c->params;
+    for (int list = 1; c->op->params[list].kind == TD_PARAM_LIST; list++) {
+        const char *name = c->op->params[list].name;
+        char optional[64];
+        snprintf(optional, sizeof optional, "%s:%d", c->op->name, list);
+        bool positive = !strcmp(name, "squares") || !strcmp(name, "greatest") || !strcmp(name, "sums");
+        if (strstr(may_be_empty, optional) && below(2))
+            continue;
         c->lists[list] = (uint16_t)c->params;
+        for (int k = 0; k < c->params; k++)
+            make(next(c), dtype, ranks[k], shapes[k], positive ? TD_POSITIVE : TD_REALS, DENSE);
+    }
+    if (c->op->id == TD_OP_rmsprop_step_ && c->lists[3])
+        raise_squares(c);
     for (int k = 0; k < c->params; k++) {
         make(&c->grads[k], dtype, ranks[k], shapes[k], TD_REALS, DENSE);
         if (below(4) == 0) {
@@ -615,22 +679,14 @@ static void draw_step(struct call *c, uint8_t dtype)
             c->grads[k].memory = NULL;
         }
     }
+    draw_rates(c);
+    if (td_op_stepping(c->op) != TD_STEPS_BY_GRADIENTS)
+        return;
     struct tensor *counts = next(c);
     make(counts, TD_I64, 1, (int64_t[TD_RANK_MAX]){c->params}, TD_REALS, DENSE);
     for (int k = 0; k < c->params; k++)
         store(counts, k, (struct td_number){.category = TD_INTEGER, .i = below(4)});
     read_back(counts);
-    double *rates = (double *)(void *)c->attrs;
-    rates[0] = 0.1;
-    if (c->op->id == TD_OP_sgd_step_) {
-        rates[1] = lists > 1 && below(3) ? 0.9 : 0;
-        rates[2] = below(2) ? 0.25 : 0;
-        rates[3] = below(2) ? 0.0625 : 0;
-        c->attrs[4] = below(2) && rates[1] != 0;
-    } else {
-        rates[4] = below(2) ? 0.0625 : 0;
-        c->attrs[5] = below(2);
-    }
 }
 
 /* A tensor whose rows rise. */

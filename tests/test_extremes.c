@@ -313,6 +313,65 @@ static void test_steps(void **state)
     assert_int_equal(td_infer(&i), TD_E_OK);
 }
 
+/* Lists that may be empty and lists that may not, and rates that PyTorch refuses. */
+static void test_step_lists(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *op, *states; /* for each list how many */
+        double rates[5];
+        const char *words; /* of the refusal; NULL: none */
+    } cases[] = {
+        {"adam_step_", "220", {0.1, 0.9, 0.99, 1e-8}, NULL},
+        {"adam_step_", "222", {0.1, 0.9, 0.99, 1e-8}, NULL},
+        {"adam_step_", "221", {0.1, 0.9, 0.99, 1e-8}, "1 greatest for 2 parameters"},
+        {"adam_step_", "200", {0.1, 0.9, 0.99, 1e-8}, "0 squares for 2 parameters"},
+        {"adam_step_", "220", {0.1, 1, 0.99, 1e-8}, "beta1 is 1 where 0 or more and less than 1 is due"},
+        {"adam_step_", "220", {0.1, 0.9, -0.25, 1e-8}, "beta2 is -0.25"},
+        {"adam_step_", "220", {0.1, 0.9, 0.99, -1}, "eps is -1"},
+        {"rmsprop_step_", "200", {0.1, 0.99, 1e-8, 0, 0}, NULL},
+        {"rmsprop_step_", "202", {0.1, 0.99, 1e-8, 0, 0}, NULL},
+        {"rmsprop_step_", "222", {0.1, 0.99, 1e-8, 0.5, 0}, NULL},
+        {"rmsprop_step_", "202", {0.1, 0.99, 1e-8, 0.5, 0}, "momentum 0.5 needs a state for each parameter"},
+        {"rmsprop_step_", "000", {0.1, 0.99, 1e-8, 0, 0}, "0 squares for 2 parameters"},
+        {"rmsprop_step_", "200", {0.1, 0.99, 1e-8, 0, -0.5}, "weight_decay is -0.5"},
+        {"adagrad_step_", "2", {0.1, 0, 1e-10, 0}, NULL},
+        {"adagrad_step_", "1", {0.1, 0, 1e-10, 0}, "1 sums for 2 parameters"},
+        {"adagrad_step_", "0", {0.1, 0, 1e-10, 0}, "0 sums for 2 parameters"},
+        {"lion_step_", "2", {0.1, 0.9, 0.99, 0}, NULL},
+        {"lion_step_", "2", {NAN, 0.9, 0.99, 0}, "lr is nan"},
+    };
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        struct td_meta in[9] = {META(TD_F32, 3, 2), META(TD_F32, 3, 2)};
+        struct td_failure failure = {0};
+        uint16_t lists[TD_PARAMS_MAX] = {2};
+        int64_t attrs[TD_ATTR_SLOTS] = {0};
+        int count = 2;
+        memcpy(attrs, cases[k].rates, sizeof cases[k].rates);
+        for (int list = 0; cases[k].states[list]; list++) {
+            lists[list + 1] = (uint16_t)(cases[k].states[list] - '0');
+            for (int of = lists[list + 1]; of > 0; of--)
+                in[count++] = META(TD_F32, 3, 2);
+        }
+        in[count++] = META(TD_I64, 2);
+        struct td_inference i = {.op = td_op_named(cases[k].op),
+                                 .in = in,
+                                 .in_count = count,
+                                 .list_counts = lists,
+                                 .attrs = attrs,
+                                 .failure = &failure};
+        int due = cases[k].words ? TD_E_ARGUMENT : TD_E_OK;
+        if (td_infer(&i) != due || (due && !strstr(failure.message, cases[k].words)))
+            fail_msg("%s %s: \"%s\"", cases[k].op, cases[k].states, failure.message);
+        in[2] = META(TD_F64, 3, 2);
+        failure = (struct td_failure){0};
+        if (due == TD_E_OK) {
+            assert_int_equal(td_infer(&i), TD_E_SHAPE);
+            assert_non_null(strstr(failure.message, "is f64 (3, 2) where its parameter is f32 (3, 2)"));
+        }
+    }
+}
+
 static void test_dropout(void **state)
 {
     (void)state;
@@ -341,6 +400,7 @@ int main(void)
         cmocka_unit_test(test_writes_and_losses),
         cmocka_unit_test(test_scans_and_sorts),
         cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_step_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

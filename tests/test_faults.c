@@ -283,7 +283,7 @@ static void say_step(struct script *script, bool adam)
     REQUEST(ZERO_GRAD, 0, 1);
     say_backward(script, 13, false);
     if (adam)
-        script->at = td_call_encode(script->at, td_op_named("adam_step_"), 0, 1, NULL, in, (uint16_t[]){2, 2, 2},
+        script->at = td_call_encode(script->at, td_op_named("adam_step_"), 0, 1, NULL, in, (uint16_t[]){2, 2, 2, 0},
                                     &(struct td_adam_step__attrs){.lr = 0.1, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8});
     else
         script->at = td_call_encode(script->at, td_op_named("sgd_step_"), 0, 1, NULL, in, (uint16_t[]){2, 2},

@@ -213,8 +213,8 @@ static void assert_same_bits(const struct call *c, const struct tensor *a, const
     }
 }
 
-/* Inputs and results. */
-#define WRITTEN (INPUTS + TD_OUTPUTS_MAX)
+/* Inputs, results and gradients. */
+#define WRITTEN (2 * INPUTS + TD_OUTPUTS_MAX)
 
 /* A tensor that a kernel writes: its state before, and the first variant's result. */
 struct written {
@@ -267,6 +267,8 @@ static void check_variant(struct call *c, struct written *written, struct tensor
         compare(c, &out[k], &want->out[k], isa);
     for (int k = 0; k < c->in_count && c->op->kind == TD_STEP; k++)
         compare(c, &c->in[k], &want->in[k], isa);
+    for (int k = 0; k < c->params; k++)
+        compare(c, &c->grads[k], &want->grads[k], isa);
 }
 
 static void keep(struct written *w, struct tensor *tensor)
@@ -313,8 +315,10 @@ static void check_call(struct call *c)
         in[k] = c->in[k].values;
         keep(&written[k], &c->in[k]);
     }
-    for (int k = 0; k < c->params; k++)
+    for (int k = 0; k < c->params; k++) {
         grads[k] = c->grads[k].values;
+        keep(&written[INPUTS + TD_OUTPUTS_MAX + k], &c->grads[k]);
+    }
     struct oracle_call want = {.op = c->op,
                                .in_count = c->in_count,
                                .in = in,

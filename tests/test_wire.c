@@ -432,7 +432,7 @@ static void test_random_bytes(void **state)
 
 /* ---- calls ---- */
 
-#define INPUTS (3 * 8 + 8)
+#define INPUTS (4 * 8 + 8)
 static struct td_call call;
 
 static struct td_number random_number(void)

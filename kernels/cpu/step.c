@@ -18,7 +18,7 @@ static double power(double base, int64_t exponent)
  * gradient are contiguous. */
 struct run {
     void *param;
-    void *first, *second; /* states: momentum; mean and square */
+    void *first, *second, *third; /* states, in the row's order; NULL: none */
     const void *grad;
     int64_t count, step;
 };
@@ -32,6 +32,35 @@ struct adam {
     double size, root, eps, decay, shrink; /* p = p * shrink - size * m / (sqrt(v) / root + eps) */
     double beta1, fresh1, beta2, fresh2;   /* fresh: 1 - beta */
 };
+
+struct rmsprop {
+    double lr, alpha, fresh, eps, momentum, decay;
+};
+
+struct adagrad {
+    double lr, eps, decay;
+};
+
+struct lion {
+    double lr, beta1, fresh1, beta2, fresh2, shrink;
+};
+
+struct ema {
+    double decay, fresh;
+};
+
+/* Does what UPDATE says of state element i and parameter element at. */
+#define TD_UPDATE_ALL                              \
+    if (run->step == 1) {                          \
+        TD_INDEPENDENT                             \
+        for (int64_t i = 0; i < run->count; i++) { \
+            UPDATE(i);                             \
+        }                                          \
+        return;                                    \
+    }                                              \
+    for (int64_t i = 0; i < run->count; i++) {     \
+        UPDATE(i * run->step);                     \
+    }
 
 #define STEP(word) word##_f32
 #define STEP_T float
@@ -60,7 +89,8 @@ static void for_runs(const struct td_operand *param, struct run run, int64_t fro
         struct run now = {.param = (char *)param->data + w.at[0] * size, .count = w.run, .step = w.step[0]};
         now.first = run.first ? (char *)run.first + done * size : NULL;
         now.second = run.second ? (char *)run.second + done * size : NULL;
-        now.grad = (const char *)run.grad + done * size;
+        now.third = run.third ? (char *)run.third + done * size : NULL;
+        now.grad = run.grad ? (const char *)run.grad + done * size : NULL;
         update(&now, settings);
     }
 }
@@ -72,6 +102,15 @@ typedef void step_param(const struct td_launch *launch, int k, int64_t from, int
 static int64_t count_of(const struct td_launch *launch, int k)
 {
     return ((const int64_t *)launch->in[launch->in_count - 1].data)[k];
+}
+
+/* The state of parameter k in a list, counted from 1; NULL if the list is empty. */
+static void *state_of(const struct td_launch *launch, int list, int k)
+{
+    int base = 0;
+    for (int before = 0; before < list; before++)
+        base += launch->list_counts[before];
+    return launch->list_counts[list] ? launch->in[base + k].data : NULL;
 }
 
 static void sgd_param(const struct td_launch *launch, int k, int64_t from, int64_t to)
@@ -87,7 +126,7 @@ static void sgd_param(const struct td_launch *launch, int k, int64_t from, int64
                       .nesterov = a->nesterov != 0};
     struct run run = {.grad = launch->grads[k].data};
     if (sgd.keeps)
-        run.first = launch->in[launch->list_counts[0] + k].data;
+        run.first = state_of(launch, 1, k);
     for_runs(param, run, from, to, param->dtype == TD_F32 ? sgd_f32 : sgd_f64, &sgd);
 }
 
@@ -95,7 +134,6 @@ static void adam_param(const struct td_launch *launch, int k, int64_t from, int6
 {
     const struct td_adam_step__attrs *a = launch->attrs;
     const struct td_operand *param = &launch->in[k];
-    int params = launch->list_counts[0];
     int64_t count = count_of(launch, k);
     bool decoupled = a->decoupled != 0;
     struct adam adam = {.size = a->lr / (1 - power(a->beta1, count)),
@@ -107,9 +145,60 @@ static void adam_param(const struct td_launch *launch, int k, int64_t from, int6
                         .fresh1 = 1 - a->beta1,
                         .beta2 = a->beta2,
                         .fresh2 = 1 - a->beta2};
-    struct run run = {
-        .grad = launch->grads[k].data, .first = launch->in[params + k].data, .second = launch->in[2 * params + k].data};
+    struct run run = {.grad = launch->grads[k].data,
+                      .first = state_of(launch, 1, k),
+                      .second = state_of(launch, 2, k),
+                      .third = state_of(launch, 3, k)};
     for_runs(param, run, from, to, param->dtype == TD_F32 ? adam_f32 : adam_f64, &adam);
+}
+
+static void rmsprop_param(const struct td_launch *launch, int k, int64_t from, int64_t to)
+{
+    const struct td_rmsprop_step__attrs *a = launch->attrs;
+    const struct td_operand *param = &launch->in[k];
+    struct rmsprop rmsprop = {.lr = a->lr,
+                              .alpha = a->alpha,
+                              .fresh = 1 - a->alpha,
+                              .eps = a->eps,
+                              .momentum = a->momentum,
+                              .decay = a->weight_decay};
+    struct run run = {.grad = launch->grads[k].data,
+                      .first = state_of(launch, 1, k),
+                      .second = a->momentum != 0 ? state_of(launch, 2, k) : NULL,
+                      .third = state_of(launch, 3, k)};
+    for_runs(param, run, from, to, param->dtype == TD_F32 ? rmsprop_f32 : rmsprop_f64, &rmsprop);
+}
+
+static void adagrad_param(const struct td_launch *launch, int k, int64_t from, int64_t to)
+{
+    const struct td_adagrad_step__attrs *a = launch->attrs;
+    const struct td_operand *param = &launch->in[k];
+    struct adagrad adagrad = {
+        .lr = a->lr / (1 + ((double)count_of(launch, k) - 1) * a->lr_decay), .eps = a->eps, .decay = a->weight_decay};
+    struct run run = {.grad = launch->grads[k].data, .first = state_of(launch, 1, k)};
+    for_runs(param, run, from, to, param->dtype == TD_F32 ? adagrad_f32 : adagrad_f64, &adagrad);
+}
+
+static void lion_param(const struct td_launch *launch, int k, int64_t from, int64_t to)
+{
+    const struct td_lion_step__attrs *a = launch->attrs;
+    const struct td_operand *param = &launch->in[k];
+    struct lion lion = {.lr = a->lr,
+                        .beta1 = a->beta1,
+                        .fresh1 = 1 - a->beta1,
+                        .beta2 = a->beta2,
+                        .fresh2 = 1 - a->beta2,
+                        .shrink = 1 - a->lr * a->weight_decay};
+    struct run run = {.grad = launch->grads[k].data, .first = state_of(launch, 1, k)};
+    for_runs(param, run, from, to, param->dtype == TD_F32 ? lion_f32 : lion_f64, &lion);
+}
+
+static void ema_param(const struct td_launch *launch, int k, int64_t from, int64_t to)
+{
+    double decay = ((const struct td_ema_step__attrs *)launch->attrs)->decay;
+    const struct td_operand *param = &launch->in[k];
+    struct run run = {.first = state_of(launch, 1, k)};
+    for_runs(param, run, from, to, param->dtype == TD_F32 ? ema_f32 : ema_f64, &(struct ema){decay, 1 - decay});
 }
 
 /* ---- all parameters, their elements one behind the other ---- */
@@ -122,7 +211,8 @@ struct step {
 
 static int64_t numel_stepped(const struct td_launch *launch, int k)
 {
-    return launch->grads[k].data ? td_operand_numel(&launch->in[k]) : 0;
+    bool steps = launch->grads[k].data || td_op_stepping(launch->op) == TD_STEPS_STATES;
+    return steps ? td_operand_numel(&launch->in[k]) : 0;
 }
 
 static void step_part(const void *data, int64_t from, int64_t to)
@@ -149,14 +239,15 @@ static const char *end_of(const struct td_operand *x)
  * update comes after the other. */
 static void step_all(struct td_launch *launch, step_param *update)
 {
-    int64_t *counts = launch->in[launch->in_count - 1].data;
+    bool counted = td_op_stepping(launch->op) == TD_STEPS_BY_GRADIENTS;
+    int64_t *counts = counted ? launch->in[launch->in_count - 1].data : NULL;
     for (int k = 0; k < launch->list_counts[0];) {
         struct step step = {launch, update, k};
         const char *end = NULL;
         int64_t total = 0;
         for (; k < launch->list_counts[0] && (const char *)launch->in[k].data >= end; k++) {
             int64_t count = numel_stepped(launch, k);
-            if (launch->grads[k].data)
+            if (counted && launch->grads[k].data)
                 counts[k] = (int64_t)((uint64_t)counts[k] + 1);
             end = count ? end_of(&launch->in[k]) : end;
             total += count;
@@ -173,4 +264,24 @@ void TD_CPU(sgd_step_)(struct td_launch *launch)
 void TD_CPU(adam_step_)(struct td_launch *launch)
 {
     step_all(launch, adam_param);
+}
+
+void TD_CPU(rmsprop_step_)(struct td_launch *launch)
+{
+    step_all(launch, rmsprop_param);
+}
+
+void TD_CPU(adagrad_step_)(struct td_launch *launch)
+{
+    step_all(launch, adagrad_param);
+}
+
+void TD_CPU(lion_step_)(struct td_launch *launch)
+{
+    step_all(launch, lion_param);
+}
+
+void TD_CPU(ema_step_)(struct td_launch *launch)
+{
+    step_all(launch, ema_param);
 }

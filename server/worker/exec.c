@@ -379,28 +379,54 @@ static int prepare_in_place(struct execution *e)
     return e->failure.code;
 }
 
-static int prepare_step(struct execution *e)
+/* The gradient of parameter k; NULL if it has none. */
+static const struct tensor *gradient_of(const struct execution *e, int k)
+{
+    const struct node *node = e->in[k].tensor->node;
+    return node_is_leaf(node) ? node->grad : NULL;
+}
+
+/* Announces all that a step writes. */
+static int announce_step(struct execution *e, enum td_stepping how)
 {
     int params = e->list_counts[0];
-    bool any = false;
+    for (int k = 0; k < params && how == TD_STEPS_GRADIENTS; k++) {
+        const struct tensor *grad = gradient_of(e, k);
+        struct td_meta meta;
+        if (!grad)
+            continue;
+        tensor_meta(grad, &meta);
+        if (announce_write(e, grad, &meta))
+            return e->failure.code;
+    }
+    for (int k = how == TD_STEPS_STATES ? params : 0; k < e->operation.in_count && how != TD_STEPS_GRADIENTS; k++)
+        if (announce_write(e, e->in[k].tensor, &e->metas[k]))
+            return e->failure.code;
+    return TD_E_OK;
+}
+
+static int prepare_step(struct execution *e)
+{
+    enum td_stepping how = td_op_stepping(e->operation.op);
+    int params = e->list_counts[0];
+    bool any = how != TD_STEPS_BY_GRADIENTS;
     struct td_operand *grads = params ? calloc((size_t)params, sizeof *grads) : NULL;
     if (params && !grads)
         return td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
     e->grads = grads;
+    for (int k = 0; k < params; k++)
+        any |= gradient_of(e, k) != NULL;
+    if (!any || make_outputs(e) || announce_step(e, how))
+        return e->failure.code;
     for (int k = 0; k < params; k++) {
-        const struct node *node = e->in[k].tensor->node;
-        const struct tensor *grad = node_is_leaf(node) ? node->grad : NULL;
+        const struct tensor *grad = gradient_of(e, k);
         struct td_meta meta;
         if (!grad)
             continue;
         tensor_meta(grad, &meta);
         operand_of(&grads[k], &meta, tensor_data(grad));
-        any = true;
     }
-    for (int k = 0; k < e->operation.in_count; k++)
-        if (any && announce_write(e, e->in[k].tensor, &e->metas[k]))
-            return e->failure.code;
-    if (!any || make_operands(e) || plan_launch(e))
+    if (make_operands(e) || plan_launch(e))
         return e->failure.code;
     return TD_E_OK;
 }

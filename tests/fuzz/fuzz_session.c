@@ -263,7 +263,7 @@ static void put_training(struct choices *c, struct client *client)
         put_call(client, TD_OP_sgd_step_, 0, 0, 3, (uint32_t[]){0, 1, 3}, (uint16_t[]){1, 1},
                  &(struct td_sgd_step__attrs){.lr = 0.1, .momentum = 0.9, .nesterov = way >> 6 & 1});
     else
-        put_call(client, TD_OP_adam_step_, 0, 0, 4, (uint32_t[]){0, 1, 2, 3}, (uint16_t[]){1, 1, 1},
+        put_call(client, TD_OP_adam_step_, 0, 0, 4, (uint32_t[]){0, 1, 2, 3}, (uint16_t[]){1, 1, 1, 0},
                  &(struct td_adam_step__attrs){.lr = 0.1, .beta1 = 0.9, .beta2 = 0.9, .eps = 1e-8});
 }
 

@@ -128,11 +128,11 @@ class Case:
             with torch.set_grad_enabled(torch.is_grad_enabled() and row["kind"] != "STEP"):
                 results = self.torch_of[op](*[self.value(a) for a in arguments])
         except REFUSALS as error:
-            count = len(row["outputs"]) if row["kind"] not in ("INPLACE", "STEP") else 0
+            count = len(row["outputs"]) if row["kind"] != "INPLACE" else 0
             names = ",".join("e%d" % k for k in range(count))
             self.statements += [(names + "=" if names else "") + text, "error"]
             raise Refused(str(error))
-        if row["kind"] in ("INPLACE", "STEP"):
+        if row["kind"] == "INPLACE" or not row["outputs"]:
             self.statements.append(text)
             return arguments[:1]
         results = [self.add(y) for y in (results if isinstance(results, tuple) else [results])]

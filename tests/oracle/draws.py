@@ -501,6 +501,18 @@ def positive_states(c):
     return [c.case.leaf(c.dtype, shape, [abs(v) for v in c.values(c.dtype, shape)]) for shape in c.parameter_shapes]
 
 
+def small_states(c):
+    """Means whose squares stay below the squares drawn before."""
+    squares = [c.case.tensors[name].flatten().tolist() for name in c.arguments["squares"]]
+    return [c.case.leaf(c.dtype, shape, [c.choices.pick([0, 0.25, -0.25]) * min(v, 1) for v in values])
+            for shape, values in zip(c.parameter_shapes, squares)]
+
+
+def maybe(states):
+    """A list of states, or an empty one."""
+    return lambda c: states(c) if c.choices.below(2) else []
+
+
 def counts(c):
     n = len(c.parameter_shapes)
     return c.case.leaf("i64", [n], [c.choices.below(3) for _ in range(n)])

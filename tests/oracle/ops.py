@@ -8,8 +8,10 @@ position), and how a parameter is drawn where the table's kinds and names do not
 SPDX-License-Identifier: Apache-2.0
 """
 import torch
+from torch.optim.adagrad import adagrad
 from torch.optim.adam import adam
 from torch.optim.adamw import adamw
+from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
 import draws as d
@@ -157,11 +159,58 @@ def sgd_step(params, momenta, counts, lr, momentum, dampening, weight_decay, nes
     return params
 
 
-def adam_step(params, means, squares, counts, lr, beta1, beta2, eps, weight_decay, decoupled):
+def adam_step(params, means, squares, greatest, counts, lr, beta1, beta2, eps, weight_decay, decoupled):
     def run(p, g, states, counts, rates):
-        (adamw if decoupled else adam)(p, g, states[0], states[1], [], [n.float() for n in counts], foreach=False,
-                                       capturable=False, amsgrad=False, maximize=False, **rates)
-    step(run, params, [means, squares], counts, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
+        (adamw if decoupled else adam)(p, g, states[0], states[1], states[2] if greatest else [],
+                                       [n.float() for n in counts], foreach=False, capturable=False,
+                                       amsgrad=bool(greatest), maximize=False, **rates)
+    step(run, params, [means, squares] + [greatest] * bool(greatest), counts, lr=lr, beta1=beta1, beta2=beta2, eps=eps,
+         weight_decay=weight_decay)
+    return params
+
+
+def rmsprop_step(params, squares, momenta, means, counts, lr, alpha, eps, momentum, weight_decay):
+    def run(p, g, states, counts, rates):
+        rmsprop(p, g, states[0], states[-1] if means else [], states[1] if momenta else [], foreach=False,
+                maximize=False, centered=bool(means), **rates)
+    step(run, params, [squares] + [momenta] * bool(momenta) + [means] * bool(means), counts, lr=lr, alpha=alpha,
+         eps=eps, momentum=momentum, weight_decay=weight_decay)
+    return params
+
+
+def adagrad_step(params, sums, counts, lr, lr_decay, eps, weight_decay):
+    def run(p, g, states, counts, rates):
+        adagrad(p, g, states[0], [n.float() for n in counts], has_sparse_grad=False, foreach=False, maximize=False,
+                **rates)
+    step(run, params, [sums], counts, lr=lr, lr_decay=lr_decay, eps=eps, weight_decay=weight_decay)
+    return params
+
+
+def lion_step(params, means, counts, lr, beta1, beta2, weight_decay):
+    """torch has none: the update as its paper (Chen et al., 2023) states it."""
+    def run(params, grads, states, counts, rates):
+        for p, g, m in zip(params, grads, states[0]):
+            p.mul_(1 - lr * weight_decay).add_(torch.sign(beta1 * m + (1 - beta1) * g), alpha=-lr)
+            m.mul_(beta2).add_(g, alpha=1 - beta2)
+    step(run, params, [means], counts)
+    return params
+
+
+def ema_step(params, averages, decay):
+    for p, average in zip(params, averages):
+        average.mul_(decay).add_(p, alpha=1 - decay)
+    return params
+
+
+def clip_grad_norm(params, max_norm, norm_type):
+    """torch takes no maximum of no elements, and without gradients gives f32."""
+    some = [p for p in params if p.grad is not None and p.numel()]
+    total = torch.nn.utils.clip_grad_norm_(some, max_norm, norm_type)
+    return total.to(params[0].dtype) if params else total
+
+
+def clip_grad_value(params, clip_value):
+    torch.nn.utils.clip_grad_value_(params, clip_value)
     return params
 
 
@@ -591,7 +640,13 @@ OPS = {
     "cat": Op(torch.cat, tensors=d.joined(False), dim=d.drawn_dim),
     "stack": Op(torch.stack, tensors=d.joined(True), dim=d.drawn_dim),
     "sgd_step_": Op(sgd_step, params=d.parameters, momenta=d.states, counts=d.counts, lr=d.choose(0.125), momentum=d.choose(0.5, 0.9), dampening=d.choose(0.0), weight_decay=d.choose(0.0, 0.25)),
-    "adam_step_": Op(adam_step, params=d.parameters, means=d.states, squares=d.positive_states, counts=d.counts, lr=d.choose(0.125), beta1=d.choose(0.5, 0.9), beta2=d.choose(0.75, 0.99), eps=d.choose(1e-8, 0.01), weight_decay=d.choose(0.0, 0.25)),
+    "adam_step_": Op(adam_step, params=d.parameters, means=d.states, squares=d.positive_states, greatest=d.maybe(d.positive_states), counts=d.counts, lr=d.choose(0.125), beta1=d.choose(0.5, 0.9), beta2=d.choose(0.75, 0.99), eps=d.choose(1e-8, 0.01), weight_decay=d.choose(0.0, 0.25)),
+    "rmsprop_step_": Op(rmsprop_step, params=d.parameters, squares=d.positive_states, momenta=d.states, means=d.maybe(d.small_states), counts=d.counts, lr=d.choose(0.125), alpha=d.choose(0.5, 0.99), eps=d.choose(1e-8, 0.01), momentum=d.choose(0.0, 0.9), weight_decay=d.choose(0.0, 0.25)),
+    "adagrad_step_": Op(adagrad_step, params=d.parameters, sums=d.positive_states, counts=d.counts, lr=d.choose(0.125), lr_decay=d.choose(0.0, 0.5), eps=d.choose(1e-10, 0.01), weight_decay=d.choose(0.0, 0.25)),
+    "lion_step_": Op(lion_step, params=d.parameters, means=d.states, counts=d.counts, lr=d.choose(0.125), beta1=d.choose(0.5, 0.875), beta2=d.choose(0.75, 0.99), weight_decay=d.choose(0.0, 0.25)),
+    "clip_grad_norm_": Op(clip_grad_norm, params=d.parameters, max_norm=d.choose(0.5, 1.0, 8.0), norm_type=d.choose(2.0, INF, 1.0, 3.0)),
+    "clip_grad_value_": Op(clip_grad_value, params=d.parameters, clip_value=d.choose(0.5, 1.0, 3.0)),
+    "ema_step_": Op(ema_step, params=d.parameters, averages=d.states, decay=d.choose(0.5, 0.99, 1.0, 0.0)),
     "bernoulli": Op(torch.bernoulli, values="inside"),
     "multinomial": Op(lambda w, n, r: torch.multinomial(w, n, bool(r)), values="inside", weights=d.weights, count=d.choose(1, 2, 3, 0)),
     "lgamma": Op(torch.lgamma),
