@@ -192,7 +192,7 @@ static void run(struct td_launch *launch)
     c.block = block_of(&c, c.in * c.taps);
     struct td_flat flat;
     if (TD_CPU(flat_init)(&flat, &c, false, false)) {
-        td_parallel(c.batch * c.groups, 1, item_ns(&c, work), TD_CPU(flat_slide), &flat);
+        td_parallel(c.batch * c.groups, 1, item_ns(&c, work), TD_CPU(flat_part), &flat);
         TD_CPU(flat_deinit)(&flat);
     } else if (is_single(&c))
         td_parallel(c.batch * c.groups, 1, item_ns(&c, 2 * work), single_part, &c);
@@ -260,7 +260,7 @@ static void run_transposed(struct td_launch *launch)
     double work = (double)(c.out * c.places) * (double)c.taps;
     struct td_flat flat;
     if (TD_CPU(flat_init)(&flat, &c, true, false)) {
-        td_parallel(c.batch * c.groups, 1, item_ns(&c, work * (double)c.in), TD_CPU(flat_slide), &flat);
+        td_parallel(c.batch * c.groups, 1, item_ns(&c, work * (double)c.in), TD_CPU(flat_part), &flat);
         TD_CPU(flat_deinit)(&flat);
     } else
         td_parallel(c.batch * c.groups * ((c.in + c.channels - 1) / c.channels), 1,
@@ -293,7 +293,7 @@ static void weigh(const struct td_conv *c, int64_t part, int64_t group, int64_t 
 }
 
 /* Items are the groups of a part, then those of the next part. */
-static void flat_part(const void *data, int64_t from, int64_t to)
+static void flat_weight_part(const void *data, int64_t from, int64_t to)
 {
     const struct td_flat *f = data;
     const struct td_conv *c = f->conv;
@@ -350,7 +350,7 @@ void TD_CPU(conv_weight)(struct td_launch *launch)
     double work = (double)(c.images * c.out * c.places) * (double)c.taps;
     struct td_flat flat;
     if (TD_CPU(flat_init)(&flat, &c, false, true)) {
-        td_parallel(parts * c.groups, 1, item_ns(&c, work * (double)c.in), flat_part, &flat);
+        td_parallel(parts * c.groups, 1, item_ns(&c, work * (double)c.in), flat_weight_part, &flat);
         TD_CPU(flat_deinit)(&flat);
     } else
         td_parallel(parts * c.groups * ((c.in + c.channels - 1) / c.channels), 1,

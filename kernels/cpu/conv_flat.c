@@ -26,6 +26,14 @@
 #define VECTOR 16
 #endif
 #define SIDE_BY_SIDE 64
+/* A vector that is used several times is read once: compilers fold the load into each product, and a load across cache
+ * lines costs more than the product. */
+#ifdef __x86_64__
+#define HOLD(v) __asm__("" : "+v"(v))
+#else
+#define HOLD(v) (void)(v)
+#endif
+#define INLINE static inline __attribute__((always_inline))
 
 #define FLAT(name) name##_f32
 #define FLAT_T float
@@ -40,34 +48,27 @@ static int64_t most(int64_t a, int64_t b)
 }
 
 /* Zeros shared by a row and the next: as many as windows reach beyond either end, and as there are more windows. */
-static int64_t gap(const struct td_flat *f, int d, int64_t reach)
+static int64_t gap(const struct td_conv *c, int d, int64_t reach)
 {
-    int64_t size = f->size[d], count = f->count[d];
-    int64_t beyond = count - 1 + reach - f->before[d] - (size - 1);
-    return most(most(f->before[d], beyond), most(count - size, 0));
+    int64_t beyond = c->count[d] - 1 + reach - c->padding[d] - (c->size[d] - 1);
+    return most(most(c->padding[d], beyond), c->count[d] - c->size[d]);
 }
 
 static void measure(struct td_flat *f)
 {
     const struct td_conv *c = f->conv;
-    int64_t last = 0, windows = 0, first = 0, elements = 0;
-    f->pixels = f->places = 1;
+    int64_t first = 0, last = 0, windows = 0, elements = 0;
     for (int d = 0; d < TD_IMAGE_RANK; d++) {
-        int64_t reach = c->dilation[d] * (c->kernel[d] - 1);
-        f->size[d] = f->back ? c->count[d] : c->size[d];
-        f->count[d] = f->back ? c->size[d] : c->count[d];
-        f->before[d] = f->back ? reach - c->padding[d] : c->padding[d];
-        f->pixels *= f->size[d];
-        f->places *= f->count[d];
-        int64_t pitch = f->pitch[d] = f->size[d] + gap(f, d, reach);
-        first = first * pitch - f->before[d];
-        last = last * pitch + reach - f->before[d];
-        windows = windows * pitch + f->count[d] - 1;
-        elements = elements * pitch + f->size[d];
+        int64_t reach = c->dilation[d] * (c->kernel[d] - 1), pitch = f->pitch[d] = c->size[d] + gap(c, d, reach);
+        first = first * pitch - c->padding[d];
+        last = last * pitch + reach - c->padding[d];
+        windows = windows * pitch + c->count[d] - 1;
+        elements = elements * pitch + c->size[d];
     }
     f->length = windows + 1;
-    f->lead = most(-first, 0);
-    f->plane = f->lead + most(elements, last + (f->length + STRIP - 1) / STRIP * STRIP);
+    f->row = (f->length + STRIP - 1) / STRIP * STRIP;
+    f->lead = -first;
+    f->plane = f->lead + most(elements, last + f->row);
 }
 
 static void find_taps(struct td_flat *f)
@@ -76,7 +77,7 @@ static void find_taps(struct td_flat *f)
     for (int64_t t = 0; t < c->taps; t++) {
         int64_t at[] = {t / c->kernel[2] / c->kernel[1], t / c->kernel[2] % c->kernel[1], t % c->kernel[2]}, tap = 0;
         for (int d = 0; d < TD_IMAGE_RANK; d++)
-            tap = tap * f->pitch[d] + at[d] * c->dilation[d] - f->before[d];
+            tap = tap * f->pitch[d] + at[d] * c->dilation[d] - c->padding[d];
         f->taps[t] = f->lead + tap;
     }
 }
@@ -91,8 +92,8 @@ static bool is_worth_it(const struct td_conv *c, bool back)
     return small && rows * c->taps <= PLANES_MAX;
 }
 
-/* Zeros between rows meet all weights on the way back, and what is between windows meets all of an image: of what is
- * not finite they would make nan where no window lies. */
+/* What is between windows meets all weights on the way back, or all of an image: of what is not finite its zeros would
+ * make nan where no window lies. */
 static bool stays_apart(const struct td_flat *f, bool weighs)
 {
     const struct td_conv *c = f->conv;
@@ -109,7 +110,7 @@ bool TD_CPU(flat_init)(struct td_flat *f, const struct td_conv *c, bool back, bo
         return false;
     *f = (struct td_flat){.conv = c, .back = back, .rows = back ? c->out : c->in, .outs = back ? c->in : c->out};
     measure(f);
-    if (f->plane > PLANES_MAX / f->rows || f->length > 2 * f->places || !stays_apart(f, weighs))
+    if (f->plane > PLANES_MAX / f->rows || f->length > 2 * c->places || !stays_apart(f, weighs))
         return false;
     f->taps = malloc((size_t)c->taps * sizeof *f->taps);
     f->weight = malloc((size_t)(c->groups * c->in * c->out * c->taps) * td_dtype_size(c->dtype));
@@ -133,11 +134,6 @@ void TD_CPU(flat_deinit)(struct td_flat *f)
     f->weight = NULL;
 }
 
-static int64_t windows_plane(const struct td_flat *f)
-{
-    return (f->length + STRIP - 1) / STRIP * STRIP;
-}
-
 /* Zeros; NULL, noted down, if there is no memory. */
 static void *room(const struct td_flat *f, int64_t elements)
 {
@@ -147,24 +143,24 @@ static void *room(const struct td_flat *f, int64_t elements)
     return memory;
 }
 
-void TD_CPU(flat_slide)(const void *data, int64_t from, int64_t to)
+void TD_CPU(flat_part)(const void *data, int64_t from, int64_t to)
 {
     const struct td_flat *f = data;
-    void *image = room(f, f->rows * f->plane), *y = room(f, OUTS * windows_plane(f));
+    void *image = room(f, (f->back ? OUTS : f->rows) * f->plane), *y = room(f, (f->back ? f->rows : OUTS) * f->row);
     for (; image && y && from < to; from++)
         if (f->conv->dtype == TD_F32)
-            slide_group_f32(f, from, image, y);
+            group_f32(f, from, image, y);
         else
-            slide_group_f64(f, from, image, y);
+            group_f64(f, from, image, y);
     free(image);
     free(y);
 }
 
 void TD_CPU(flat_weigh)(const struct td_flat *f, int64_t group, int64_t from, int64_t to, void *sums)
 {
-    int64_t each = f->rows * f->plane + f->outs * windows_plane(f), at_once = most(PLANES_MAX / each, 1);
+    int64_t each = f->rows * f->plane + f->outs * f->row, at_once = most(PLANES_MAX / each, 1);
     at_once = at_once < to - from ? at_once : to - from;
-    void *images = room(f, at_once * f->rows * f->plane), *windows = room(f, at_once * f->outs * windows_plane(f));
+    void *images = room(f, at_once * f->rows * f->plane), *windows = room(f, at_once * f->outs * f->row);
     if (images && windows && f->conv->dtype == TD_F32)
         weigh_group_f32(f, group, from, to, at_once, images, windows, sums);
     else if (images && windows)

@@ -8,24 +8,22 @@
 
 struct td_flat {
     const struct td_conv *conv;
-    bool back;                                           /* over windows, to give the image */
-    int64_t rows, outs;                                  /* channels that windows slide over, and that come of them */
-    int64_t size[TD_IMAGE_RANK], count[TD_IMAGE_RANK];   /* of what is slid over; how many windows */
-    int64_t pitch[TD_IMAGE_RANK], before[TD_IMAGE_RANK]; /* from one to the next, and padding, which can be negative */
-    int64_t length;                                      /* from the first window to one past the last */
-    int64_t lead, plane;                                 /* zeros before an image; elements of one laid out */
-    int64_t pixels, places;                              /* elements of a channel slid over, and of one given */
-    int64_t *taps;                                       /* where each lies from its window */
-    void *weight;                                        /* in the order in which it is read */
+    bool back;                    /* windows give the image */
+    int64_t rows, outs;           /* channels that are read, and that come of them */
+    int64_t pitch[TD_IMAGE_RANK]; /* size with the zeros up to the next */
+    int64_t length, row;          /* from the first window to one past the last; the same in whole vectors */
+    int64_t lead, plane;          /* zeros before an image; elements of a channel laid out */
+    int64_t *taps;                /* where each lies from its window, in a channel laid out */
+    void *weight;                 /* in the order in which it is read */
 };
 
 /* Whether c is worth it, and free of what zeros between rows would make nan; then f is to be given back. False, too,
- * if there is no memory. With weighs for flat_weigh, else for flat_slide. */
+ * if there is no memory. With weighs for flat_weigh, else for flat_part. */
 bool TD_CPU(flat_init)(struct td_flat *f, const struct td_conv *c, bool back, bool weighs);
 void TD_CPU(flat_deinit)(struct td_flat *f);
 
 /* A td_part over struct td_flat: items are groups of images. */
-void TD_CPU(flat_slide)(const void *data, int64_t from, int64_t to);
+void TD_CPU(flat_part)(const void *data, int64_t from, int64_t to);
 /* The filters of a group by the images from up to to, added up into sums. */
 void TD_CPU(flat_weigh)(const struct td_flat *f, int64_t group, int64_t from, int64_t to, void *sums);
 
