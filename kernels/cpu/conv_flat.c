@@ -17,6 +17,8 @@
 #define OUTS 6
 #define WEIGH_OUTS 3
 #define WEIGH_TAPS 5
+/* Windows of images that are summed up at once, below which the sum over a vector's lanes costs more than they do. */
+#define WEIGH_LEAST 256
 /* A vector, and the bytes over which a weight's gradient is added up side by side, on every instruction set. */
 #if defined(__AVX512F__)
 #define VECTOR 64
@@ -110,6 +112,8 @@ bool TD_CPU(flat_init)(struct td_flat *f, const struct td_conv *c, bool back, bo
         return false;
     *f = (struct td_flat){.conv = c, .back = back, .rows = back ? c->out : c->in, .outs = back ? c->in : c->out};
     measure(f);
+    if (weighs && c->images * f->length < WEIGH_LEAST)
+        return false;
     if (f->plane > PLANES_MAX / f->rows || f->length > 2 * c->places || !stays_apart(f, weighs))
         return false;
     f->taps = malloc((size_t)c->taps * sizeof *f->taps);
