@@ -282,6 +282,39 @@ TD_API td_tensor td_embedding_bag(td_tensor weight, td_tensor index,
 TD_API td_tensor td_embedding_bag_at(td_origin origin, td_tensor weight, td_tensor index,
                                      const struct td_embedding_bag_keywords *keywords);
 
+/* ---- images through windows, and in other sizes ---- */
+
+struct td_im2col_keywords {
+    struct td_dims stride, padding, dilation; /* one entry, or two */
+    TD_KEYWORDS_END
+};
+/* What lies under each window of kernel_size that slides over x (batch, channels, height, width), or x without a
+ * batch: (batch, channels * elements of a window, windows). PyTorch calls it nn.functional.unfold. */
+TD_API td_tensor td_im2col(td_tensor x, struct td_dims kernel_size,
+                           const struct td_im2col_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_im2col_at(td_origin origin, td_tensor x, struct td_dims kernel_size,
+                              const struct td_im2col_keywords *keywords);
+/* The way back: an image of output_size, what windows share added up. PyTorch calls it nn.functional.fold. */
+TD_API td_tensor td_col2im(td_tensor x, struct td_dims output_size, struct td_dims kernel_size,
+                           const struct td_im2col_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_col2im_at(td_origin origin, td_tensor x, struct td_dims output_size, struct td_dims kernel_size,
+                              const struct td_im2col_keywords *keywords);
+
+enum td_interpolation { TD_NEAREST, TD_NEAREST_EXACT, TD_LINEAR, TD_CUBIC };
+struct td_interpolate_keywords {
+    struct td_dims size; /* one entry, or one for each dimension of the image */
+    double scale_factor; /* of all dimensions, instead */
+    enum td_interpolation mode;
+    bool align_corners;
+    TD_KEYWORDS_END
+};
+/* x (batch, channels, and 1 to 3 dimensions of an image) in another .size, or .scale_factor times as large: each
+ * element is the .mode TD_NEAREST (before the exact place, as PyTorch's nearest; TD_NEAREST_EXACT: to the middle), or
+ * between those around it, TD_LINEAR in each dimension or TD_CUBIC in both. .align_corners: the first and the last
+ * elements stay where they are. A .scale_factor is taken as given, not recomputed from the sizes. */
+TD_API td_tensor td_interpolate(td_tensor x, const struct td_interpolate_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_interpolate_at(td_origin origin, td_tensor x, const struct td_interpolate_keywords *keywords);
+
 #ifdef __cplusplus
 }
 #else
@@ -406,6 +439,22 @@ TD_API td_tensor td_embedding_bag_at(td_origin origin, td_tensor weight, td_tens
                      td_embedding_bag_at(TD_HERE(TD_FRESH(#weight, 0) | TD_FRESH(#index, 1)), weight, index, \
                                          TD_KEYWORDS(td_embedding_bag, .mode = TD_MEAN, .offsets = {0},      \
                                                      .per_sample_weights = {0}, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_im2col(x, kernel_size, ...)                                                                            \
+    TD_WITH_KEYWORDS(td_tensor,                                                                                   \
+                     td_im2col_at(TD_HERE(TD_FRESH(#x, 0)), x, kernel_size,                                       \
+                                  TD_KEYWORDS(td_im2col, .stride = {-1, {0}}, .padding = {-1, {0}},               \
+                                              .dilation = {-1, {0}}, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_col2im(x, output_size, kernel_size, ...)                                                               \
+    TD_WITH_KEYWORDS(td_tensor,                                                                                   \
+                     td_col2im_at(TD_HERE(TD_FRESH(#x, 0)), x, output_size, kernel_size,                          \
+                                  TD_KEYWORDS(td_im2col, .stride = {-1, {0}}, .padding = {-1, {0}},               \
+                                              .dilation = {-1, {0}}, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_interpolate(x, ...)                                                                                    \
+    TD_WITH_KEYWORDS(td_tensor,                                                                                   \
+                     td_interpolate_at(TD_HERE(TD_FRESH(#x, 0)), x,                                               \
+                                       TD_KEYWORDS(td_interpolate, .size = {-1, {0}}, .scale_factor = 0,          \
+                                                   .mode = TD_NEAREST, .align_corners = false,                    \
+                                                   .td_keywords_only = 0, __VA_ARGS__)))
 #endif
 
 #endif

@@ -140,7 +140,31 @@ static td_tensor batch_norm(bool training)
          td_embedding_bag(a, bags(TD_SHAPE(6)), .offsets = offsets(5, (const int64_t[]){0, 2, 2, 5, 6})))              \
     CASE(embedding_bag_weights, SIX(6),                                                                                \
          td_embedding_bag(a, bags(TD_SHAPE(6)), .offsets = offsets(2, (const int64_t[]){0, 4}), .mode = TD_SUM,        \
-                          .per_sample_weights = b))
+                          .per_sample_weights = b))                                                                    \
+    CASE(im2col, PICTURE, td_im2col(a, TD_SHAPE(2)))                                                                   \
+    CASE(im2col_sizes, PICTURE, td_im2col(a, TD_SHAPE(2, 3), UNEVEN))                                                  \
+    CASE(col2im, COLUMNS(1, 8, 6), td_col2im(a, TD_SHAPE(3, 4), TD_SHAPE(2)))                                          \
+    CASE(col2im_sizes, COLUMNS(1, 6, 8), td_col2im(a, TD_SHAPE(3, 4), TD_SHAPE(2, 3), UNEVEN))                         \
+    CASE(col2im_plain, COLUMNS(4, 6), td_col2im(a, TD_SHAPE(3, 4), TD_SHAPE(2), .stride = TD_SHAPE(1)))                \
+    CASE(nearest, PICTURE, td_interpolate(a, .size = TD_SHAPE(5, 3)))                                                  \
+    CASE(nearest_scale, IMAGE, td_interpolate(a, .scale_factor = 1.7))                                                 \
+    CASE(nearest_exact, PICTURE, td_interpolate(a, .size = TD_SHAPE(5, 3), .mode = TD_NEAREST_EXACT))                  \
+    CASE(linear, IMAGE, td_interpolate(a, .size = TD_SHAPE(7), .mode = TD_LINEAR))                                     \
+    CASE(linear_scale, LONG, td_interpolate(a, .scale_factor = 0.8, .mode = TD_LINEAR))                                \
+    CASE(linear_corners, IMAGE, td_interpolate(a, .size = TD_SHAPE(7), .mode = TD_LINEAR, .align_corners = true))      \
+    CASE(bilinear, PICTURE, td_interpolate(a, .size = TD_SHAPE(5, 3), .mode = TD_LINEAR))                              \
+    CASE(bilinear_scale, PICTURE, td_interpolate(a, .scale_factor = 1.7, .mode = TD_LINEAR))                           \
+    CASE(bilinear_corners, PICTURE,                                                                                    \
+         td_interpolate(a, .size = TD_SHAPE(1, 6), .mode = TD_LINEAR, .align_corners = true))                          \
+    CASE(trilinear, VOLUME, td_interpolate(a, .size = TD_SHAPE(3, 2, 4), .mode = TD_LINEAR))                           \
+    CASE(bicubic, PICTURE, td_interpolate(a, .size = TD_SHAPE(5, 3), .mode = TD_CUBIC))                                \
+    CASE(bicubic_scale, PICTURE, td_interpolate(a, .scale_factor = 1.7, .mode = TD_CUBIC))                             \
+    CASE(bicubic_corners, PICTURE, td_interpolate(a, .size = TD_SHAPE(5, 7), .mode = TD_CUBIC, .align_corners = true))
+#define PICTURE a = draw(TD_SHAPE(1, 2, 3, 4), 1, -1.5, 1.5)
+#define COLUMNS(...) a = draw(TD_SHAPE(__VA_ARGS__), 2, -1.5, 1.5)
+#define LONG a = draw(TD_SHAPE(1, 2, 9), 1, -1.5, 1.5)
+#define VOLUME a = draw(TD_SHAPE(1, 1, 2, 3, 3), 1, -1.5, 1.5)
+#define UNEVEN .stride = TD_SHAPE(2, 1), .padding = TD_SHAPE(1, 2), .dilation = TD_SHAPE(1, 2)
 #define NOTHING nothing __attribute__((unused))
 #define CLASSES a = x(0), b = chances(3)
 #define KL a = x(0), b = chances(0)
@@ -275,6 +299,23 @@ static void refusals(void **state)
     expect_error(TD_E_SHAPE, "glu: x of shape (4, 3) does not fall into two halves", __LINE__ - 1);
     td_embedding_bag(a, td_to(target, TD_I64));
     expect_error(TD_E_SHAPE, "embedding_bag: x of shape (4) has no bags", __LINE__ - 1);
+    td_tensor image = td_ones(s, TD_SHAPE(1, 2, 3, 4)), whole = td_to(image, TD_I64);
+    td_im2col(a, TD_SHAPE(2));
+    expect_error(TD_E_SHAPE, "im2col: x has 2 dimensions", __LINE__ - 1);
+    td_im2col(image, TD_SHAPE(4));
+    expect_error(TD_E_SHAPE, "im2col: a window over 4 elements does not go into 3", __LINE__ - 1);
+    td_im2col(image, TD_SHAPE(2, 2, 2));
+    expect_error(TD_E_ARGUMENT, "im2col: kernel_size is not one or two sizes from 1", __LINE__ - 1);
+    td_col2im(a, TD_SHAPE(3, 4), TD_SHAPE(2));
+    expect_error(TD_E_SHAPE, "col2im: x of shape (4, 3) where (batch, channels * 4, 6) is due", __LINE__ - 1);
+    td_interpolate(image, .size = TD_SHAPE(2), .scale_factor = 2);
+    expect_error(TD_E_ARGUMENT, "interpolate: one of size", __LINE__ - 1);
+    td_interpolate(image, .size = TD_SHAPE(0));
+    expect_error(TD_E_ARGUMENT, "interpolate: 3 elements in a size of 0", __LINE__ - 1);
+    td_interpolate(image, .scale_factor = 2, .align_corners = true);
+    expect_error(TD_E_ARGUMENT, "interpolate: align_corners goes with", __LINE__ - 1);
+    td_interpolate(whole, .scale_factor = 2, .mode = TD_LINEAR);
+    expect_error(TD_E_DTYPE, "interpolate: elements between those of i64", __LINE__ - 1);
     td_layer_norm(a, TD_SHAPE(4));
     expect_error(TD_E_SHAPE, "layer_norm: x of shape (4, 3) does not end in the normalized shape (4)", __LINE__ - 1);
     assert_int_equal(td_sync(s), 0);

@@ -2,7 +2,7 @@
  * product of that with the filters. A filter of one element reads the image in place; a channel that meets one filter
  * only is done without a matrix. Bits follow from the shapes: neither the block nor the cut depends on threads.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "kernels/cpu/conv.h"
+#include "kernels/cpu/conv_flat.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -190,7 +190,11 @@ static void run(struct td_launch *launch)
     c.bias = launch->in[2].data;
     c.starved = &starved;
     c.block = block_of(&c, c.in * c.taps);
-    if (is_single(&c))
+    struct td_flat flat;
+    if (TD_CPU(flat_init)(&flat, &c, false, false)) {
+        td_parallel(c.batch * c.groups, 1, item_ns(&c, work), TD_CPU(flat_part), &flat);
+        TD_CPU(flat_deinit)(&flat);
+    } else if (is_single(&c))
         td_parallel(c.batch * c.groups, 1, item_ns(&c, 2 * work), single_part, &c);
     else
         td_parallel(c.batch * c.groups * ((c.places + c.block - 1) / c.block), 1,
@@ -253,8 +257,14 @@ static void run_transposed(struct td_launch *launch)
     c.bias = launch->in[2].data;
     c.starved = &starved;
     c.block = block_of(&c, c.channels * c.taps);
-    td_parallel(c.batch * c.groups * ((c.in + c.channels - 1) / c.channels), 1,
-                item_ns(&c, (double)(c.out * c.places) * (double)(c.channels * c.taps)), spread_part, &c);
+    double work = (double)(c.out * c.places) * (double)c.taps;
+    struct td_flat flat;
+    if (TD_CPU(flat_init)(&flat, &c, true, false)) {
+        td_parallel(c.batch * c.groups, 1, item_ns(&c, work * (double)c.in), TD_CPU(flat_part), &flat);
+        TD_CPU(flat_deinit)(&flat);
+    } else
+        td_parallel(c.batch * c.groups * ((c.in + c.channels - 1) / c.channels), 1,
+                    item_ns(&c, work * (double)c.channels), spread_part, &c);
     finish(launch, &c);
 }
 
@@ -279,6 +289,19 @@ static void weigh(const struct td_conv *c, int64_t part, int64_t group, int64_t 
                 matrix(c, at(c, c->windows, image * c->out * c->places + from), c->out, to - from, c->places);
             td_cpu_multiply(&windows, &columns, &out, n > part * c->images || from > 0);
         }
+    }
+}
+
+/* Items are the groups of a part, then those of the next part. */
+static void flat_weight_part(const void *data, int64_t from, int64_t to)
+{
+    const struct td_flat *f = data;
+    const struct td_conv *c = f->conv;
+    for (int64_t each = c->out * c->in * c->taps; from < to; from++) {
+        int64_t part = from / c->groups, group = from % c->groups;
+        void *sums = part ? at(c, c->partial, (part - 1) * c->groups * each) : c->weight;
+        TD_CPU(flat_weigh)
+        (f, group, part * c->images, least(c->batch, (part + 1) * c->images), at(c, sums, group * each));
     }
 }
 
@@ -324,8 +347,14 @@ void TD_CPU(conv_weight)(struct td_launch *launch)
         launch->fault.code = TD_E_MEMORY;
         return;
     }
-    td_parallel(parts * c.groups * ((c.in + c.channels - 1) / c.channels), 1,
-                item_ns(&c, (double)(c.images * c.out * c.places) * (double)(c.channels * c.taps)), weight_part, &c);
+    double work = (double)(c.images * c.out * c.places) * (double)c.taps;
+    struct td_flat flat;
+    if (TD_CPU(flat_init)(&flat, &c, false, true)) {
+        td_parallel(parts * c.groups, 1, item_ns(&c, work * (double)c.in), flat_weight_part, &flat);
+        TD_CPU(flat_deinit)(&flat);
+    } else
+        td_parallel(parts * c.groups * ((c.in + c.channels - 1) / c.channels), 1,
+                    item_ns(&c, work * (double)c.channels), weight_part, &c);
     if (!starved && parts > 1)
         td_parallel(count, td_grain(parts), 0, sum_part, &c);
     free(c.partial);
