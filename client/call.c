@@ -60,16 +60,19 @@ static int lookup_tensor(struct call *c, int k, td_tensor x)
         c->inputs[k].kind = TD_INPUT_NONE;
         return TD_E_OK;
     }
+    char name[TD_INPUT_TEXT];
+    if (!e)
+        td_input_name(c->op, c->given->list_counts, k, name);
     if (!e && x.session == c->session && x.handle == 0) {
-        td_fail(&c->failure, TD_E_LIMIT, "%s: input %d was never made, as no handle was left", c->op->name, k);
+        td_fail(&c->failure, TD_E_LIMIT, "%s: %s was never made, as no handle was left", c->op->name, name);
         return td_hint(&c->failure, "A TD_SCOPE around the body of a loop releases what it makes.");
     }
     if (!e && x.session == c->session) {
-        td_fail(&c->failure, TD_E_HANDLE, "%s: input %d is used after it was released", c->op->name, k);
+        td_fail(&c->failure, TD_E_HANDLE, "%s: %s is used after it was released", c->op->name, name);
         return td_hint(&c->failure, "A tensor ends with its TD_SCOPE, by td_release, or used up by td_take.");
     }
     if (!e) {
-        td_fail(&c->failure, TD_E_HANDLE, "%s: input %d %s", c->op->name, k,
+        td_fail(&c->failure, TD_E_HANDLE, "%s: %s %s", c->op->name, name,
                 x.session ? "belongs to another session" : "is a tensor that was never made");
         return c->failure.code;
     }
@@ -126,9 +129,9 @@ static void check_lists(struct call *c)
 static void check_in_place(struct call *c)
 {
     const struct td_meta *target = &c->metas[0], *result = &c->inferred.out[0];
-    char name[64], a[TD_SHAPE_TEXT], b[TD_SHAPE_TEXT];
+    const char *name = c->op->name;
+    char a[TD_SHAPE_TEXT], b[TD_SHAPE_TEXT];
     struct td_op write = *td_op_of(TD_OP_copy_); /* what is recorded, under the name that was written */
-    snprintf(name, sizeof name, "%s_", c->op->name);
     write.name = name;
     if (!c->vague && !td_meta_same_shape(target, result)) {
         td_fail(&c->failure, TD_E_SHAPE, "%s: a result of shape %s does not fit into the target's shape %s", name,
@@ -138,7 +141,8 @@ static void check_in_place(struct call *c)
     } else if (!td_dtype_can_cast(result->dtype, target->dtype)) {
         td_fail(&c->failure, TD_E_DTYPE, "%s: a result of %s does not go into a tensor of %s", name,
                 td_dtype_name(result->dtype), td_dtype_name(target->dtype));
-        td_hint(&c->failure, "Convert the tensor with td_to first.");
+        td_hint(&c->failure, "td_to(%s, %s) makes a tensor that holds it.", c->op->params[0].name,
+                td_dtype_constant(result->dtype));
     } else if (!c->vague && td_meta_overlaps_itself(target)) {
         td_fail(&c->failure, TD_E_ARGUMENT, "%s: the target's elements share memory with each other", name);
         td_hint(&c->failure, "Write to a clone of the expanded tensor instead.");
@@ -407,6 +411,25 @@ static void release(struct call *c)
     free(c->entries);
 }
 
+static __thread const char *speaker;
+
+bool client_speaks_for(const char *name)
+{
+    bool first = !speaker;
+    speaker = first ? name : speaker;
+    return first;
+}
+
+void client_silent(const bool *speaks)
+{
+    speaker = *speaks ? NULL : speaker;
+}
+
+const char *client_speaker(const char *name)
+{
+    return speaker ? speaker : name;
+}
+
 void client_ops(const struct client_op *given, td_tensor *results)
 {
     struct td_meta metas[FEW];
@@ -419,9 +442,10 @@ void client_ops(const struct client_op *given, td_tensor *results)
     struct call c; /* member by member: what inference finds need not be cleared first */
     c.given = given;
     c.op = td_op_of(given->id);
-    if (given->name) {
+    const char *name = client_speaker(given->name);
+    if (name) {
         c.named = *c.op;
-        c.named.name = given->name;
+        c.named.name = name;
         c.op = &c.named;
     }
     c.session = given->session;
@@ -463,11 +487,15 @@ td_tensor client_op(const struct client_op *given)
 td_tensor client_in_place(const struct client_op *given)
 {
     struct client_op op = *given;
+    char name[64];
+    snprintf(name, sizeof name, "%s_", td_op_of(given->id)->name);
+    op.name = name;
     op.in_place = true;
     op.origin.consume &= ~1u; /* the target goes on */
     td_operand in[] = {given->in[0], td_operand_of_tensor(client_op(&op))};
     /* A result that failed fails the copy too, before anything is sent, and is released with it. */
     return client_op(&(struct client_op){.id = TD_OP_copy_,
+                                         .name = name,
                                          .origin = {given->origin.where, (given->origin.consume & 1u) | 2u},
                                          .in = in,
                                          .in_count = 2});

@@ -373,6 +373,7 @@ static bool see_operands(td_origin origin, struct equation *e, const td_list *te
 
 td_tensor td_einsum_at(td_origin origin, const char *equation, td_list tensors)
 {
+    SPEAKS_FOR("einsum");
     struct equation e = {.text = equation ? equation : "", .count = tensors.count};
     td_tensor y = {0};
     int failed = -1;
@@ -477,6 +478,7 @@ static td_tensor refuse_pairs(td_origin origin, const struct term *terms, bool f
 
 td_tensor td_tensordot_at(td_origin origin, td_tensor a, td_tensor b, const struct td_tensordot_keywords *keywords)
 {
+    SPEAKS_FOR("tensordot");
     struct term terms[2] = {{.x = a, .used_up = origin.consume & 1 && a.handle != b.handle},
                             {.x = b, .used_up = origin.consume >> 1 & 1}};
     struct td_dims dims[2] = {{0}, {0}};

@@ -243,6 +243,14 @@ struct client_op {
     const void *attrs;
     const void *data; /* of from: what is uploaded */
 };
+/* In a function made of ops: until its block ends errors say that name was called, whichever of the ops refuses. Of
+ * such functions that call each other the outermost counts. */
+#define SPEAKS_FOR(name) bool speaks __attribute__((cleanup(client_silent), unused)) = client_speaks_for(name)
+bool client_speaks_for(const char *name);
+void client_silent(const bool *speaks);
+/* The name that this thread speaks for; name if it speaks for itself. */
+const char *client_speaker(const char *name);
+
 /* Runs a call; results has room for TD_OUTPUTS_MAX. client_op returns the first. Both take the lock themselves. */
 void client_ops(const struct client_op *call, td_tensor *results);
 /* The same of a call with lists (list.c). */

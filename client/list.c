@@ -113,6 +113,7 @@ void client_lists(const struct client_op *given, td_tensor *results)
 int td_chunk_at(td_origin origin, td_tensor x, int64_t chunks, td_tensor *parts,
                 const struct td_chunk_keywords *keywords)
 {
+    SPEAKS_FOR("chunk");
     int64_t dim = keywords ? keywords->dim : 0, size = 0, each = 0, count = chunks;
     if (chunks < 1 || chunks > INT_MAX) {
         struct td_failure failure = {0};

@@ -31,13 +31,11 @@ static int64_t size_of(const td_layout *layout, int64_t dim)
 }
 
 /* An argument that no op would refuse. */
-static int refuse(td_origin origin, td_tensor x, const char *name, const char *what)
+static int refuse(td_origin origin, td_tensor x, const char *name, const struct td_failure *failure)
 {
-    struct td_failure failure = {0};
     if (!query_begin(origin, x, name, false))
         return 0;
-    td_fail(&failure, TD_E_ARGUMENT, "%s: %s", name, what);
-    cause_unref(error_make(x.session, &failure, name, origin));
+    cause_unref(error_make(x.session, failure, name, origin));
     query_end(origin, x);
     return 0;
 }
@@ -45,6 +43,7 @@ static int refuse(td_origin origin, td_tensor x, const char *name, const char *w
 int td_split_at(td_origin origin, td_tensor x, struct td_dims sizes, td_tensor *parts,
                 const struct td_split_keywords *keywords)
 {
+    SPEAKS_FOR("split");
     int64_t dim = keywords ? keywords->dim : 0, start = 0, total = 0;
     td_layout layout = layout_of(origin, x);
     int64_t size = size_of(&layout, dim), count = sizes.count;
@@ -54,8 +53,15 @@ int td_split_at(td_origin origin, td_tensor x, struct td_dims sizes, td_tensor *
         sizes.v[0] = size;
     for (int64_t k = 0; k < sizes.count; k++)
         total += sizes.v[k];
-    if (count < 1 || count > INT_MAX || (count == sizes.count && total != size && layout.rank))
-        return refuse(origin, x, "split", "the sizes do not add up to that of the dimension");
+    if (count < 1 || count > INT_MAX || (count == sizes.count && total != size && layout.rank)) {
+        struct td_failure failure = {0};
+        char st[TD_SHAPE_TEXT], xt[TD_SHAPE_TEXT];
+        td_fail(&failure, TD_E_ARGUMENT, "split: the sizes %s do not add up to dimension %lld of shape %s",
+                td_shape_text(sizes.count < TD_RANK_MAX ? (int)sizes.count : TD_RANK_MAX, sizes.v, st, sizeof st),
+                (long long)dim, td_shape_text(layout.rank, layout.shape, xt, sizeof xt));
+        td_hint(&failure, "One size is that of all parts but the last; of several each is one part's.");
+        return refuse(origin, x, "split", &failure);
+    }
     for (int64_t k = 0; k < count; k++) {
         int64_t length = sizes.v[sizes.count == count ? k : 0];
         length = length > size - start && sizes.count != count ? size - start : length;
@@ -68,11 +74,15 @@ int td_split_at(td_origin origin, td_tensor x, struct td_dims sizes, td_tensor *
 int td_tensor_split_at(td_origin origin, td_tensor x, int64_t sections, td_tensor *parts,
                        const struct td_split_keywords *keywords)
 {
+    SPEAKS_FOR("tensor_split");
     int64_t dim = keywords ? keywords->dim : 0, start = 0;
     td_layout layout = layout_of(origin, x);
     int64_t size = size_of(&layout, dim);
-    if (sections < 1 || sections > INT_MAX)
-        return refuse(origin, x, "tensor_split", "the number of parts is not positive");
+    if (sections < 1 || sections > INT_MAX) {
+        struct td_failure failure = {0};
+        td_fail(&failure, TD_E_ARGUMENT, "tensor_split: sections is %lld where 1 or more is due", (long long)sections);
+        return refuse(origin, x, "tensor_split", &failure);
+    }
     for (int64_t k = 0; k < sections; k++) {
         int64_t length = size / sections + (k < size % sections);
         parts[k] = narrow(origin, k == sections - 1 ? origin.consume : 0, x, dim, start, length);
@@ -83,6 +93,7 @@ int td_tensor_split_at(td_origin origin, td_tensor x, int64_t sections, td_tenso
 
 int td_unbind_at(td_origin origin, td_tensor x, td_tensor *parts, const struct td_split_keywords *keywords)
 {
+    SPEAKS_FOR("unbind");
     int64_t dim = keywords ? keywords->dim : 0;
     td_layout layout = layout_of(origin, x);
     int64_t size = size_of(&layout, dim);
@@ -111,6 +122,7 @@ static struct td_dims shape_of(td_origin origin, td_tensor other)
 #define SHAPED_AS(op)                                                            \
     td_tensor td_##op##_as_at(td_origin origin, td_tensor x, td_tensor other)    \
     {                                                                            \
+        SPEAKS_FOR(#op "_as");                                                   \
         const struct td_##op##_attrs attrs = {.shape = shape_of(origin, other)}; \
         return apply(origin, origin.consume & 1, TD_OP_##op, x, &attrs);         \
     }                                                                            \
@@ -126,6 +138,7 @@ SHAPED_AS(reshape)
 
 td_tensor td_diag_at(td_origin origin, td_tensor x, int64_t offset)
 {
+    SPEAKS_FOR("diag");
     if (td_rank_at((td_origin){origin.where, 0}, x) == 1) {
         const struct td_diag_embed_attrs attrs = {.offset = offset, .dim0 = -2, .dim1 = -1};
         return apply(origin, origin.consume, TD_OP_diag_embed, x, &attrs);
@@ -136,6 +149,7 @@ td_tensor td_diag_at(td_origin origin, td_tensor x, int64_t offset)
 
 td_tensor td_trace_at(td_origin origin, td_tensor x)
 {
+    SPEAKS_FOR("trace");
     const struct td_diagonal_attrs attrs = {.dim0 = 0, .dim1 = 1};
     const struct td_sum_attrs all = {.dims = {.count = -1}};
     return apply(origin, 1, TD_OP_sum, apply(origin, origin.consume, TD_OP_diagonal, x, &attrs), &all);
@@ -143,6 +157,7 @@ td_tensor td_trace_at(td_origin origin, td_tensor x)
 
 td_tensor td_rot90_at(td_origin origin, td_tensor x, int64_t times, int64_t dim0, int64_t dim1)
 {
+    SPEAKS_FOR("rot90");
     const struct td_transpose_attrs exchange = {.dim0 = dim0, .dim1 = dim1};
     const struct td_flip_attrs first = {.dims = {1, {dim0}}}, second = {.dims = {1, {dim1}}};
     const struct td_flip_attrs both = {.dims = {2, {dim0, dim1}}};
@@ -157,6 +172,7 @@ td_tensor td_rot90_at(td_origin origin, td_tensor x, int64_t times, int64_t dim0
 
 td_tensor td_tile_at(td_origin origin, td_tensor x, struct td_dims sizes)
 {
+    SPEAKS_FOR("tile");
     struct td_repeat_attrs attrs = {.sizes.count = td_rank_at((td_origin){origin.where, 0}, x)};
     if (attrs.sizes.count < sizes.count)
         attrs.sizes.count = sizes.count;
@@ -234,6 +250,7 @@ td_tensor td_pixel_unshuffle_at(td_origin origin, td_tensor x, int64_t factor)
 
 td_tensor td_one_hot_at(td_origin origin, td_tensor index, int64_t classes)
 {
+    SPEAKS_FOR("one_hot");
     td_layout layout = layout_of(origin, index);
     struct td_zeros_attrs shape = {.shape.count = layout.rank + 1, .dtype = TD_I64};
     const struct td_unsqueeze_attrs last = {.dim = -1};

@@ -252,6 +252,7 @@ static td_tensor failed_of(struct picking *p)
 
 td_tensor td_index_at(td_origin origin, td_tensor x, int64_t count, const td_pick *picks)
 {
+    SPEAKS_FOR("index");
     struct picking p;
     td_tensor result;
     if (!begin(&p, origin, "index", x, consumes(origin, x, 0), &result))
@@ -338,6 +339,7 @@ static void write_picked(const struct picking *p, td_operand value, bool value_u
 
 td_tensor td_index_put__at(td_origin origin, td_tensor x, td_operand value, const struct td_picks *picks)
 {
+    SPEAKS_FOR("index_put_");
     struct picking p;
     td_tensor target = x, failed;
     bool value_used_up = value.number.category < 0 && consumes(origin, value.tensor, 1);

@@ -72,8 +72,6 @@ static td_tensor ranked(td_origin origin, td_tensor a, td_tensor b, const char *
         return refuse_pair(origin, a, b, name, why);
     if (a_rank == 3 && al.shape[0] != bl.shape[0])
         return refuse_pair(origin, a, b, name, "there must be as many matrices in both");
-    if (al.shape[a_rank - 1] != bl.shape[b_rank > 1 ? b_rank - 2 : 0])
-        return refuse_pair(origin, a, b, name, "they do not fit together");
     return product_of(origin, TD_OP_matmul, a, b, origin.consume);
 }
 
@@ -85,6 +83,7 @@ static td_tensor ranked(td_origin origin, td_tensor a, td_tensor b, const char *
 #define RANKED(name, a_rank, b_rank)                                     \
     td_tensor td_##name##_at(td_origin origin, td_tensor a, td_tensor b) \
     {                                                                    \
+        SPEAKS_FOR(#name);                                               \
         return ranked(origin, a, b, #name, a_rank, b_rank);              \
     }                                                                    \
     PAIR(name)
@@ -95,6 +94,7 @@ RANKED(dot, 1, 1)
 
 td_tensor td_outer_at(td_origin origin, td_tensor a, td_tensor b)
 {
+    SPEAKS_FOR("outer");
     const struct td_unsqueeze_attrs column = {.dim = -1};
     if (healthy(origin, a) && healthy(origin, b) && (layout_of(origin, a).rank != 1 || layout_of(origin, b).rank != 1))
         return refuse_pair(origin, a, b, "outer", "two vectors are due");
@@ -142,11 +142,13 @@ static td_tensor add_product(td_origin origin, td_tensor x, td_tensor a, td_tens
 
 td_tensor td_addmm_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b, const struct td_addmm_keywords *keywords)
 {
+    SPEAKS_FOR("addmm");
     return add_product(origin, x, a, b, keywords, "addmm", 2);
 }
 td_tensor td_baddbmm_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
                         const struct td_addmm_keywords *keywords)
 {
+    SPEAKS_FOR("baddbmm");
     return add_product(origin, x, a, b, keywords, "baddbmm", 3);
 }
 td_tensor(td_addmm)(td_tensor x, td_tensor a, td_tensor b, const struct td_addmm_keywords *keywords)
@@ -163,6 +165,7 @@ td_tensor(td_baddbmm)(td_tensor x, td_tensor a, td_tensor b, const struct td_add
 /* Each dimension of a before the one of b that it is multiplied with, then both in one. */
 td_tensor td_kron_at(td_origin origin, td_tensor a, td_tensor b)
 {
+    SPEAKS_FOR("kron");
     td_layout al = layout_of(origin, a), bl = layout_of(origin, b);
     int rank = al.rank > bl.rank ? al.rank : bl.rank;
     struct td_reshape_attrs wide_a = {.shape.count = 2 * rank}, wide_b = wide_a, all = {.shape.count = rank};
@@ -185,6 +188,7 @@ PAIR(kron)
 /* a1 b2 - a2 b1 and so on: by turned copies. */
 td_tensor td_cross_at(td_origin origin, td_tensor a, td_tensor b, int64_t dim)
 {
+    SPEAKS_FOR("cross");
     const struct td_roll_attrs once = {.shifts = {1, {-1}}, .dims = {1, {dim}}};
     const struct td_roll_attrs twice = {.shifts = {1, {-2}}, .dims = {1, {dim}}};
     td_layout al = layout_of(origin, a), bl = layout_of(origin, b);
@@ -229,6 +233,7 @@ static td_tensor identity_like(td_origin origin, td_tensor x, bool used_up)
 /* By squaring. */
 td_tensor td_matrix_power_at(td_origin origin, td_tensor x, int64_t n)
 {
+    SPEAKS_FOR("matrix_power");
     td_layout layout = layout_of(origin, x);
     bool used_up = origin.consume & 1, has_power = false;
     uint64_t left = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
@@ -271,6 +276,7 @@ td_tensor(td_matrix_power)(td_tensor x, int64_t n)
 
 td_tensor td_logdet_at(td_origin origin, td_tensor x)
 {
+    SPEAKS_FOR("logdet");
     const td_operand in = td_operand_of_tensor(x);
     td_tensor found[TD_OUTPUTS_MAX];
     client_ops(&(struct client_op){.id = TD_OP_slogdet, .origin = origin, .in = &in, .in_count = 1}, found);

@@ -9,6 +9,7 @@
 struct entry *query_begin(td_origin origin, td_tensor x, const char *what, bool wants_value)
 {
     TD_NO_FAILURE(failure);
+    what = client_speaker(what);
     if (!x.session) {
         fprintf(stderr, "%s: %s: the tensor was never made\n", origin.where ? origin.where : "tensord", what);
         return NULL;

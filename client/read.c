@@ -65,6 +65,8 @@ double td_item_at(td_origin origin, td_tensor x)
         char shape[TD_SHAPE_TEXT];
         td_fail(&failure, TD_E_SHAPE, "item: a tensor of shape %s has not just one element",
                 td_shape_text(e->meta.rank, e->meta.shape, shape, sizeof shape));
+        td_hint(&failure,
+                "td_item(td_sum(x)) or td_item(td_mean(x)) may be meant; td_read(x, ...) reads all elements.");
         cause_unref(error_make(x.session, &failure, "item", origin));
     } else {
         uint64_t element; /* it comes as it is, and is converted here: the daemon would run an op for it */

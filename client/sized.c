@@ -52,11 +52,13 @@ static td_tensor truths(td_origin origin, td_tensor x)
 
 td_tensor td_nonzero_at(td_origin origin, td_tensor x)
 {
+    SPEAKS_FOR("nonzero");
     return binary(origin, (origin.consume & 1) | 2, TD_OP_nonzero, x, count_of(origin, 0, x));
 }
 
 int td_nonzero_tuple_at(td_origin origin, td_tensor x, td_tensor *parts)
 {
+    SPEAKS_FOR("nonzero_tuple");
     int rank = td_rank_at((td_origin){origin.where, 0}, x);
     if (rank == 0) {
         x = unary(origin, origin.consume, TD_OP_unsqueeze, x, &(struct td_unsqueeze_attrs){0});
@@ -90,6 +92,7 @@ static td_tensor seen_mask(td_origin origin, td_tensor x, td_tensor mask)
 
 td_tensor td_masked_select_at(td_origin origin, td_tensor x, td_tensor mask)
 {
+    SPEAKS_FOR("masked_select");
     if (!x.session)
         return x;
     td_tensor count = count_of(origin, 1, seen_mask(origin, x, mask));
@@ -127,6 +130,7 @@ static td_tensor ones(td_origin origin, td_tensor x)
 
 td_tensor td_bincount_at(td_origin origin, td_tensor x, const struct td_bincount_keywords *keywords)
 {
+    SPEAKS_FOR("bincount");
     static const struct td_bincount_keywords none = {0};
     keywords = keywords ? keywords : &none;
     td_origin here = {origin.where, 0};
@@ -227,6 +231,7 @@ static td_tensor flat(td_origin origin, td_tensor x)
 
 td_tensor td_unique_at(td_origin origin, td_tensor x, const struct td_unique_keywords *keywords)
 {
+    SPEAKS_FOR("unique");
     static const struct td_unique_keywords none = {0};
     td_origin here = {origin.where, 0};
     td_tensor sorted[TD_OUTPUTS_MAX], row = flat(here, x);
@@ -243,6 +248,7 @@ td_tensor td_unique_at(td_origin origin, td_tensor x, const struct td_unique_key
 
 td_tensor td_unique_consecutive_at(td_origin origin, td_tensor x, const struct td_unique_keywords *keywords)
 {
+    SPEAKS_FOR("unique_consecutive");
     static const struct td_unique_keywords none = {0};
     td_origin here = {origin.where, 0};
     td_tensor values = unique(here, x, flat(here, x), (td_tensor){0}, keywords ? keywords : &none);

@@ -4,9 +4,9 @@
 #include <string.h>
 
 static const struct {
-    const char *name, *torch_name;
+    const char *name, *torch_name, *constant;
 } dtypes[TD_DTYPE_LIMIT] = {
-#define TD_DTYPE(id, name, NAME, ctype, category, torch, wide) [id] = {#name, torch},
+#define TD_DTYPE(id, name, NAME, ctype, category, torch, wide) [id] = {#name, torch, "TD_" #NAME},
 #include "protocol/dtypes.def"
 };
 
@@ -18,6 +18,11 @@ bool td_dtype_known(uint64_t id)
 const char *td_dtype_name(uint8_t dtype)
 {
     return td_dtype_known(dtype) ? dtypes[dtype].name : "?";
+}
+
+const char *td_dtype_constant(uint8_t dtype)
+{
+    return td_dtype_known(dtype) ? dtypes[dtype].constant : "?";
 }
 
 const char *td_dtype_torch_name(uint8_t dtype)

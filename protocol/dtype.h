@@ -42,6 +42,8 @@ struct td_number {
 bool td_dtype_known(uint64_t id);
 /* "f32" and "float32"; "?" for an unknown id. */
 const char *td_dtype_name(uint8_t dtype);
+/* "TD_F32", as programs write it. */
+const char *td_dtype_constant(uint8_t dtype);
 const char *td_dtype_torch_name(uint8_t dtype);
 /* Bytes of one element; 0 for an unknown id. Inline as the next ones are: each op asks for them a dozen times. */
 static inline size_t td_dtype_size(uint8_t dtype)

@@ -34,28 +34,69 @@ static uint8_t promoted(const struct standing *standing)
     return result;
 }
 
-static int refuse_dtype(struct td_inference *i, int k, const char *what)
+/* What makes of input k, called name, what is due: one dtype (a bit of takes) or any of several. */
+static int hint_dtype(struct td_inference *i, int k, const char *name, uint32_t takes)
 {
-    td_fail(i->failure, TD_E_DTYPE, "%s: input %d is %s where %s is due", i->op->name, k, td_dtype_name(i->in[k].dtype),
-            what);
-    return td_hint(i->failure, "td_to(x, TD_...) converts.");
+    uint8_t dtype = i->in[k].dtype;
+    if (takes == TD_MASK(TD_BOOL))
+        return td_hint(i->failure, "td_ne(%s, 0) makes a mask of it.", name);
+    if (takes == TD_MASK(TD_I64) && dtype == TD_BOOL)
+        return td_hint(i->failure, "td_nonzero gives the indices of a mask; td_masked_select and TD_PICK take masks.");
+    if (takes == TD_MASK(TD_I64) && i->op->id == TD_OP_cross_entropy)
+        return td_hint(i->failure, "Targets are the numbers of classes: td_to(%s, TD_I64) converts.", name);
+    if (takes == TD_MASK(TD_I64))
+        return td_hint(i->failure, "Indices are i64: td_to(%s, TD_I64) converts.", name);
+    if (takes == TD_WHOLES)
+        return td_hint(i->failure, "td_to(%s, TD_I64) cuts floats to integers; td_ne(%s, 0) makes truth of them.", name,
+                       name);
+    if (dtype == TD_BOOL && i->op->takes == TD_NUMBERS)
+        return td_hint(i->failure, "td_logical_xor, _and, _or and _not work on truth; td_to(%s, TD_I64) makes numbers.",
+                       name);
+    return td_hint(i->failure, "td_to(%s, TD_F32) converts.", name);
 }
 
 static const char *mask_text(uint32_t takes)
 {
-    return takes == TD_FLOATS        ? "a floating type"
-           : takes == TD_WIDE_FLOATS ? "f32 or f64"
-           : takes == TD_NUMBERS     ? "a number type"
-           : takes == TD_WHOLES      ? "an integer type or bool"
-                                     : "another type";
+    return takes == TD_FLOATS          ? "a floating type"
+           : takes == TD_WIDE_FLOATS   ? "f32 or f64"
+           : takes == TD_NUMBERS       ? "a number type"
+           : takes == TD_WHOLES        ? "an integer type or bool"
+           : takes == TD_MASK(TD_BOOL) ? "bool"
+           : takes == TD_MASK(TD_I64)  ? "i64"
+                                       : "another type";
+}
+
+static int refuse_dtype(struct td_inference *i, int k, uint32_t takes)
+{
+    char name[TD_INPUT_TEXT];
+    td_input_name(i->op, i->list_counts, k, name);
+    td_fail(i->failure, TD_E_DTYPE, "%s: %s is %s where %s is due", i->op->name, name, td_dtype_name(i->in[k].dtype),
+            mask_text(takes));
+    return hint_dtype(i, k, name, takes);
+}
+
+/* The promoted inputs meet in a dtype that the op does not take. Named is the first that has it. */
+static int refuse_common(struct td_inference *i, uint8_t common)
+{
+    int k = 0, list = 0;
+    for (const struct td_param *p = i->op->params; p->kind; p++) {
+        int count = td_param_is_list(p->kind) ? i->list_counts[list++] : td_param_is_tensor(p->kind);
+        for (; count > 0; count--, k++)
+            if (td_param_is_promoted(p->kind) && i->in[k].dtype == common)
+                return refuse_dtype(i, k, i->op->takes);
+    }
+    return td_fail(i->failure, TD_E_DTYPE, "%s: takes %s, not %s", i->op->name, mask_text(i->op->takes),
+                   td_dtype_name(common));
 }
 
 static int check_size(struct td_inference *i, int k)
 {
     if (i->in[k].dtype != TD_I64)
-        return refuse_dtype(i, k, "i64");
+        return refuse_dtype(i, k, TD_MASK(TD_I64));
+    char name[TD_INPUT_TEXT], shape[TD_SHAPE_TEXT];
     if (i->in[k].rank)
-        return td_fail(i->failure, TD_E_SHAPE, "%s: input %d, a size, has dimensions", i->op->name, k);
+        return td_fail(i->failure, TD_E_SHAPE, "%s: %s, a size, has shape %s where no dimensions are due", i->op->name,
+                       td_input_name(i->op, i->list_counts, k, name), rule_text(&i->in[k], shape));
     if (i->size < 0 || i->size > TD_ELEMENTS_MAX)
         return td_fail(i->failure, TD_E_ARGUMENT, "%s: %" PRId64 " is no size", i->op->name, i->size);
     return TD_E_OK;
@@ -66,16 +107,16 @@ static int check_input(struct td_inference *i, int k, const struct td_param *p, 
     const struct td_meta *in = &i->in[k];
     switch ((enum td_param_kind)p->kind) {
     case TD_PARAM_INDEX:
-        return in->dtype == TD_I64 ? TD_E_OK : refuse_dtype(i, k, "i64");
+        return in->dtype == TD_I64 ? TD_E_OK : refuse_dtype(i, k, TD_MASK(TD_I64));
     case TD_PARAM_INDICES:
-        return in->dtype == TD_I64 ? TD_E_OK : refuse_dtype(i, k, "i64");
+        return in->dtype == TD_I64 ? TD_E_OK : refuse_dtype(i, k, TD_MASK(TD_I64));
     case TD_PARAM_SIZE:
         return check_size(i, k);
     case TD_PARAM_MASK:
-        return in->dtype == TD_BOOL ? TD_E_OK : refuse_dtype(i, k, "bool");
+        return in->dtype == TD_BOOL ? TD_E_OK : refuse_dtype(i, k, TD_MASK(TD_BOOL));
     case TD_PARAM_LIST:
         if (!(i->op->takes & TD_MASK(in->dtype)))
-            return refuse_dtype(i, k, mask_text(i->op->takes));
+            return refuse_dtype(i, k, i->op->takes);
         if (i->op->kind != TD_STEP)
             promote(standing, in);
         return TD_E_OK;
@@ -93,7 +134,8 @@ static int check_inputs(struct td_inference *i, struct standing *standing)
         int count = td_param_is_list(p->kind) ? i->list_counts[list++] : td_param_is_tensor(p->kind);
         for (; count > 0; count--, k++) {
             if (k >= i->in_count)
-                return td_fail(i->failure, TD_E_ARGUMENT, "%s: too few tensors", i->op->name);
+                return td_fail(i->failure, TD_E_ARGUMENT, "%s: %d tensors are given, and none for %s", i->op->name,
+                               i->in_count, p->name);
             if ((failed = check_input(i, k, p, standing)))
                 return failed;
         }
@@ -120,7 +162,8 @@ static int decide_dtypes(struct td_inference *i)
         if (common && !overwrites(i->op) && !td_dtype_can_cast(common, i->in[0].dtype)) {
             td_fail(i->failure, TD_E_DTYPE, "%s: a result of %s does not go into a tensor of %s", i->op->name,
                     td_dtype_name(common), td_dtype_name(i->in[0].dtype));
-            return td_hint(i->failure, "Convert the tensor with td_to first.");
+            return td_hint(i->failure, "td_to(%s, %s) makes a tensor that holds it.", i->op->params[0].name,
+                           td_dtype_constant(common));
         }
         common = common ? i->in[0].dtype : common;
     } else if (i->op->gives != TD_GIVEN) {
@@ -132,12 +175,7 @@ static int decide_dtypes(struct td_inference *i)
             i->compute = TD_I64;
         i->out[0].dtype = i->op->gives == TD_TRUTH ? TD_BOOL : i->op->gives == TD_PLACE ? TD_I64 : i->compute;
     }
-    if (common && !(i->op->takes & TD_MASK(common))) {
-        td_fail(i->failure, TD_E_DTYPE, "%s: takes %s, not %s", i->op->name, mask_text(i->op->takes),
-                td_dtype_name(common));
-        return td_hint(i->failure, "td_to(x, TD_F32) converts.");
-    }
-    return TD_E_OK;
+    return common && !(i->op->takes & TD_MASK(common)) ? refuse_common(i, common) : TD_E_OK;
 }
 
 /* The result's dtype where an attribute gives it; creation functions have set theirs already. */
@@ -147,9 +185,10 @@ static int given_dtype(struct td_inference *i)
         i->out[0].dtype = rule_dtype(((const struct td_to_attrs *)i->attrs)->dtype, TD_DTYPE_NONE);
     }
     if (i->out[0].dtype == TD_DTYPE_NONE)
-        return td_fail(i->failure, TD_E_DTYPE, "%s: an element type that does not exist", i->op->name);
+        return td_fail(i->failure, TD_E_DTYPE, "%s: dtype is no element type that exists", i->op->name);
     if (i->op->gives == TD_GIVEN && (!td_dtype_known(i->out[0].dtype) || !(i->op->takes & TD_MASK(i->out[0].dtype))))
-        return td_fail(i->failure, TD_E_DTYPE, "%s: cannot give %s", i->op->name, td_dtype_name(i->out[0].dtype));
+        return td_fail(i->failure, TD_E_DTYPE, "%s: dtype is %s where %s is due", i->op->name,
+                       td_dtype_name(i->out[0].dtype), mask_text(i->op->takes));
     return TD_E_OK;
 }
 

@@ -2,6 +2,7 @@
 #include "protocol/ops.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "protocol/infer.h"
@@ -135,6 +136,23 @@ bool td_op_is_sized(const struct td_op *op)
         if (p->kind == TD_PARAM_SIZE)
             return true;
     return false;
+}
+
+const char *td_input_name(const struct td_op *op, const uint16_t *list_counts, int k, char buffer[TD_INPUT_TEXT])
+{
+    int list = 0;
+    for (const struct td_param *p = op->params; p->kind; p++) {
+        int count = td_param_is_list(p->kind) ? list_counts ? list_counts[list++] : 0 : td_param_is_tensor(p->kind);
+        if (k < count && td_param_is_list(p->kind))
+            snprintf(buffer, TD_INPUT_TEXT, "%s[%d]", p->name, k);
+        else if (k < count)
+            snprintf(buffer, TD_INPUT_TEXT, "%s", p->name);
+        if (k < count)
+            return buffer;
+        k -= count;
+    }
+    snprintf(buffer, TD_INPUT_TEXT, "input %d", k);
+    return buffer;
 }
 
 /* FNV-1a. */

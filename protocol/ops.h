@@ -135,6 +135,10 @@ static inline int td_op_named_outputs(const struct td_op *op)
 /* The dimensions that a reduction works on, as a mask; all if none were given. Only after inference accepted. */
 uint32_t td_reduced_dims(const struct td_dims *dims, int rank);
 
+/* What input k of a call is called: "mask", or "tensors[3]" of a list. list_counts is NULL for an op without lists. */
+#define TD_INPUT_TEXT 64
+const char *td_input_name(const struct td_op *op, const uint16_t *list_counts, int k, char buffer[TD_INPUT_TEXT]);
+
 /* A number that is equal on both sides exactly if their tables are: rows, parameters, kinds and defaults. */
 uint64_t td_ops_hash(void);
 

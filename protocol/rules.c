@@ -15,8 +15,13 @@ int rule_wrap_dim(struct td_inference *i, int64_t dim, int rank, int *wrapped)
     *wrapped = td_wrap_dim(dim, rank);
     if (*wrapped >= 0)
         return TD_E_OK;
-    td_fail(i->failure, TD_E_INDEX, "%s: dimension %" PRId64 " does not exist in a tensor of %d dimensions",
-            i->op->name, dim, rank);
+    char shape[TD_SHAPE_TEXT];
+    if (i->in_count && i->in[0].rank == rank)
+        td_fail(i->failure, TD_E_INDEX, "%s: dimension %" PRId64 " does not exist in a tensor of shape %s", i->op->name,
+                dim, rule_text(&i->in[0], shape));
+    else
+        td_fail(i->failure, TD_E_INDEX, "%s: dimension %" PRId64 " does not exist in a tensor of %d dimensions",
+                i->op->name, dim, rank);
     return td_hint(i->failure, "Dimensions go from %d to %d.", rank ? -rank : -1, rank ? rank - 1 : 0);
 }
 
@@ -55,8 +60,8 @@ int rule_needs_dims(struct td_inference *i)
 {
     if (i->in[0].rank)
         return TD_E_OK;
-    return td_fail(i->failure, TD_E_SHAPE, "%s: a tensor without dimensions has nothing to take a part of",
-                   i->op->name);
+    td_fail(i->failure, TD_E_SHAPE, "%s: x has no dimensions, and nothing to take a part of", i->op->name);
+    return td_hint(i->failure, "td_unsqueeze(x, 0) gives it one.");
 }
 
 /* The element type of an attribute, TD_DTYPE_NONE if there is none of that number. */

@@ -29,7 +29,8 @@ int td_shape_randint(struct td_inference *i)
 {
     const struct td_randint_attrs *a = i->attrs;
     if (a->low >= a->high) {
-        td_fail(i->failure, TD_E_ARGUMENT, "randint: low %" PRId64 " is not below high %" PRId64, a->low, a->high);
+        td_fail(i->failure, TD_E_ARGUMENT, "%s: low %" PRId64 " is not below high %" PRId64, i->op->name, a->low,
+                a->high);
         return td_hint(i->failure, "Numbers are drawn from low up to high - 1.");
     }
     return created(i, &a->shape, a->dtype, TD_I64);
@@ -69,8 +70,8 @@ int td_shape_arange(struct td_inference *i)
     i->out[0].dtype = rule_dtype(a->dtype, integers ? TD_I64 : TD_F32);
     int64_t count = arange_count(a, i->out[0].dtype);
     if (count < 0) {
-        td_fail(i->failure, TD_E_ARGUMENT, "arange: step %g does not lead from %g to %g", td_number_real(a->step),
-                td_number_real(a->start), td_number_real(a->end));
+        td_fail(i->failure, TD_E_ARGUMENT, "%s: step %g does not lead from %g to %g", i->op->name,
+                td_number_real(a->step), td_number_real(a->start), td_number_real(a->end));
         return td_hint(i->failure, "step is positive where end lies above start, negative where it lies below.");
     }
     return rule_fresh(i, 1, &count);
@@ -82,7 +83,7 @@ int td_shape_linspace(struct td_inference *i)
     i->out[0].dtype = rule_dtype(a->dtype, TD_F32);
     if (a->steps >= 0)
         return rule_fresh(i, 1, &a->steps);
-    return td_fail(i->failure, TD_E_ARGUMENT, "linspace: %" PRId64 " steps; there are 0 or more", a->steps);
+    return td_fail(i->failure, TD_E_ARGUMENT, "%s: %" PRId64 " steps; there are 0 or more", i->op->name, a->steps);
 }
 
 int td_shape_eye(struct td_inference *i)

@@ -6,17 +6,67 @@
 
 #include "protocol/rules.h"
 
+static bool is_mask(const struct td_inference *i, int k)
+{
+    const struct td_param *p = i->op->params;
+    while (p->kind && k-- > 0)
+        p++;
+    return p->kind == TD_PARAM_MASK;
+}
+
+/* What is done to x, input k, so that it broadcasts with shape; TD_E_OK if nothing simple is. */
+static int hint_turned(struct td_inference *i, int k, int rank, const int64_t *shape)
+{
+    struct td_meta x = i->in[k];
+    char name[TD_INPUT_TEXT];
+    int64_t both[TD_RANK_MAX];
+    int found;
+    td_input_name(i->op, i->list_counts, k, name);
+    if (x.rank >= 1 && x.rank < rank) {
+        x.shape[x.rank++] = 1;
+        if (td_broadcast(rank, shape, x.rank, x.shape, &found, both))
+            return td_hint(i->failure, "td_unsqueeze(%s, -1) would fit.", name);
+        x = i->in[k];
+    }
+    if (x.rank >= 2) {
+        int64_t last = x.shape[x.rank - 1];
+        x.shape[x.rank - 1] = x.shape[x.rank - 2];
+        x.shape[x.rank - 2] = last;
+        if (td_broadcast(rank, shape, x.rank, x.shape, &found, both))
+            return td_hint(i->failure, "td_transpose(%s, -2, -1) would fit.", name);
+    }
+    return TD_E_OK;
+}
+
+/* Input k does not fit to shape, which those before it come to. */
+static int refuse_broadcast(struct td_inference *i, int k, int rank, const int64_t *shape)
+{
+    const struct td_meta *x = &i->in[k];
+    char a[TD_SHAPE_TEXT], b[TD_SHAPE_TEXT], name[TD_INPUT_TEXT];
+    int d = -1;
+    while (shape[rank + d] == x->shape[x->rank + d] || shape[rank + d] == 1 || x->shape[x->rank + d] == 1)
+        d--;
+    td_fail(i->failure, TD_E_SHAPE,
+            "%s: shapes %s and %s do not fit together: %" PRId64 " meets %" PRId64 " in dimension %d", i->op->name,
+            td_shape_text(rank, shape, a, sizeof a), rule_text(x, b), shape[rank + d], x->shape[x->rank + d], d);
+    bool small = k == 1 && rank < x->rank; /* the smaller one is what is turned */
+    if ((small && hint_turned(i, 0, x->rank, x->shape)) || hint_turned(i, k, rank, shape) ||
+        (k == 1 && hint_turned(i, 0, x->rank, x->shape)))
+        return i->failure->code;
+    int mask = is_mask(i, k) ? k : k == 1 && is_mask(i, 0) ? 0 : -1;
+    if (mask >= 0)
+        return td_hint(i->failure, "%s needs as many elements in each dimension as what it is for, or one.",
+                       td_input_name(i->op, i->list_counts, mask, name));
+    return td_hint(i->failure, "Compared from the last dimension, sizes are equal or one of them is 1.");
+}
+
 /* The shape that all inputs broadcast to. */
 int rule_broadcast(struct td_inference *i, int *rank, int64_t *shape)
 {
     *rank = 0;
     for (int k = 0; k < i->in_count; k++) {
-        if (td_broadcast(*rank, shape, i->in[k].rank, i->in[k].shape, rank, shape))
-            continue;
-        char a[TD_SHAPE_TEXT], b[TD_SHAPE_TEXT];
-        td_fail(i->failure, TD_E_SHAPE, "%s: shapes %s and %s do not fit together", i->op->name,
-                td_shape_text(*rank, shape, a, sizeof a), rule_text(&i->in[k], b));
-        return td_hint(i->failure, "Compared from the last dimension, sizes are equal or one of them is 1.");
+        if (!td_broadcast(*rank, shape, i->in[k].rank, i->in[k].shape, rank, shape))
+            return refuse_broadcast(i, k, *rank, shape);
     }
     return TD_E_OK;
 }
@@ -166,7 +216,7 @@ int td_shape_dropout(struct td_inference *i)
     double p = ((const struct td_dropout_attrs *)i->attrs)->p;
     if (p >= 0 && p <= 1)
         return td_shape_elementwise(i);
-    return td_fail(i->failure, TD_E_ARGUMENT, "dropout: p is %g where a probability from 0 to 1 is due", p);
+    return td_fail(i->failure, TD_E_ARGUMENT, "%s: p is %g where a probability from 0 to 1 is due", i->op->name, p);
 }
 
 /* Results that PyTorch does not lay out by TensorIterator. */
@@ -186,10 +236,10 @@ int td_shape_elementwise(struct td_inference *i)
     if (layouts[i->op->id] == LIKE_A_COPY)
         return rule_copied(i);
     if (i->op->id == TD_OP_softshrink && ((const struct td_softshrink_attrs *)i->attrs)->lambd < 0)
-        return td_fail(i->failure, TD_E_ARGUMENT, "softshrink: lambd is %g, less than 0",
+        return td_fail(i->failure, TD_E_ARGUMENT, "%s: lambd is %g where 0 or more is due", i->op->name,
                        ((const struct td_softshrink_attrs *)i->attrs)->lambd);
     if (i->op->id == TD_OP_celu && ((const struct td_celu_attrs *)i->attrs)->alpha == 0)
-        return td_fail(i->failure, TD_E_ARGUMENT, "celu: alpha is 0, and x is divided by it");
+        return td_fail(i->failure, TD_E_ARGUMENT, "%s: alpha is 0, and x is divided by it", i->op->name);
     int64_t shape[TD_RANK_MAX];
     int rank, failed = rule_broadcast(i, &rank, shape);
     if (failed || (failed = rule_fresh(i, rank, shape)))
@@ -210,12 +260,16 @@ int td_shape_write(struct td_inference *i)
         return failed;
     if (rank != i->in[0].rank || memcmp(shape, i->in[0].shape, (size_t)rank * sizeof *shape)) {
         char a[TD_SHAPE_TEXT], b[TD_SHAPE_TEXT];
-        td_fail(i->failure, TD_E_SHAPE, "%s: shape %s does not fit into the target's shape %s", i->op->name,
-                rule_text(&i->in[1], a), rule_text(&i->in[0], b));
+        td_fail(i->failure, TD_E_SHAPE, "%s: %s of shape %s does not fit into the target's shape %s", i->op->name,
+                i->op->params[1].name, rule_text(&i->in[1], a), rule_text(&i->in[0], b));
         return td_hint(i->failure, "A target keeps its shape; only the other operand is broadcast.");
     }
     if (td_meta_overlaps_itself(&i->in[0])) {
-        td_fail(i->failure, TD_E_ARGUMENT, "%s: the target's elements share memory with each other", i->op->name);
+        char shape_text[TD_SHAPE_TEXT], strides[TD_SHAPE_TEXT];
+        td_fail(i->failure, TD_E_ARGUMENT,
+                "%s: the target's elements share memory with each other: shape %s with strides %s", i->op->name,
+                rule_text(&i->in[0], shape_text),
+                td_shape_text(i->in[0].rank, i->in[0].stride, strides, sizeof strides));
         return td_hint(i->failure, "Write to a clone of the expanded tensor instead.");
     }
     return rule_alias(i);
@@ -231,7 +285,7 @@ int td_shape_write_0d(struct td_inference *i)
     if (i->in[1].rank == 0)
         return td_shape_write(i);
     char shape[TD_SHAPE_TEXT];
-    return td_fail(i->failure, TD_E_SHAPE,
-                   "%s: the value has shape %s where a number or a tensor without dimensions is due", i->op->name,
-                   rule_text(&i->in[1], shape));
+    td_fail(i->failure, TD_E_SHAPE, "%s: the value has shape %s where a number or a tensor without dimensions is due",
+            i->op->name, rule_text(&i->in[1], shape));
+    return td_hint(i->failure, "td_copy_(x, value) writes a tensor of any shape that fits.");
 }

@@ -15,7 +15,7 @@ int td_shape_embedding(struct td_inference *i)
         return td_fail(i->failure, TD_E_INDEX, "embedding: padding_idx %" PRId64 " is no row of a weight of %" PRId64,
                        padding, weight->shape[0]);
     if (weight->rank != 2)
-        return td_fail(i->failure, TD_E_SHAPE, "embedding: the weight has shape %s where (rows, width) is due",
+        return td_fail(i->failure, TD_E_SHAPE, "%s: the weight has shape %s where (rows, width) is due", i->op->name,
                        rule_text(weight, wt));
     memcpy(shape, index->shape, index->rank * sizeof *shape);
     shape[index->rank] = weight->shape[1];
@@ -25,9 +25,11 @@ int td_shape_embedding(struct td_inference *i)
 static int index_is_row(struct td_inference *i)
 {
     char it[TD_SHAPE_TEXT];
-    if (i->in[1].rank > 1)
-        return td_fail(i->failure, TD_E_SHAPE, "%s: the index has shape %s where one dimension is due", i->op->name,
-                       rule_text(&i->in[1], it));
+    if (i->in[1].rank > 1) {
+        td_fail(i->failure, TD_E_SHAPE, "%s: the index has shape %s where one dimension is due", i->op->name,
+                rule_text(&i->in[1], it));
+        return td_hint(i->failure, "td_reshape(index, TD_SHAPE(-1)) has one; td_gather takes an index of x's.");
+    }
     if (i->in[0].rank == 0 && td_meta_numel(&i->in[1]) != 1)
         return td_fail(i->failure, TD_E_SHAPE, "%s: a tensor without dimensions takes one index, not %" PRId64,
                        i->op->name, td_meta_numel(&i->in[1]));
@@ -76,7 +78,7 @@ int td_shape_index_fill(struct td_inference *i)
         return failed;
     if (i->in[2].rank)
         return td_fail(i->failure, TD_E_SHAPE,
-                       "index_fill: the value has shape %s where a number or a tensor without dimensions is due",
+                       "%s: the value has shape %s where a number or a tensor without dimensions is due", i->op->name,
                        rule_text(&i->in[2], vt));
     return rule_copied(i);
 }
@@ -169,6 +171,7 @@ int td_shape_strided_write(struct td_inference *i)
         memcmp(shape, seen.shape, (size_t)rank * sizeof *shape))
         return td_fail(i->failure, TD_E_SHAPE, "%s: the value does not fit into the window", i->op->name);
     if (i->op->id == TD_OP_strided_write && td_meta_overlaps_itself(&seen))
-        return td_fail(i->failure, TD_E_ARGUMENT, "strided_write: the window's elements share memory with each other");
+        return td_fail(i->failure, TD_E_ARGUMENT, "%s: the window's elements share memory with each other",
+                       i->op->name);
     return rule_fresh(i, i->in[0].rank, i->in[0].shape);
 }

@@ -18,8 +18,11 @@ static int needs_tensors(struct td_inference *i)
 static int refuse(struct td_inference *i, const struct td_meta *first, int k)
 {
     char a[TD_SHAPE_TEXT], b[TD_SHAPE_TEXT];
-    return td_fail(i->failure, TD_E_SHAPE, "%s: tensor %d of shape %s does not fit to one of shape %s", i->op->name, k,
-                   rule_text(&i->in[k], b), rule_text(first, a));
+    td_fail(i->failure, TD_E_SHAPE, "%s: tensor %d of shape %s does not fit to one of shape %s", i->op->name, k,
+            rule_text(&i->in[k], b), rule_text(first, a));
+    return i->op->id == TD_OP_stack
+               ? td_hint(i->failure, "All shapes must be equal.")
+               : td_hint(i->failure, "All sizes must be equal but those of the dimension that is joined along.");
 }
 
 int td_shape_cat(struct td_inference *i)
@@ -29,8 +32,10 @@ int td_shape_cat(struct td_inference *i)
     int d = 0, failed = needs_tensors(i);
     for (int k = 0; k < i->in_count && !failed; k++) {
         const struct td_meta *in = &i->in[k];
-        if (in->rank == 0)
-            return td_fail(i->failure, TD_E_SHAPE, "cat: tensor %d has no dimensions", k);
+        if (in->rank == 0) {
+            td_fail(i->failure, TD_E_SHAPE, "%s: tensor %d has no dimensions", i->op->name, k);
+            return td_hint(i->failure, "td_stack joins tensors without dimensions.");
+        }
         if (is_nothing(in))
             continue;
         if (!first) {
@@ -43,7 +48,7 @@ int td_shape_cat(struct td_inference *i)
             if (in->rank != first->rank || (at != d && in->shape[at] != first->shape[at]))
                 return refuse(i, first, k);
         if (__builtin_add_overflow(shape[d], in->shape[d], &shape[d]))
-            return td_fail(i->failure, TD_E_SHAPE, "cat: too many elements");
+            return td_fail(i->failure, TD_E_SHAPE, "%s: too many elements", i->op->name);
     }
     return failed ? failed : rule_fresh(i, first ? first->rank : 1, shape);
 }

@@ -108,7 +108,7 @@ int td_shape_solve(struct td_inference *i)
     bool vectors = td_solves_vectors(i->in[0].rank, i->in[0].shape, i->in[1].rank, i->in[1].shape);
     if (i->in[1].rank == 0) {
         char at[TD_SHAPE_TEXT];
-        return td_fail(i->failure, TD_E_SHAPE, "solve: b has no dimensions, and a the shape %s",
+        return td_fail(i->failure, TD_E_SHAPE, "%s: b has no dimensions, and a the shape %s", i->op->name,
                        rule_text(&i->in[0], at));
     }
     return equation(i, ((const struct td_solve_attrs *)i->attrs)->left, vectors);

@@ -157,7 +157,7 @@ int td_shape_bincount(struct td_inference *i)
     char xt[TD_SHAPE_TEXT], wt[TD_SHAPE_TEXT];
     if (x->rank != 1 || !td_meta_same_shape(x, weights))
         return td_fail(i->failure, TD_E_SHAPE,
-                       "bincount: places of shape %s and weights of %s, where one dimension and the same is due",
+                       "%s: places of shape %s and weights of %s, where one dimension and the same is due", i->op->name,
                        rule_text(x, xt), rule_text(weights, wt));
     return rule_fresh(i, 1, &i->size);
 }

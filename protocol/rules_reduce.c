@@ -7,6 +7,13 @@
 
 #include "protocol/rules.h"
 
+static int empty_choice(struct td_inference *i, int d)
+{
+    char xt[TD_SHAPE_TEXT];
+    return td_fail(i->failure, TD_E_SHAPE, "%s: dimension %d of shape %s has no elements to choose from", i->op->name,
+                   d, rule_text(&i->in[0], xt));
+}
+
 static int reduced(struct td_inference *i, bool some)
 {
     const struct td_sum_attrs *a = i->attrs;
@@ -18,7 +25,7 @@ static int reduced(struct td_inference *i, bool some)
         if ((failed = rule_wrap_dim(i, a->dims.v[k], x->rank, &d)))
             return failed;
         if (seen & 1u << d)
-            return td_fail(i->failure, TD_E_ARGUMENT, "%s: dimension %d is given twice", i->op->name, d);
+            return td_fail(i->failure, TD_E_ARGUMENT, "%s: dimension %d is given twice in dims", i->op->name, d);
         seen |= 1u << d;
     }
     uint32_t mask = td_reduced_dims(&a->dims, x->rank);
@@ -28,7 +35,7 @@ static int reduced(struct td_inference *i, bool some)
         else if (a->keepdim)
             shape[rank++] = 1;
         if (some && mask & 1u << d && x->shape[d] == 0)
-            return td_fail(i->failure, TD_E_SHAPE, "%s: dimension %d has no elements to choose from", i->op->name, d);
+            return empty_choice(i, d);
     }
     return rule_fresh(i, rank, shape);
 }
@@ -54,7 +61,7 @@ static int chosen(struct td_inference *i, int64_t dim, bool keepdim)
     for (int k = 0; k < x->rank; k++) {
         bool chooses = d < 0 || k == d;
         if (chooses && x->shape[k] == 0)
-            return td_fail(i->failure, TD_E_SHAPE, "%s: dimension %d has no elements to choose from", i->op->name, k);
+            return empty_choice(i, k);
         if (!chooses || keepdim)
             shape[rank++] = chooses ? 1 : x->shape[k];
     }
@@ -70,7 +77,7 @@ int td_shape_arg(struct td_inference *i)
 int td_shape_extreme(struct td_inference *i)
 {
     const struct td_max_dim_attrs *a = i->attrs;
-    int failed = a->dim == INT64_MIN ? td_fail(i->failure, TD_E_INDEX, "%s: a dimension is due", i->op->name)
+    int failed = a->dim == INT64_MIN ? td_fail(i->failure, TD_E_INDEX, "%s: no dim is given", i->op->name)
                                      : chosen(i, a->dim, a->keepdim);
     i->out[1] = i->out[0];
     i->out[1].dtype = TD_I64;
@@ -88,7 +95,7 @@ int td_shape_truth(struct td_inference *i)
 int td_shape_norm(struct td_inference *i)
 {
     if (isnan(((const struct td_norm_attrs *)i->attrs)->p))
-        return td_fail(i->failure, TD_E_ARGUMENT, "norm: p is not a number");
+        return td_fail(i->failure, TD_E_ARGUMENT, "%s: p is not a number", i->op->name);
     return reduced(i, false);
 }
 
@@ -138,8 +145,10 @@ static int bad_k(struct td_inference *i, int64_t k, int64_t least, int64_t dim, 
     int64_t size = !failed && x->rank ? x->shape[*wrapped] : 1;
     if (failed || (k >= least && k <= size))
         return failed;
-    return td_fail(i->failure, TD_E_ARGUMENT, "%s: k %" PRId64 " is not from %" PRId64 " to %" PRId64, i->op->name, k,
-                   least, size);
+    char xt[TD_SHAPE_TEXT];
+    return td_fail(i->failure, TD_E_ARGUMENT,
+                   "%s: k is %" PRId64 " where %" PRId64 " to %" PRId64 " are due: dimension %d of shape %s",
+                   i->op->name, k, least, size, *wrapped, rule_text(x, xt));
 }
 
 int td_shape_topk(struct td_inference *i)
@@ -172,8 +181,8 @@ int td_shape_median(struct td_inference *i)
 static int refuse_product(struct td_inference *i, const char *why)
 {
     char at[TD_SHAPE_TEXT], bt[TD_SHAPE_TEXT];
-    return td_fail(i->failure, TD_E_SHAPE, "matmul: shapes %s and %s do not fit together: %s", rule_text(&i->in[0], at),
-                   rule_text(&i->in[1], bt), why);
+    return td_fail(i->failure, TD_E_SHAPE, "%s: shapes %s and %s do not fit together: %s", i->op->name,
+                   rule_text(&i->in[0], at), rule_text(&i->in[1], bt), why);
 }
 
 /* torch.matmul: vectors gain a dimension for the product and lose it in the result. */
@@ -182,20 +191,26 @@ int td_shape_matmul(struct td_inference *i)
     const struct td_meta *a = &i->in[0], *b = &i->in[1];
     int64_t shape[TD_RANK_MAX + 2];
     int batch;
-    if (a->rank == 0 || b->rank == 0)
-        return refuse_product(i, "a tensor without dimensions is no matrix; td_mul scales");
+    if (a->rank == 0 || b->rank == 0) {
+        refuse_product(i, "a tensor without dimensions is no matrix");
+        return td_hint(i->failure, "td_mul(a, b) scales by a number.");
+    }
     int a_batch = a->rank > 2 ? a->rank - 2 : 0, b_batch = b->rank > 2 ? b->rank - 2 : 0;
     int64_t columns = a->shape[a->rank - 1], rows = b->rank == 1 ? b->shape[0] : b->shape[b->rank - 2];
     if (columns != rows) {
         bool turned = b->rank > 1 && columns == b->shape[b->rank - 1];
+        bool turned_a = a->rank > 1 && a->shape[a->rank - 2] == rows;
         char why[96];
         snprintf(why, sizeof why, "%" PRId64 " columns meet %" PRId64 " rows", columns, rows);
         refuse_product(i, why);
-        return turned ? td_hint(i->failure, "td_transpose(b, -2, -1) would fit.")
-                      : td_hint(i->failure, "The columns of the first must be as many as the rows of the second.");
+        if (turned || turned_a)
+            return td_hint(i->failure, "td_transpose(%s, -2, -1) would fit.", turned ? "b" : "a");
+        return td_hint(i->failure, "The columns of a must be as many as the rows of b.");
     }
-    if (!td_broadcast(a_batch, a->shape, b_batch, b->shape, &batch, shape))
-        return refuse_product(i, "the dimensions before the matrices do not broadcast");
+    if (!td_broadcast(a_batch, a->shape, b_batch, b->shape, &batch, shape)) {
+        refuse_product(i, "the dimensions before the matrices do not broadcast");
+        return td_hint(i->failure, "From the last of them on, sizes are equal or one of them is 1.");
+    }
     if (a->rank > 1)
         shape[batch++] = a->shape[a->rank - 2];
     if (b->rank > 1)
@@ -209,11 +224,11 @@ int td_shape_linear(struct td_inference *i)
     char xt[TD_SHAPE_TEXT], wt[TD_SHAPE_TEXT], bt[TD_SHAPE_TEXT];
     int64_t shape[TD_RANK_MAX];
     if (weight->rank != 1 && weight->rank != 2)
-        return td_fail(i->failure, TD_E_SHAPE, "linear: the weight has shape %s where (out, in) or (in) is due",
-                       rule_text(weight, wt));
+        return td_fail(i->failure, TD_E_SHAPE, "%s: the weight has shape %s where (out, in) or (in) is due",
+                       i->op->name, rule_text(weight, wt));
     int64_t inner = weight->shape[weight->rank - 1];
     if (x->rank == 0 || x->shape[x->rank - 1] != inner) {
-        td_fail(i->failure, TD_E_SHAPE, "linear: x of shape %s and a weight of shape %s do not fit together",
+        td_fail(i->failure, TD_E_SHAPE, "%s: x of shape %s and a weight of shape %s do not fit together", i->op->name,
                 rule_text(x, xt), rule_text(weight, wt));
         bool turned = x->rank && weight->rank == 2 && x->shape[x->rank - 1] == weight->shape[0];
         return td_hint(i->failure, turned ? "The weight is (out, in): td_t(weight) would fit."
@@ -222,7 +237,7 @@ int td_shape_linear(struct td_inference *i)
     memcpy(shape, x->shape, sizeof shape);
     shape[x->rank - 1] = weight->rank == 2 ? weight->shape[0] : 1;
     if (bias->dtype && (bias->rank != weight->rank - 1 || (bias->rank && bias->shape[0] != weight->shape[0])))
-        return td_fail(i->failure, TD_E_SHAPE, "linear: the bias has shape %s beside a weight of shape %s",
+        return td_fail(i->failure, TD_E_SHAPE, "%s: the bias has shape %s beside a weight of shape %s", i->op->name,
                        rule_text(bias, bt), rule_text(weight, wt));
     return rule_fresh(i, x->rank - (weight->rank == 1), shape);
 }
@@ -237,7 +252,7 @@ int rule_bad_reduction(struct td_inference *i, int64_t reduction)
 {
     if (reduction >= TD_NONE && reduction <= TD_SUM)
         return TD_E_OK;
-    return td_fail(i->failure, TD_E_ARGUMENT, "%s: reduction %" PRId64 " is none of TD_NONE, TD_MEAN, TD_SUM",
+    return td_fail(i->failure, TD_E_ARGUMENT, "%s: reduction is %" PRId64 ", none of TD_NONE, TD_MEAN, TD_SUM",
                    i->op->name, reduction);
 }
 

@@ -10,7 +10,8 @@ int td_shape_polygamma(struct td_inference *i)
 {
     int64_t n = ((const struct td_polygamma_attrs *)i->attrs)->n;
     if (n < 0)
-        return td_fail(i->failure, TD_E_ARGUMENT, "polygamma: there is no derivative of order %" PRId64, n);
+        return td_fail(i->failure, TD_E_ARGUMENT, "%s: n is %" PRId64 " where an order of 0 or more is due",
+                       i->op->name, n);
     return td_shape_elementwise(i);
 }
 
@@ -23,7 +24,7 @@ int td_shape_searchsorted(struct td_inference *i)
         fits = sorted->shape[d] == values->shape[d];
     if (fits)
         return rule_fresh(i, values->rank, values->shape);
-    td_fail(i->failure, TD_E_SHAPE, "searchsorted: values of shape %s cannot be searched for in %s",
+    td_fail(i->failure, TD_E_SHAPE, "%s: values of shape %s cannot be searched for in %s", i->op->name,
             rule_text(values, vt), rule_text(sorted, st));
     return td_hint(i->failure, "What is searched has one dimension, or all sizes of the values but the last.");
 }
@@ -32,9 +33,10 @@ int td_shape_histc(struct td_inference *i)
 {
     const struct td_histc_attrs *a = i->attrs;
     if (a->bins < 1)
-        return td_fail(i->failure, TD_E_ARGUMENT, "histc: %" PRId64 " bins where one or more are due", a->bins);
+        return td_fail(i->failure, TD_E_ARGUMENT, "%s: bins is %" PRId64 " where 1 or more is due", i->op->name,
+                       a->bins);
     if (!isfinite(a->min) || !isfinite(a->max) || a->min > a->max)
-        return td_fail(i->failure, TD_E_ARGUMENT, "histc: from %g to %g is no range", a->min, a->max);
+        return td_fail(i->failure, TD_E_ARGUMENT, "%s: min %g and max %g are no range", i->op->name, a->min, a->max);
     return rule_fresh(i, 1, &a->bins);
 }
 
@@ -42,7 +44,9 @@ int td_shape_scatter_reduce(struct td_inference *i)
 {
     int64_t by = ((const struct td_scatter_reduce_attrs *)i->attrs)->reduce;
     if (by < TD_BY_SUM || by > TD_BY_AMIN)
-        return td_fail(i->failure, TD_E_ARGUMENT, "scatter_reduce: there is no reduction %" PRId64, by);
+        return td_fail(i->failure, TD_E_ARGUMENT,
+                       "%s: reduce is %" PRId64 ", none of TD_BY_SUM, TD_BY_PROD, TD_BY_MEAN, TD_BY_AMAX, TD_BY_AMIN",
+                       i->op->name, by);
     return td_shape_scatter(i);
 }
 
@@ -53,13 +57,14 @@ int td_shape_multinomial(struct td_inference *i)
     int64_t size = weights->rank ? weights->shape[weights->rank - 1] : 0;
     char wt[TD_SHAPE_TEXT];
     if (weights->rank < 1 || weights->rank > 2 || size == 0)
-        return td_fail(i->failure, TD_E_SHAPE, "multinomial: weights of shape %s where a row or rows of them are due",
-                       rule_text(weights, wt));
+        return td_fail(i->failure, TD_E_SHAPE, "%s: weights of shape %s where a row or rows of them are due",
+                       i->op->name, rule_text(weights, wt));
     if (a->count < 1)
-        return td_fail(i->failure, TD_E_ARGUMENT, "multinomial: %" PRId64 " places are no number to draw", a->count);
+        return td_fail(i->failure, TD_E_ARGUMENT, "%s: count is %" PRId64 " where 1 or more is due", i->op->name,
+                       a->count);
     if (a->count > size && !a->replacement) {
-        td_fail(i->failure, TD_E_ARGUMENT, "multinomial: %" PRId64 " different places of %" PRId64 " cannot be drawn",
-                a->count, size);
+        td_fail(i->failure, TD_E_ARGUMENT, "%s: %" PRId64 " different places of %" PRId64 " cannot be drawn",
+                i->op->name, a->count, size);
         return td_hint(i->failure, "With .replacement = true a place may come again.");
     }
     return rule_fresh(i, weights->rank, (int64_t[]){weights->rank > 1 ? weights->shape[0] : a->count, a->count});

@@ -59,10 +59,10 @@ static int reshaped(struct td_inference *i, const struct td_dims *wish, bool may
     if (may_copy)
         return rule_fresh(i, wish->count, shape);
     char from[TD_SHAPE_TEXT], to[TD_SHAPE_TEXT], strides[TD_SHAPE_TEXT];
-    td_fail(i->failure, TD_E_SHAPE, "view: shape %s with strides %s cannot become %s without a copy",
+    td_fail(i->failure, TD_E_SHAPE, "%s: shape %s with strides %s cannot become %s without a copy", i->op->name,
             rule_text(&i->in[0], from), td_shape_text(i->in[0].rank, i->in[0].stride, strides, sizeof strides),
             td_shape_text((int)wish->count, shape, to, sizeof to));
-    return td_hint(i->failure, "reshape copies where it must.");
+    return td_hint(i->failure, "td_reshape(x, shape) copies where it must.");
 }
 
 int td_shape_reshape(struct td_inference *i)
@@ -101,8 +101,8 @@ int td_shape_select(struct td_inference *i)
     int64_t size = i->in[0].shape[d], index = a->index < 0 ? a->index + size : a->index;
     if (index < 0 || index >= size)
         return td_fail(i->failure, TD_E_INDEX,
-                       "select: index %" PRId64 " is out of range for dimension %d of size %" PRId64, a->index, d,
-                       size);
+                       "%s: index %" PRId64 " is out of range for dimension %d of size %" PRId64, i->op->name, a->index,
+                       d, size);
     rule_alias(i);
     i->out[0].offset += index * i->in[0].stride[d];
     i->out[0].rank--;
@@ -143,7 +143,7 @@ int td_shape_slice(struct td_inference *i)
     if ((failed = rule_needs_dims(i)) || (failed = rule_wrap_dim(i, a->dim, i->in[0].rank, &d)))
         return failed;
     if (a->step < 1) {
-        td_fail(i->failure, TD_E_ARGUMENT, "slice: step %" PRId64 " is not positive", a->step);
+        td_fail(i->failure, TD_E_ARGUMENT, "%s: step %" PRId64 " is not positive", i->op->name, a->step);
         return td_hint(i->failure, "Steps go forward, as in PyTorch.");
     }
     int64_t first, stride;
@@ -172,7 +172,7 @@ int td_shape_expand(struct td_inference *i)
         out.shape[d] = wish;
     }
     if (!fits || td_checked_numel(rank, out.shape) < 0) {
-        td_fail(i->failure, TD_E_SHAPE, "expand: shape %s cannot be expanded to %s", rule_text(x, from),
+        td_fail(i->failure, TD_E_SHAPE, "%s: shape %s cannot be expanded to %s", i->op->name, rule_text(x, from),
                 td_shape_text(rank, a->shape.v, to, sizeof to));
         return td_hint(i->failure, "Only dimensions of size 1, and new ones in front, can be expanded.");
     }
@@ -190,14 +190,14 @@ int td_shape_permute(struct td_inference *i)
     uint32_t seen = 0;
     int d, failed;
     if (dims->count != x->rank)
-        return td_fail(i->failure, TD_E_SHAPE, "permute: %" PRId64 " dimensions are ordered in a tensor of %d",
-                       dims->count, x->rank);
+        return td_fail(i->failure, TD_E_SHAPE, "%s: dims has %" PRId64 " entries for a tensor of %d dimensions",
+                       i->op->name, dims->count, x->rank);
     rule_alias(i);
     for (int to = 0; to < x->rank; to++) {
         if ((failed = rule_wrap_dim(i, dims->v[to], x->rank, &d)))
             return failed;
         if (seen & 1u << d)
-            return td_fail(i->failure, TD_E_ARGUMENT, "permute: dimension %d is given twice", d);
+            return td_fail(i->failure, TD_E_ARGUMENT, "%s: dimension %d is given twice", i->op->name, d);
         seen |= 1u << d;
         i->out[0].shape[to] = x->shape[d];
         i->out[0].stride[to] = x->stride[d];
@@ -233,8 +233,8 @@ int td_shape_unsqueeze(struct td_inference *i)
     const struct td_meta *x = &i->in[0];
     int d, failed;
     if (x->rank == TD_RANK_MAX)
-        return td_fail(i->failure, TD_E_LIMIT, "unsqueeze: a result of %d dimensions; the limit is %d", x->rank + 1,
-                       TD_RANK_MAX);
+        return td_fail(i->failure, TD_E_LIMIT, "%s: a result of %d dimensions; the limit is %d", i->op->name,
+                       x->rank + 1, TD_RANK_MAX);
     if ((failed = rule_wrap_dim(i, a->dim, x->rank + 1, &d)))
         return failed;
     rule_alias(i);
@@ -258,7 +258,7 @@ int td_shape_flatten(struct td_inference *i)
         (failed = rule_wrap_dim(i, a->end_dim, x->rank, &last)))
         return failed;
     if (first > last)
-        return td_fail(i->failure, TD_E_ARGUMENT, "flatten: start_dim %d lies behind end_dim %d", first, last);
+        return td_fail(i->failure, TD_E_ARGUMENT, "%s: start_dim %d lies behind end_dim %d", i->op->name, first, last);
     if (first == last && x->rank)
         return rule_alias(i);
     int64_t joined = 1;
@@ -284,8 +284,8 @@ int td_shape_narrow(struct td_inference *i)
     int64_t start = a->start < 0 ? a->start + (size ? size : 1) : a->start; /* -1 of an empty one is 0, as in PyTorch */
     if (start < 0 || start > size || a->length < 0 || a->length > size - start)
         return td_fail(i->failure, TD_E_INDEX,
-                       "narrow: %" PRId64 " elements from %" PRId64 " on do not lie in dimension %d of size %" PRId64,
-                       a->length, a->start, d, size);
+                       "%s: %" PRId64 " elements from %" PRId64 " on do not lie in dimension %d of size %" PRId64,
+                       i->op->name, a->length, a->start, d, size);
     rule_alias(i);
     skip(i, start, i->in[0].stride[d]);
     i->out[0].shape[d] = a->length;
@@ -300,7 +300,7 @@ int td_shape_diagonal(struct td_inference *i)
     if ((failed = rule_wrap_dim(i, a->dim0, x->rank, &d0)) || (failed = rule_wrap_dim(i, a->dim1, x->rank, &d1)))
         return failed;
     if (d0 == d1)
-        return td_fail(i->failure, TD_E_ARGUMENT, "diagonal: dim0 and dim1 are both dimension %d", d0);
+        return td_fail(i->failure, TD_E_ARGUMENT, "%s: dim0 and dim1 are both dimension %d", i->op->name, d0);
     /* Sizes are below 2^56: an offset beyond them leaves nothing, however far. */
     int64_t offset = a->offset > TD_ELEMENTS_MAX ? TD_ELEMENTS_MAX : a->offset;
     offset = offset < -TD_ELEMENTS_MAX ? -TD_ELEMENTS_MAX : offset;
@@ -330,14 +330,14 @@ int td_shape_movedim(struct td_inference *i)
     int from, to, failed, order[TD_RANK_MAX], next = 0;
     uint32_t taken = 0, placed = 0;
     if (a->source.count != a->destination.count)
-        return td_fail(i->failure, TD_E_ARGUMENT, "movedim: %" PRId64 " dimensions go to %" PRId64 " places",
+        return td_fail(i->failure, TD_E_ARGUMENT, "%s: %" PRId64 " dimensions go to %" PRId64 " places", i->op->name,
                        a->source.count, a->destination.count);
     for (int64_t k = 0; k < a->source.count; k++) {
         if ((failed = rule_wrap_dim(i, a->source.v[k], x->rank, &from)) ||
             (failed = rule_wrap_dim(i, a->destination.v[k], x->rank, &to)))
             return failed;
         if (taken & 1u << from || placed & 1u << to)
-            return td_fail(i->failure, TD_E_ARGUMENT, "movedim: dimension %d is given twice",
+            return td_fail(i->failure, TD_E_ARGUMENT, "%s: dimension %d is given twice", i->op->name,
                            taken & 1u << from ? from : to);
         taken |= 1u << from;
         placed |= 1u << to;
@@ -365,14 +365,14 @@ int td_shape_unfold(struct td_inference *i)
         return failed;
     int64_t room = x->rank ? x->shape[d] : 1, stride;
     if (x->rank == TD_RANK_MAX)
-        return td_fail(i->failure, TD_E_LIMIT, "unfold: a result of %d dimensions; the limit is %d", x->rank + 1,
-                       TD_RANK_MAX);
+        return td_fail(i->failure, TD_E_LIMIT, "%s: a result of %d dimensions; the limit is %d", i->op->name,
+                       x->rank + 1, TD_RANK_MAX);
     if (a->step < 1)
-        return td_fail(i->failure, TD_E_ARGUMENT, "unfold: step %" PRId64 " is not positive", a->step);
+        return td_fail(i->failure, TD_E_ARGUMENT, "%s: step %" PRId64 " is not positive", i->op->name, a->step);
     if (a->size < 0 || a->size > room)
         return td_fail(i->failure, TD_E_SHAPE,
-                       "unfold: slices of %" PRId64 " elements do not lie in dimension %d of size %" PRId64, a->size, d,
-                       room);
+                       "%s: slices of %" PRId64 " elements do not lie in dimension %d of size %" PRId64, i->op->name,
+                       a->size, d, room);
     rule_alias(i);
     i->out[0].rank++;
     i->out[0].shape[x->rank] = a->size;
@@ -384,7 +384,7 @@ int td_shape_unfold(struct td_inference *i)
         stride = x->stride[d];
     i->out[0].stride[d] = stride;
     if (td_checked_numel(i->out[0].rank, i->out[0].shape) < 0)
-        return td_fail(i->failure, TD_E_SHAPE, "unfold: too many elements");
+        return td_fail(i->failure, TD_E_SHAPE, "%s: too many elements", i->op->name);
     return TD_E_OK;
 }
 
@@ -398,10 +398,10 @@ int td_shape_unflatten(struct td_inference *i)
     if ((failed = rule_needs_dims(i)) || (failed = rule_wrap_dim(i, a->dim, x->rank, &d)))
         return failed;
     if (a->sizes.count == 0)
-        return td_fail(i->failure, TD_E_ARGUMENT, "unflatten: no sizes are given");
+        return td_fail(i->failure, TD_E_ARGUMENT, "%s: no sizes are given", i->op->name);
     if (wish.count > TD_RANK_MAX)
-        return td_fail(i->failure, TD_E_LIMIT, "unflatten: a result of %d dimensions; the limit is %d", (int)wish.count,
-                       TD_RANK_MAX);
+        return td_fail(i->failure, TD_E_LIMIT, "%s: a result of %d dimensions; the limit is %d", i->op->name,
+                       (int)wish.count, TD_RANK_MAX);
     const struct td_meta row = {.rank = 1, .shape = {x->shape[d]}};
     struct td_inference part = {.op = i->op, .in = &row, .in_count = 1, .failure = i->failure};
     if ((failed = wished_shape(&part, &a->sizes, sizes)))
@@ -417,7 +417,7 @@ int td_shape_t(struct td_inference *i)
     char xt[TD_SHAPE_TEXT];
     const struct td_meta *x = &i->in[0];
     if (x->rank > 2) {
-        td_fail(i->failure, TD_E_SHAPE, "t: shape %s has more than two dimensions", rule_text(x, xt));
+        td_fail(i->failure, TD_E_SHAPE, "%s: shape %s has more than two dimensions", i->op->name, rule_text(x, xt));
         return td_hint(i->failure, "td_transpose(x, -2, -1) exchanges the last two.");
     }
     rule_alias(i);
@@ -439,9 +439,13 @@ int td_shape_as_strided(struct td_inference *i)
         fits = a->stride.v[d] >= 0 && a->stride.v[d] <= TD_ELEMENTS_MAX &&
                !__builtin_mul_overflow(a->size.v[d], a->stride.v[d], &reach) &&
                !__builtin_add_overflow(last, reach, &last);
-    if (!fits || last > 2 * TD_ELEMENTS_MAX)
+    if (!fits || last > 2 * TD_ELEMENTS_MAX) {
+        char size[TD_SHAPE_TEXT], stride[TD_SHAPE_TEXT];
         return td_fail(i->failure, TD_E_ARGUMENT,
-                       "as_strided: sizes and strides do not describe a window on a storage");
+                       "%s: size %s, stride %s and offset %" PRId64 " do not describe a window on a storage",
+                       i->op->name, td_shape_text(rank, a->size.v, size, sizeof size),
+                       td_shape_text((int)a->stride.count, a->stride.v, stride, sizeof stride), a->offset);
+    }
     rule_alias(i);
     i->out[0].rank = (uint8_t)rank;
     memcpy(i->out[0].shape, a->size.v, sizeof i->out[0].shape);

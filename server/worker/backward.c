@@ -416,10 +416,13 @@ static int check_root(const struct tensor *root, const struct node *node, const 
     if (!seed)
         return TD_E_OK;
     tensor_meta(seed, &given);
-    if (!td_meta_same_shape(&meta, &given) || meta.dtype != given.dtype)
-        return td_fail(failure, TD_E_SHAPE, "a root of %s %s was given a gradient of %s %s", td_dtype_name(meta.dtype),
-                       shape, td_dtype_name(given.dtype), td_shape_text(given.rank, given.shape, other, sizeof other));
-    return TD_E_OK;
+    if (td_meta_same_shape(&meta, &given) && meta.dtype == given.dtype)
+        return TD_E_OK;
+    td_fail(failure, TD_E_SHAPE, "a root of %s %s was given a gradient of %s %s", td_dtype_name(meta.dtype), shape,
+            td_dtype_name(given.dtype), td_shape_text(given.rank, given.shape, other, sizeof other));
+    return td_meta_same_shape(&meta, &given)
+               ? td_hint(failure, "td_to(seed, %s) converts.", td_dtype_constant(meta.dtype))
+               : td_hint(failure, "A gradient has the shape and dtype of what it is of.");
 }
 
 int backward_start(struct session *session, struct tensor *root, struct tensor *seed, bool retain, bool create,
