@@ -1676,7 +1676,7 @@ TD_API td_tensor td_pad_at(td_origin origin, td_tensor x, struct td_dims pads, c
 TD_API td_tensor td_index_copy(td_tensor x, int64_t dim, td_tensor index, td_tensor source);
 TD_API td_tensor td_index_copy_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source);
 
-/* x with value (a number or a tensor without dimensions) in its slices along dim at a 1-d index */
+/* x with value (a number or a tensor without dimensions) in its slices along dim at a 1-d index, which counts from the end if negative */
 TD_API td_tensor td_index_fill(td_tensor x, int64_t dim, td_tensor index, td_tensor value);
 TD_API td_tensor td_index_fill_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_operand value);
 

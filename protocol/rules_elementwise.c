@@ -162,9 +162,10 @@ void rule_follow_layout(struct td_inference *i)
     struct td_meta *out = &i->out[0];
     struct td_meta ins[3]; /* at most: where, addcmul and the like */
     int64_t strides[3][TD_RANK_MAX];
-    bool all_contiguous = true, same_dense = true;
-    /* To PyTorch pow by a number is a function of one operand. */
-    int count = i->op->id == TD_OP_pow && i->in[1].scalar ? 1 : i->in_count;
+    bool all_contiguous = true, same_dense = i->op->id != TD_OP_softsign; /* to PyTorch a quotient */
+    /* To PyTorch pow by a number is a function of one operand, lerp by a number one of two. */
+    bool fixed = i->op->id == TD_OP_pow || i->op->id == TD_OP_lerp;
+    int count = i->in_count - (fixed && i->in[i->in_count - 1].scalar);
     for (int k = 0; k < count && all_contiguous; k++) {
         all_contiguous = td_meta_same_shape(&i->in[k], out);
         if (!all_contiguous || td_meta_is_contiguous(&i->in[k]))
@@ -230,10 +231,24 @@ static const enum {
     [TD_OP_masked_fill] = CONTIGUOUS, [TD_OP_bernoulli] = CONTIGUOUS,
 };
 
+/* To PyTorch isinf compares an absolute value, laid out as out is now, with a number, and isfinite multiplies two such
+ * results. */
+static void follow_parts(struct td_inference *i)
+{
+    struct td_meta *out = &i->out[0];
+    int64_t strides[1][TD_RANK_MAX];
+    memcpy(strides[0], out->stride, sizeof strides[0]);
+    if (td_meta_is_contiguous(out) || i->op->id == TD_OP_isinf)
+        td_contiguous_strides(out->rank, out->shape, out->stride);
+    if (i->op->id == TD_OP_isinf)
+        rule_follow_strides(out, 1, strides);
+}
+
 int td_shape_elementwise(struct td_inference *i)
 {
     i->broadcasts = true;
-    if (layouts[i->op->id] == LIKE_A_COPY)
+    bool flat = i->op->id == TD_OP_isfinite || i->op->id == TD_OP_isinf; /* of integers the same everywhere */
+    if (layouts[i->op->id] == LIKE_A_COPY || (flat && td_dtype_category(i->in[0].dtype) != TD_FLOATING))
         return rule_copied(i);
     if (i->op->id == TD_OP_softshrink && ((const struct td_softshrink_attrs *)i->attrs)->lambd < 0)
         return td_fail(i->failure, TD_E_ARGUMENT, "%s: lambd is %g where 0 or more is due", i->op->name,
@@ -246,6 +261,8 @@ int td_shape_elementwise(struct td_inference *i)
         return failed;
     if (layouts[i->op->id] != CONTIGUOUS)
         rule_follow_layout(i);
+    if (i->op->id == TD_OP_isfinite || i->op->id == TD_OP_isinf)
+        follow_parts(i);
     return TD_E_OK;
 }
 

@@ -27,7 +27,7 @@ int td_shape_roll(struct td_inference *i)
     if (a->shifts.count != (dims ? dims : 1))
         return td_fail(i->failure, TD_E_ARGUMENT, "%s: %" PRId64 " shifts are given for %" PRId64 " dimensions",
                        i->op->name, a->shifts.count, dims);
-    if (dims && td_meta_numel(&i->in[0]) == 0) /* PyTorch does not look at dims then */
+    if ((dims || i->in[0].rank == 1) && td_meta_numel(&i->in[0]) == 0) /* PyTorch does not look at dims then */
         return rule_copied(i);
     for (int64_t k = 0; k < dims; k++) {
         int d, failed = rule_needs_dims(i);

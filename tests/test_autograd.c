@@ -105,6 +105,28 @@ static void test_writes_are_refused_to_leaves(void **state)
     EXPECT(x, 1, 2);
 }
 
+/* A view made under no_grad, of what wants a gradient only after it. */
+static void test_writes_are_refused_to_no_grad_views(void **state)
+{
+    (void)state;
+    td_tensor x = LEAF(1, 2), base = td_clone(td_detach(x)), v, w;
+    {
+        TD_NO_GRAD(s);
+        v = td_select(base, 0, 0);
+        w = td_unsqueeze(v, 0); /* a view of one is one, too */
+    }
+    td_add_(v, 10);
+    EXPECT(base, 11, 2); /* nothing wants a gradient yet */
+    td_mul_(base, x);
+    td_add_(v, 1);
+    expect_error(TD_E_GRAD);
+    td_add_(w, 1);
+    expect_error(TD_E_GRAD);
+    EXPECT(base, 11, 4);
+    td_backward(td_sum(base));
+    EXPECT(td_grad(x), 11, 2);
+}
+
 static td_tensor grid(double first)
 {
     double values[6];
@@ -301,6 +323,7 @@ int main(void)
         BY_HAND(test_shared_parts),
         BY_HAND(test_no_grad_and_detach),
         BY_HAND(test_writes_are_refused_to_leaves),
+        BY_HAND(test_writes_are_refused_to_no_grad_views),
         BY_HAND(test_writes_through_views),
         BY_HAND(test_products_and_copies_through_views),
         BY_HAND(test_windows_beyond_their_input),

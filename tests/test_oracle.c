@@ -18,7 +18,7 @@
 
 #define NAMES 128
 #define INPUTS 64
-#define ELEMENTS 4096
+#define ELEMENTS 65536
 
 static struct test_daemon daemon_;
 static td_session *s;

@@ -246,6 +246,7 @@ struct addition {
     row_action *act;
     struct td_operand out, source;
     const struct td_operand *index;
+    int64_t size; /* an index below 0 counts from here */
     int dim, cut; /* the dimension that the index names, and the one that parts share out; -1 if there is none */
 };
 
@@ -265,9 +266,12 @@ static void add_part(const void *data, int64_t from, int64_t to)
     int64_t index_step = a->index->rank ? a->index->stride[0] : 0, count = td_operand_numel(a->index);
     const int64_t *stride[] = {out.stride, source.stride}, *index = a->index->data;
     do {
-        for (int64_t j = 0; j < count; j++)
-            a->act(&rows, (char *)out.data + (offset[0] + index[j * index_step] * out_step) * size,
+        for (int64_t j = 0; j < count; j++) {
+            int64_t place = index[j * index_step];
+            place += place < 0 ? a->size : 0;
+            a->act(&rows, (char *)out.data + (offset[0] + place * out_step) * size,
                    (char *)source.data + (offset[1] + j * source_step) * size);
+        }
     } while (td_step_index(scalar ? 0 : a->dim, out.shape, at, 2, offset, stride));
 }
 
@@ -276,13 +280,15 @@ static void act_on_slices(struct td_launch *launch, row_action *act, const struc
 {
     const struct td_operand *x = &launch->in[0], *index = &launch->in[1];
     int dim = td_wrap_dim(((const struct td_index_add_attrs *)launch->attrs)->dim, x->rank);
-    if (!TD_CPU(indices_fit)(launch, index, x->rank ? x->shape[dim] : 1))
+    int64_t size = x->rank ? x->shape[dim] : 1;
+    bool from_end = launch->op->id == TD_OP_index_fill; /* as in PyTorch, for this op alone */
+    if (!TD_CPU(indices_within)(launch, index, from_end ? -size : 0, size))
         return;
     TD_CPU(copy_operand)(&launch->out[0], x);
     int64_t numel = td_operand_numel(source);
     if (numel == 0 || td_operand_numel(index) == 0)
         return;
-    struct addition a = {act, launch->out[0], *source, index, dim, TD_CPU(longest_beside)(source, dim)};
+    struct addition a = {act, launch->out[0], *source, index, size, dim, TD_CPU(longest_beside)(source, dim)};
     int64_t items = a.cut < 0 ? 1 : source->shape[a.cut];
     td_parallel(items, td_grain(numel / items), 0, add_part, &a);
 }

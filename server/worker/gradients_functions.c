@@ -326,14 +326,18 @@ RULE(logaddexp)
             give(r, k, mul(r, g, unary(r, TD_OP_sigmoid, sub(r, in(r, k), in(r, 1 - k)))));
 }
 
-/* g * log(b), 0 where a is 0 and b is not above 0; g * a / b */
+/* xlogy(g, b), 0 where a is 0 and b is not above 0 (nan only if it is a number); g * a / b */
 RULE(xlogy)
 {
     ref a = as_computed(r, in(r, 0)), b = as_computed(r, in(r, 1)), zero = real(r, 0);
-    if (needs(r, 0)) {
+    bool fixed = r->values[b].is_number, above = fixed && td_number_real(r->values[b].number) > 0;
+    if (needs(r, 0) && fixed) {
+        ref value = binary(r, TD_OP_xlogy, g, b);
+        give(r, 0, above ? value : where(r, binary(r, TD_OP_eq, a, zero), zero, value));
+    } else if (needs(r, 0)) {
         ref flat = mul(r, binary(r, TD_OP_eq, a, zero), binary(r, TD_OP_le, b, zero));
         ref base = where(r, flat, real(r, 1), b);
-        give(r, 0, mul(r, g, unary(r, TD_OP_log, base)));
+        give(r, 0, where(r, flat, zero, binary(r, TD_OP_xlogy, g, base)));
     }
     if (needs(r, 1))
         give(r, 1, mul(r, g, divide(r, a, b)));

@@ -52,7 +52,8 @@ RULE(gather)
 /* x with 0 at the index along dim */
 static ref index_fill(struct rule *r, ref x, int64_t dim)
 {
-    return step(r, TD_OP_index_fill, &(struct td_index_fill_attrs){.dim = dim}, 3, (ref[]){x, in(r, 1), real(r, 0)});
+    ref none = rule_number(r, (struct td_number){.category = TD_BOOLEAN});
+    return step(r, TD_OP_index_fill, &(struct td_index_fill_attrs){.dim = dim}, 3, (ref[]){x, in(r, 1), none});
 }
 
 /* The source's gradient: g's elements at the index. */
@@ -92,15 +93,18 @@ RULE(index_copy)
              step(r, TD_OP_index_select, &(struct td_index_select_attrs){.dim = a->dim}, 2, (ref[]){g, in(r, 1)}));
 }
 
-/* g with 0 at the index, and the sum of its slices there, which give makes */
+/* g with 0 at the index, and its sum there, which give makes: each place counts once */
 RULE(index_fill)
 {
     const struct td_index_fill_attrs *a = attrs_of(r);
     if (needs(r, 0))
         give(r, 0, index_fill(r, g, a->dim));
-    if (needs(r, 2))
-        give(r, 2,
-             step(r, TD_OP_index_select, &(struct td_index_select_attrs){.dim = a->dim}, 2, (ref[]){g, in(r, 1)}));
+    if (!needs(r, 2))
+        return;
+    struct td_full_attrs all = {.shape.count = shape_of(r, 0)->rank, .dtype = TD_BOOL, .value.i = 1};
+    memcpy(all.shape.v, shape_of(r, 0)->shape, sizeof all.shape.v);
+    ref left = index_fill(r, step(r, TD_OP_full, &all, 0, NULL), a->dim);
+    give(r, 2, where(r, left, real(r, 0), g));
 }
 
 /* g with 0 at the index, and its elements there */

@@ -131,6 +131,10 @@ RULE(logcumsumexp)
 {
     const struct td_logcumsumexp_attrs *a = attrs_of(r);
     ref x = in(r, 0), y = out(r), parts[2];
+    if (shape_of(r, 0)->rank == 0) {
+        give(r, 0, g);
+        return;
+    }
     if (r->create) {
         ref sums = scan(r, TD_OP_cumsum, mul(r, g, unary(r, TD_OP_exp, neg(r, y))), a->dim, !a->reverse);
         give(r, 0, mul(r, unary(r, TD_OP_exp, x), sums));

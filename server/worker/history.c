@@ -53,15 +53,14 @@ void history_mark_leaf(struct tensor *tensor, bool leaf)
 
 int history_view(struct tensor *base, struct tensor *view, bool grad)
 {
-    if (!grad || base->flags & TENSOR_NO_GRAD_VIEW) {
-        bool wants = base->node || (base->history && (base->history->content || base->history->base));
-        view->flags |= TENSOR_NO_GRAD_VIEW | (wants ? TENSOR_OF_GRAD : base->flags & TENSOR_OF_GRAD);
-        return 0;
-    }
-    if (node_is_leaf(base->node) || base->flags & TENSOR_VIEW_OF_LEAF) {
+    bool of_leaf = node_is_leaf(base->node) || base->flags & TENSOR_VIEW_OF_LEAF;
+    bool no_grad = !grad || base->flags & TENSOR_NO_GRAD_VIEW;
+    if (no_grad)
+        view->flags |= TENSOR_NO_GRAD_VIEW | (base->node ? TENSOR_OF_GRAD : base->flags & TENSOR_OF_GRAD);
+    else if (of_leaf)
         view->flags |= TENSOR_VIEW_OF_LEAF;
+    if (of_leaf || view->flags & TENSOR_OF_GRAD)
         return 0;
-    }
     struct history *history = history_of(base);
     if (!history)
         return -1;
@@ -71,15 +70,21 @@ int history_view(struct tensor *base, struct tensor *view, bool grad)
     return 0;
 }
 
+static bool wants_gradient(const struct history *history)
+{
+    return history && (history->content || history->base);
+}
+
 int history_refuses(const struct tensor *target, bool recorded, struct td_failure *failure)
 {
     bool leaf = node_is_leaf(target->node), of_leaf = target->flags & TENSOR_VIEW_OF_LEAF;
-    if (leaf || of_leaf || (target->history && target->history->leaf)) {
+    bool no_grad = target->flags & TENSOR_NO_GRAD_VIEW;
+    if (leaf || of_leaf || (!no_grad && target->history && target->history->leaf)) {
         td_fail(failure, TD_E_GRAD, "a %s that wants a gradient cannot be written to while recording",
                 leaf ? "leaf" : "view of a leaf");
         return td_hint(failure, "Write under TD_NO_GRAD(s), or to a clone.");
     }
-    if (target->flags & TENSOR_NO_GRAD_VIEW && (recorded || target->flags & TENSOR_OF_GRAD)) {
+    if (no_grad && (recorded || target->flags & TENSOR_OF_GRAD || wants_gradient(target->history))) {
         td_fail(failure, TD_E_GRAD, "a view that was made under no_grad cannot be written to while recording");
         return td_hint(failure, "Make the view while recording, or write under TD_NO_GRAD(s).");
     }
@@ -203,7 +208,8 @@ struct node *history_reach(struct session *session, struct tensor *base, struct 
 
 struct node *tensor_edge(struct session *session, struct tensor *tensor, bool *failed)
 {
-    if (!tensor->history || tensor->history->version == tensor->version)
+    bool apart = tensor->flags & TENSOR_NO_GRAD_VIEW; /* which only looks whether its base wants a gradient */
+    if (!tensor->history || apart || tensor->history->version == tensor->version)
         return tensor->node;
     uint8_t output;
     struct node *node = window_of(session, tensor, &output, failed);

@@ -130,8 +130,9 @@ static int make_operand(struct execution *e, int k, bool dense)
     }
     operand_of(operand, meta, tensor_data(e->in[k].tensor));
     bool promoted = compute && (meta->dtype != compute || works != compute) && is_promoted(e, k);
-    /* What another dtype has beyond the common one is rounded off first: i64 meets f16 as f16. */
-    if (promoted && works != compute && meta->dtype != compute && meta->dtype != works && convert(e, operand, compute))
+    /* What another dtype has beyond the common one is rounded off first: i64 meets f16 as f16, and i32 wraps to u8. */
+    bool beyond = meta->dtype != compute && (meta->dtype != works || works == TD_I32);
+    if (promoted && works != compute && beyond && convert(e, operand, compute))
         return e->failure.code;
     if (promoted || (dense && !td_meta_is_contiguous(meta)))
         return convert(e, operand, promoted ? works : meta->dtype);

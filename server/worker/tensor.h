@@ -51,7 +51,7 @@ struct history {
 enum tensor_flag {
     TENSOR_VIEW_OF_LEAF = 1, /* made of a leaf that wants a gradient, while recording */
     TENSOR_NO_GRAD_VIEW = 2, /* a view made under no_grad, or a view of one */
-    TENSOR_OF_GRAD = 4       /* that of something that wants a gradient */
+    TENSOR_OF_GRAD = 4       /* that of something that wanted a gradient then */
 };
 
 struct tensor {

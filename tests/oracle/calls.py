@@ -192,7 +192,7 @@ class Call:
             return  # torch has the call without its gradient, as mse_loss of f32 and i32
         grads = [case.tensors[name].grad for name in case.kept]
         scale = 1.0 if self.row["shape"] == "elementwise" else max([1.0] + [biggest(g) for g in grads if g is not None])
-        case.expect_grads(scale * (1 + self.op.loose / 32), y.numel())
+        case.expect_grads(scale * (1 + self.op.loose / 32), y.numel(), y.dtype)
 
     def run(self):
         """The case's text."""

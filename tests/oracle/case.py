@@ -163,15 +163,18 @@ class Case:
             raise Refused(str(error))
         self.statements.append("backward %s%s" % (name, "" if seed is None else " " + seed))
 
-    def expect_grads(self, scale, count=0):
+    def expect_grads(self, scale, count=0, dtype=torch.float64):
         """scale: what the error may be relative to, besides each gradient's own magnitude. Where a tensor has less
-        elements than count its gradient is a sum, and the error relative to the greatest one."""
+        elements than count its gradient is a sum, and the error relative to the greatest one. dtype: of the result,
+        which a wider operand's gradient is computed in, too."""
         for name in self.kept:
             g = self.tensors[name].grad
             if g is None:
                 self.statements.append(name + ".grad>none")
                 continue
-            error = 32 * torch.finfo(g.dtype).eps * (max(scale, biggest(g)) if g.numel() < count else scale)
+            finest = max(torch.finfo(g.dtype).eps, torch.finfo(dtype).eps)
+            relative = biggest(g) if finest > torch.finfo(g.dtype).eps else 0
+            error = 32 * finest * (max(scale, biggest(g)) if g.numel() < count else max(scale, relative))
             self.statements.append("%s.grad>%s%s%s" % (name, NAMES[g.dtype], sizes(g.shape),
                                                        self.of_values(g, error, True)))
 

@@ -301,6 +301,11 @@ def no_smaller(c):
     return [n + c.choices.below(2) for n in c.tensor_of("index").shape]
 
 
+def brought(c):
+    """A source of scatter_reduce. torch's gradients are of one as large as the index only, but for sums and means."""
+    return no_smaller(c) if c.arguments["reduce"] in (0, 2) else list(c.tensor_of("index").shape)
+
+
 def words(c):
     return c.choices.pick([[3], [2, 2], [], [0], [2, 1, 2]]), c.shape[0]
 
@@ -570,6 +575,13 @@ def drawn_indices(c):
     return c.arguments["indices"]
 
 
+def twice(x, dims, lists):
+    """Whether a place is picked more than once."""
+    picked = torch.stack([one.remainder(x.shape[n] or 1).expand(torch.broadcast_shapes(*[k.shape for k in lists])).flatten()
+                          for n, one in zip(dims, lists)])
+    return picked.unique(dim=1).shape[1] < picked.shape[1]
+
+
 def picked_value(c):
     """What index would give has its shape, or one that is broadcast to it: the indices are drawn first."""
     c.arguments["indices"] = indices(c)
@@ -579,6 +591,8 @@ def picked_value(c):
     lists = [c.case.tensors[name] for name in c.arguments["indices"]]
     try:
         own = list(torch.broadcast_shapes(*[one.shape for one in lists]))
+        if not c.arguments["accumulate"] and twice(x, dims, lists):
+            return []  # which of two values stays is not said
         front = dims[0] if dims[-1] - dims[0] == len(dims) - 1 else 0
         rest = [n for k, n in enumerate(x.shape) if k not in dims]
         shape = rest[:front] + own + rest[front:]

@@ -23,7 +23,8 @@ def copied(x):
     for d, stride in enumerate(x.stride()):
         if stride == 0 and x.shape[d] > 1:
             thin = thin.narrow(d, 0, 1)
-    return torch.empty_strided(thin.shape, thin.stride(), dtype=x.dtype).copy_(thin).expand(x.shape)
+    copy = torch.empty_strided(thin.shape, thin.stride(), dtype=x.dtype).copy_(thin)
+    return copy if thin is x else copy.expand(x.shape)  # a view only where it has to be
 
 
 def as_view(function):
@@ -137,7 +138,8 @@ class Program:
         if torch.is_grad_enabled() and hasattr(x, "constant"):
             return  # torch forbids what could follow
         names = self.case.call(op, name, *arguments)
-        if not torch.is_grad_enabled() and constant:
+        y = self.case.tensors[names[0]]
+        if not torch.is_grad_enabled() and constant and op != "detach" and y.storage().data_ptr() == x.storage().data_ptr():
             self.case.tensors[names[0]].constant = True
         self.keep(names)
 
@@ -180,6 +182,9 @@ class Program:
         other = self.operand(name)
         if op == "fill_" and not isinstance(other, Num) and self.case.tensors[other].dim():
             other = Num(2)
+        if torch.is_grad_enabled() and hasattr(x, "constant"):  # torch has views of views made under no_grad pass
+            self.case.statements += ["%s %s %s" % (op, name, other), "error"]
+            return
         mine = places(x)
         if len(mine) < x.numel() and op == "fill_" or biggest(x) > LARGE:
             return
