@@ -124,7 +124,7 @@ int td_shape_pad(struct td_inference *i)
         int64_t before = a->pads.v[2 * k], behind = a->pads.v[2 * k + 1], *size = &part.shape[x->rank - 1 - k];
         fits = pad_fits(before, a->mode, *size) && pad_fits(behind, a->mode, *size) &&
                (before >= 0 || -before <= *size) && (behind >= 0 || -behind <= *size) && *size + before + behind >= 0;
-        *size += before + behind;
+        *size += fits ? before + behind : 0; /* what does not fit may not even be added */
         taken &= before <= 0 && behind <= 0;
     }
     if (!fits) {

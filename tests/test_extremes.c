@@ -247,6 +247,8 @@ static void test_writes_and_losses(void **state)
     REFUSED(TD_E_OK, TRY(max, A(DIMS(0), 0), META(TD_F32, 2, 0)));
     REFUSED(TD_E_ARGUMENT, TRY(norm, A(DIMS(0), 0, NAN), x));
     REFUSED(TD_E_OK, TRY(norm, A(DIMS(0), 0, -INFINITY), x));
+    REFUSED(TD_E_SHAPE, TRY(pad, A(DIMS(INT64_MAX, 3), TD_CONSTANT, 0), x));
+    REFUSED(TD_E_SHAPE, TRY(pad, A(DIMS(-3, INT64_MIN), TD_REFLECT, 0), x));
 }
 
 static void test_scans_and_sorts(void **state)
