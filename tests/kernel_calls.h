@@ -3,6 +3,7 @@
 #ifndef TD_TESTS_KERNEL_CALLS_H
 #define TD_TESTS_KERNEL_CALLS_H
 
+#include <stdio.h>
 #include <string.h>
 
 #include "protocol/infer.h"
