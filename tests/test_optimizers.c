@@ -157,6 +157,23 @@ static void refusals(void **state)
     td_optimizer_free(lion);
 }
 
+/* What is on the tape keeps the gradient that it was made of; a parameter that is named twice is scaled twice. */
+static void clipped_behind_the_tape(void **state)
+{
+    (void)state;
+    td_tensor w = td_full(s, TD_SHAPE(1), 3.0, .requires_grad = true);
+    td_backward(td_sum(td_square(w)), .create_graph = true);
+    td_tensor y = td_sum(td_square(td_grad(w))); /* (2 w)^2 */
+    assert_true(td_item(td_clip_grad_norm_(s, TD_LIST(w), 1)) == 6);
+    td_backward(y);
+    assert_true(fabs(td_item(td_grad(w)) - (6 / (6 + 1e-6) + 24)) < 1e-5);
+    td_tensor v = td_full(s, TD_SHAPE(1), 3.0, .requires_grad = true);
+    td_backward(td_sum(td_mul(v, 3)));
+    assert_true(fabs(td_item(td_clip_grad_norm_(s, TD_LIST(v, v), 1)) - sqrt(18)) < 1e-5);
+    assert_true(fabs(td_item(td_grad(v)) - 3.0 / 18) < 1e-5);
+    assert_int_equal(td_error(s)->code, TD_E_OK);
+}
+
 /* A list without parameters, and steps before there is any gradient. */
 static void nothing_to_do(void **state)
 {
@@ -224,6 +241,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(as_pytorch, open_session, close_session),
         cmocka_unit_test_setup_teardown(refusals, open_session, close_session),
         cmocka_unit_test_setup_teardown(clipping, open_session, close_session),
+        cmocka_unit_test_setup_teardown(clipped_behind_the_tape, open_session, close_session),
         cmocka_unit_test_setup_teardown(nothing_to_do, open_session, close_session),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -264,7 +264,7 @@ static uint64_t product_work(const struct td_launch *launch)
 
 static bool is_linalg(const struct td_op *op)
 {
-    return !strcmp(op->group, "linalg") && op->id != TD_OP_matmul;
+    return !strcmp(op->group, "linalg") && op->id != TD_OP_matmul && op->id != TD_OP_linear;
 }
 
 /* Matrices that are factored one by one, of each result as many as of any. */
