@@ -22,10 +22,13 @@ static int refuse_targets(struct td_inference *i)
             rule_text(x, xt), rule_text(target, tt));
     bool column = x->rank == 2 && target->rank == 2 && target->shape[0] == x->shape[0] && target->shape[1] == 1;
     bool last = x->rank == target->rank + 1 && x->rank > 2 && target->shape[0] == x->shape[0];
+    bool one_hot = x->rank == 2 && !column && td_meta_same_shape(x, target);
     return td_hint(i->failure, "%s",
-                   column ? "Targets are a row of classes: td_squeeze(target, .dims = TD_DIMS(1)) would fit."
-                   : last ? "The classes are dimension 1: td_movedim(x, TD_DIMS(-1), TD_DIMS(1)) moves them there."
-                          : "Logits are (n, classes, ...) and targets (n, ...), or (classes) and ().");
+                   one_hot  ? "Targets are numbers of classes: td_argmax(target, .dim = 1) of one-hot rows; of "
+                              "probabilities td_soft_cross_entropy."
+                   : column ? "Targets are a row of classes: td_squeeze(target, .dims = TD_DIMS(1)) would fit."
+                   : last   ? "The classes are dimension 1: td_movedim(x, TD_DIMS(-1), TD_DIMS(1)) moves them there."
+                            : "Logits are (n, classes, ...) and targets (n, ...), or (classes) and ().");
 }
 
 int td_shape_cross_entropy(struct td_inference *i)

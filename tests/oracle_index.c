@@ -45,7 +45,8 @@ static void on_slices(struct oracle_call *c,
     const struct oracle_tensor *x = &c->in[0], *index = &c->in[1], *source = &c->in[2];
     int64_t dim = ((const struct td_index_add_attrs *)c->attrs)->dim;
     int d = dimension(x, dim);
-    if (refuse_index(c, index, x->rank ? x->shape[d] : 1))
+    int64_t size = x->rank ? x->shape[d] : 1, least = c->op->id == TD_OP_index_fill ? -size : 0;
+    if (refuse_index_from(c, index, least, size))
         return;
     copy_all(c->out, x);
     int64_t count = index->count;
@@ -53,7 +54,9 @@ static void on_slices(struct oracle_call *c,
         count *= k == d ? 1 : x->shape[k];
     for (int64_t i = 0; i < count; i++) {
         int64_t inner = x->rank ? behind(x, d) : 1, row = i / inner;
-        int64_t at = x->rank ? row / index->count * x->shape[d] + index->integer[row % index->count] : 0;
+        int64_t place = index->integer[row % index->count];
+        place += place < 0 ? size : 0;
+        int64_t at = x->rank ? row / index->count * x->shape[d] + place : 0;
         act(c->out, x->rank ? at * inner + i % inner : 0, source, source->rank ? i : 0);
     }
 }

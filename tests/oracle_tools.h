@@ -99,10 +99,11 @@ static inline void copy_all(struct oracle_tensor *out, const struct oracle_tenso
         copy_element(out, i, from, seen_by(from, out, i));
 }
 
-static inline bool refuse_index(struct oracle_call *c, const struct oracle_tensor *index, int64_t size)
+static inline bool refuse_index_from(struct oracle_call *c, const struct oracle_tensor *index, int64_t least,
+                                     int64_t size)
 {
     for (int64_t i = 0; i < index->count; i++) {
-        if (index->integer[i] >= 0 && index->integer[i] < size)
+        if (index->integer[i] >= least && index->integer[i] < size)
             continue;
         c->fault = TD_E_INDEX;
         c->value = index->integer[i];
@@ -111,6 +112,10 @@ static inline bool refuse_index(struct oracle_call *c, const struct oracle_tenso
         return true;
     }
     return false;
+}
+static inline bool refuse_index(struct oracle_call *c, const struct oracle_tensor *index, int64_t size)
+{
+    return refuse_index_from(c, index, 0, size);
 }
 
 #endif

@@ -288,7 +288,7 @@ static void refusals(void **state)
     td_cross_entropy(a, td_to(column, TD_I64));
     expect_error(TD_E_SHAPE, "cross_entropy: logits of shape (4, 3) and targets of shape (4, 1)", __LINE__ - 1);
     td_cross_entropy(a, target);
-    expect_error(TD_E_DTYPE, "cross_entropy: input 1 is f32 where i64 is due", __LINE__ - 1);
+    expect_error(TD_E_DTYPE, "cross_entropy: target is f32 where i64 is due", __LINE__ - 1);
     td_batch_norm(target);
     expect_error(TD_E_SHAPE, "batch_norm: x of shape (4) has no channels", __LINE__ - 1);
     td_batch_norm(td_reshape(target, TD_SHAPE(1, 4)), .training = true);

@@ -88,11 +88,18 @@ TD_UNARY_INNER(root_f32, float, float, __builtin_sqrtf(x))
 TD_UNARY_INNER(root_f64, double, double, __builtin_sqrt(x))
 
 /* Squares and roots are what most powers are; theirs come rounded right from both ways. A root is nan of -inf and -0 of
- * -0, as in PyTorch, where the power is inf and 0. */
+ * -0, as in PyTorch, where the power is inf and 0: so one number has to be the exponent of all elements. */
+static bool is_one_number(const struct td_operand *x)
+{
+    for (int d = 0; d < x->rank; d++)
+        if (x->shape[d] > 1 && x->stride[d])
+            return false;
+    return true;
+}
 #define POW(type, real)                                                                                 \
     static void pow_##type(int64_t count, void *const *at, const int64_t *stride)                       \
     {                                                                                                   \
-        real exponent = stride[2] ? 0 : *(const real *)at[2];                                           \
+        real exponent = *(const real *)at[2];                                                           \
         td_inner *inner = exponent == 2 ? square_##type : exponent == 0.5 ? root_##type : power_##type; \
         inner(count, at, stride);                                                                       \
     }
@@ -100,7 +107,13 @@ POW(f32, float)
 POW(f64, double)
 static td_inner *const pow_inner[TD_DTYPE_LIMIT] = {
     [TD_I32] = pow_i32, [TD_I64] = pow_i64, [TD_F32] = pow_f32, [TD_F64] = pow_f64};
-BINARY(pow, pow_inner)
+static td_inner *const power_inner[TD_DTYPE_LIMIT] = {
+    [TD_I32] = pow_i32, [TD_I64] = pow_i64, [TD_F32] = power_f32, [TD_F64] = power_f64};
+void TD_CPU(pow)(struct td_launch *launch)
+{
+    td_inner *const *inner = is_one_number(&launch->in[1]) ? pow_inner : power_inner;
+    TD_CPU(iterate_launch)(inner[launch->in[0].dtype], launch);
+}
 
 /* ---- where ---- */
 

@@ -130,8 +130,10 @@ static int make_operand(struct execution *e, int k, bool dense)
     }
     operand_of(operand, meta, tensor_data(e->in[k].tensor));
     bool promoted = compute && (meta->dtype != compute || works != compute) && is_promoted(e, k);
-    /* What another dtype has beyond the common one is rounded off first: i64 meets f16 as f16, and i32 wraps to u8. */
-    bool beyond = meta->dtype != compute && (meta->dtype != works || works == TD_I32);
+    /* What another dtype has beyond the common one is rounded off first: i64 meets f16 as f16, i32 wraps to u8, and f32
+     * without dimensions is rounded; with some it keeps its places, as it is only written into a half then. */
+    bool weak = meta->rank == 0 && e->inference.out[0].rank;
+    bool beyond = meta->dtype != compute && (meta->dtype != works || works == TD_I32 || weak);
     if (promoted && works != compute && beyond && convert(e, operand, compute))
         return e->failure.code;
     if (promoted || (dense && !td_meta_is_contiguous(meta)))
