@@ -439,22 +439,19 @@ TD_API td_tensor td_interpolate_at(td_origin origin, td_tensor x, const struct t
                      td_embedding_bag_at(TD_HERE(TD_FRESH(#weight, 0) | TD_FRESH(#index, 1)), weight, index, \
                                          TD_KEYWORDS(td_embedding_bag, .mode = TD_MEAN, .offsets = {0},      \
                                                      .per_sample_weights = {0}, .td_keywords_only = 0, __VA_ARGS__)))
-#define td_im2col(x, kernel_size, ...)                                                                            \
-    TD_WITH_KEYWORDS(td_tensor,                                                                                   \
-                     td_im2col_at(TD_HERE(TD_FRESH(#x, 0)), x, kernel_size,                                       \
-                                  TD_KEYWORDS(td_im2col, .stride = {-1, {0}}, .padding = {-1, {0}},               \
-                                              .dilation = {-1, {0}}, .td_keywords_only = 0, __VA_ARGS__)))
-#define td_col2im(x, output_size, kernel_size, ...)                                                               \
-    TD_WITH_KEYWORDS(td_tensor,                                                                                   \
-                     td_col2im_at(TD_HERE(TD_FRESH(#x, 0)), x, output_size, kernel_size,                          \
-                                  TD_KEYWORDS(td_im2col, .stride = {-1, {0}}, .padding = {-1, {0}},               \
-                                              .dilation = {-1, {0}}, .td_keywords_only = 0, __VA_ARGS__)))
-#define td_interpolate(x, ...)                                                                                    \
-    TD_WITH_KEYWORDS(td_tensor,                                                                                   \
-                     td_interpolate_at(TD_HERE(TD_FRESH(#x, 0)), x,                                               \
-                                       TD_KEYWORDS(td_interpolate, .size = {-1, {0}}, .scale_factor = 0,          \
-                                                   .mode = TD_NEAREST, .align_corners = false,                    \
-                                                   .td_keywords_only = 0, __VA_ARGS__)))
+#define td_im2col(x, kernel_size, ...)                                                                         \
+    TD_WITH_KEYWORDS(td_tensor, td_im2col_at(TD_HERE(TD_FRESH(#x, 0)), x, kernel_size,                         \
+                                             TD_KEYWORDS(td_im2col, .stride = {-1, {0}}, .padding = {-1, {0}}, \
+                                                         .dilation = {-1, {0}}, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_col2im(x, output_size, kernel_size, ...)                                                            \
+    TD_WITH_KEYWORDS(td_tensor, td_col2im_at(TD_HERE(TD_FRESH(#x, 0)), x, output_size, kernel_size,            \
+                                             TD_KEYWORDS(td_im2col, .stride = {-1, {0}}, .padding = {-1, {0}}, \
+                                                         .dilation = {-1, {0}}, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_interpolate(x, ...)                                                                                      \
+    TD_WITH_KEYWORDS(td_tensor, td_interpolate_at(TD_HERE(TD_FRESH(#x, 0)), x,                                      \
+                                                  TD_KEYWORDS(td_interpolate, .size = {-1, {0}}, .scale_factor = 0, \
+                                                              .mode = TD_NEAREST, .align_corners = false,           \
+                                                              .td_keywords_only = 0, __VA_ARGS__)))
 #endif
 
 #endif

@@ -4318,3 +4318,51 @@ td_tensor(td_adaptive_avg_pool3d)(td_tensor x, struct td_dims output_size)
 {
     return td_adaptive_avg_pool3d_at((td_origin){0}, x, output_size);
 }
+
+td_indexed td_adaptive_max_pool1d_at(td_origin origin, td_tensor x, struct td_dims output_size)
+{
+    const struct td_adaptive_max_pool1d_attrs attrs = {
+        .output_size = output_size,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_adaptive_max_pool1d, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (td_indexed){results[0], results[1]};
+}
+
+td_indexed(td_adaptive_max_pool1d)(td_tensor x, struct td_dims output_size)
+{
+    return td_adaptive_max_pool1d_at((td_origin){0}, x, output_size);
+}
+
+td_indexed td_adaptive_max_pool2d_at(td_origin origin, td_tensor x, struct td_dims output_size)
+{
+    const struct td_adaptive_max_pool2d_attrs attrs = {
+        .output_size = output_size,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_adaptive_max_pool2d, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (td_indexed){results[0], results[1]};
+}
+
+td_indexed(td_adaptive_max_pool2d)(td_tensor x, struct td_dims output_size)
+{
+    return td_adaptive_max_pool2d_at((td_origin){0}, x, output_size);
+}
+
+td_indexed td_adaptive_max_pool3d_at(td_origin origin, td_tensor x, struct td_dims output_size)
+{
+    const struct td_adaptive_max_pool3d_attrs attrs = {
+        .output_size = output_size,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_adaptive_max_pool3d, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs}, results);
+    return (td_indexed){results[0], results[1]};
+}
+
+td_indexed(td_adaptive_max_pool3d)(td_tensor x, struct td_dims output_size)
+{
+    return td_adaptive_max_pool3d_at((td_origin){0}, x, output_size);
+}

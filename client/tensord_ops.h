@@ -1955,6 +1955,18 @@ TD_API td_tensor td_adaptive_avg_pool2d_at(td_origin origin, td_tensor x, struct
 TD_API td_tensor td_adaptive_avg_pool3d(td_tensor x, struct td_dims output_size);
 TD_API td_tensor td_adaptive_avg_pool3d_at(td_origin origin, td_tensor x, struct td_dims output_size);
 
+/* the greatest elements of output_size parts of x, as adaptive_avg_pool1d has them, and where they stand in a channel laid out as one row: the first of equal ones; nan wins */
+TD_API td_indexed td_adaptive_max_pool1d(td_tensor x, struct td_dims output_size);
+TD_API td_indexed td_adaptive_max_pool1d_at(td_origin origin, td_tensor x, struct td_dims output_size);
+
+/* adaptive_max_pool1d of images */
+TD_API td_indexed td_adaptive_max_pool2d(td_tensor x, struct td_dims output_size);
+TD_API td_indexed td_adaptive_max_pool2d_at(td_origin origin, td_tensor x, struct td_dims output_size);
+
+/* adaptive_max_pool1d of volumes */
+TD_API td_indexed td_adaptive_max_pool3d(td_tensor x, struct td_dims output_size);
+TD_API td_indexed td_adaptive_max_pool3d_at(td_origin origin, td_tensor x, struct td_dims output_size);
+
 #ifdef __cplusplus
 }
 inline td_operand td_operand_of(td_tensor x)
@@ -2707,6 +2719,9 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 #define td_adaptive_avg_pool1d(x_, output_size_) td_adaptive_avg_pool1d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, output_size_)
 #define td_adaptive_avg_pool2d(x_, output_size_) td_adaptive_avg_pool2d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, output_size_)
 #define td_adaptive_avg_pool3d(x_, output_size_) td_adaptive_avg_pool3d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, output_size_)
+#define td_adaptive_max_pool1d(x_, output_size_) td_adaptive_max_pool1d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, output_size_)
+#define td_adaptive_max_pool2d(x_, output_size_) td_adaptive_max_pool2d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, output_size_)
+#define td_adaptive_max_pool3d(x_, output_size_) td_adaptive_max_pool3d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, output_size_)
 #endif
 
 #endif

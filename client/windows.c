@@ -37,8 +37,8 @@ struct columns {
     int64_t taps, places;
 };
 
-static bool read_sizes(const char *name, const char *what, const struct td_dims *sizes, int64_t least, int64_t otherwise,
-                       int64_t *to, struct td_failure *failure)
+static bool read_sizes(const char *name, const char *what, const struct td_dims *sizes, int64_t least,
+                       int64_t otherwise, int64_t *to, struct td_failure *failure)
 {
     for (int d = 0; d < 2; d++) {
         to[d] = sizes->count < 1 ? otherwise : sizes->v[sizes->count == 1 ? 0 : d];
@@ -106,8 +106,10 @@ td_tensor td_im2col_at(td_origin o, td_tensor x, struct td_dims kernel_size, con
     struct columns c = {0};
     int last = layout.rank - 2;
     if (layout.rank != 3 && layout.rank != 4) {
-        td_fail(&failure, TD_E_SHAPE, "im2col: x has %d dimensions where (batch, channels, height, width) or (channels, "
-                                      "height, width) is due", layout.rank);
+        td_fail(&failure, TD_E_SHAPE,
+                "im2col: x has %d dimensions where (batch, channels, height, width) or (channels, "
+                "height, width) is due",
+                layout.rank);
         return refuse(o, x, "im2col", &failure);
     }
     memcpy(c.image, layout.shape + last, sizeof c.image);
@@ -145,18 +147,17 @@ td_tensor td_col2im_at(td_origin o, td_tensor x, struct td_dims output_size, str
     if ((layout.rank != 2 && layout.rank != 3) || layout.shape[last] != c.places || layout.shape[last - 1] % c.taps) {
         char text[TD_SHAPE_TEXT];
         td_fail(&failure, TD_E_SHAPE,
-                "col2im: x of shape %s where (batch, channels * %" PRId64 ", %" PRId64 ") is due, with a batch or without",
+                "col2im: x of shape %s where (batch, channels * %" PRId64 ", %" PRId64
+                ") is due, with a batch or without",
                 td_shape_text(layout.rank, layout.shape, text, sizeof text), c.taps, c.places);
         return refuse(o, x, "col2im", &failure);
     }
-    struct td_zeros_attrs zeros = {.shape.count = layout.rank,
-                                   .dtype = td_dtype_of_at((td_origin){o.where, 0}, x)};
+    struct td_zeros_attrs zeros = {.shape.count = layout.rank, .dtype = td_dtype_of_at((td_origin){o.where, 0}, x)};
     layout.shape[last - 1] /= c.taps;
     layout.shape[last] = c.taps * c.places;
     memcpy(zeros.shape.v, layout.shape, (size_t)layout.rank * sizeof *layout.shape);
     zeros.shape.v[last] = c.padded[0] * c.padded[1];
-    const struct client_op create = {
-        .id = TD_OP_zeros, .origin.where = o.where, .session = x.session, .attrs = &zeros};
+    const struct client_op create = {.id = TD_OP_zeros, .origin.where = o.where, .session = x.session, .attrs = &zeros};
     struct part sums = {td_operand_of_tensor(client_op(&create)), true};
     struct part source = part_reshape(o, part_given(o, 0, x), layout.rank, layout.shape);
     sums = part_op(o, TD_OP_index_add, &(struct td_index_add_attrs){.dim = last}, 3,
@@ -259,8 +260,7 @@ static struct part resized(td_origin o, struct part x, int dim, int rank, const 
 static bool read_interpolation(const td_layout *layout, uint8_t dtype, const struct td_interpolate_keywords *k,
                                struct resize *r, struct td_failure *failure)
 {
-    static const uint8_t taps[] = {
-        [TD_NEAREST] = 1, [TD_NEAREST_EXACT] = 1, [TD_LINEAR] = 2, [TD_CUBIC] = TAPS_MAX};
+    static const uint8_t taps[] = {[TD_NEAREST] = 1, [TD_NEAREST_EXACT] = 1, [TD_LINEAR] = 2, [TD_CUBIC] = TAPS_MAX};
     int count = layout->rank - 2;
     bool sized = k->size.count > 0, smooth = k->mode == TD_LINEAR || k->mode == TD_CUBIC;
     if (layout->rank < 3 || layout->rank > 5)
@@ -272,8 +272,10 @@ static bool read_interpolation(const td_layout *layout, uint8_t dtype, const str
     else if (k->align_corners && !smooth)
         td_fail(failure, TD_E_ARGUMENT, "interpolate: align_corners goes with TD_LINEAR and TD_CUBIC");
     else if (sized == (k->scale_factor != 0) || (sized && k->size.count != 1 && k->size.count != count))
-        td_fail(failure, TD_E_ARGUMENT, "interpolate: one of size (one, or one for each of %d dimensions) and "
-                                        "scale_factor is due", count);
+        td_fail(failure, TD_E_ARGUMENT,
+                "interpolate: one of size (one, or one for each of %d dimensions) and "
+                "scale_factor is due",
+                count);
     else if (smooth && td_dtype_category(dtype) != TD_FLOATING)
         td_fail(failure, TD_E_DTYPE, "interpolate: elements between those of %s", td_dtype_name(dtype));
     for (int d = 0; d < count && !failure->code; d++) {

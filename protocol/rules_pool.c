@@ -115,6 +115,11 @@ static int with_indices(struct td_inference *i, int failed)
     return failed;
 }
 
+int td_shape_adaptive_max_pool(struct td_inference *i)
+{
+    return with_indices(i, td_shape_adaptive_pool(i));
+}
+
 int td_shape_max_pool(struct td_inference *i)
 {
     const struct td_max_pool2d_attrs *a = i->attrs;

@@ -155,7 +155,7 @@ static void draw_pool(struct call *c, uint8_t dtype)
 {
     int rank = c->op->id == TD_OP_avg_pool_back ? 1 + (int)below(3) : c->op->name[strlen(c->op->name) - 2] - '0';
     int64_t shape[TD_RANK_MAX];
-    if (strstr(c->op->name, "avg")) {
+    if (strstr(c->op->name, "avg") || strstr(c->op->name, "adaptive")) {
         draw_average(c, dtype, rank);
         return;
     }

@@ -129,6 +129,43 @@ void oracle_avg_pool_back(struct oracle_call *c)
     share(&m, c->out, &c->in[0], (int)a->size.count, true);
 }
 
+void oracle_adaptive_max_pool2d(struct oracle_call *c)
+{
+    const struct oracle_tensor *x = &c->in[0];
+    struct oracle_tensor *y = &c->out[0];
+    int rank = c->op->name[strlen(c->op->name) - 2] - '0', first = x->rank - rank;
+    int64_t pixels = behind(x, first - 1), places = behind(y, first - 1), low, high;
+    for (int64_t i = 0; i < y->count; i++) {
+        int64_t best = -1;
+        long double most = -INFINITY;
+        for (int64_t p = 0; p < pixels; p++) {
+            int64_t at = i / places * pixels + p;
+            bool inside = true;
+            for (int d = 0; d < rank; d++) {
+                int64_t k = coordinate(x, at, first + d);
+                ends_of(&(struct means){0}, d, coordinate(y, i, first + d), x->shape[first + d], y->shape[first + d],
+                        &low, &high);
+                inside = inside && k >= low && k < high;
+            }
+            long double value = x->real[at];
+            if (inside && (best < 0 || value > most || isnan(value)))
+                best = p, most = value;
+        }
+        put(y, i, (double)most);
+        c->out[1].integer[i] = best;
+    }
+}
+
+void oracle_adaptive_max_pool1d(struct oracle_call *c)
+{
+    oracle_adaptive_max_pool2d(c);
+}
+
+void oracle_adaptive_max_pool3d(struct oracle_call *c)
+{
+    oracle_adaptive_max_pool2d(c);
+}
+
 void oracle_adaptive_avg_pool2d(struct oracle_call *c)
 {
     share(&(struct means){0}, &c->in[0], c->out, c->op->name[strlen(c->op->name) - 2] - '0', false);

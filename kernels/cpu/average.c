@@ -1,8 +1,7 @@
 /* Pools of means, with windows of one size or adaptive ones, and their gradient: each window by itself.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "kernels/cpu/internal.h"
+#include "kernels/cpu/conv.h"
 #include "kernels/cpu/parallel.h"
-#include "protocol/shape_windows.h"
 
 struct average {
     bool spread, adaptive, includes_padding;
@@ -22,8 +21,8 @@ static struct bin bin_of(const struct average *c, int d, int64_t i)
 {
     int64_t size = c->size[d];
     if (c->adaptive) {
-        int64_t whole = size / c->count[d], rest = size % c->count[d], count = c->count[d];
-        int64_t first = i * whole + i * rest / count, last = (i + 1) * whole + ((i + 1) * rest + count - 1) / count;
+        int64_t first, last;
+        td_adaptive_window(size, c->count[d], i, &first, &last);
         return (struct bin){first, last, last - first};
     }
     int64_t first = i * c->stride[d] - c->padding[d], last = first + c->kernel[d], edge = size + c->padding[d];

@@ -71,11 +71,11 @@ KNOWN = [
     ("linspace randint sign clamp index_add scatter_add strided_add matmul linear max_dim min_dim dropout softmax log_softmax "
      "mean cross_entropy mse_loss scatter_reduce searchsorted eigh conv1d conv2d conv3d conv_transpose1d conv_transpose2d "
      "conv_transpose3d conv_weight avg_pool1d avg_pool2d avg_pool3d avg_pool_back adaptive_avg_pool1d adaptive_avg_pool2d "
-     "adaptive_avg_pool3d", None, r"refused \[dtype: \w+: (takes|cannot give)", r"(bool|u8|i8|i16|i32|i64)\b",
+     "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d", None, r"refused \[dtype: \w+: (takes|cannot give)", r"(bool|u8|i8|i16|i32|i64)\b",
      "the row takes fewer dtypes; torch often looks at the dtype only where there are elements"),
     (None, None, "strides", channels_last, "torch gives results in channels-last order strides of their own"),
     ("program", None, "strides", channels_last, "the same"),
-    ("max_pool1d max_pool2d avg_pool1d adaptive_avg_pool1d", None, "strides", None, "the same"),
+    ("max_pool1d max_pool2d avg_pool1d adaptive_avg_pool1d adaptive_max_pool1d adaptive_max_pool2d", None, "strides", None, "the same"),
     ("pow", None, "grad", slightly, "torch takes the logarithm in the base's own type"),
     ("pow", None, r"grad.* is -?\d\S* where -?nan", "nan|inf",
      "a gradient of 0 stays 0 under a cotangent of nan or inf; torch multiplies"),

@@ -380,6 +380,20 @@ def adaptive_avg_pool(rank):
     return run
 
 
+def adaptive_max_pool(rank):
+    function = [F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d][rank - 1]
+    def run(x, sizes):
+        """In f32 where torch has no kernel for halves."""
+        if x.dtype == torch.float16 or x.dtype == torch.bfloat16:
+            y, index = run(x.float(), sizes)
+            return y.to(x.dtype), index
+        if x.dim() not in (rank + 1, rank + 2) or len(sizes) not in (1, rank):
+            raise RuntimeError("shapes")
+        sizes = all_of(sizes, rank, -1)
+        return function(x, [x.shape[k - rank] if n == -1 else n for k, n in enumerate(sizes)], return_indices=True)
+    return run
+
+
 @narrow_in_f32
 def avg_pool_back(g, size, kernel, stride, padding, ceil_mode, include, divisor, adaptive):
     n = len(size)
@@ -681,5 +695,8 @@ OPS = {
     "adaptive_avg_pool1d": Op(adaptive_avg_pool(1), x=d.images(1), output_size=d.parts_of(1)),
     "adaptive_avg_pool2d": Op(adaptive_avg_pool(2), x=d.images(2), output_size=d.parts_of(2)),
     "adaptive_avg_pool3d": Op(adaptive_avg_pool(3), x=d.images(3), output_size=d.parts_of(3)),
+    "adaptive_max_pool1d": Op(adaptive_max_pool(1), values="ties", zeros=True, x=d.images(1), output_size=d.parts_of(1)),
+    "adaptive_max_pool2d": Op(adaptive_max_pool(2), values="ties", zeros=True, x=d.images(2), output_size=d.parts_of(2)),
+    "adaptive_max_pool3d": Op(adaptive_max_pool(3), values="ties", zeros=True, x=d.images(3), output_size=d.parts_of(3)),
 }
 TORCH = {name: op.function for name, op in OPS.items()}
