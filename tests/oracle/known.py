@@ -37,7 +37,7 @@ KNOWN = [
     (None, LACKS, "not refused", None, "it promotes, or takes a dtype, where torch refuses"),
     ("linspace randint sign clamp index_add scatter_add strided_add matmul linear max_dim min_dim dropout softmax log_softmax "
      "mean cross_entropy mse_loss scatter_reduce searchsorted eigh",
-     None, r"refused \[dtype: \w+: (takes|cannot give)", r"(bool|u8|i8|i16|i32|i64)\b",
+     None, r"refused \[dtype: \w+: \w+ is \w+ where .* is due", r"(bool|u8|i8|i16|i32|i64)\b",
      "the row takes fewer dtypes; torch often looks at the dtype only where there are elements"),
     (None, None, "strides", channels_last, "torch gives results in channels-last order strides of their own"),
     ("program", None, "strides", channels_last, "the same"),
