@@ -3805,6 +3805,20 @@ td_tensor(td_multinomial)(td_tensor weights, int64_t count, const struct td_mult
     return td_multinomial_at((td_origin){0}, weights, count, keywords);
 }
 
+td_tensor td_view_dtype_at(td_origin origin, td_tensor x, enum td_dtype dtype)
+{
+    const struct td_view_dtype_attrs attrs = {
+        .dtype = dtype,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_view_dtype, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_view_dtype)(td_tensor x, enum td_dtype dtype)
+{
+    return td_view_dtype_at((td_origin){0}, x, dtype);
+}
+
 td_tensor td_masked_scatter_at(td_origin origin, td_tensor x, td_tensor mask, td_tensor source)
 {
     const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(mask), td_operand_of_tensor(source)};

@@ -1696,6 +1696,10 @@ struct td_multinomial_keywords {
 TD_API td_tensor td_multinomial(td_tensor weights, int64_t count, const struct td_multinomial_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_multinomial_at(td_origin origin, td_tensor weights, int64_t count, const struct td_multinomial_keywords *keywords);
 
+/* the same bytes as elements of dtype, which has the same size, outside the graph; bool is seen as bool only */
+TD_API td_tensor td_view_dtype(td_tensor x, enum td_dtype dtype);
+TD_API td_tensor td_view_dtype_at(td_origin origin, td_tensor x, enum td_dtype dtype);
+
 /* x with the elements of source, row by row, where mask is true; x and mask are broadcast, and what source has more is left */
 TD_API td_tensor td_masked_scatter(td_tensor x, td_tensor mask, td_tensor source);
 TD_API td_tensor td_masked_scatter_at(td_origin origin, td_tensor x, td_tensor mask, td_tensor source);
@@ -2654,6 +2658,7 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 #define td_multinomial(weights_, count_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_multinomial_at(TD_HERE(TD_FRESH(#weights_, 0)), weights_, count_, \
         TD_KEYWORDS(td_multinomial, .replacement = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_view_dtype(x_, dtype_) td_view_dtype_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dtype_)
 #define td_masked_scatter(x_, mask_, source_) td_masked_scatter_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#mask_, 1) | TD_FRESH(#source_, 2)), x_, mask_, source_)
 #define td_inverse(x_) td_inverse_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_solve(a_, b_, ...) \

@@ -10,6 +10,28 @@ int td_shape_alias(struct td_inference *i)
     return rule_alias(i);
 }
 
+/* Any byte may stand behind another type, but a bool is 0 or 1: it is neither made so nor written to. */
+int td_shape_view_dtype(struct td_inference *i)
+{
+    uint8_t from = i->in[0].dtype,
+            to = rule_dtype(((const struct td_view_dtype_attrs *)i->attrs)->dtype, TD_DTYPE_NONE);
+    if (!td_dtype_known(to))
+        return td_fail(i->failure, TD_E_DTYPE, "%s: dtype is no element type that exists", i->op->name);
+    if (td_dtype_size(from) != td_dtype_size(to)) {
+        td_fail(i->failure, TD_E_DTYPE, "%s: x is %s of %zu bytes an element, and %s has %zu", i->op->name,
+                td_dtype_name(from), td_dtype_size(from), td_dtype_name(to), td_dtype_size(to));
+        return td_hint(i->failure, "td_to(x, %s) converts the values.", td_dtype_constant(to));
+    }
+    if (from != to && (from == TD_BOOL || to == TD_BOOL)) {
+        td_fail(i->failure, TD_E_DTYPE, "%s: %s cannot be seen as %s: a bool is 0 or 1, and no other byte", i->op->name,
+                td_dtype_name(from), td_dtype_name(to));
+        return td_hint(i->failure, "td_to(x, %s) converts the values.", td_dtype_constant(to));
+    }
+    rule_alias(i);
+    i->out[0].dtype = to;
+    return TD_E_OK;
+}
+
 int td_shape_contiguous(struct td_inference *i)
 {
     if (td_meta_is_contiguous(&i->in[0]))

@@ -121,6 +121,22 @@ static void shapes_and_views(void **state)
     REFUSED(td_topk(x, 4), TD_E_ARGUMENT, "topk: k is 4 where 0 to 3 are due: dimension 1 of shape (2, 3)", "");
 }
 
+/* Its bytes are the base's, and no gradient goes through them: PyTorch's x.view(dtype). */
+static void bytes_seen_as_another_type(void **state)
+{
+    (void)state;
+    td_tensor w = td_ones(s, TD_SHAPE(2), .requires_grad = true), x = td_mul(w, 2), bits = td_view_dtype(x, TD_I32);
+    assert_true(td_same_storage(bits, x) && !td_requires_grad(bits) && !td_requires_grad(td_view_dtype(w, TD_F32)));
+    assert_true(td_item(td_select(bits, 0, 1)) == 0x40000000);
+    td_fill_(td_select(bits, 0, 1), 0x40400000);
+    assert_true(td_item(td_sum(x)) == 5);
+    td_backward(td_sum(x)); /* as if nothing had been written */
+    assert_true(td_item(td_sum(td_grad(w))) == 4);
+    REFUSED(td_view_dtype(x, TD_F64), TD_E_DTYPE, "view_dtype: x is f32 of 4 bytes an element, and f64 has 8",
+            "td_to(x, TD_F64) converts the values.");
+    REFUSED(td_view_dtype(td_to(x, TD_U8), TD_BOOL), TD_E_DTYPE, "view_dtype: u8 cannot be seen as bool", "td_to");
+}
+
 /* Functions made of several ops go by their own name, whichever of them refuses. */
 static void names_of_what_was_called(void **state)
 {
@@ -162,9 +178,10 @@ int main(void)
 {
 #define WITH_SESSION(test) cmocka_unit_test_setup_teardown(test, open_session, close_session)
     const struct CMUnitTest tests[] = {
-        WITH_SESSION(matrices_that_are_turned), WITH_SESSION(masks_that_do_not_fit),
-        WITH_SESSION(wrong_element_types),      WITH_SESSION(doubles_in_a_model_of_floats),
-        WITH_SESSION(shapes_and_views),         WITH_SESSION(names_of_what_was_called),
+        WITH_SESSION(matrices_that_are_turned),   WITH_SESSION(masks_that_do_not_fit),
+        WITH_SESSION(wrong_element_types),        WITH_SESSION(doubles_in_a_model_of_floats),
+        WITH_SESSION(shapes_and_views),           WITH_SESSION(names_of_what_was_called),
+        WITH_SESSION(bytes_seen_as_another_type),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

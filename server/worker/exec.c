@@ -352,7 +352,7 @@ static int prepare_view(struct execution *e)
     if (e->operation.op->id == TD_OP_as_strided && check_window(e, base))
         return e->failure.code;
     e->out[0] = tensor_new(&e->inference.out[0], base->storage);
-    bool own_history = e->operation.op->id == TD_OP_detach;
+    bool own_history = e->operation.op->no_gradient != NULL;
     if (!e->out[0] || (!own_history && history_view(base, e->out[0], e->operation.grad)))
         return td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
     return TD_E_OK;

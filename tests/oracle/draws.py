@@ -235,6 +235,11 @@ def wide_dtype(c):
     return c.choices.pick(["f32", "f64"])
 
 
+def dtype_of_that_size(c):
+    of_size = [["bool"], ["u8", "i8"], ["i16", "f16", "bf16"], ["i32", "f32"], ["i64", "f64"]]
+    return c.choices.pick(next(names for names in of_size if c.dtype in names))
+
+
 def some_dtype(c):
     return c.choices.pick(list(DTYPES))
 

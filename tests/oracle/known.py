@@ -71,7 +71,7 @@ KNOWN = [
     ("linspace randint sign clamp index_add scatter_add strided_add matmul linear max_dim min_dim dropout softmax log_softmax "
      "mean cross_entropy mse_loss scatter_reduce searchsorted eigh conv1d conv2d conv3d conv_transpose1d conv_transpose2d "
      "conv_transpose3d conv_weight avg_pool1d avg_pool2d avg_pool3d avg_pool_back adaptive_avg_pool1d adaptive_avg_pool2d "
-     "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d", None, r"refused \[dtype: \w+: (takes|cannot give)", r"(bool|u8|i8|i16|i32|i64)\b",
+     "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d", None, r"refused \[dtype: \w+: (takes|cannot give|\w+ is \w+ where .* is due)", r"(bool|u8|i8|i16|i32|i64)\b",
      "the row takes fewer dtypes; torch often looks at the dtype only where there are elements"),
     (None, None, "strides", channels_last, "torch gives results in channels-last order strides of their own"),
     ("program", None, "strides", channels_last, "the same"),
@@ -189,6 +189,7 @@ KNOWN = [
      "the gradient of the logarithm at a singular matrix is refused; torch's is nan or inf"),
     ("inverse solve solve_triangular cholesky det slogdet cofactor qr eigh svdvals svd", None, "grad", endless,
      "what is nan and what inf under a cotangent of inf varies with the order of the terms"),
+    ("view_dtype", None, "refused", r"bool", "bytes seen as bools, or the other way round, could be neither 0 nor 1"),
 ]
 OPEN = []
 

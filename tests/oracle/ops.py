@@ -478,6 +478,7 @@ OPS = {
     "t": Op(torch.t, x=d.some_matrix),
     "as_strided": Op(lambda x, s, t, o: x.as_strided(s, t, None if o == -1 else o), x=d.window_content, size=d.window_shape, stride=d.window_stride, offset=d.choose(-1, 0, 2)),
     "detach": Op(torch.detach),
+    "view_dtype": Op(lambda x, t: x.view(t), dtype=d.dtype_of_that_size),
     "contiguous": Op(lambda x: x.contiguous()),
     "clone": Op(torch.clone),
     "to": Op(lambda x, t: x.to(t, copy=True), values="tame"),
