@@ -84,7 +84,7 @@ static int64_t chunk_of(const struct search *s, int64_t chunk, int64_t *first)
 #define EXTREME_T int32_t
 #define EXTREME_INDEX int32_t
 #define EXTREME_NAN(x) ((void)(x), 0)
-#define EXTREME_NAN_V(x) (none)
+#define EXTREME_NAN_V(x) ((x)&0)
 #define EXTREME_BEATS(a, b) ((a) > (b))
 #include "kernels/cpu/extreme.inc"
 #define EXTREME(word) word##_min_i32
@@ -93,7 +93,7 @@ static int64_t chunk_of(const struct search *s, int64_t chunk, int64_t *first)
 #define EXTREME_T int32_t
 #define EXTREME_INDEX int32_t
 #define EXTREME_NAN(x) ((void)(x), 0)
-#define EXTREME_NAN_V(x) (none)
+#define EXTREME_NAN_V(x) ((x)&0)
 #define EXTREME_BEATS(a, b) ((a) < (b))
 #include "kernels/cpu/extreme.inc"
 #define EXTREME(word) word##_max_i64
@@ -102,7 +102,7 @@ static int64_t chunk_of(const struct search *s, int64_t chunk, int64_t *first)
 #define EXTREME_T int64_t
 #define EXTREME_INDEX int64_t
 #define EXTREME_NAN(x) ((void)(x), 0)
-#define EXTREME_NAN_V(x) (none)
+#define EXTREME_NAN_V(x) ((x)&0)
 #define EXTREME_BEATS(a, b) ((a) > (b))
 #include "kernels/cpu/extreme.inc"
 #define EXTREME(word) word##_min_i64
@@ -111,7 +111,7 @@ static int64_t chunk_of(const struct search *s, int64_t chunk, int64_t *first)
 #define EXTREME_T int64_t
 #define EXTREME_INDEX int64_t
 #define EXTREME_NAN(x) ((void)(x), 0)
-#define EXTREME_NAN_V(x) (none)
+#define EXTREME_NAN_V(x) ((x)&0)
 #define EXTREME_BEATS(a, b) ((a) < (b))
 #include "kernels/cpu/extreme.inc"
 #define EXTREME(word) word##_max_bool
@@ -120,7 +120,7 @@ static int64_t chunk_of(const struct search *s, int64_t chunk, int64_t *first)
 #define EXTREME_T uint8_t
 #define EXTREME_INDEX int32_t
 #define EXTREME_NAN(x) ((void)(x), 0)
-#define EXTREME_NAN_V(x) (none)
+#define EXTREME_NAN_V(x) ((x)&0)
 #define EXTREME_BEATS(a, b) ((a) > (b))
 #include "kernels/cpu/extreme.inc"
 #define EXTREME(word) word##_min_bool
@@ -129,7 +129,7 @@ static int64_t chunk_of(const struct search *s, int64_t chunk, int64_t *first)
 #define EXTREME_T uint8_t
 #define EXTREME_INDEX int32_t
 #define EXTREME_NAN(x) ((void)(x), 0)
-#define EXTREME_NAN_V(x) (none)
+#define EXTREME_NAN_V(x) ((x)&0)
 #define EXTREME_BEATS(a, b) ((a) < (b))
 #include "kernels/cpu/extreme.inc"
 
