@@ -204,6 +204,8 @@ static bool accepted(struct call *c)
     struct td_session *s = c->session;
     lookup(c);
     check_lists(c);
+    if (s->recording)
+        recording_check(s, c->op, &c->failure);
     if (s->dead && !c->cause)
         c->cause = cause_ref(s->dead);
     if (!c->cause && !c->failure.code) {

@@ -212,6 +212,10 @@ struct td_session {
     bool graph_created; /* by the last td_backward: gradients have gradients */
     td_guard *guards;
     struct td_optimizer *optimizers;
+    struct td_program *programs;
+    struct td_function *functions;
+    struct recording *recording; /* the innermost; NULL: nothing is recorded */
+    uint32_t programs_made;
 };
 
 /* Takes the lock. A session of before a fork is dead from here on. */
@@ -314,5 +318,11 @@ struct td_optimizer {
     } rates;
 };
 void optimizers_forget(struct td_session *s);
+void programs_forget(struct td_session *s);
+void functions_forget(struct td_session *s);
+/* Whether something is being recorded, so that what must be read cannot be: raised then, and the recording fails. */
+bool recording_refuses(struct td_session *s, const char *what, td_origin origin);
+/* What may not be called while recording fails. */
+void recording_check(struct td_session *s, const struct td_op *op, struct td_failure *failure);
 
 #endif

@@ -2,7 +2,7 @@
  * sizes that are not: its entry is ENTRY_UNKNOWN, and its meta has sizes that inference accepts as well as any, so that
  * what is computed from it has rank and dtype without a wait. Who needs sizes asks the daemon, once.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "client/internal.h"
+#include "client/recording.h"
 
 #include <stdlib.h>
 
@@ -42,6 +42,10 @@ struct entry *layout_learn(struct td_session *s, td_tensor x, td_origin origin)
     struct entry *e = handles_find(s, x);
     if (!e || !(e->flags & ENTRY_UNKNOWN) || e->cause || s->dead)
         return e;
+    if (recording_refuses(s, "layout", origin)) {
+        e->cause = cause_ref(s->recording->cause);
+        return e;
+    }
     request_numbers(s, site_number(s, origin.where), TD_R_LAYOUT, 1, (uint64_t[]){x.handle});
     wait.request = s->wire.requests;
     bool there = !s->dead && connection_wait(s, &wait);

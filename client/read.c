@@ -6,6 +6,8 @@
 
 bool read_into(struct td_session *s, td_tensor x, struct wait *wait, td_origin origin)
 {
+    if (recording_refuses(s, "read", origin))
+        return false;
     uint32_t site = site_number(s, origin.where);
     uint8_t *at = request_begin(s, 64);
     if (!at)

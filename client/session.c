@@ -168,6 +168,8 @@ int td_close(td_session *s)
         say_goodbye(s);
     scope_forget(s);
     optimizers_forget(s);
+    programs_forget(s);
+    functions_forget(s);
     session_leave(s);
     delist(s);
     connection_close(s);

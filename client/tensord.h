@@ -72,6 +72,7 @@ typedef struct td_origin {
 
 #include "tensord_ops.h"
 #include "tensord_nn.h"
+#include "tensord_function.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -579,6 +580,31 @@ TD_API double td_lr(const td_optimizer *optimizer);
 /* Frees the optimiser and its state; the parameters stay. NULL is fine. */
 TD_API void td_optimizer_free(td_optimizer *optimizer);
 
+/* ---- recorded programs ---- */
+
+/* A stretch of calls, recorded once and run again by one small message: a whole training step, with td_backward and
+ * td_step, for one. */
+typedef struct td_program td_program;
+
+/* From here to td_record_end everything that this session does is carried out as always and recorded, too. inputs are
+ * what differs from run to run; every other tensor that is used and was made before is captured by reference: a run
+ * sees what it holds then, and writes to it. Values that C computed (a size, a rate given as a number, the array of
+ * td_from) stay as they were recorded. Random ops draw on. Nothing may be read meanwhile (td_item, td_read, td_print),
+ * and no op used whose result is as large as its data say: that is an error at its line, and the program fails. Other
+ * threads must leave the session alone until td_record_end. Never NULL; to be freed with td_program_free. */
+TD_API td_program *td_record(td_session *s, td_list inputs);
+TD_API td_program *td_record_at(td_origin origin, td_session *s, td_list inputs);
+/* The program is complete, and each run gives these tensors anew. They stay what they are. */
+TD_API void td_record_end(td_program *program, td_list outputs);
+TD_API void td_record_end_at(td_origin origin, td_program *program, td_list outputs);
+/* The recorded calls again, with other inputs, of any shape that they accept: as if they had been written here. outputs
+ * gets a tensor for each output of td_record_end, with the graph that they would have. What fails in the middle fails
+ * as it would there, with the line of the recorded call. May itself be recorded. Returns at once. */
+TD_API void td_run(td_program *program, td_list inputs, td_tensor *outputs);
+TD_API void td_run_at(td_origin origin, td_program *program, td_list inputs, td_tensor *outputs);
+/* NULL is fine. What has captured the program (another one, a graph) keeps it. Before or after td_close. */
+TD_API void td_program_free(td_program *program);
+
 /* ---- over lists of parameters, between td_backward and td_step ---- */
 
 struct td_clip_grad_norm__keywords {
@@ -679,6 +705,9 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #define td_is_leaf(x) td_is_leaf_at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define td_clip_grad_value_(s, parameters, clip_value) td_clip_grad_value__at(TD_HERE(0), s, parameters, clip_value)
 #define td_ema_step_(s, parameters, averages, decay) td_ema_step__at(TD_HERE(0), s, parameters, averages, decay)
+#define td_record(s, ...) td_record_at(TD_HERE(0), s, __VA_ARGS__)
+#define td_record_end(program, ...) td_record_end_at(TD_HERE(0), program, __VA_ARGS__)
+#define td_run(program, ...) td_run_at(TD_HERE(0), program, __VA_ARGS__)
 #define td_step(optimizer) td_step_at(TD_HERE(0), optimizer)
 #define td_zero_grad(optimizer) td_zero_grad_at(TD_HERE(0), optimizer)
 #define td_sync(s) td_sync_at(TD_HERE(0), s)

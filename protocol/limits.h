@@ -48,6 +48,13 @@
 #define TD_CREDIT_BYTES (8u << 20)
 #define TD_CREDIT_REQUESTS 65536u
 
+/* Recorded programs of one session that are alive, and the bytes of all their requests: uploads inside count. */
+#define TD_PROGRAMS_MAX 4096
+#define TD_PROGRAM_BYTES ((size_t)64 << 20)
+
+/* Inputs, and outputs, of a custom autograd function: a bit each in one integer. */
+#define TD_FUNCTION_TENSORS 16
+
 /* Nesting of msgpack containers: request, list, nothing deeper. */
 #define TD_NESTING_MAX 4
 

@@ -25,6 +25,10 @@
 #define TD_FLAG_CONSUME(k) (4u << (k))
 #define TD_CONSUME_MAX 29
 
+/* Flags of apply. Bit TD_APPLY_FLAGS + k: output k wants no gradient. */
+#define TD_APPLY_ONCE 1u /* the gradient is not to be differentiated again */
+#define TD_APPLY_FLAGS 4
+
 /* Urgent messages; answered at once, whatever the queue holds, and not numbered. */
 enum td_urgent { TD_URGENT_PING = 1, TD_URGENT_CANCEL = 2 };
 

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#include "server/worker/decoder.h"
+#include "server/worker/apply.h"
 #include "server/worker/exec.h"
 #include "server/worker/rule.h"
 
@@ -12,7 +12,9 @@ enum phase {
     PHASE_SEED,    /* makes the root's gradient, where none was given */
     PHASE_NODE,    /* takes the next node and writes its rule down */
     PHASE_RUN,     /* runs the rule's steps */
-    PHASE_DELIVER, /* hands its gradients to the inputs' nodes */
+    PHASE_FILL,    /* the node is a function's: makes zeros of the gradients that have not come */
+    PHASE_CALL,    /* runs its backward program */
+    PHASE_DELIVER, /* hands the gradients to the inputs' nodes */
     PHASE_COMBINE, /* adds to the gradients that leaves have already */
     PHASE_COMMIT
 };
@@ -33,6 +35,7 @@ struct walk {
     struct node_list heap;   /* nodes with a gradient pending, the highest number first */
     struct node_list leaves; /* leaves with a gradient pending */
     struct rule rule;
+    struct tensor **gradients; /* of a function's inputs, in_count of the node's; NULL: the rule has them */
     struct node *node;                     /* whose rule is in work, with a reference */
     int at;                                /* step, input or leaf that is next */
     struct tensor **slots[TD_OUTPUTS_MAX]; /* where the results of the op in work go */
@@ -158,15 +161,20 @@ static void run_add(struct session *session, struct walk *w, struct tensor *a, s
 
 /* ---- phases ---- */
 
-static void run_seed(struct session *session, struct walk *w)
+static void run_full(struct session *session, struct walk *w, const struct td_meta *out, double value,
+                     struct tensor **slot)
 {
-    const struct td_meta *out = &w->root->out[w->root_output].meta;
     struct td_full_attrs attrs = {
-        .shape.count = out->rank, .value = {.category = TD_FLOATING, .f = 1}, .dtype = out->dtype};
+        .shape.count = out->rank, .value = {.category = TD_FLOATING, .f = value}, .dtype = out->dtype};
     for (int d = 0; d < out->rank; d++)
         attrs.shape.v[d] = out->shape[d];
+    run_op(session, w, td_op_of(TD_OP_full), &attrs, 0, NULL, NULL, slot);
+}
+
+static void run_seed(struct session *session, struct walk *w)
+{
     w->phase = PHASE_NODE;
-    run_op(session, w, td_op_of(TD_OP_full), &attrs, 0, NULL, NULL, &w->root->out[w->root_output].pending);
+    run_full(session, w, &w->root->out[w->root_output].meta, 1, &w->root->out[w->root_output].pending);
 }
 
 /* Lets go of the node in work, and of what is pending there if its rule never ran. */
@@ -178,6 +186,14 @@ static void drop_node(struct session *session, struct walk *w)
     }
     node_unref(session, w->node);
     w->node = NULL;
+}
+
+static void drop_gradients(struct session *session, struct walk *w)
+{
+    for (int k = 0; w->gradients && k < w->node->in_count; k++)
+        tensor_unref(session, w->gradients[k]);
+    free(w->gradients);
+    w->gradients = NULL;
 }
 
 static void next_node(struct session *session, struct walk *w)
@@ -197,6 +213,10 @@ static void next_node(struct session *session, struct walk *w)
                 w->node->op->name);
         td_hint(&failure, "Give .retain_graph = true to the first td_backward.");
         fail(session, w, &failure);
+        return;
+    }
+    if (w->node->applied) {
+        w->phase = PHASE_FILL;
         return;
     }
     w->phase = PHASE_RUN;
@@ -256,20 +276,102 @@ static bool enqueue(struct walk *w, struct node *node)
     return node->queued;
 }
 
+/* What the rule, or the function's backward program, gave for input k; NULL: none. */
+static struct tensor *gradient_of(const struct walk *w, int k)
+{
+    if (w->gradients)
+        return w->gradients[k];
+    ref value = w->rule.gradients[k];
+    return value < 0 ? NULL : w->rule.values[value].tensor;
+}
+
+static void fill(struct session *session, struct walk *w)
+{
+    struct node_output *out = &w->node->out[w->at];
+    if (w->at == w->node->out_count) {
+        w->phase = PHASE_CALL;
+        return;
+    }
+    w->at++;
+    if (!out->pending)
+        run_full(session, w, &out->meta, 0, &out->pending);
+}
+
+/* The gradients that a function's backward program gave; one that is not of its input's shape and dtype is an error. */
+static void take_gradients(struct session *session, struct tensor *const *results, int count, struct cause *cause,
+                           void *data)
+{
+    struct walk *w = data;
+    const struct applied *applied = w->node->applied;
+    TD_NO_FAILURE(failure);
+    for (int k = 0; k < count; k++) {
+        struct tensor *gradient = results[k];
+        const struct td_meta *due = &w->node->in[k].meta;
+        struct td_meta meta;
+        char given[TD_SHAPE_TEXT], wanted[TD_SHAPE_TEXT];
+        w->gradients[k] = gradient;
+        if (!gradient)
+            continue;
+        if (gradient->failed) {
+            cause = cause ? cause : gradient->failed;
+            continue;
+        }
+        tensor_meta(gradient, &meta);
+        if (!td_meta_same_shape(&meta, due) || meta.dtype != due->dtype)
+            td_fail(&failure, TD_E_SHAPE, "backward: the backward of %s gave %s %s as the gradient of its input %d, %s %s",
+                    applied->name, td_dtype_name(meta.dtype), td_shape_text(meta.rank, meta.shape, given, sizeof given), k,
+                    td_dtype_name(due->dtype), td_shape_text(due->rank, due->shape, wanted, sizeof wanted));
+        else if (w->create && applied->once)
+            applied_refuse(session, w->node, gradient, APPLIED_ONCE, &failure);
+    }
+    if (failure.code)
+        fail(session, w, &failure);
+    if (cause && !w->cause)
+        w->cause = cause_ref(cause);
+}
+
+static void call_function(struct session *session, struct walk *w)
+{
+    struct node *node = w->node;
+    const struct applied *applied = node->applied;
+    int count = node->out_count + applied->kept_count;
+    struct tensor **inputs = calloc((size_t)count, sizeof *inputs);
+    TD_NO_FAILURE(failure);
+    w->gradients = calloc((size_t)node->in_count + 1, sizeof *w->gradients);
+    if (!inputs || !w->gradients) {
+        free(inputs);
+        no_memory(session, w);
+        return;
+    }
+    for (int k = 0; k < node->out_count; k++)
+        inputs[k] = tensor_ref(node->out[k].pending);
+    w->phase = PHASE_DELIVER;
+    w->at = 0;
+    if (applied_inputs(session, node, w->create, inputs + node->out_count, &failure) ||
+        program_run(session, applied->backward, count, inputs, !w->create || applied->once, take_gradients, NULL, w,
+                    &failure))
+        fail(session, w, &failure);
+    else if (!w->retain)
+        node_release(session, node);
+    for (int k = 0; k < count; k++)
+        tensor_unref(session, inputs[k]);
+    free(inputs);
+}
+
 /* Hands one gradient on: the first that reaches a node waits there, further ones are added. */
 static void deliver(struct session *session, struct walk *w)
 {
     if (w->at == w->node->in_count) {
+        drop_gradients(session, w);
         rule_clear(&w->rule);
         w->phase = PHASE_NODE;
         return;
     }
     int k = w->at++;
-    ref value = w->rule.gradients[k];
     struct node *to = w->node->in[k].node;
-    if (value < 0 || !to)
+    struct tensor *gradient = gradient_of(w, k);
+    if (!gradient || !to)
         return;
-    struct tensor *gradient = w->rule.values[value].tensor;
     struct tensor **pending = &to->out[w->node->in[k].output].pending;
     if (*pending) {
         run_add(session, w, *pending, gradient, pending);
@@ -351,6 +453,12 @@ static enum step walk_step(struct session *session, struct walk *w)
     case PHASE_RUN:
         run_step(session, w);
         break;
+    case PHASE_FILL:
+        fill(session, w);
+        break;
+    case PHASE_CALL:
+        call_function(session, w);
+        break;
     case PHASE_DELIVER:
         deliver(session, w);
         break;
@@ -359,7 +467,6 @@ static enum step walk_step(struct session *session, struct walk *w)
         break;
     case PHASE_COMMIT:
         commit(session, w);
-        decoder_done(session);
         return STEP_DONE;
     }
     return STEP_MORE;
@@ -375,10 +482,8 @@ static enum step walk_next(struct session *session, struct iterator *iterator)
         td_fail(&failure, TD_E_CANCELLED, "backward: cancelled");
         fail(session, w, &failure);
     }
-    if (w->cause) {
-        decoder_done(session);
+    if (w->cause)
         return STEP_DONE;
-    }
     session->making = BLACKBOX_GRAD;
     enum step step = walk_step(session, w);
     session->making = BLACKBOX_VALUE;
@@ -387,6 +492,7 @@ static enum step walk_next(struct session *session, struct iterator *iterator)
 static void walk_drop(struct session *session, struct iterator *iterator)
 {
     struct walk *w = (struct walk *)iterator;
+    drop_gradients(session, w);
     rule_clear(&w->rule);
     rule_deinit(&w->rule);
     list_free(session, &w->leaves);
@@ -444,7 +550,6 @@ int backward_start(struct session *session, struct tensor *root, struct tensor *
     w->root = node_ref(node);
     w->root_output = root->output;
     w->phase = seed ? PHASE_NODE : PHASE_SEED;
-    session->cancelled = false;
     if (!enqueue(w, node)) {
         walk_drop(session, &w->iterator);
         return td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");

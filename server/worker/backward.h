@@ -5,7 +5,7 @@
 
 #include "server/worker/session.h"
 
-/* Begins the walk for the request in work; it calls decoder_done at its end. seed: the gradient of root, NULL: 1, for a
+/* Begins the walk for the request in work; seed: the gradient of root, NULL: 1, for a
  * root of one element. retain: the graph can be walked again. create: what the walk computes is recorded. The leaves'
  * gradients change together at the end, or, where anything fails, not at all. */
 int backward_start(struct session *session, struct tensor *root, struct tensor *seed, bool retain, bool create,

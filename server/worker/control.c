@@ -6,38 +6,16 @@
 #include "server/worker/backward.h"
 #include "server/worker/connection.h"
 #include "server/worker/decoder.h"
+#include "server/worker/program.h"
 #include "server/worker/read.h"
 #include "server/worker/reply.h"
+#include "server/worker/request.h"
 #include "server/worker/schedule.h"
 #include "server/worker/status.h"
 #include "server/worker/tape.h"
 
 /* Handles of one list that are taken in a step. */
 #define LIST_STEP 64
-
-/* False, with nothing taken, if the next element is no integer of 64 bits. */
-static bool take_integer(struct request *request, int64_t *value)
-{
-    if (request->elements == 0 || !td_take_int(request->reader, value))
-        return false;
-    request->elements--;
-    return true;
-}
-
-static bool take_bool(struct request *request, bool *value)
-{
-    if (request->elements == 0 || td_read_type(request->reader) != TD_WIRE_BOOL)
-        return false;
-    request->elements--;
-    *value = td_read_bool(request->reader);
-    return true;
-}
-
-static uint32_t take_handle(struct request *request)
-{
-    int64_t handle;
-    return take_integer(request, &handle) && handle >= 0 && handle < TD_HANDLES_MAX ? (uint32_t)handle : UINT32_MAX;
-}
 
 /* Whether there is another handle for this step. A list can be as long as a frame, and so is taken in pieces, that
  * nobody else waits for its end. taken counts those of this step. */
@@ -47,38 +25,6 @@ static bool another_handle(struct request *request, const struct td_failure *fai
         return false;
     request->more = ++*taken > LIST_STEP && td_reader_left(request->reader) > 0;
     return !request->more;
-}
-
-/* A text of the client's for people: what could move a terminal's cursor becomes '?'. NULL if there is none, it is too
- * long, or, with a failure, there is no memory. */
-static char *take_text(struct request *request, uint32_t limit, struct td_failure *failure)
-{
-    uint32_t bytes;
-    if (request->elements == 0 || td_read_type(request->reader) != TD_WIRE_TEXT)
-        return NULL;
-    request->elements--;
-    const char *text = td_read_text(request->reader, &bytes);
-    if (!text || bytes >= limit)
-        return NULL;
-    char *copy = malloc(bytes + 1);
-    if (!copy) {
-        td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
-        return NULL;
-    }
-    for (uint32_t i = 0; i < bytes; i++)
-        copy[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? '?' : text[i];
-    copy[bytes] = 0;
-    return copy;
-}
-
-/* Raises failure in the request's name. The cause has one reference. */
-static struct cause *fail(struct session *session, const struct request *request, const char *name,
-                          const struct td_failure *failure)
-{
-    struct td_failure named = {0};
-    td_fail(&named, failure->code, "%s: %s", name, failure->message);
-    memcpy(named.hint, failure->hint, sizeof named.hint);
-    return session_fail(session, name, request->site, &named);
 }
 
 /* ---- one function a request; each leaves what it does not understand for control_run to skip ---- */
@@ -110,8 +56,23 @@ static void run_site(struct session *session, struct request *request, struct td
 
 static void run_release(struct session *session, struct request *request, struct td_failure *failure)
 {
-    for (int taken = 0; another_handle(request, failure, &taken);)
-        session_release(session, take_handle(request), failure);
+    for (int taken = 0; another_handle(request, failure, &taken);) {
+        uint32_t handle = take_handle(request);
+        if (session->recording && session->names == &session->own)
+            recording_releases(session, handle);
+        session_release(session, handle, failure);
+    }
+}
+
+/* What is read while a program is recorded would be frozen in it. */
+static void refuse_reading(struct session *session, const struct request *request, const char *name)
+{
+    TD_NO_FAILURE(failure);
+    if (!session->recording)
+        return;
+    td_fail(&failure, TD_E_ARGUMENT, "%s: what is read while a program is recorded cannot follow its replays", name);
+    td_hint(&failure, "Give the tensor as an output of the program, and read that.");
+    recording_spoil(session, name, request->site, &failure);
 }
 
 static void run_read(struct session *session, struct request *request, struct td_failure *failure)
@@ -119,6 +80,7 @@ static void run_read(struct session *session, struct request *request, struct td
     struct tensor *tensor = session_tensor(session, take_handle(request), failure);
     uint32_t dtype = take_handle(request); /* a small number, as a handle is */
     struct cause *cause = NULL;
+    refuse_reading(session, request, "read");
     if (!failure->code && dtype != TD_DTYPE_NONE && !td_dtype_known(dtype))
         td_fail(failure, TD_E_DTYPE, "element type %" PRId32 " does not exist", (int32_t)dtype);
     if (!failure->code && request->cancelled)
@@ -135,6 +97,7 @@ static void run_read(struct session *session, struct request *request, struct td
 
 static void run_layout(struct session *session, struct request *request, struct td_failure *failure)
 {
+    refuse_reading(session, request, "layout");
     const struct tensor *tensor = session_tensor(session, take_handle(request), failure);
     struct cause *cause = failure->code ? session_fail(session, "layout", request->site, failure) : NULL;
     reply_layout(session, tensor, cause);
@@ -146,7 +109,7 @@ static void run_layout(struct session *session, struct request *request, struct 
 static struct tensor *error_value(struct session *session, const struct request *request, const char *name,
                                   struct td_failure *failure)
 {
-    struct cause *cause = fail(session, request, name, failure);
+    struct cause *cause = request_fail(session, request, name, failure);
     struct tensor *tensor = tensor_failed(cause);
     cause_unref(cause);
     failure->code = TD_E_OK;
@@ -174,7 +137,7 @@ static void run_upload(struct session *session, struct request *request, struct 
     }
     request->elements--;
     const void *data = td_read_bin(request->reader, &bytes);
-    if (request->reader->failed || tensor->failed)
+    if (request->reader->failed || tensor->failed || session_traces(session))
         return; /* into an error value nothing is written */
     if (request->cancelled) {
         if (tensor == session->filling)
@@ -226,11 +189,10 @@ static void run_backward(struct session *session, struct request *request, struc
     if (failure->code || request->reader->failed)
         return;
     struct cause *cause = root->failed ? root->failed : seed ? seed->failed : NULL;
-    if (cause)
+    if (cause || session_traces(session))
         return; /* the first cause stands already */
     session->worker->recorder.tables->backwards++;
-    if (!backward_start(session, root, seed, retain || create, create, request->site, failure))
-        request->pending = true;
+    backward_start(session, root, seed, retain || create, create, request->site, failure);
 }
 
 static void run_grad(struct session *session, struct request *request, struct td_failure *failure)
@@ -239,10 +201,12 @@ static void run_grad(struct session *session, struct request *request, struct td
     struct tensor *tensor = session_tensor(session, take_handle(request), failure);
     struct tensor *grad = tensor && node_is_leaf(tensor->node) ? tensor->node->grad : NULL;
     struct tensor *result;
-    if (grad) {
+    if (grad && !session_traces(session)) {
         result = tensor_ref(grad);
     } else if (tensor && tensor->failed) {
         result = tensor_failed(tensor->failed);
+    } else if (tensor && session_traces(session)) {
+        result = tensor_failed(trace_cause());
     } else {
         if (tensor) {
             td_fail(failure, TD_E_GRAD,
@@ -260,7 +224,7 @@ static void run_zero_grad(struct session *session, struct request *request, stru
 {
     for (int taken = 0; another_handle(request, failure, &taken);) {
         struct tensor *tensor = session_tensor(session, take_handle(request), failure);
-        if (!tensor || !node_is_leaf(tensor->node))
+        if (!tensor || !node_is_leaf(tensor->node) || session_traces(session))
             continue;
         tensor_unref(session, tensor->node->grad);
         tensor->node->grad = NULL;
@@ -276,7 +240,7 @@ static void run_requires_grad(struct session *session, struct request *request, 
         return;
     }
     bool failed = false;
-    if (tensor->failed)
+    if (tensor->failed || session_traces(session))
         return;
     struct node *node = tensor_edge(session, tensor, &failed);
     if (node && !node_is_leaf(node)) {
@@ -324,6 +288,8 @@ static void run_seed(struct session *session, struct request *request, struct td
     }
     *request->reader = trial;
     request->elements--;
+    if (session_traces(session))
+        return;
     session->seed = seed;
     session->random_counter = 0;
 }
@@ -346,6 +312,23 @@ static const char *name_of(uint64_t id)
 #include "protocol/requests.def"
     }
     return "request";
+}
+
+bool control_is_recorded(uint64_t id)
+{
+    switch (id) {
+    case TD_R_UPLOAD:
+    case TD_R_BACKWARD:
+    case TD_R_GRAD:
+    case TD_R_ZERO_GRAD:
+    case TD_R_REQUIRES_GRAD:
+    case TD_R_SEED:
+    case TD_R_RUN:
+    case TD_R_APPLY:
+        return true;
+    default: /* releases are written down where the program has the handle: recording_releases */
+        return false;
+    }
 }
 
 void control_run(struct session *session, uint64_t id, struct request *request)
@@ -397,6 +380,21 @@ void control_run(struct session *session, uint64_t id, struct request *request)
     case TD_R_LAYOUT:
         run_layout(session, request, &failure);
         break;
+    case TD_R_RECORD:
+        run_record(session, request, &failure);
+        break;
+    case TD_R_RECORD_END:
+        run_record_end(session, request, &failure);
+        break;
+    case TD_R_RUN:
+        run_run(session, request, &failure);
+        break;
+    case TD_R_APPLY:
+        run_apply(session, request, &failure);
+        break;
+    case TD_R_PROGRAM_FREE:
+        run_program_free(session, request, &failure);
+        break;
     case TD_R_GOODBYE:
         session_close(session);
         return;
@@ -415,7 +413,5 @@ void control_run(struct session *session, uint64_t id, struct request *request)
     if (request->reader->failed || session->closing)
         return;
     if (failure.code)
-        cause_unref(fail(session, request, name_of(id), &failure));
-    if (!request->pending)
-        decoder_done(session);
+        cause_unref(request_fail(session, request, name_of(id), &failure));
 }

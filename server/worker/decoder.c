@@ -7,6 +7,7 @@
 
 #include "server/worker/connection.h"
 #include "server/worker/exec.h"
+#include "server/worker/program.h"
 #include "server/worker/reply.h"
 #include "server/worker/schedule.h"
 
@@ -28,7 +29,6 @@ static void bind_results(struct session *session, struct tensor *const *results,
         else if (session_bind(session, session->call_out[k], results[k], &failure))
             cause_unref(session_fail(session, session->call_op->name, session->call_site, &failure));
     }
-    decoder_done(session);
 }
 
 /* The tensors behind a call's inputs; all handles that it consumes end here, whatever becomes of it. */
@@ -91,7 +91,7 @@ static void run_call(struct session *session, const struct td_op *op, struct req
                                      .in = in,
                                      .in_count = call->in_count,
                                      .list_counts = call->list_counts,
-                                     .grad = request->flags & TD_FLAG_GRAD,
+                                     .grad = request->flags & TD_FLAG_GRAD && !session->no_grad,
                                      .requires_grad = request->flags & TD_FLAG_REQUIRES_GRAD,
                                      .site = request->site},
                  bind_results, NULL);
@@ -102,7 +102,8 @@ static void run_call(struct session *session, const struct td_op *op, struct req
 
 /* ---- the stream ---- */
 
-void decoder_done(struct session *session)
+/* All up to the request in work is done. */
+static void request_done(struct session *session)
 {
     session->executed = session->request;
     recorder_done(session);
@@ -111,10 +112,32 @@ void decoder_done(struct session *session)
         reply_credit(session);
 }
 
+/* Writes the request down whose flags are next, if its like is ever written down. */
+static void note_request(struct session *session, struct td_reader reader, uint64_t id, uint32_t site)
+{
+    const uint8_t *start = reader.at;
+    const struct td_op *op = td_op_of(id);
+    if (op && td_op_is_sized(op)) {
+        TD_NO_FAILURE(failure);
+        td_fail(&failure, TD_E_ARGUMENT, "%s: the size of its result depends on data, which no recorded program may",
+                op->name);
+        td_hint(&failure, "Leave it outside of the recording, and give its result as an input.");
+        recording_spoil(session, op->name, site, &failure);
+    }
+    if (!op && !control_is_recorded(id))
+        return;
+    td_read_skip(&reader);
+    td_read_skip(&reader);
+    td_read_skip(&reader);
+    if (!reader.failed)
+        recording_add(session, start, (size_t)(reader.at - start));
+}
+
 /* Takes flags, site, array and id of the next request and carries it out. */
-static void run_request(struct session *session, struct td_reader *reader)
+static void run_request(struct session *session, struct td_reader *reader, bool replay)
 {
     struct request request = {.reader = reader};
+    struct td_reader start = *reader;
     request.flags = td_read_u32(reader);
     request.site = td_read_u32(reader);
     request.elements = td_read_array(reader);
@@ -124,9 +147,15 @@ static void run_request(struct session *session, struct td_reader *reader)
         return;
     }
     request.elements--;
-    request.cancelled = session->cancel_left > session->frame_at;
-    session->request++;
-    recorder_begin(session, id, request.site);
+    session->call_site = request.site;
+    if (!replay) {
+        request.cancelled = session->cancel_left > session->frame_at;
+        session->cancelled = false;
+        session->request++;
+        recorder_begin(session, id, request.site);
+        if (session->recording)
+            note_request(session, start, id, request.site);
+    }
     if (session->filling && id != TD_R_UPLOAD)
         session_fill_end(session);
     const struct td_op *op = td_op_of(id);
@@ -137,7 +166,7 @@ static void run_request(struct session *session, struct td_reader *reader)
     control_run(session, id, &request);
 }
 
-/* The next piece of a list of handles, which began in this frame. */
+/* The next piece of a list of handles, which began before. */
 static void run_list(struct session *session, struct td_reader *reader)
 {
     struct request request = {.reader = reader, .site = session->list_site, .elements = session->list_left};
@@ -145,11 +174,20 @@ static void run_list(struct session *session, struct td_reader *reader)
     control_run(session, session->list_id, &request);
 }
 
+void decoder_replay(struct session *session, struct td_reader *reader)
+{
+    if (session->list_left)
+        run_list(session, reader);
+    else
+        run_request(session, reader, true);
+}
+
 static enum step decoder_next(struct session *session, struct iterator *iterator)
 {
-    (void)iterator;
     if (session->closing)
         return STEP_DONE;
+    if (session->executed < session->request && !session->list_left) /* what it had put on the stack is at its end */
+        request_done(session);
     if (connection_backlog(session) > TD_REPLY_BACKLOG)
         return STEP_WAIT;
     if (session->frame_end == 0) {
@@ -171,8 +209,10 @@ static enum step decoder_next(struct session *session, struct iterator *iterator
         if (session->list_left)
             run_list(session, &reader);
         else
-            run_request(session, &reader);
+            run_request(session, &reader, false);
         input = before + session->input_start;
+        if (!session->list_left && !session->parked && session->top == iterator)
+            request_done(session);
     }
     if (reader.failed && !session->closing)
         session_goodbye(session, TD_E_PROTOCOL, "bytes that are no request");

@@ -8,8 +8,8 @@
 void decoder_init(struct session *session);
 /* Looks through frames that have just come for urgent ones, and answers those. */
 void decoder_urgent(struct session *session);
-/* The request in work is done. */
-void decoder_done(struct session *session);
+/* Carries out the next request, or piece of one, of a recorded program. */
+void decoder_replay(struct session *session, struct td_reader *reader);
 
 /* A request's own header and what is left of its array, while it is carried out. */
 struct request {
@@ -17,11 +17,12 @@ struct request {
     uint32_t flags, site;
     uint32_t elements; /* of the array behind the id, not yet read */
     bool cancelled;
-    bool pending; /* an iterator carries it on, and will call decoder_done */
     bool more;    /* its list of handles is long: the rest is for the next step */
 };
 
 /* Carries out a request that is not an op (requests.def); control.c. */
 void control_run(struct session *session, uint64_t id, struct request *request);
+/* Whether a recording keeps requests of that id. */
+bool control_is_recorded(uint64_t id);
 
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "server/worker/execution.h"
+#include "server/worker/program.h"
 #include "server/worker/schedule.h"
 
 /* Above this a kernel goes to the device's thread: waking it costs up to 0.06 ms, and nobody waits longer than this. */
@@ -651,6 +652,8 @@ bool exec_run(struct session *session, const struct operation *operation, exec_t
         return true;
     }
     struct cause *cause = failed_input(e);
+    if (session_traces(session) && !cause)
+        cause = trace_cause();
     if (cause) {
         finish_failed(e, cause_ref(cause));
         return true;

@@ -437,7 +437,7 @@ void recorder_publish(struct session *session, uint64_t worked_ns)
     card->requests = session->executed;
     card->ops = session->op_count;
     card->device_ns = session->device_ns;
-    card->tensors = session->handle_count;
+    card->tensors = session->own.count;
     card->nodes = session->node_count;
     card->copied_bytes = session->copied_bytes;
     card->failed = session->failed_count;

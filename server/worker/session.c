@@ -9,6 +9,7 @@
 #include "server/log.h"
 #include "server/worker/connection.h"
 #include "server/worker/decoder.h"
+#include "server/worker/program.h"
 #include "server/worker/reply.h"
 #include "server/worker/schedule.h"
 #include "server/worker/tape.h"
@@ -34,6 +35,7 @@ struct session *session_open(struct worker *worker, const struct handover *hando
     session->pid = (uint32_t)handover->pid;
     session->started_ns = uv_hrtime();
     session->seed = DEFAULT_SEED;
+    session->names = &session->own;
     memcpy(session->program, handover->hello.program, sizeof session->program);
     session->next = worker->sessions;
     if (session->next)
@@ -58,16 +60,8 @@ struct session *session_open(struct worker *worker, const struct handover *hando
 static enum step release_some(struct session *session, struct iterator *iterator)
 {
     (void)iterator;
-    for (int k = 0; k < RELEASE_STEP; k++) {
-        if (session->handle_capacity == 0)
-            return STEP_DONE;
-        struct tensor **last = &session->handles[--session->handle_capacity];
-        if (*last)
-            session->handle_count--;
-        tensor_unref(session, *last);
-        *last = NULL;
-    }
-    return STEP_MORE;
+    programs_end(session);
+    return names_clear(session, &session->own, RELEASE_STEP) ? STEP_MORE : STEP_DONE;
 }
 
 static void release_end(struct session *session, struct iterator *iterator)
@@ -86,7 +80,7 @@ void session_close(struct session *session)
     session->closing = true;
     log_event(LOG_INFO, session->number,
               "closed requests=%" PRIu64 " tensors=%" PRIu32 " bytes=%" PRIu64 " copied_bytes=%" PRIu64,
-              session->executed, session->handle_count, session_bytes(session), session->copied_bytes);
+              session->executed, session->own.count, session_bytes(session), session->copied_bytes);
     if (session->opened)
         connection_close(session);
     tensor_unref(session, session->filling);
@@ -120,7 +114,7 @@ static void session_free(struct session *session)
     for (uint32_t k = 0; k < session->site_count; k++)
         free(session->sites[k].text);
     free(session->sites);
-    free(session->handles);
+    free(session->own.tensors);
     cause_unref(session->error);
     free(session->input);
     free(session->output);
@@ -165,55 +159,74 @@ void session_push(struct session *session, struct iterator *iterator)
 
 /* ---- handles ---- */
 
+static bool grow_names(struct names *names, uint32_t handle)
+{
+    uint32_t capacity = names->capacity ? names->capacity : HANDLES_FIRST;
+    while (capacity <= handle)
+        capacity *= 2;
+    struct tensor **tensors = realloc(names->tensors, capacity * sizeof *tensors);
+    if (!tensors)
+        return false;
+    memset(tensors + names->capacity, 0, (capacity - names->capacity) * sizeof *tensors);
+    names->tensors = tensors;
+    names->capacity = capacity;
+    return true;
+}
+
+bool names_clear(struct session *session, struct names *names, uint32_t limit)
+{
+    for (; limit > 0 && names->capacity > 0; limit--) {
+        struct tensor **last = &names->tensors[--names->capacity];
+        if (*last)
+            names->count--;
+        tensor_unref(session, *last);
+        *last = NULL;
+    }
+    return names->capacity > 0;
+}
+
 struct tensor *session_tensor(struct session *session, uint32_t handle, struct td_failure *failure)
 {
-    if (handle < session->handle_capacity && session->handles[handle])
-        return session->handles[handle];
+    const struct names *names = session->names;
+    if (handle < names->capacity && names->tensors[handle]) {
+        if (session->recording && names == &session->own)
+            recording_uses(session, handle, names->tensors[handle]);
+        return names->tensors[handle];
+    }
     td_fail(failure, TD_E_HANDLE, "there is no tensor %" PRId64 " in this session",
             handle == UINT32_MAX ? (int64_t)-1 : (int64_t)handle);
     td_hint(failure, "It was released, or never made.");
     return NULL;
 }
 
-static bool grow_handles(struct session *session, uint32_t handle)
-{
-    uint32_t capacity = session->handle_capacity ? session->handle_capacity : HANDLES_FIRST;
-    while (capacity <= handle)
-        capacity *= 2;
-    struct tensor **handles = realloc(session->handles, capacity * sizeof *handles);
-    if (!handles)
-        return false;
-    memset(handles + session->handle_capacity, 0, (capacity - session->handle_capacity) * sizeof *handles);
-    session->handles = handles;
-    session->handle_capacity = capacity;
-    return true;
-}
-
 int session_bind(struct session *session, uint32_t handle, struct tensor *tensor, struct td_failure *failure)
 {
+    struct names *names = session->names;
     if (handle >= TD_HANDLES_MAX)
         td_fail(failure, TD_E_LIMIT, "a handle of the result is at or above the limit %u", TD_HANDLES_MAX);
-    else if (handle < session->handle_capacity && session->handles[handle])
+    else if (handle < names->capacity && names->tensors[handle])
         td_fail(failure, TD_E_HANDLE, "handle %" PRIu32 " for the result is in use", handle);
-    else if (!tensor || (handle >= session->handle_capacity && !grow_handles(session, handle)))
+    else if (!tensor || (handle >= names->capacity && !grow_names(names, handle)))
         td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
     if (failure->code) {
         tensor_unref(session, tensor);
         return failure->code;
     }
-    session->handles[handle] = tensor;
-    session->handle_count++;
+    names->tensors[handle] = tensor;
+    names->count++;
+    if (session->recording && names == &session->own) /* what a run does is one request of its caller */
+        recording_binds(session, handle);
     return TD_E_OK;
 }
 
 int session_release(struct session *session, uint32_t handle, struct td_failure *failure)
 {
-    struct tensor *tensor = session_tensor(session, handle, failure);
-    if (!tensor)
-        return failure->code;
-    session->handles[handle] = NULL;
-    session->handle_count--;
-    tensor_unref(session, tensor);
+    struct names *names = session->names;
+    if (handle >= names->capacity || !names->tensors[handle])
+        return session_tensor(session, handle, failure) ? TD_E_OK : failure->code;
+    tensor_unref(session, names->tensors[handle]);
+    names->tensors[handle] = NULL;
+    names->count--;
     return TD_E_OK;
 }
 

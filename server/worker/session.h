@@ -24,6 +24,12 @@ struct iterator {
     struct iterator *below;
 };
 
+/* What handles stand for: a session's own, or those of a program that is being run. */
+struct names {
+    struct tensor **tensors; /* by number; NULL: none */
+    uint32_t capacity, count;
+};
+
 struct session {
     struct worker *worker;
     struct session *prev, *next; /* in worker->sessions */
@@ -49,6 +55,7 @@ struct session {
     struct iterator decoder;
     const struct td_op *call_op; /* of the request in work */
     uint32_t call_out[TD_OUTPUTS_MAX], call_site;
+    bool no_grad; /* ops are not recorded for autograd, whatever their flags say */
     bool frame_starts;             /* nothing of the frame in work has been read */
     bool cancelled;                /* a cancel has come: what runs now is to end */
     size_t frame_at, frame_end;    /* of the frame in work, from input_start; both 0 between frames */
@@ -65,8 +72,7 @@ struct session {
     uint64_t arrived_ns; /* when the oldest request that has not been answered came; 0: there is none */
 
     /* tensors */
-    struct tensor **handles; /* by number; NULL: none */
-    uint32_t handle_capacity, handle_count;
+    struct names own, *names;  /* names: whose handles requests speak of now */
     uint64_t bytes[BLACKBOX_CLASSES]; /* of blocks charged to this session */
     uint8_t making;                   /* enum blackbox_class of the blocks that it takes now */
     uint64_t copied_bytes;            /* moved because a write met a reader */
@@ -74,7 +80,10 @@ struct session {
     struct tensor *filling; /* made for uploads, of which the first filled bytes have come in order; NULL: none */
     size_t filled;
     uint64_t seed, random_counter;
-    uint64_t node_count; /* numbers the nodes of the tape */
+    uint64_t node_count;         /* numbers the nodes of the tape */
+    struct program *programs;    /* all that are alive */
+    struct recording *recording; /* the innermost one; NULL: none */
+    size_t program_bytes;        /* of all programs */
     uint64_t dead_nodes; /* of graphs nobody needs, not yet freed */
 
     /* schedule.c */
@@ -116,6 +125,9 @@ void session_flush(struct session *session);
 /* After a turn that ends with nothing to do: gives idle memory back; frees the session if it is over. May free it. */
 void session_settle(struct session *session);
 void session_push(struct session *session, struct iterator *iterator);
+
+/* The tensors of names are let go of, from the last; at most limit of them. True: there are more. */
+bool names_clear(struct session *session, struct names *names, uint32_t limit);
 
 /* The tensor of a handle; NULL and a failure if there is none. Borrowed. */
 struct tensor *session_tensor(struct session *session, uint32_t handle, struct td_failure *failure);

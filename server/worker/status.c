@@ -46,7 +46,7 @@ static void put_session(msgpack_packer *packer, const struct session *session)
     put_number(packer, "pid", session->pid);
     put_number(packer, "uid", session->uid);
     put_entry(packer, "program", session->program);
-    put_number(packer, "tensors", session->handle_count);
+    put_number(packer, "tensors", session->own.count);
     put_number(packer, "bytes", session_bytes(session));
     put_number(packer, "copied_bytes", session->copied_bytes);
     put_number(packer, "requests", session->executed);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/worker/apply.h"
 #include "server/worker/session.h"
 
 struct node *node_ref(struct node *node)
@@ -81,6 +82,8 @@ static void bury(struct session *session, struct node *node)
     for (int k = 0; k < node->in_count; k++)
         if (node->in[k].node)
             node_unref(session, node->in[k].node);
+    if (node->applied)
+        applied_free(session, node->applied);
     free(node);
 }
 
@@ -111,10 +114,10 @@ struct node *node_leaf(const struct tensor *tensor)
     return node;
 }
 
-struct node *node_new(struct session *session, const struct td_op *op, const void *attrs, uint32_t site, int in_count)
+static struct node *make(struct session *session, const struct td_op *op, uint32_t site, int in_count, int out_count)
 {
     size_t attr_bytes = (size_t)op->slots * 8, in_bytes = (size_t)in_count * sizeof(struct node_input);
-    size_t out_bytes = op->output_count * sizeof(struct node_output);
+    size_t out_bytes = (size_t)out_count * sizeof(struct node_output);
     struct node *node = calloc(1, sizeof *node + in_bytes + out_bytes + attr_bytes);
     if (!node)
         return NULL;
@@ -124,10 +127,27 @@ struct node *node_new(struct session *session, const struct td_op *op, const voi
     node->number = ++session->node_count;
     node->request = session->request;
     node->in_count = in_count;
-    node->out_count = op->output_count;
+    node->out_count = out_count;
     node->out = (struct node_output *)((char *)node->in + in_bytes);
     node->attrs = (int64_t *)((char *)node->out + out_bytes);
-    memcpy(node->attrs, attrs, attr_bytes);
+    return node;
+}
+
+struct node *node_new(struct session *session, const struct td_op *op, const void *attrs, uint32_t site, int in_count)
+{
+    struct node *node = make(session, op, site, in_count, op->output_count);
+    if (node)
+        memcpy(node->attrs, attrs, (size_t)op->slots * 8);
+    return node;
+}
+
+struct node *node_of_function(struct session *session, struct applied *applied, uint32_t site, int in_count,
+                              int out_count)
+{
+    static const struct td_op function = {.name = "function", .kind = TD_FRESH, .keeps = 1};
+    struct node *node = make(session, &function, site, in_count, out_count);
+    if (node)
+        node->applied = applied;
     return node;
 }
 
@@ -141,5 +161,7 @@ void node_release(struct session *session, struct node *node)
         saved_free(session, node->out[k].saved);
         node->out[k].saved = NULL;
     }
+    if (node->applied)
+        applied_release(session, node->applied);
     node->released = true;
 }

@@ -7,6 +7,7 @@
 #include "server/worker/tensor.h"
 
 struct worker;
+struct applied;
 
 /* What a RANDOM op drew from: enough to draw the same again. */
 struct draw {
@@ -34,7 +35,8 @@ struct node {
     uint64_t request;
     const struct td_op *op; /* NULL: a leaf */
     struct draw draw;       /* of a RANDOM op */
-    bool released;          /* its saved values are gone */
+    struct applied *applied; /* a function of the client's; NULL: an op */
+    bool released;           /* its saved values are gone */
     struct tensor *grad;    /* leaf: the gradient so far, NULL: none */
     uint32_t tensors; /* leaf: those that it is the node of; grad ends with the last, since nobody can ask for it */
     bool waits;       /* leaf: among the dead, only to have its gradient dropped */
@@ -62,6 +64,9 @@ bool node_bury(struct worker *worker, int limit);
 struct node *node_leaf(const struct tensor *tensor);
 /* A node without inputs' nodes and saved values, to be filled by the caller. */
 struct node *node_new(struct session *session, const struct td_op *op, const void *attrs, uint32_t site, int in_count);
+/* The same for a function of the client's. */
+struct node *node_of_function(struct session *session, struct applied *applied, uint32_t site, int in_count,
+                              int out_count);
 /* Gives back what is saved, when a walk has passed. */
 void node_release(struct session *session, struct node *node);
 

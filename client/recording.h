@@ -1,0 +1,23 @@
+/* Recordings in work: what td_record and the tracing of functions share. Private to client/; the session's lock is held.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef TD_CLIENT_RECORDING_H
+#define TD_CLIENT_RECORDING_H
+
+#include "client/internal.h"
+
+struct recording {
+    struct recording *outer;
+    const char *where; /* the line that began it */
+    pthread_t thread;  /* whose requests it takes */
+    struct cause *cause; /* the program will not be run */
+};
+
+/* A number for a program that none had. */
+uint32_t recording_number(struct td_session *s);
+/* Begins program number with these inputs; until recording_end every request goes into it. */
+void recording_begin(struct td_session *s, struct recording *recording, uint32_t number, const char *name, bool trace,
+                     td_origin origin, int count, const uint32_t *in);
+/* out: handles, 0 for none. */
+void recording_end(struct td_session *s, struct recording *recording, uint32_t number, td_origin origin, int count,
+                   const uint32_t *out);
+#endif

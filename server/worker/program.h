@@ -1,0 +1,113 @@
+/* Recorded programs: a stretch of a session's requests, kept as the bytes that they came in, and what they meant beside
+ * their own results. Replaying one is decoding the bytes again over handles of its own: each request does what it would
+ * have done had it been sent again, with other inputs. So whatever a request can do a program can, an error in the middle
+ * spoils what an error there would, and nothing of a program can differ from the requests that it was made of.
+ *
+ * A recording is live, and its requests are carried out as they come, or a trace: then none is, its inputs and all that
+ * is made of them are error values of one cause, and only the bytes are of interest. Recordings nest.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef TD_SERVER_WORKER_PROGRAM_H
+#define TD_SERVER_WORKER_PROGRAM_H
+
+#include "server/worker/session.h"
+
+/* A tensor that a program reads and did not make: by reference, so that a replay sees what it holds then. */
+struct capture {
+    uint32_t handle;
+    struct tensor *tensor;
+};
+
+/* A program that another one runs. */
+struct callee {
+    uint32_t number;
+    struct program *program;
+};
+
+/* What was true of an input when it was recorded. */
+struct program_input {
+    struct td_meta meta;
+    bool requires_grad;
+    int same; /* the first input that stands on the same storage */
+};
+
+struct program {
+    uint32_t refs;
+    struct program *prev, *next; /* in session->programs */
+    uint32_t number;             /* in its session; 0: it has been freed, and runs on where it is part of something */
+    char name[TD_NAME_BYTES];
+    bool traced; /* what its inputs were is not known */
+    bool running;
+    struct cause *cause; /* why it cannot be run; NULL: it can */
+    uint8_t *bytes;      /* flags, site, array; one request after the other */
+    size_t size, capacity;
+    uint32_t requests; /* in bytes */
+    struct capture *captures;
+    size_t capture_count, capture_capacity;
+    struct callee *callees;
+    size_t callee_count, callee_capacity;
+    uint32_t *in, *out; /* handles; UINT32_MAX in out: none */
+    struct program_input *inputs;
+    int in_count, out_count;
+    struct names names; /* while it runs */
+    uint64_t runs, differed;
+};
+
+struct recording {
+    struct recording *outer;
+    struct program *program;
+    bool trace;
+    uint8_t *known; /* by handle: 1, its program has it, as input, capture or result */
+    uint32_t known_count;
+};
+
+/* ---- recording ---- */
+
+/* Whether requests are only written down. */
+static inline bool session_traces(const struct session *session)
+{
+    return session->recording && session->recording->trace && session->names == &session->own;
+}
+/* What traced requests give: an error value that says nothing. */
+struct cause *trace_cause(void);
+
+/* Begins program number, which must not exist; takes over nothing. trace: inputs are handles that are free. */
+int recording_begin(struct session *session, uint32_t number, const char *name, bool trace, int in_count,
+                    const uint32_t *in, struct td_failure *failure);
+/* The innermost recording is complete: its program, which must be of that number, can be run. out: UINT32_MAX for
+ * none. */
+int recording_end(struct session *session, uint32_t number, int out_count, const uint32_t *out,
+                  struct td_failure *failure);
+/* Writes down a request: its bytes, or its release of a handle. */
+void recording_add(struct session *session, const uint8_t *bytes, size_t size);
+void recording_releases(struct session *session, uint32_t handle);
+/* handle has been looked up, or bound. */
+void recording_uses(struct session *session, uint32_t handle, struct tensor *tensor);
+void recording_binds(struct session *session, uint32_t handle);
+/* All recordings go on, and their programs will fail for this reason. */
+void recording_spoil(struct session *session, const char *op, uint32_t site, const struct td_failure *failure);
+
+/* ---- programs ---- */
+
+/* The program of a number, for the request in work; NULL and failure if there is none. Borrowed. */
+struct program *program_find(struct session *session, uint32_t number, struct td_failure *failure);
+struct program *program_ref(struct program *program);
+void program_unref(struct session *session, struct program *program);
+/* Ends its number. */
+void program_forget(struct session *session, struct program *program);
+/* The session is over: recordings and captures are let go of. */
+void programs_end(struct session *session);
+
+/* ---- running ---- */
+
+/* Called once at the end of a run; results has one for each output (NULL: none, or no memory), the callee's with their
+ * references. cause: the run was cut short. */
+typedef void program_then(struct session *session, struct tensor *const *results, int count, struct cause *cause,
+                          void *data);
+
+/* Puts a run of program on inputs (borrowed until it is back) on the session's stack. no_grad: nothing of it is
+ * recorded for autograd. dropped: called in place of then if the session ends; NULL: nobody needs to know. */
+int program_run(struct session *session, struct program *program, int in_count, struct tensor *const *inputs,
+                bool no_grad, program_then *then, void (*dropped)(struct session *session, void *data), void *data,
+                struct td_failure *failure);
+
+#endif

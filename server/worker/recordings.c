@@ -1,0 +1,246 @@
+/* The requests about programs. SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "server/worker/apply.h"
+#include "server/worker/request.h"
+
+static uint32_t take_number(struct request *request, struct td_failure *failure)
+{
+    int64_t number;
+    if (take_integer(request, &number) && number > 0 && number <= UINT32_MAX)
+        return (uint32_t)number;
+    td_fail(failure, TD_E_ARGUMENT, "the number of a program is due");
+    return 0;
+}
+
+/* The rest of the request as handles; UINT32_MAX for nil. NULL, and count 0, without memory or with too many. To be
+ * freed. */
+static uint32_t *take_handles(struct request *request, int *count, struct td_failure *failure)
+{
+    uint32_t limit = 2 * TD_LIST_MAX, elements = request->elements;
+    uint32_t *handles = elements <= limit ? malloc((elements + 1) * sizeof *handles) : NULL;
+    *count = 0;
+    if (elements > limit)
+        td_fail(failure, TD_E_LIMIT, "%" PRIu32 " inputs and outputs; the limit is %" PRIu32, elements, limit);
+    else if (!handles)
+        td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+    while (handles && request->elements > 0 && !request->reader->failed) {
+        bool nil = take_nil(request);
+        uint32_t left = request->elements;
+        handles[*count] = nil ? UINT32_MAX : take_handle(request);
+        if (!nil && request->elements == left) { /* something else: control_run skips it */
+            td_fail(failure, TD_E_ARGUMENT, "element %d behind the count is no handle", *count);
+            break;
+        }
+        ++*count;
+    }
+    return handles;
+}
+
+void run_record(struct session *session, struct request *request, struct td_failure *failure)
+{
+    uint32_t number = take_number(request, failure);
+    char *name = failure->code ? NULL : take_text(request, TD_NAME_BYTES, failure);
+    bool trace = false;
+    int count = 0;
+    if (!failure->code && (!name || !take_bool(request, &trace)))
+        td_fail(failure, TD_E_ARGUMENT, "number, name and trace are due");
+    uint32_t *in = failure->code ? NULL : take_handles(request, &count, failure);
+    if (in && !failure->code && !request->reader->failed)
+        recording_begin(session, number, name, trace, count, in, failure);
+    free(in);
+    free(name);
+}
+
+void run_record_end(struct session *session, struct request *request, struct td_failure *failure)
+{
+    uint32_t number = take_number(request, failure);
+    int count = 0;
+    uint32_t *out = failure->code ? NULL : take_handles(request, &count, failure);
+    if (out && !failure->code && !request->reader->failed)
+        recording_end(session, number, count, out, failure);
+    free(out);
+}
+
+void run_program_free(struct session *session, struct request *request, struct td_failure *failure)
+{
+    uint32_t number = take_number(request, failure);
+    struct program *program = failure->code ? NULL : program_find(session, number, failure);
+    if (program)
+        program_forget(session, program);
+}
+
+/* ---- running ---- */
+
+/* Handles that wait for a run's results. */
+struct outputs {
+    uint32_t site;
+    const char *name;
+    int count;
+    uint32_t handles[];
+};
+
+static void outputs_drop(struct session *session, void *data)
+{
+    (void)session;
+    free(data);
+}
+
+/* The results, as many as came, else error values of cause. */
+static void bind_outputs(struct session *session, struct tensor *const *results, int count, struct cause *cause,
+                         void *data)
+{
+    struct outputs *outputs = data;
+    for (int k = 0; k < count || k < outputs->count; k++) {
+        TD_NO_FAILURE(failure);
+        struct tensor *result = k < count ? results[k] : cause ? tensor_failed(cause) : NULL;
+        if (k >= outputs->count || session->closing)
+            tensor_unref(session, result);
+        else if (session_bind(session, outputs->handles[k], result, &failure))
+            cause_unref(session_fail(session, outputs->name, outputs->site, &failure));
+    }
+    free(outputs);
+}
+
+static struct outputs *outputs_new(const struct request *request, const char *name, const uint32_t *handles, int count,
+                                   struct td_failure *failure)
+{
+    struct outputs *outputs = malloc(sizeof *outputs + (size_t)count * sizeof *outputs->handles);
+    if (!outputs) {
+        td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+        return NULL;
+    }
+    *outputs = (struct outputs){.site = request->site, .name = name, .count = count};
+    for (int k = 0; k < count; k++)
+        outputs->handles[k] = handles[k];
+    return outputs;
+}
+
+/* A run that is asked for: its program and the tensors it is run on. */
+struct asked {
+    struct program *program;
+    uint32_t *handles; /* inputs, then outputs */
+    int in_count, out_count;
+    struct tensor **in; /* borrowed */
+};
+
+static void take_asked(struct session *session, struct request *request, struct asked *asked,
+                       struct td_failure *failure)
+{
+    int64_t in_count = -1;
+    int count = 0;
+    if (!take_integer(request, &in_count) || in_count < 0 || in_count > TD_LIST_MAX) {
+        td_fail(failure, TD_E_ARGUMENT, "a count of inputs from 0 to %d is due", TD_LIST_MAX);
+        return;
+    }
+    asked->handles = take_handles(request, &count, failure);
+    if (failure->code || request->reader->failed)
+        return;
+    if (in_count > count) {
+        td_fail(failure, TD_E_ARGUMENT, "%d handles where %" PRId64 " inputs are due", count, in_count);
+        return;
+    }
+    asked->in_count = (int)in_count;
+    asked->out_count = count - asked->in_count;
+    if (!(asked->in = calloc((size_t)in_count + 1, sizeof *asked->in))) {
+        td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+        return;
+    }
+    TD_NO_FAILURE(missing);
+    for (int k = 0; k < asked->in_count; k++)
+        if (!(asked->in[k] = session_tensor(session, asked->handles[k], &missing)))
+            *failure = missing;
+}
+
+static void asked_free(struct asked *asked)
+{
+    free(asked->handles);
+    free(asked->in);
+}
+
+/* The outputs are error values of cause, or of failure, which is told then. */
+static void fail_asked(struct session *session, const struct request *request, const char *name,
+                       const struct asked *asked, struct cause *cause, struct td_failure *failure)
+{
+    TD_NO_FAILURE(memory);
+    struct cause *own = cause ? NULL : request_fail(session, request, name, failure);
+    struct outputs *outputs =
+        outputs_new(request, name, asked->handles + asked->in_count, asked->out_count, &memory);
+    if (outputs)
+        bind_outputs(session, NULL, 0, cause ? cause : own, outputs);
+    cause_unref(own);
+    failure->code = TD_E_OK;
+}
+
+/* Whether nothing is to be run: the request is traced, or its program failed. */
+static struct cause *no_run(const struct session *session, const struct program *program)
+{
+    return session_traces(session) ? trace_cause() : program->cause;
+}
+
+void run_run(struct session *session, struct request *request, struct td_failure *failure)
+{
+    struct asked asked = {0};
+    uint32_t number = take_number(request, failure);
+    struct program *program = failure->code ? NULL : program_find(session, number, failure);
+    TD_NO_FAILURE(inputs);
+    take_asked(session, request, &asked, &inputs);
+    if (!failure->code)
+        *failure = inputs;
+    struct cause *cause = program && !failure->code ? no_run(session, program) : NULL;
+    if (!failure->code && !cause && asked.out_count != program->out_count)
+        td_fail(failure, TD_E_ARGUMENT, "%d handles for the %d outputs of the program", asked.out_count,
+                program->out_count);
+    struct outputs *outputs = failure->code || cause || request->reader->failed
+                                  ? NULL
+                                  : outputs_new(request, "run", asked.handles + asked.in_count, asked.out_count, failure);
+    if (outputs && program_run(session, program, asked.in_count, asked.in, session->no_grad, bind_outputs, outputs_drop,
+                               outputs, failure))
+        free(outputs);
+    if ((failure->code || cause) && asked.in && !request->reader->failed)
+        fail_asked(session, request, "run", &asked, cause, failure);
+    asked_free(&asked);
+}
+
+void run_apply(struct session *session, struct request *request, struct td_failure *failure)
+{
+    struct asked asked = {0};
+    uint32_t number = take_number(request, failure);
+    struct program *forward = failure->code ? NULL : program_find(session, number, failure), *backward = NULL;
+    if (!take_nil(request)) {
+        uint32_t second = take_number(request, failure);
+        backward = failure->code ? NULL : program_find(session, second, failure);
+    }
+    int64_t flags = -1;
+    if (!take_integer(request, &flags) || flags < 0 || flags > UINT32_MAX)
+        td_fail(failure, TD_E_ARGUMENT, "flags are due");
+    TD_NO_FAILURE(inputs);
+    take_asked(session, request, &asked, &inputs);
+    if (!failure->code)
+        *failure = inputs;
+    struct cause *cause = forward && !failure->code ? no_run(session, forward) : NULL;
+    if (backward && !cause && !failure->code)
+        cause = backward->cause;
+    struct outputs *outputs = failure->code || cause || request->reader->failed
+                                  ? NULL
+                                  : outputs_new(request, forward->name, asked.handles + asked.in_count, asked.out_count,
+                                                failure);
+    if (outputs && apply_run(session,
+                             &(struct application){.forward = forward,
+                                                   .backward = backward,
+                                                   .flags = (uint32_t)flags,
+                                                   .site = request->site,
+                                                   .grad = request->flags & TD_FLAG_GRAD && !session->no_grad,
+                                                   .in_count = asked.in_count,
+                                                   .out_count = asked.out_count,
+                                                   .in = asked.in,
+                                                   .then = bind_outputs,
+                                                   .dropped = outputs_drop,
+                                                   .data = outputs},
+                             failure))
+        free(outputs);
+    if ((failure->code || cause) && asked.in && !request->reader->failed)
+        fail_asked(session, request, "apply", &asked, cause, failure);
+    asked_free(&asked);
+}
