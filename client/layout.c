@@ -15,7 +15,8 @@ static int read_sizes(struct td_reader *r, int64_t *sizes)
     return (int)count;
 }
 
-/* Takes [error, dtype, shape, strides, offset] apart; false if it is not that, or does not fit what is known. */
+/* Takes [error, dtype, shape, strides, offset] apart; false if it is not that, or does not fit what is known: rank and
+ * dtype, if there is a dtype. */
 static bool take_layout(struct td_reader *r, struct td_meta *meta, struct cause **error)
 {
     struct td_meta found = {.dtype = meta->dtype, .rank = meta->rank};
@@ -27,6 +28,10 @@ static bool take_layout(struct td_reader *r, struct td_meta *meta, struct cause 
     uint64_t dtype = td_read_uint(r);
     int rank = read_sizes(r, found.shape), strides = read_sizes(r, found.stride);
     r->failed |= !td_take_int(r, &found.offset);
+    if (found.dtype == TD_DTYPE_NONE && td_dtype_known(dtype)) {
+        found.dtype = (uint8_t)dtype;
+        found.rank = (uint8_t)rank;
+    }
     if (r->failed || dtype != found.dtype || rank != found.rank || strides != rank ||
         td_checked_numel(rank, found.shape) < 0)
         return false;

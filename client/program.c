@@ -253,8 +253,10 @@ static uint32_t make_output(struct td_program *p, int k, bool same)
     e->meta = known->meta;
     e->maker = known->maker;
     e->flags |= known->flags & (ENTRY_REQUIRES_GRAD | ENTRY_LEAF | ENTRY_LEAF_VIEW | ENTRY_NO_GRAD_VIEW);
-    if (!same || known->flags & ENTRY_UNKNOWN)
-        e->flags |= ENTRY_UNKNOWN | ENTRY_TURNED;
+    if (!same) { /* not even rank and dtype need be the same */
+        e->meta = (struct td_meta){.dtype = TD_DTYPE_NONE};
+        e->flags |= ENTRY_UNKNOWN;
+    }
     scope_add(s, handle);
     return handle;
 }
@@ -303,6 +305,14 @@ static void send_run(struct td_program *p, td_origin origin, const uint32_t *in,
     request_end(s, at);
 }
 
+/* Asks what output x is, where it cannot be known. */
+static void learn_output(struct td_session *s, td_tensor x, td_origin origin)
+{
+    const struct entry *e = layout_learn(s, x, origin);
+    if (e && e->cause)
+        error_raise(s, e->cause);
+}
+
 void td_run_at(td_origin origin, td_program *p, td_list inputs, td_tensor *results)
 {
     uint32_t in[TD_LIST_MAX], out[TD_LIST_MAX];
@@ -331,6 +341,8 @@ void td_run_at(td_origin origin, td_program *p, td_list inputs, td_tensor *resul
             results[k] = handles_failed(s, cause_ref(cause));
     } else {
         send_run(p, origin, in, out);
+        for (int k = 0; k < p->out_count && !same; k++)
+            learn_output(s, results[k], origin);
         for (int k = 0; k < p->out_count; k++) /* what failed in the recording fails again, for the same reason */
             if (p->out[k].cause && handles_find(s, results[k])) {
                 s->handles.entries[out[k]].cause = cause_ref(p->out[k].cause);

@@ -599,7 +599,8 @@ TD_API void td_record_end(td_program *program, td_list outputs);
 TD_API void td_record_end_at(td_origin origin, td_program *program, td_list outputs);
 /* The recorded calls again, with other inputs, of any shape that they accept: as if they had been written here. outputs
  * gets a tensor for each output of td_record_end, with the graph that they would have. What fails in the middle fails
- * as it would there, with the line of the recorded call. May itself be recorded. Returns at once. */
+ * as it would there, with the line of the recorded call. May itself be recorded. Returns at once, unless the inputs
+ * have other dtypes, shapes or strides than were recorded: then it waits to know those of the outputs. */
 TD_API void td_run(td_program *program, td_list inputs, td_tensor *outputs);
 TD_API void td_run_at(td_origin origin, td_program *program, td_list inputs, td_tensor *outputs);
 /* NULL is fine. What has captured the program (another one, a graph) keeps it. Before or after td_close. */

@@ -1,0 +1,605 @@
+/* End to end: recorded programs give the bits of the calls they were recorded from, and fail as those would.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "tests/support.h"
+#include "client/tensord.h"
+
+static struct test_daemon daemon_;
+
+static int setup(void **state)
+{
+    (void)state;
+    return daemon_start(&daemon_, NULL);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    return daemon_stop(&daemon_);
+}
+
+static td_session *open_session(void)
+{
+    td_session *s = td_open(daemon_.address);
+    assert_int_equal(td_error(s)->code, TD_E_OK);
+    return s;
+}
+
+static void wait_until_empty(void)
+{
+    struct raw raw = raw_open(&daemon_);
+    for (int k = 0; k < 1000; k++) {
+        if (raw_status(&raw, "sessions") == 1 && raw_status(&raw, "device.used_bytes") == 0) {
+            raw_close(&raw);
+            return;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    fail_msg("%llu bytes are left", (unsigned long long)raw_status(&raw, "device.used_bytes"));
+}
+
+static void assert_error(td_session *s, int code, const char *part)
+{
+    const td_error_info *info = td_error(s);
+    if (info->code != code || !strstr(info->message, part) || !strstr(info->where, "test_programs.c:"))
+        fail_msg("%d %s: %s (%s)", info->code, info->where, info->message, part);
+    td_clear_error(s);
+}
+
+static void assert_values(td_tensor x, int count, const double *expected)
+{
+    double found[16];
+    assert_int_equal(td_read(x, found, TD_F64, 16), count);
+    for (int k = 0; k < count; k++)
+        assert_true(found[k] == expected[k]);
+}
+
+/* ---- a training step with everything in it ---- */
+
+enum { FEATURES = 6, HIDDEN = 5, CLASSES = 3, BATCH = 4, STEPS = 20 };
+
+struct model {
+    td_tensor w1, b1, w2, mean, variance;
+    td_optimizer *optimizer;
+};
+
+static struct model model_new(td_session *s, bool adam)
+{
+    struct model m;
+    td_manual_seed(s, 21);
+    m.w1 = td_set_requires_grad(td_mul(td_randn(s, TD_SHAPE(FEATURES, HIDDEN)), 0.5), true);
+    m.b1 = td_zeros(s, TD_SHAPE(HIDDEN), .requires_grad = true);
+    m.w2 = td_set_requires_grad(td_mul(td_randn(s, TD_SHAPE(HIDDEN, CLASSES)), 0.5), true);
+    m.mean = td_zeros(s, TD_SHAPE(HIDDEN));
+    m.variance = td_ones(s, TD_SHAPE(HIDDEN));
+    td_list all = TD_LIST(m.w1, m.b1, m.w2);
+    m.optimizer = adam ? td_adam(s, all, .lr = 0.02) : td_sgd(s, all, .lr = 0.1, .momentum = 0.9);
+    return m;
+}
+
+static td_tensor step(struct model m, td_tensor x, td_tensor t)
+{
+    td_tensor h = td_add(td_matmul(x, m.w1), m.b1);
+    h = td_batch_norm(h, .running_mean = m.mean, .running_var = m.variance, .training = true);
+    h = td_dropout(td_gelu(h), .p = 0.2);
+    td_tensor loss = td_cross_entropy(td_matmul(h, m.w2), t);
+    td_zero_grad(m.optimizer);
+    td_backward(loss);
+    td_step(m.optimizer);
+    return loss;
+}
+
+static void check_step(bool adam)
+{
+    td_session *s = open_session();
+    struct model eager = model_new(s, adam), replayed = model_new(s, adam);
+    td_tensor xs[STEPS], ts[STEPS];
+    double losses[STEPS];
+    for (int i = 0; i < STEPS; i++) {
+        xs[i] = td_randn(s, TD_SHAPE(BATCH, FEATURES));
+        ts[i] = td_randint(s, 0, CLASSES, TD_SHAPE(BATCH));
+    }
+    td_manual_seed(s, 6);
+    for (int i = 0; i < STEPS; i++) {
+        TD_SCOPE(s);
+        losses[i] = td_item(step(eager, xs[i], ts[i]));
+    }
+    td_manual_seed(s, 6);
+    td_program *program = td_record(s, TD_LIST(xs[0], ts[0]));
+    td_tensor first = step(replayed, xs[0], ts[0]);
+    td_record_end(program, TD_LIST(first));
+    assert_true(td_item(first) == losses[0]);
+    int64_t tensors = td_tensor_count(s);
+    for (int i = 1; i < STEPS; i++) {
+        TD_SCOPE(s);
+        td_tensor out[1];
+        td_run(program, TD_LIST(xs[i], ts[i]), out);
+        assert_true(td_item(out[0]) == losses[i]);
+    }
+    assert_int_equal(td_tensor_count(s), tensors);
+    const td_tensor a[] = {eager.w1, eager.b1, eager.w2, eager.mean, eager.variance, td_grad(eager.w1)};
+    const td_tensor b[] = {replayed.w1,   replayed.b1,       replayed.w2,
+                           replayed.mean, replayed.variance, td_grad(replayed.w1)};
+    for (int k = 0; k < 6; k++)
+        assert_true(td_equal(a[k], b[k]));
+    assert_int_equal(td_error(s)->code, TD_E_OK);
+    td_program_free(program);
+    td_optimizer_free(eager.optimizer);
+    td_optimizer_free(replayed.optimizer);
+    assert_int_equal(td_close(s), 0);
+    wait_until_empty();
+}
+
+static void test_replay_gives_the_bits_of_eager_sgd(void **state)
+{
+    (void)state;
+    check_step(false);
+}
+
+static void test_replay_gives_the_bits_of_eager_adam(void **state)
+{
+    (void)state;
+    check_step(true);
+}
+
+/* ---- what a program means ---- */
+
+static void test_captured_tensors_are_references(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor x = td_full(s, TD_SHAPE(2), 1.0), w = td_full(s, TD_SHAPE(2), 10.0), out[1];
+    td_program *p = td_record(s, TD_LIST(x));
+    td_tensor y = td_mul(x, w);
+    td_add_(w, 1.0); /* a write to what was captured, each time again */
+    td_record_end(p, TD_LIST(y));
+    assert_values(w, 2, (double[]){11, 11});
+    td_run(p, TD_LIST(x), out);
+    assert_values(out[0], 2, (double[]){11, 11});
+    td_fill_(w, 3.0);
+    td_run(p, TD_LIST(x), out);
+    assert_values(out[0], 2, (double[]){3, 3});
+    assert_values(w, 2, (double[]){4, 4});
+    td_release(w); /* the program keeps it */
+    td_run(p, TD_LIST(x), out);
+    assert_values(out[0], 2, (double[]){4, 4});
+    assert_values(y, 2, (double[]){10, 10});
+    td_program_free(p);
+    assert_int_equal(td_close(s), 0);
+    wait_until_empty();
+}
+
+static void test_inputs_of_other_shapes_strides_and_sharing(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor a = td_ones(s, TD_SHAPE(2, 2)), b = td_full(s, TD_SHAPE(2, 2), 2.0), out[2];
+    td_program *p = td_record(s, TD_LIST(a, b));
+    td_add_(a, b);
+    td_tensor c = td_mul(a, b);
+    td_record_end(p, TD_LIST(c, a));
+    td_tensor x = td_reshape(td_arange(s, 0, 3), TD_SHAPE(3, 1)), y = td_full(s, TD_SHAPE(3), 2);
+    x = td_contiguous(td_expand(x, TD_SHAPE(3, 3)));
+    td_run(p, TD_LIST(x, y), out);
+    assert_int_equal(td_size(out[0], 0), 3); /* asks */
+    assert_int_equal(td_dtype_of(td_to(out[0], TD_F64)), TD_F64);
+    assert_values(out[0], 9, (double[]){4, 4, 4, 6, 6, 6, 8, 8, 8});
+    assert_true(td_equal(out[1], x));
+    td_tensor one = td_full(s, TD_SHAPE(2, 2), 3.0);
+    td_run(p, TD_LIST(one, one), out); /* one tensor for two inputs */
+    assert_values(out[0], 4, (double[]){36, 36, 36, 36});
+    td_tensor turned = td_t(td_from(s, ((const float[]){1, 2, 3, 4}), TD_F32, TD_SHAPE(2, 2)));
+    td_run(p, TD_LIST(turned, b), out);
+    assert_values(out[0], 4, (double[]){6, 10, 8, 12});
+    td_program_free(p);
+    assert_int_equal(td_close(s), 0);
+}
+
+static void test_outputs_carry_a_graph(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor w = td_full(s, TD_SHAPE(2), 3.0, .requires_grad = true), x = td_full(s, TD_SHAPE(2), 2.0), out[1];
+    td_program *p = td_record(s, TD_LIST(x));
+    td_tensor y = td_mul(td_square(w), x);
+    td_record_end(p, TD_LIST(y));
+    td_run(p, TD_LIST(td_full(s, TD_SHAPE(2), 5.0)), out);
+    assert_true(td_requires_grad(out[0]));
+    td_backward(td_sum(out[0]));
+    assert_values(td_grad(w), 2, (double[]){30, 30});
+    td_backward(td_sum(y)); /* the recording's own graph is another one */
+    assert_values(td_grad(w), 2, (double[]){42, 42});
+    td_program_free(p);
+    assert_int_equal(td_close(s), 0);
+    wait_until_empty();
+}
+
+static void test_programs_nest(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor x = td_full(s, TD_SHAPE(1), 2.0), out[1], inner[1];
+    td_program *square = td_record(s, TD_LIST(x));
+    td_record_end(square, TD_LIST(td_square(x)));
+    td_program *both = td_record(s, TD_LIST(x));
+    td_run(square, TD_LIST(x), inner);
+    td_run(square, TD_LIST(inner[0]), inner);
+    td_program *cube = td_record(s, TD_LIST(x)); /* recorded inside: what it does is part of both */
+    td_tensor c = td_mul(td_square(x), x);
+    td_record_end(cube, TD_LIST(c));
+    td_record_end(both, TD_LIST(td_add(inner[0], c)));
+    td_program_free(square); /* both keeps it */
+    td_run(both, TD_LIST(td_full(s, TD_SHAPE(1), 3.0)), out);
+    assert_values(out[0], 1, (double[]){81 + 27});
+    td_run(cube, TD_LIST(td_full(s, TD_SHAPE(1), 3.0)), out);
+    assert_values(out[0], 1, (double[]){27});
+    td_program_free(cube);
+    td_program_free(both);
+    assert_int_equal(td_close(s), 0);
+    wait_until_empty();
+}
+
+static void test_random_numbers_and_uploads(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor eager[3], out[1];
+    td_manual_seed(s, 9);
+    for (int k = 0; k < 3; k++)
+        eager[k] = td_add(td_randn(s, TD_SHAPE(3)), td_from(s, ((const float[]){1, 2, 3}), TD_F32, TD_SHAPE(3)));
+    td_manual_seed(s, 9);
+    td_program *p = td_record(s, TD_LIST_OF(0, NULL));
+    td_tensor first =
+        td_add(td_randn(s, TD_SHAPE(3)), td_from(s, ((const float[]){1, 2, 3}), TD_F32, TD_SHAPE(3)));
+    td_record_end(p, TD_LIST(first));
+    assert_true(td_equal(first, eager[0]));
+    for (int k = 1; k < 3; k++) {
+        td_run(p, TD_LIST_OF(0, NULL), out);
+        assert_true(td_equal(out[0], eager[k]));
+    }
+    td_program_free(p);
+    assert_int_equal(td_close(s), 0);
+}
+
+/* ---- errors ---- */
+
+static void test_reading_inside_is_an_error(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor x = td_ones(s, TD_SHAPE(2)), out[1];
+    td_program *p = td_record(s, TD_LIST(x));
+    td_tensor y = td_sum(x);
+    assert_true(isnan(td_item(y)));
+    assert_error(s, TD_E_ARGUMENT, "read: reads inside of what is recorded");
+    td_record_end(p, TD_LIST(y));
+    assert_true(td_item(y) == 2); /* it was carried out all the same */
+    td_run(p, TD_LIST(x), out);
+    assert_false(td_ok(out[0]));
+    assert_error(s, TD_E_ARGUMENT, "read: reads inside");
+    td_program_free(p);
+    p = td_record(s, TD_LIST(x));
+    y = td_nonzero(x);
+    assert_false(td_ok(y));
+    assert_error(s, TD_E_ARGUMENT, "nonzero: the size of its result depends on data");
+    td_record_end(p, TD_LIST(x));
+    td_run(p, TD_LIST(x), out);
+    assert_false(td_ok(out[0]));
+    td_clear_error(s);
+    td_program_free(p);
+    assert_int_equal(td_close(s), 0);
+}
+
+static void test_what_fails_in_the_middle_has_no_effect(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor table = td_ones(s, TD_SHAPE(4)), sum = td_zeros(s, TD_SHAPE(1)), out[1];
+    const int64_t good[] = {1, 3}, bad[] = {1, 4};
+    td_tensor index = td_from(s, good, TD_I64, TD_SHAPE(2));
+    td_program *p = td_record(s, TD_LIST(index));
+    td_add_(sum, 1.0);
+    td_tensor picked = td_sum(td_index_select(table, 0, index));
+    td_add_(sum, picked);
+    td_record_end(p, TD_LIST(picked));
+    td_run(p, TD_LIST(td_from(s, bad, TD_I64, TD_SHAPE(2))), out);
+    assert_error(s, TD_E_INDEX, "index_select: index 4 is out of range");
+    assert_true(isnan(td_item(out[0])));
+    td_clear_error(s);
+    assert_values(sum, 1, (double[]){4}); /* what came before the error has happened */
+    td_run(p, TD_LIST(index), out);
+    assert_values(sum, 1, (double[]){7});
+    assert_values(out[0], 1, (double[]){2});
+    td_program_free(p);
+    assert_int_equal(td_close(s), 0);
+}
+
+static void test_misuse(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor x = td_ones(s, TD_SHAPE(2)), gone = td_ones(s, TD_SHAPE(2)), out[1];
+    td_program *p = td_record(s, TD_LIST(x));
+    td_run(p, TD_LIST(x), out);
+    assert_error(s, TD_E_ARGUMENT, "run: the program is still being recorded");
+    td_record_end(p, TD_LIST(td_mul(x, 2.0)));
+    td_record_end(p, TD_LIST(x));
+    assert_error(s, TD_E_ARGUMENT, "record_end: the program is complete already");
+    td_run(p, TD_LIST(x, x), out);
+    assert_error(s, TD_E_ARGUMENT, "run: 2 inputs for a program of 1");
+    td_release(gone);
+    td_run(p, TD_LIST(gone), out);
+    assert_error(s, TD_E_HANDLE, "run: input 0 is used after it was released");
+    assert_false(td_ok(out[0]));
+    td_run(p, TD_LIST(td_matmul(x, td_ones(s, TD_SHAPE(3)))), out);
+    assert_error(s, TD_E_SHAPE, "matmul");
+    td_program_free(p);
+    p = td_record(s, TD_LIST(x, x));
+    assert_error(s, TD_E_ARGUMENT, "record: input 1 is input 0 again");
+    td_record_end(p, TD_LIST(x));
+    td_program_free(p);
+    p = td_record(s, TD_LIST(x)); /* freed while it is recorded */
+    td_program_free(p);
+    td_clear_error(s);
+    assert_values(td_add(x, 1.0), 2, (double[]){2, 2});
+    p = td_record(s, TD_LIST(x));
+    td_record_end(p, TD_LIST(x));
+    assert_int_equal(td_close(s), 0);
+    td_program_free(p);
+    td_program_free(NULL);
+    wait_until_empty();
+}
+
+/* ---- custom functions ---- */
+
+static int forwards, backwards;
+
+static void square_forward(td_context *ctx, const td_tensor *in, td_tensor *out)
+{
+    forwards++;
+    td_save_for_backward(ctx, in[0]);
+    out[0] = td_mul(in[0], in[0]);
+}
+
+static void square_backward(td_context *ctx, const td_tensor *grad_out, td_tensor *grad_in)
+{
+    backwards++;
+    grad_in[0] = td_mul(grad_out[0], td_mul(td_saved(ctx, 0), 2.0));
+}
+
+static void test_a_function_is_called_once_for_each_kind(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_function *square = td_function_new(s, "square", .inputs = 1, .outputs = 1, .forward = square_forward,
+                                          .backward = square_backward);
+    forwards = backwards = 0;
+    for (int k = 1; k <= 3; k++) {
+        TD_SCOPE(s);
+        td_tensor x = td_full(s, TD_SHAPE(2), k, .dtype = TD_F64, .requires_grad = true);
+        td_tensor y = td_apply(square, x);
+        assert_true(td_requires_grad(y) && !td_is_leaf(y));
+        td_backward(td_sum(y), .create_graph = true);
+        assert_values(td_grad(x), 2, (double[]){2 * k, 2 * k});
+        td_tensor g = td_grad(x);
+        td_tensor z = td_sum(td_mul(g, g)); /* 4 x^2, whose derivative adds 8 x */
+        td_backward(z);
+        assert_values(td_grad(x), 2, (double[]){10 * k, 10 * k});
+    }
+    assert_int_equal(forwards, 1);
+    assert_int_equal(backwards, 1);
+    td_tensor plain = td_apply(square, td_full(s, TD_SHAPE(2), 4.0, .dtype = TD_F64));
+    assert_false(td_requires_grad(plain));
+    assert_values(plain, 2, (double[]){16, 16});
+    assert_int_equal(forwards, 2); /* needs no gradient: another kind */
+    assert_int_equal(backwards, 1);
+    char *text = td_text(td_apply(square, td_full(s, TD_SHAPE(1), 4.0, .requires_grad = true)));
+    assert_string_equal(text, "tensor([16.], grad_fn=<square>)");
+    free(text);
+    td_function_free(square);
+    assert_int_equal(td_close(s), 0);
+    wait_until_empty();
+}
+
+struct scaling {
+    double factor;
+};
+
+/* y = factor * a + b, and which elements of a are above 0. */
+static void scale_forward(td_context *ctx, const td_tensor *in, td_tensor *out)
+{
+    const struct scaling *scaling = td_attributes(ctx);
+    out[0] = td_add(td_mul(in[0], scaling->factor), in[1]);
+    out[1] = td_gt(in[0], 0.0);
+    out[2] = td_to(out[1], td_dtype_of(in[0]));
+    td_mark_non_differentiable(ctx, out[2]);
+}
+
+static void scale_backward(td_context *ctx, const td_tensor *grad_out, td_tensor *grad_in)
+{
+    const struct scaling *scaling = td_attributes(ctx);
+    if (td_needs_input_grad(ctx, 0))
+        grad_in[0] = td_mul(grad_out[0], scaling->factor);
+    if (td_needs_input_grad(ctx, 1))
+        grad_in[1] = td_clone(grad_out[0]);
+}
+
+static void test_several_inputs_outputs_and_attributes(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_function *scale = td_function_new(s, "scale", .inputs = 2, .outputs = 3, .forward = scale_forward,
+                                         .backward = scale_backward, .attributes = sizeof(struct scaling));
+    td_tensor a = td_from(s, ((const float[]){-1, 2}), TD_F32, TD_SHAPE(2), .requires_grad = true), out[3];
+    td_tensor b = td_ones(s, TD_SHAPE(2));
+    const double factors[] = {3, 5, 3};
+    for (int k = 0; k < 3; k++) {
+        td_apply_to(scale, TD_LIST(a, b), out, .attributes = &(struct scaling){factors[k]});
+        assert_values(out[0], 2, (double[]){1 - factors[k], 1 + 2 * factors[k]});
+        assert_values(out[1], 2, (double[]){0, 1});
+        assert_true(td_requires_grad(out[0]));
+        assert_false(td_requires_grad(out[1]) || td_requires_grad(out[2]));
+        td_backward(td_sum(td_add(out[0], out[2])));
+    }
+    assert_values(td_grad(a), 2, (double[]){11, 11});
+    td_set_requires_grad(b, true);
+    td_apply_to(scale, TD_LIST(a, b), out, .attributes = &(struct scaling){2});
+    td_backward(td_sum(out[0]));
+    assert_values(td_grad(b), 2, (double[]){1, 1});
+    td_apply_to(scale, TD_LIST(a, b), out);
+    assert_error(s, TD_E_ARGUMENT, "scale: no .attributes were given");
+    td_apply_to(scale, TD_LIST(a), out, .attributes = &(struct scaling){2});
+    assert_error(s, TD_E_ARGUMENT, "scale: 1 inputs where .inputs is 2");
+    td_function_free(scale);
+    td_apply_to(scale, TD_LIST(a, b), out, .attributes = &(struct scaling){2});
+    assert_error(s, TD_E_HANDLE, "scale: is applied after td_function_free");
+    assert_int_equal(td_close(s), 0);
+    wait_until_empty();
+}
+
+static void inside_forward(td_context *ctx, const td_tensor *in, td_tensor *out)
+{
+    td_tensor p = td_sigmoid(in[0]);
+    td_save_for_backward(ctx, p);
+    out[0] = td_mul(p, 1.0);
+}
+
+static void inside_backward(td_context *ctx, const td_tensor *grad_out, td_tensor *grad_in)
+{
+    td_tensor p = td_saved(ctx, 0);
+    grad_in[0] = td_mul(grad_out[0], td_mul(p, td_rsub(p, 1.0)));
+}
+
+static void test_second_derivatives_that_are_not_known(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_function *inside = td_function_new(s, "inside", .inputs = 1, .outputs = 1, .forward = inside_forward,
+                                          .backward = inside_backward);
+    td_function *once = td_function_new(s, "once", .inputs = 1, .outputs = 1, .forward = square_forward,
+                                        .backward = square_backward, .once_differentiable = true);
+    td_function *const functions[] = {inside, once};
+    const char *const parts[] = {"backward: the function inside saved a value that is neither an input nor an output",
+                                 "backward: the function once is marked as once differentiable"};
+    for (int k = 0; k < 2; k++) {
+        td_tensor x = td_full(s, TD_SHAPE(1), 0.5, .dtype = TD_F64, .requires_grad = true);
+        td_tensor y = td_apply(functions[k], x);
+        td_backward(td_sum(y), .create_graph = true);
+        td_tensor g = td_grad(x);
+        assert_true(isfinite(td_item(g))); /* the first is fine */
+        td_backward(td_sum(g));
+        assert_error(s, TD_E_GRAD, parts[k]);
+    }
+    td_function_free(inside);
+    td_function_free(once);
+    assert_int_equal(td_close(s), 0);
+    wait_until_empty();
+}
+
+static void nothing_backward(td_context *ctx, const td_tensor *grad_out, td_tensor *grad_in)
+{
+    (void)ctx, (void)grad_out, (void)grad_in;
+}
+
+static void wide_backward(td_context *ctx, const td_tensor *grad_out, td_tensor *grad_in)
+{
+    (void)ctx;
+    grad_in[0] = td_cat(TD_LIST(grad_out[0], grad_out[0]));
+}
+
+static void reading_forward(td_context *ctx, const td_tensor *in, td_tensor *out)
+{
+    (void)ctx;
+    out[0] = td_mul(in[0], td_item(td_sum(in[0])));
+}
+
+static void empty_forward(td_context *ctx, const td_tensor *in, td_tensor *out)
+{
+    (void)ctx, (void)in, (void)out;
+}
+
+static void test_functions_that_are_wrong(void **state)
+{
+    (void)state;
+    static const struct {
+        td_function_forward *forward;
+        td_function_backward *backward;
+        int code;
+        const char *part;
+    } cases[] = {
+        {square_forward, nothing_backward, TD_E_GRAD, "wrong: backward gave no gradient for input 0"},
+        {square_forward, wide_backward, TD_E_SHAPE,
+         "wrong: backward gave f32 (4) as the gradient of input 0, which is f32 (2)"},
+        {square_forward, NULL, TD_E_GRAD, "wrong: has no .backward"},
+        {reading_forward, square_backward, TD_E_ARGUMENT, "read: reads inside of what is recorded"},
+        {empty_forward, square_backward, TD_E_HANDLE, "wrong: gave no output 0"},
+        {NULL, square_backward, TD_E_ARGUMENT, "wrong: no .forward was given"},
+    };
+    td_session *s = open_session();
+    td_tensor x = td_ones(s, TD_SHAPE(2), .requires_grad = true);
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        td_function *f = td_function_new(s, "wrong", .inputs = 1, .outputs = 1, .forward = cases[k].forward,
+                                         .backward = cases[k].backward);
+        td_tensor y = td_apply(f, x);
+        assert_error(s, cases[k].code, cases[k].part);
+        assert_false(td_ok(y));
+        td_function_free(f);
+    }
+    assert_values(td_mul(x, 2.0), 2, (double[]){2, 2}); /* the session goes on */
+    assert_int_equal(td_close(s), 0);
+    wait_until_empty();
+}
+
+static void test_functions_inside_programs_and_functions(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_function *square = td_function_new(s, "square", .inputs = 1, .outputs = 1, .forward = square_forward,
+                                          .backward = square_backward);
+    td_tensor w = td_full(s, TD_SHAPE(1), 3.0, .requires_grad = true), x = td_ones(s, TD_SHAPE(1)), out[1];
+    td_program *p = td_record(s, TD_LIST(x));
+    td_tensor y = td_apply(square, td_mul(w, x)); /* traced while the program is recorded */
+    td_backward(td_sum(y));
+    td_record_end(p, TD_LIST(y));
+    assert_values(td_grad(w), 1, (double[]){6});
+    td_run(p, TD_LIST(td_full(s, TD_SHAPE(1), 2.0)), out);
+    assert_values(out[0], 1, (double[]){36});
+    assert_values(td_grad(w), 1, (double[]){30});
+    td_function_free(square); /* the program keeps its traces */
+    td_run(p, TD_LIST(x), out);
+    assert_values(td_grad(w), 1, (double[]){36});
+    td_program_free(p);
+    assert_int_equal(td_close(s), 0);
+    wait_until_empty();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_replay_gives_the_bits_of_eager_sgd),
+        cmocka_unit_test(test_replay_gives_the_bits_of_eager_adam),
+        cmocka_unit_test(test_captured_tensors_are_references),
+        cmocka_unit_test(test_inputs_of_other_shapes_strides_and_sharing),
+        cmocka_unit_test(test_outputs_carry_a_graph),
+        cmocka_unit_test(test_programs_nest),
+        cmocka_unit_test(test_random_numbers_and_uploads),
+        cmocka_unit_test(test_reading_inside_is_an_error),
+        cmocka_unit_test(test_what_fails_in_the_middle_has_no_effect),
+        cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_a_function_is_called_once_for_each_kind),
+        cmocka_unit_test(test_several_inputs_outputs_and_attributes),
+        cmocka_unit_test(test_second_derivatives_that_are_not_known),
+        cmocka_unit_test(test_functions_that_are_wrong),
+        cmocka_unit_test(test_functions_inside_programs_and_functions),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
