@@ -2,14 +2,14 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "client/internal.h"
 
-enum guard_kind { GUARD_SCOPE, GUARD_NO_GRAD };
+enum guard_kind { GUARD_SCOPE, GUARD_NO_GRAD, GUARD_CHECKPOINT };
 
 /* The innermost guard of this thread, of whatever session. */
 static __thread td_guard *innermost;
 
 static td_guard *scope_from(td_guard *guard, const struct td_session *s)
 {
-    while (guard && (guard->session != s || guard->kind != GUARD_SCOPE))
+    while (guard && (guard->session != s || guard->kind == GUARD_NO_GRAD))
         guard = guard->outer;
     return guard;
 }
@@ -71,6 +71,16 @@ td_guard *td_scope_begin(td_session *s, td_guard *guard)
     return begin(s, guard, GUARD_SCOPE);
 }
 
+td_guard *td_checkpoint_begin(td_session *s, td_guard *guard)
+{
+    begin(s, guard, GUARD_CHECKPOINT);
+    session_enter(s);
+    if (!s->dead)
+        request_numbers(s, 0, TD_R_CHECKPOINT, 0, NULL);
+    session_leave(s);
+    return guard;
+}
+
 td_guard *td_no_grad_begin(td_session *s, td_guard *guard)
 {
     return begin(s, guard, GUARD_NO_GRAD);
@@ -91,6 +101,8 @@ void td_guard_end(td_guard *guard)
         }
     while (guard->first)
         request_release(s, guard->first);
+    if (guard->kind == GUARD_CHECKPOINT && !s->dead)
+        request_numbers(s, 0, TD_R_CHECKPOINT_END, 0, NULL);
     session_leave(s);
 }
 

@@ -48,8 +48,9 @@
 #define TD_CREDIT_BYTES (8u << 20)
 #define TD_CREDIT_REQUESTS 65536u
 
-/* Recorded programs of one session that are alive, and the bytes of all their requests: uploads inside count. */
-#define TD_PROGRAMS_MAX 4096
+/* Recorded programs of one session that are alive, where each checkpoint in a graph is one, and the bytes of all their
+ * requests: uploads inside count. */
+#define TD_PROGRAMS_MAX 65536
 #define TD_PROGRAM_BYTES ((size_t)64 << 20)
 
 /* Inputs, and outputs, of a custom autograd function: a bit each in one integer. */

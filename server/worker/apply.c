@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/worker/checkpoint.h"
+
 /* ---- what a node keeps ---- */
 
 void applied_release(struct session *session, struct applied *applied)
@@ -13,6 +15,9 @@ void applied_release(struct session *session, struct applied *applied)
         saved_free(session, applied->kept[k].saved);
         applied->kept[k].saved = NULL;
     }
+    if (applied->checkpoint)
+        checkpoint_free(session, applied->checkpoint);
+    applied->checkpoint = NULL;
 }
 
 void applied_free(struct session *session, struct applied *applied)
@@ -117,8 +122,7 @@ static void applying_dropped(struct session *session, void *data)
     applying_free(session, a);
 }
 
-/* An output as the graph will know it: nobody else's tensor. */
-static struct tensor *output_of(const struct tensor *result)
+struct tensor *output_of_function(const struct tensor *result)
 {
     struct td_meta meta;
     if (result->failed)
@@ -198,6 +202,15 @@ static struct cause *failed_among(struct tensor *const *results, int count)
     return NULL;
 }
 
+/* Whether the outputs would want a gradient, but for a checkpoint in work. */
+static bool marked(struct session *session, const struct applying *a)
+{
+    bool wants = false, failed = false;
+    for (int k = 0; k < a->given.in_count && a->given.marks; k++)
+        wants |= !a->in[k]->failed && (a->in[k]->storage->wants || tensor_edge(session, a->in[k], &failed));
+    return wants;
+}
+
 static void applied_then(struct session *session, struct tensor *const *results, int count, struct cause *cause,
                          void *data)
 {
@@ -212,7 +225,7 @@ static void applied_then(struct session *session, struct tensor *const *results,
     if (!cause && wants_node(session, a, &failure))
         node = tie_node(session, a, results, count, &failure);
     for (int k = 0; k < out_count && !cause && !failure.code; k++) {
-        outs[k] = results[k] ? output_of(results[k]) : NULL;
+        outs[k] = results[k] ? output_of_function(results[k]) : NULL;
         bool tied = node && outs[k] && td_dtype_category(outs[k]->dtype) == TD_FLOATING &&
                     !(a->given.flags >> (TD_APPLY_FLAGS + k) & 1);
         if (!outs[k])
@@ -222,6 +235,9 @@ static void applied_then(struct session *session, struct tensor *const *results,
         if (tied)
             tensor_tie(session, outs[k], node_ref(node), (uint8_t)k);
     }
+    for (int k = 0; k < out_count && !cause && marked(session, a); k++)
+        if (outs[k] && outs[k]->storage)
+            outs[k]->storage->wants = true;
     if (failure.code)
         cause = own = session_fail(session, a->name, a->given.site, &failure);
     for (int k = 0; k < a->given.out_count && cause; k++) {

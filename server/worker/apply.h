@@ -20,6 +20,7 @@ struct applied {
     struct program *backward; /* NULL: there is none, and why says why */
     const char *why;          /* a constant */
     char name[TD_NAME_BYTES];
+    struct checkpoint *checkpoint; /* it is one: there is no backward program */
     bool once; /* the gradient is not to be differentiated again */
     int kept_count;
     struct kept kept[];
@@ -31,13 +32,15 @@ struct application {
     struct program *forward, *backward; /* backward may be NULL */
     uint32_t flags;                     /* enum td_apply_flag */
     uint32_t site;
-    bool grad;
+    bool grad, marks; /* as an operation's */
     int in_count, out_count;
     struct tensor *const *in; /* borrowed until apply_run is back */
     program_then *then;
     void (*dropped)(struct session *session, void *data);
     void *data;
 };
+/* A result as the graph will know it: nobody else's tensor. NULL without memory. */
+struct tensor *output_of_function(const struct tensor *result);
 int apply_run(struct session *session, const struct application *application, struct td_failure *failure);
 
 /* The walk is at a node of a function: inputs gets what its backward program is run on behind the first out_count, with

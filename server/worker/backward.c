@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "server/worker/apply.h"
+#include "server/worker/checkpoint.h"
 #include "server/worker/exec.h"
 #include "server/worker/rule.h"
 
@@ -14,6 +15,7 @@ enum phase {
     PHASE_RUN,     /* runs the rule's steps */
     PHASE_FILL,    /* the node is a function's: makes zeros of the gradients that have not come */
     PHASE_CALL,    /* runs its backward program */
+    PHASE_RELAY,   /* the node is a checkpoint's, whose program has been run: hands its gradients to that one's results */
     PHASE_DELIVER, /* hands the gradients to the inputs' nodes */
     PHASE_COMBINE, /* adds to the gradients that leaves have already */
     PHASE_COMMIT
@@ -36,6 +38,8 @@ struct walk {
     struct node_list leaves; /* leaves with a gradient pending */
     struct rule rule;
     struct tensor **gradients; /* of a function's inputs, in_count of the node's; NULL: the rule has them */
+    struct tensor **replayed;  /* a checkpoint's results, out_count of the node's */
+    struct draw outer_draw;    /* where the session's random numbers stood before its replay */
     struct node *node;                     /* whose rule is in work, with a reference */
     int at;                                /* step, input or leaf that is next */
     struct tensor **slots[TD_OUTPUTS_MAX]; /* where the results of the op in work go */
@@ -216,7 +220,7 @@ static void next_node(struct session *session, struct walk *w)
         return;
     }
     if (w->node->applied) {
-        w->phase = PHASE_FILL;
+        w->phase = w->node->applied->checkpoint ? PHASE_CALL : PHASE_FILL;
         return;
     }
     w->phase = PHASE_RUN;
@@ -358,7 +362,85 @@ static void call_function(struct session *session, struct walk *w)
     free(inputs);
 }
 
+static void take_replayed(struct session *session, struct tensor *const *results, int count, struct cause *cause,
+                          void *data)
+{
+    struct walk *w = data;
+    session->seed = w->outer_draw.seed;
+    session->random_counter = w->outer_draw.counter;
+    for (int k = 0; k < count; k++) {
+        w->replayed[k] = results[k];
+        if (results[k] && results[k]->failed && !cause)
+            cause = results[k]->failed;
+    }
+    if (cause && !w->cause)
+        w->cause = cause_ref(cause);
+}
+
+static void call_checkpoint(struct session *session, struct walk *w)
+{
+    struct checkpoint *c = w->node->applied->checkpoint;
+    TD_NO_FAILURE(failure);
+    w->phase = PHASE_RELAY;
+    w->at = 0;
+    if (!(w->replayed = calloc((size_t)w->node->out_count, sizeof *w->replayed))) {
+        no_memory(session, w);
+        return;
+    }
+    w->outer_draw = (struct draw){session->seed, session->random_counter};
+    session->seed = c->draw.seed;
+    session->random_counter = c->draw.counter;
+    if (checkpoint_restore(session, w->node, &failure) ||
+        program_run(session, c->program, 0, NULL, false, take_replayed, NULL, w, &failure)) {
+        take_replayed(session, NULL, 0, NULL, w);
+        fail(session, w, &failure);
+    }
+    for (size_t k = 0; k < c->program->capture_count; k++) { /* the run has its own references */
+        tensor_unref(session, c->program->captures[k].tensor);
+        c->program->captures[k].tensor = NULL;
+    }
+    if (!w->cause && !w->retain)
+        node_release(session, w->node);
+}
+
+static void drop_replayed(struct session *session, struct walk *w)
+{
+    for (int k = 0; w->replayed && k < w->node->out_count; k++)
+        tensor_unref(session, w->replayed[k]);
+    free(w->replayed);
+    w->replayed = NULL;
+}
+
 /* Hands one gradient on: the first that reaches a node waits there, further ones are added. */
+static void hand_on(struct session *session, struct walk *w, struct tensor *gradient, struct node *to, int output)
+{
+    struct tensor **pending = &to->out[output].pending;
+    if (*pending)
+        run_add(session, w, *pending, gradient, pending);
+    else if (!enqueue(w, to))
+        no_memory(session, w);
+    else
+        *pending = tensor_ref(gradient);
+}
+
+/* The replay's nodes are younger than all that wait, so that the walk goes on there. */
+static void relay(struct session *session, struct walk *w)
+{
+    if (w->at == w->node->out_count) {
+        drop_replayed(session, w);
+        w->phase = PHASE_NODE;
+        return;
+    }
+    int k = w->at++;
+    struct tensor *gradient = w->node->out[k].pending, *replayed = w->replayed[k];
+    bool failed = false;
+    struct node *to = gradient && replayed ? tensor_edge(session, replayed, &failed) : NULL;
+    if (failed)
+        no_memory(session, w);
+    else if (to)
+        hand_on(session, w, gradient, to, replayed->output);
+}
+
 static void deliver(struct session *session, struct walk *w)
 {
     if (w->at == w->node->in_count) {
@@ -372,16 +454,7 @@ static void deliver(struct session *session, struct walk *w)
     struct tensor *gradient = gradient_of(w, k);
     if (!gradient || !to)
         return;
-    struct tensor **pending = &to->out[w->node->in[k].output].pending;
-    if (*pending) {
-        run_add(session, w, *pending, gradient, pending);
-        return;
-    }
-    if (!enqueue(w, to)) {
-        no_memory(session, w);
-        return;
-    }
-    *pending = tensor_ref(gradient);
+    hand_on(session, w, gradient, to, w->node->in[k].output);
 }
 
 /* Makes a leaf's new gradient out of what has come and what it had: contiguous, and nobody else's storage. */
@@ -457,7 +530,13 @@ static enum step walk_step(struct session *session, struct walk *w)
         fill(session, w);
         break;
     case PHASE_CALL:
-        call_function(session, w);
+        if (w->node->applied->checkpoint)
+            call_checkpoint(session, w);
+        else
+            call_function(session, w);
+        break;
+    case PHASE_RELAY:
+        relay(session, w);
         break;
     case PHASE_DELIVER:
         deliver(session, w);
@@ -493,6 +572,7 @@ static void walk_drop(struct session *session, struct iterator *iterator)
 {
     struct walk *w = (struct walk *)iterator;
     drop_gradients(session, w);
+    drop_replayed(session, w);
     rule_clear(&w->rule);
     rule_deinit(&w->rule);
     list_free(session, &w->leaves);

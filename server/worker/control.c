@@ -6,7 +6,7 @@
 #include "server/worker/backward.h"
 #include "server/worker/connection.h"
 #include "server/worker/decoder.h"
-#include "server/worker/program.h"
+#include "server/worker/checkpoint.h"
 #include "server/worker/read.h"
 #include "server/worker/reply.h"
 #include "server/worker/request.h"
@@ -58,7 +58,7 @@ static void run_release(struct session *session, struct request *request, struct
 {
     for (int taken = 0; another_handle(request, failure, &taken);) {
         uint32_t handle = take_handle(request);
-        if (session->recording && session->names == &session->own)
+        if (session_records(session))
             recording_releases(session, handle);
         session_release(session, handle, failure);
     }
@@ -68,7 +68,7 @@ static void run_release(struct session *session, struct request *request, struct
 static void refuse_reading(struct session *session, const struct request *request, const char *name)
 {
     TD_NO_FAILURE(failure);
-    if (!session->recording)
+    if (!session_records(session) || session->recording->checkpoint)
         return;
     td_fail(&failure, TD_E_ARGUMENT, "%s: what is read while a program is recorded cannot follow its replays", name);
     td_hint(&failure, "Give the tensor as an output of the program, and read that.");
@@ -325,24 +325,37 @@ bool control_is_recorded(uint64_t id)
     case TD_R_SEED:
     case TD_R_RUN:
     case TD_R_APPLY:
+    case TD_R_CHECKPOINT:
+    case TD_R_CHECKPOINT_END:
         return true;
     default: /* releases are written down where the program has the handle: recording_releases */
         return false;
     }
 }
 
-void control_run(struct session *session, uint64_t id, struct request *request)
+/* What would be repeated by a checkpoint's replay, or is lost to its walk. */
+static bool spoils_checkpoint(const struct session *session, uint64_t id, struct td_failure *failure)
 {
-    TD_NO_FAILURE(failure);
+    bool inside = session_records(session) && session->recording->checkpoint;
+    if (!inside || !(id == TD_R_BACKWARD || id == TD_R_GRAD || id == TD_R_ZERO_GRAD || id == TD_R_REQUIRES_GRAD ||
+                     id == TD_R_SEED))
+        return false;
+    td_fail(failure, TD_E_GRAD, "cannot be inside of TD_CHECKPOINT, which the walk will repeat");
+    td_hint(failure, "Put it before or behind the block.");
+    return true;
+}
+
+static void dispatch(struct session *session, uint64_t id, struct request *request, struct td_failure *failure)
+{
     switch (id) {
     case TD_R_SITE:
-        run_site(session, request, &failure);
+        run_site(session, request, failure);
         break;
     case TD_R_RELEASE:
-        run_release(session, request, &failure);
+        run_release(session, request, failure);
         break;
     case TD_R_READ:
-        run_read(session, request, &failure);
+        run_read(session, request, failure);
         break;
     case TD_R_BARRIER:
         answer_barrier(session, false);
@@ -351,25 +364,25 @@ void control_run(struct session *session, uint64_t id, struct request *request)
         answer_barrier(session, true);
         break;
     case TD_R_UPLOAD:
-        run_upload(session, request, &failure);
+        run_upload(session, request, failure);
         break;
     case TD_R_BACKWARD:
-        run_backward(session, request, &failure);
+        run_backward(session, request, failure);
         break;
     case TD_R_GRAD:
-        run_grad(session, request, &failure);
+        run_grad(session, request, failure);
         break;
     case TD_R_ZERO_GRAD:
-        run_zero_grad(session, request, &failure);
+        run_zero_grad(session, request, failure);
         break;
     case TD_R_REQUIRES_GRAD:
-        run_requires_grad(session, request, &failure);
+        run_requires_grad(session, request, failure);
         break;
     case TD_R_NAME:
-        run_name(session, request, &failure);
+        run_name(session, request, failure);
         break;
     case TD_R_SEED:
-        run_seed(session, request, &failure);
+        run_seed(session, request, failure);
         break;
     case TD_R_STATUS:
         status_reply(session);
@@ -378,30 +391,45 @@ void control_run(struct session *session, uint64_t id, struct request *request)
         table_reply(session);
         break;
     case TD_R_LAYOUT:
-        run_layout(session, request, &failure);
+        run_layout(session, request, failure);
         break;
     case TD_R_RECORD:
-        run_record(session, request, &failure);
+        run_record(session, request, failure);
         break;
     case TD_R_RECORD_END:
-        run_record_end(session, request, &failure);
+        run_record_end(session, request, failure);
         break;
     case TD_R_RUN:
-        run_run(session, request, &failure);
+        run_run(session, request, failure);
         break;
     case TD_R_APPLY:
-        run_apply(session, request, &failure);
+        run_apply(session, request, failure);
         break;
     case TD_R_PROGRAM_FREE:
-        run_program_free(session, request, &failure);
+        run_program_free(session, request, failure);
+        break;
+    case TD_R_CHECKPOINT:
+        if (!session_traces(session))
+            checkpoint_begin(session, request->site, failure);
+        break;
+    case TD_R_CHECKPOINT_END:
+        if (!session_traces(session))
+            checkpoint_end(session, request->site, failure);
         break;
     case TD_R_GOODBYE:
         session_close(session);
-        return;
+        break;
     default:
-        td_fail(&failure, TD_E_UNKNOWN_OP, "there is no op and no request %" PRIu64, id);
-        td_hint(&failure, "The daemon may be older than the client: compare the versions of both.");
+        td_fail(failure, TD_E_UNKNOWN_OP, "there is no op and no request %" PRIu64, id);
+        td_hint(failure, "The daemon may be older than the client: compare the versions of both.");
     }
+}
+
+void control_run(struct session *session, uint64_t id, struct request *request)
+{
+    TD_NO_FAILURE(failure);
+    if (!spoils_checkpoint(session, id, &failure))
+        dispatch(session, id, request, &failure);
     if (request->more) {
         session->list_id = id;
         session->list_site = request->site;

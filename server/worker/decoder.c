@@ -92,6 +92,7 @@ static void run_call(struct session *session, const struct td_op *op, struct req
                                      .in_count = call->in_count,
                                      .list_counts = call->list_counts,
                                      .grad = request->flags & TD_FLAG_GRAD && !session->no_grad,
+                                     .marks = request->flags & TD_FLAG_GRAD && session->marks,
                                      .requires_grad = request->flags & TD_FLAG_REQUIRES_GRAD,
                                      .site = request->site},
                  bind_results, NULL);
@@ -130,7 +131,7 @@ static void note_request(struct session *session, struct td_reader reader, uint6
     td_read_skip(&reader);
     td_read_skip(&reader);
     if (!reader.failed)
-        recording_add(session, start, (size_t)(reader.at - start));
+        recording_add(session, start, (size_t)(reader.at - start), id == TD_R_CHECKPOINT_END);
 }
 
 /* Takes flags, site, array and id of the next request and carries it out. */
@@ -153,9 +154,9 @@ static void run_request(struct session *session, struct td_reader *reader, bool 
         session->cancelled = false;
         session->request++;
         recorder_begin(session, id, request.site);
-        if (session->recording)
-            note_request(session, start, id, request.site);
     }
+    if (session_records(session))
+        note_request(session, start, id, request.site);
     if (session->filling && id != TD_R_UPLOAD)
         session_fill_end(session);
     const struct td_op *op = td_op_of(id);

@@ -163,11 +163,38 @@ static int infer(struct execution *e)
     return failed ? failed : check_number(e);
 }
 
+/* The same while a checkpoint keeps it from being recorded: who would want a gradient is marked on storages, so that a
+ * view has it, too. What is older than the checkpoint cannot become part of its graph. */
+static int decide_marking(struct execution *e)
+{
+    const struct td_op *op = e->operation.op;
+    bool failed = false;
+    for (int k = 0; k < e->operation.in_count && !op->no_gradient; k++) {
+        struct tensor *in = e->in[k].tensor;
+        e->marked |= in && (in->storage->wants || tensor_edge(e->session, in, &failed));
+    }
+    if (!e->inference.out_count || td_dtype_category(e->inference.out[0].dtype) != TD_FLOATING)
+        e->marked = false;
+    if (failed)
+        return td_fail(&e->failure, TD_E_MEMORY, "%s: the daemon's host has no memory left", op->name);
+    if (op->kind != TD_INPLACE || !e->marked || !e->in[0].tensor->storage->outside)
+        return TD_E_OK;
+    td_fail(&e->failure, TD_E_GRAD, "%s: a tensor from outside of TD_CHECKPOINT cannot be written to inside of it",
+            op->name);
+    return td_hint(&e->failure, "Write under TD_NO_GRAD(s), or to a clone of it.");
+}
+
 /* Whether the op is to be recorded: some input wants a gradient that the op can give. */
 static int decide_recording(struct execution *e)
 {
     const struct td_op *op = e->operation.op;
     bool failed = false;
+    e->marked = false;
+    if (op->kind == TD_STEP && e->session->marks)
+        return td_fail(&e->failure, TD_E_GRAD, "%s: cannot be inside of TD_CHECKPOINT, which the walk will repeat",
+                       op->name);
+    if (e->operation.marks)
+        return decide_marking(e);
     if (!e->operation.grad)
         return TD_E_OK;
     for (int k = 0; k < e->operation.in_count && !op->no_gradient; k++)
@@ -474,6 +501,8 @@ static void note_results(struct execution *e)
 {
     if (e->operation.requires_grad && !e->operation.in_count)
         make_leaf(e);
+    for (int k = 0; e->marked && k < e->inference.out_count; k++)
+        e->out[k]->storage->wants = true;
     if (!e->recorded || e->operation.op->kind == TD_INPLACE)
         return;
     bool failed = false;

@@ -21,6 +21,7 @@ struct operation {
     const uint16_t *list_counts; /* copied */
     const struct draw *draw;     /* RANDOM: draw as before; NULL: go on in the session\'s numbers */
     bool grad;                   /* record for autograd */
+    bool marks;                  /* mark what would be recorded, but for a checkpoint in work */
     bool requires_grad;          /* CREATE: the result is a leaf */
     uint32_t site;
     const struct node *walked; /* of a backward rule: whose; NULL else. Need not live longer than exec_run */

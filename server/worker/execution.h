@@ -37,6 +37,7 @@ struct execution {
     struct td_inference inference;
     struct td_failure failure;
     bool recorded;                      /* some input wants a gradient and recording is on */
+    bool marked;                        /* it would be recorded, but for a checkpoint in work */
     bool offloaded;                     /* it went to the device's thread */
     uint64_t node_number;               /* of the node that it made; 0: none */
     uint64_t took_ns;                   /* 0: too short to be timed */

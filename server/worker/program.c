@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/worker/checkpoint.h"
 #include "server/worker/decoder.h"
 #include "server/worker/tape.h"
 
@@ -14,8 +15,7 @@
 
 /* ---- arrays ---- */
 
-/* Room for one more element of size bytes in *array. */
-static bool grow(void *array, size_t count, size_t *capacity, size_t size)
+bool array_grow(void *array, size_t count, size_t *capacity, size_t size)
 {
     void *grown;
     if (count < *capacity)
@@ -37,6 +37,7 @@ static struct program *program_new(struct session *session, uint32_t number, con
     if (!program)
         return NULL;
     program->refs = 1;
+    session->program_count++;
     program->number = number;
     snprintf(program->name, sizeof program->name, "%s", name);
     program->next = session->programs;
@@ -85,6 +86,7 @@ void program_unref(struct session *session, struct program *program)
     for (size_t k = 0; k < program->callee_count; k++)
         program_unref(session, program->callees[k].program);
     session->program_bytes -= program->size;
+    session->program_count--;
     cause_unref(program->cause);
     free(program->bytes);
     free(program->captures);
@@ -102,9 +104,14 @@ void program_forget(struct session *session, struct program *program)
     program_unref(session, program);
 }
 
-static void pop_recording(struct session *session)
+void recording_pop(struct session *session)
 {
     struct recording *recording = session->recording;
+    if (recording->checkpoint) {
+        session->no_grad = recording->no_grad;
+        session->marks = recording->marks;
+        checkpoint_free(session, recording->checkpoint);
+    }
     session->recording = recording->outer;
     free(recording->known);
     free(recording);
@@ -115,7 +122,7 @@ void programs_end(struct session *session)
 {
     while (session->recording) {
         struct program *program = session->recording->program;
-        pop_recording(session);
+        recording_pop(session);
         program_unref(session, program);
     }
     for (struct program *program = session->programs, *next; program; program = next) {
@@ -149,7 +156,7 @@ struct cause *trace_cause(void)
     return &traced;
 }
 
-static bool know(struct recording *recording, uint32_t handle)
+static bool know(struct recording *recording, uint32_t handle, enum known how)
 {
     if (handle >= recording->known_count) {
         uint32_t count = handle < 128 ? 256 : 2 * handle;
@@ -160,8 +167,15 @@ static bool know(struct recording *recording, uint32_t handle)
         recording->known = known;
         recording->known_count = count;
     }
-    recording->known[handle] = 1;
+    recording->known[handle] = (uint8_t)how;
     return true;
+}
+
+/* The recording around, if requests belong to that, too. */
+static struct recording *around(const struct recording *recording)
+{
+    struct recording *outer = recording->outer;
+    return recording->trace || !outer || outer->names != recording->names ? NULL : outer;
 }
 
 static bool knows(const struct recording *recording, uint32_t handle)
@@ -192,8 +206,9 @@ static void spoil_memory(struct session *session, struct recording *recording, c
 void recording_spoil(struct session *session, const char *op, uint32_t site, const struct td_failure *failure)
 {
     struct cause *cause = session_fail(session, op, site, failure);
-    for (struct recording *r = session->recording; r; r = r->outer)
-        spoil(session, r->program, cause);
+    for (struct recording *r = session->recording; r; r = around(r))
+        if (!r->checkpoint) /* which replays the same values */
+            spoil(session, r->program, cause);
     cause_unref(cause);
 }
 
@@ -209,7 +224,7 @@ static int take_inputs(struct session *session, struct recording *recording, str
             session_bind(session, handle, tensor_failed(trace_cause()), failure);
             continue;
         }
-        if (handle < TD_HANDLES_MAX && !know(recording, handle)) /* before it is looked up: it is no capture */
+        if (handle < TD_HANDLES_MAX && !know(recording, handle, KNOWN_GIVEN)) /* before it is looked up: it is no capture */
             return td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
         struct tensor *tensor = session_tensor(session, handle, failure);
         if (!tensor)
@@ -230,13 +245,10 @@ static int take_inputs(struct session *session, struct recording *recording, str
 int recording_begin(struct session *session, uint32_t number, const char *name, bool trace, int in_count,
                     const uint32_t *in, struct td_failure *failure)
 {
-    int count = 0;
-    for (const struct program *p = session->programs; p; p = p->next)
-        count++;
-    if (number == 0 || find_live(session, number))
+    if (find_live(session, number))
         return td_fail(failure, TD_E_HANDLE, "there is a program %" PRIu32 " already", number);
-    if (count >= TD_PROGRAMS_MAX) {
-        td_fail(failure, TD_E_LIMIT, "the session has %d programs; the limit is %d", count, TD_PROGRAMS_MAX);
+    if (session->program_count >= TD_PROGRAMS_MAX) {
+        td_fail(failure, TD_E_LIMIT, "the session has %d programs; the limit is %d", TD_PROGRAMS_MAX, TD_PROGRAMS_MAX);
         return td_hint(failure, "td_program_free ends one, td_function_free all traces of a function.");
     }
     struct recording *recording = calloc(1, sizeof *recording);
@@ -257,10 +269,11 @@ int recording_begin(struct session *session, uint32_t number, const char *name, 
         program->in_count = in_count;
     }
     recording->outer = session->recording;
+    recording->names = session->names;
     session->recording = recording;
     if (!failure->code && take_inputs(session, recording, failure) == TD_E_OK)
         return TD_E_OK;
-    pop_recording(session);
+    recording_pop(session);
     program_unref(session, program);
     return failure->code;
 }
@@ -269,7 +282,7 @@ int recording_end(struct session *session, uint32_t number, int out_count, const
                   struct td_failure *failure)
 {
     struct recording *recording = session->recording;
-    if (!recording || recording->program->number != number)
+    if (!session_records(session) || recording->program->number != number || !number)
         return td_fail(failure, TD_E_ARGUMENT, "program %" PRIu32 " is not the one that is being recorded", number);
     struct program *program = recording->program;
     for (int k = 0; k < out_count; k++)
@@ -281,7 +294,7 @@ int recording_end(struct session *session, uint32_t number, int out_count, const
     else
         memcpy(program->out, out, (size_t)out_count * sizeof *out);
     program->out_count = program->out ? out_count : 0;
-    pop_recording(session);
+    recording_pop(session);
     if (failure->code) {
         struct cause *cause = session_fail(session, "record", session->call_site, failure);
         spoil(session, program, cause);
@@ -316,9 +329,10 @@ static void append(struct session *session, struct recording *recording, const u
     session->program_bytes += size;
 }
 
-void recording_add(struct session *session, const uint8_t *bytes, size_t size)
+void recording_add(struct session *session, const uint8_t *bytes, size_t size, bool ends)
 {
-    for (struct recording *r = session->recording; r; r = r->trace ? NULL : r->outer)
+    struct recording *first = session->recording;
+    for (struct recording *r = ends ? around(first) : first; r; r = around(r))
         append(session, r, bytes, size);
 }
 
@@ -326,18 +340,19 @@ void recording_releases(struct session *session, uint32_t handle)
 {
     uint8_t bytes[4 * TD_WIRE_MAX], *at = td_write_uint(td_write_uint(bytes, 0), 0);
     at = td_write_uint(td_write_uint(td_write_array(at, 2), TD_R_RELEASE), handle);
-    for (struct recording *r = session->recording; r; r = r->trace ? NULL : r->outer)
+    for (struct recording *r = session->recording; r; r = around(r))
         if (knows(r, handle))
             append(session, r, bytes, (size_t)(at - bytes));
 }
 
 void recording_uses(struct session *session, uint32_t handle, struct tensor *tensor)
 {
-    for (struct recording *r = session->recording; r; r = r->trace ? NULL : r->outer) {
+    for (struct recording *r = session->recording; r; r = around(r)) {
         struct program *p = r->program;
         if (p->cause || knows(r, handle))
             continue;
-        if (!grow(&p->captures, p->capture_count, &p->capture_capacity, sizeof *p->captures) || !know(r, handle)) {
+        if (!array_grow(&p->captures, p->capture_count, &p->capture_capacity, sizeof *p->captures) ||
+            !know(r, handle, KNOWN_GIVEN) || (r->checkpoint && !checkpoint_captures(r, tensor))) {
             spoil_memory(session, r, "the daemon's host has no memory left");
             continue;
         }
@@ -347,8 +362,8 @@ void recording_uses(struct session *session, uint32_t handle, struct tensor *ten
 
 void recording_binds(struct session *session, uint32_t handle)
 {
-    for (struct recording *r = session->recording; r; r = r->trace ? NULL : r->outer)
-        if (!know(r, handle))
+    for (struct recording *r = session->recording; r; r = around(r))
+        if (!know(r, handle, KNOWN_MADE))
             spoil_memory(session, r, "the daemon's host has no memory left");
 }
 
@@ -358,7 +373,7 @@ static void note_callee(struct session *session, struct recording *recording, st
     for (size_t k = 0; k < p->callee_count; k++)
         if (p->callees[k].program == program)
             return;
-    if (!grow(&p->callees, p->callee_count, &p->callee_capacity, sizeof *p->callees)) {
+    if (!array_grow(&p->callees, p->callee_count, &p->callee_capacity, sizeof *p->callees)) {
         spoil_memory(session, recording, "the daemon's host has no memory left");
         return;
     }
@@ -371,7 +386,7 @@ struct run {
     struct iterator iterator;
     struct program *program;
     struct names *outer; /* that names is put back to */
-    bool no_grad, outer_no_grad;
+    bool outer_no_grad;
     struct td_reader reader;
     program_then *then;
     void (*dropped)(struct session *session, void *data);
@@ -401,7 +416,7 @@ struct program *program_find(struct session *session, uint32_t number, struct td
         td_fail(failure, TD_E_HANDLE, "there is no program %" PRIu32 " in this session", number);
         return NULL;
     }
-    for (struct recording *r = session->recording; r; r = r->trace ? NULL : r->outer)
+    for (struct recording *r = session->recording; r; r = around(r))
         note_callee(session, r, found);
     return found;
 }
@@ -409,6 +424,11 @@ struct program *program_find(struct session *session, uint32_t number, struct td
 static void end_run(struct session *session, struct run *run)
 {
     struct program *program = run->program;
+    while (session_records(session)) { /* that it began and did not end */
+        struct program *recorded = session->recording->program;
+        recording_pop(session);
+        program_unref(session, recorded);
+    }
     session->names = run->outer;
     session->no_grad = run->outer_no_grad;
     session->list_left = 0;
@@ -481,7 +501,6 @@ static enum step run_next(struct session *session, struct iterator *iterator)
     }
     if (run->reader.at == run->reader.end && !session->list_left)
         return finish(session, run, NULL);
-    session->no_grad = run->no_grad;
     decoder_replay(session, &run->reader);
     return STEP_MORE;
 }
@@ -546,13 +565,13 @@ int program_run(struct session *session, struct program *program, int in_count, 
     *run = (struct run){.iterator = {.next = run_next, .drop = run_drop},
                         .program = program_ref(program),
                         .outer = session->names,
-                        .no_grad = no_grad,
                         .outer_no_grad = session->no_grad,
                         .reader = td_reader_of(program->bytes, program->size),
                         .then = then,
                         .dropped = dropped,
                         .data = data};
     session->names = &program->names;
+    session->no_grad = no_grad;
     session_push(session, &run->iterator);
     return TD_E_OK;
 }

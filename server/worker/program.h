@@ -56,29 +56,44 @@ struct recording {
     struct recording *outer;
     struct program *program;
     bool trace;
-    uint8_t *known; /* by handle: 1, its program has it, as input, capture or result */
+    const struct names *names; /* whose requests are recorded */
+    struct checkpoint *checkpoint; /* NULL: it is none */
+    bool no_grad, marks;           /* of a checkpoint: the session's before it */
+    uint8_t *known;                /* by handle: enum known */
     uint32_t known_count;
 };
 
+enum known { KNOWN_NOT, KNOWN_GIVEN /* an input, or captured */, KNOWN_MADE };
+
 /* ---- recording ---- */
 
-/* Whether requests are only written down. */
+/* Whether requests are written down (what a run does is one request of its caller), and whether that is all. */
+static inline bool session_records(const struct session *session)
+{
+    return session->recording && session->recording->names == session->names;
+}
 static inline bool session_traces(const struct session *session)
 {
-    return session->recording && session->recording->trace && session->names == &session->own;
+    return session_records(session) && session->recording->trace;
 }
 /* What traced requests give: an error value that says nothing. */
 struct cause *trace_cause(void);
 
-/* Begins program number, which must not exist; takes over nothing. trace: inputs are handles that are free. */
+/* Room for one more element of size bytes in *array. */
+bool array_grow(void *array, size_t count, size_t *capacity, size_t size);
+
+/* Begins program number, which must not exist, or 0 for one that never has a number; takes over nothing. trace: inputs are handles that are free. */
 int recording_begin(struct session *session, uint32_t number, const char *name, bool trace, int in_count,
                     const uint32_t *in, struct td_failure *failure);
 /* The innermost recording is complete: its program, which must be of that number, can be run. out: UINT32_MAX for
  * none. */
 int recording_end(struct session *session, uint32_t number, int out_count, const uint32_t *out,
                   struct td_failure *failure);
-/* Writes down a request: its bytes, or its release of a handle. */
-void recording_add(struct session *session, const uint8_t *bytes, size_t size);
+/* Ends the innermost recording, leaving its program as it is, with the recording's reference. */
+void recording_pop(struct session *session);
+/* Writes down a request: its bytes, or its release of a handle. ends: it ends the innermost recording and is no part of
+ * that. */
+void recording_add(struct session *session, const uint8_t *bytes, size_t size, bool ends);
 void recording_releases(struct session *session, uint32_t handle);
 /* handle has been looked up, or bound. */
 void recording_uses(struct session *session, uint32_t handle, struct tensor *tensor);

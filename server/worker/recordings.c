@@ -232,6 +232,7 @@ void run_apply(struct session *session, struct request *request, struct td_failu
                                                    .flags = (uint32_t)flags,
                                                    .site = request->site,
                                                    .grad = request->flags & TD_FLAG_GRAD && !session->no_grad,
+                                                   .marks = request->flags & TD_FLAG_GRAD && session->marks,
                                                    .in_count = asked.in_count,
                                                    .out_count = asked.out_count,
                                                    .in = asked.in,

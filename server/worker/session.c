@@ -189,7 +189,7 @@ struct tensor *session_tensor(struct session *session, uint32_t handle, struct t
 {
     const struct names *names = session->names;
     if (handle < names->capacity && names->tensors[handle]) {
-        if (session->recording && names == &session->own)
+        if (session_records(session))
             recording_uses(session, handle, names->tensors[handle]);
         return names->tensors[handle];
     }
@@ -214,7 +214,7 @@ int session_bind(struct session *session, uint32_t handle, struct tensor *tensor
     }
     names->tensors[handle] = tensor;
     names->count++;
-    if (session->recording && names == &session->own) /* what a run does is one request of its caller */
+    if (session_records(session))
         recording_binds(session, handle);
     return TD_E_OK;
 }

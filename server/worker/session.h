@@ -56,6 +56,7 @@ struct session {
     const struct td_op *call_op; /* of the request in work */
     uint32_t call_out[TD_OUTPUTS_MAX], call_site;
     bool no_grad; /* ops are not recorded for autograd, whatever their flags say */
+    bool marks;   /* no_grad is a checkpoint's: what would be recorded is marked */
     bool frame_starts;             /* nothing of the frame in work has been read */
     bool cancelled;                /* a cancel has come: what runs now is to end */
     size_t frame_at, frame_end;    /* of the frame in work, from input_start; both 0 between frames */
@@ -83,7 +84,8 @@ struct session {
     uint64_t node_count;         /* numbers the nodes of the tape */
     struct program *programs;    /* all that are alive */
     struct recording *recording; /* the innermost one; NULL: none */
-    size_t program_bytes;        /* of all programs */
+    uint32_t program_count;
+    size_t program_bytes; /* of all programs */
     uint64_t dead_nodes; /* of graphs nobody needs, not yet freed */
 
     /* schedule.c */
