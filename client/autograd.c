@@ -95,6 +95,16 @@ void autograd_note(const struct td_op *op, struct entry *result, struct entry *c
         result->flags |= ENTRY_NO_GRAD_VIEW | ENTRY_ALIAS;
 }
 
+void autograd_note_gradient(struct entry *gradient, const struct entry *of, bool recorded)
+{
+    gradient->flags &= ~(uint32_t)(ENTRY_LEAF | ENTRY_REQUIRES_GRAD | ENTRY_UNKNOWN);
+    gradient->flags |= (of->flags & ENTRY_UNKNOWN) | (recorded ? ENTRY_REQUIRES_GRAD : ENTRY_LEAF);
+    gradient->maker = td_op_of(TD_OP_clone);
+    gradient->meta = of->meta;
+    gradient->meta.offset = 0;
+    td_contiguous_strides(of->meta.rank, of->meta.shape, gradient->meta.stride);
+}
+
 /* ---- what the program calls ---- */
 
 void td_backward_at(td_origin origin, td_tensor loss, const struct td_backward_keywords *keywords)
@@ -156,13 +166,8 @@ td_tensor td_grad_at(td_origin origin, td_tensor w)
         return failed;
     }
     struct entry *g = &s->handles.entries[grad];
-    g->flags &= ~(uint32_t)(ENTRY_LEAF | ENTRY_REQUIRES_GRAD | ENTRY_UNKNOWN);
-    g->flags |= e->flags & ENTRY_UNKNOWN;
-    g->flags |= ENTRY_OWNED | (s->graph_created ? ENTRY_REQUIRES_GRAD : ENTRY_LEAF);
-    g->maker = td_op_of(TD_OP_clone);
-    g->meta = e->meta;
-    g->meta.offset = 0;
-    td_contiguous_strides(g->meta.rank, g->meta.shape, g->meta.stride);
+    autograd_note_gradient(g, e, s->graph_created);
+    g->flags |= ENTRY_OWNED;
     if (!e->cause) { /* not lost meanwhile */
         cause_unref(g->cause);
         g->cause = NULL;

@@ -272,6 +272,11 @@ struct entry *query_begin(td_origin origin, td_tensor x, const char *what, bool 
 void query_end(td_origin origin, td_tensor x);
 bool consumes(td_origin origin, td_tensor x, int k);
 
+/* d output / d input (grads.c), asked for in the name of another function. The origin tells whether output, input and
+ * seed, which may be left out, are used up. options: enum td_grads_option. Takes the lock itself. */
+td_tensor grads_ask(const char *name, td_origin origin, td_tensor output, td_tensor input, td_tensor seed,
+                    uint32_t options);
+
 /* ---- layouts that only data can tell (layout.c) ---- */
 
 /* The entry of x with its layout, which is asked for if it is not known; what the daemon has against x is its cause
@@ -291,6 +296,8 @@ int autograd_check_write(const struct td_op *op, struct entry *const *in, struct
 /* What is known of the result of an accepted call. */
 void autograd_note(const struct td_op *op, struct entry *result, struct entry *const *in, int count, int shares,
                    bool recording);
+/* What is known of the gradient of a tensor; recorded: it has gradients itself. */
+void autograd_note_gradient(struct entry *gradient, const struct entry *of, bool recorded);
 
 /* Reads all elements of x, a live and healthy entry, as dtype. False after an error, which has been raised. */
 bool read_elements(struct td_session *s, td_tensor x, void *array, uint8_t dtype, td_origin origin);

@@ -803,5 +803,6 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #endif
 
 #include "tensord_made.h"
+#include "tensord_autograd.h"
 
 #endif

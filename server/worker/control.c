@@ -11,6 +11,7 @@
 #include "server/worker/schedule.h"
 #include "server/worker/status.h"
 #include "server/worker/tape.h"
+#include "server/worker/wanted.h"
 
 /* Handles of one list that are taken in a step. */
 #define LIST_STEP 64
@@ -229,7 +230,14 @@ static void run_backward(struct session *session, struct request *request, struc
     if (cause)
         return; /* the first cause stands already */
     session->worker->recorder.tables->backwards++;
-    if (!backward_start(session, root, seed, retain || create, create, request->site, failure))
+    const struct errand errand = {.name = "backward",
+                                  .site = request->site,
+                                  .root_count = 1,
+                                  .roots = &root,
+                                  .seeds = &seed,
+                                  .retain = retain || create,
+                                  .create = create};
+    if (!backward_start(session, &errand, failure))
         request->pending = true;
 }
 
@@ -372,6 +380,9 @@ void control_run(struct session *session, uint64_t id, struct request *request)
         break;
     case TD_R_BACKWARD:
         run_backward(session, request, &failure);
+        break;
+    case TD_R_GRADS:
+        grads_run(session, request, &failure);
         break;
     case TD_R_GRAD:
         run_grad(session, request, &failure);

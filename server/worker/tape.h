@@ -27,6 +27,13 @@ struct node_output {
     struct td_meta meta;    /* shape and dtype */
 };
 
+/* What a search for the ways from roots to targets has noted at a node (wanted.h). */
+enum way {
+    WAY_SEEN = 1,   /* in line to be looked at, or looked at */
+    WAY_TARGET = 2, /* its gradient is wanted */
+    WAY_RUNS = 4    /* that of something it was computed from is */
+};
+
 struct node {
     uint32_t refs;
     uint32_t site;   /* the caller's line */
@@ -38,6 +45,8 @@ struct node {
     struct tensor *grad;    /* leaf: the gradient so far, NULL: none */
     uint32_t tensors; /* leaf: those that it is the node of; grad ends with the last, since nobody can ask for it */
     bool waits;       /* leaf: among the dead, only to have its gradient dropped */
+    uint8_t way;      /* enum way, of the search with number walk */
+    uint64_t walk;
     bool queued;      /* during a walk: it is in the heap or among the leaves */
     bool combined;    /* during a walk: what is pending has been added to grad */
     struct node *next_dead;
@@ -68,6 +77,11 @@ void node_release(struct session *session, struct node *node);
 static inline bool node_is_leaf(const struct node *node)
 {
     return node && !node->op;
+}
+
+static inline bool node_on_way(const struct node *node, uint64_t walk)
+{
+    return node->walk == walk && node->way & (WAY_TARGET | WAY_RUNS);
 }
 
 /* The node that tensor's gradient goes to, after what has been written to its storage since; NULL if it wants none.

@@ -1,0 +1,233 @@
+/* The graph: gradients that are asked for by name, from several roots, of what is no leaf; what refuses; and what the
+ * graph is told to be. SPDX-License-Identifier: Apache-2.0 */
+#include "tests/by_hand.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The error that stands has this code and this text in it, and is told of this line. */
+static void expect_refusal(int code, const char *part, int line)
+{
+    const td_error_info *error = td_error(s);
+    char where[64];
+    snprintf(where, sizeof where, "test_graph.c:%d", line);
+    if (error->code != code || !strstr(error->message, part) || !strstr(error->where, where))
+        print_error("line %d: %s: %s: %s (%s)\n", line, error->where, td_code_name(error->code), error->message,
+                    error->hint);
+    assert_int_equal(error->code, code);
+    assert_non_null(strstr(error->message, part));
+    assert_non_null(strstr(error->where, where));
+    assert_true(*error->hint);
+    td_clear_error(s);
+}
+#define REFUSED(code, part, ...)                  \
+    do {                                          \
+        (void)(__VA_ARGS__);                      \
+        expect_refusal(code, part, __LINE__);     \
+    } while (0)
+
+/* ---- td_grad_of ---- */
+
+static void test_gradient_by_name(void **state)
+{
+    (void)state;
+    td_tensor x = LEAF(1, 2), w = LEAF(3, 4), y = td_mul(x, w);
+    td_tensor g = td_grad_of(td_sum(td_square(y)), x);
+    EXPECT(g, 2 * 1 * 9, 2 * 2 * 16);
+    assert_false(td_requires_grad(g));
+    td_grad(x); /* nothing was added to leaves */
+    expect_error(TD_E_GRAD);
+    td_grad(w);
+    expect_error(TD_E_GRAD);
+    /* Of what was computed itself, and of the root itself. */
+    y = td_mul(x, w);
+    td_tensor loss = td_sum(td_square(y));
+    EXPECT(td_grad_of(loss, y, .retain_graph = true), 6, 16);
+    EXPECT(td_grad_of(loss, loss), 1);
+    td_tensor seed = td_from(s, ((double[]){10, 100}), TD_F64, TD_SHAPE(2));
+    EXPECT(td_grad_of(td_mul(x, 3), x, .grad_outputs = seed), 30, 300);
+    /* What comes out is nobody's alias. */
+    td_tensor own = td_grad_of(td_mul(x, 1), x, .grad_outputs = seed);
+    td_fill_(seed, 0.0);
+    td_add_(own, 1);
+    EXPECT(own, 11, 101);
+    td_tensor wide = td_grad_of(td_sum(td_mul(td_transpose(td_expand(td_reshape(x, TD_SHAPE(2, 1)), TD_SHAPE(2, 2)), 0, 1),
+                                               2)),
+                                x);
+    EXPECT(wide, 4, 4);
+    assert_true(td_is_contiguous(wide));
+}
+
+static void test_several_of_several(void **state)
+{
+    (void)state;
+    td_tensor x = LEAF(1, 2), w = LEAF(3, 4), h = td_mul(x, w), a = td_square(h), b = td_exp(td_mul(x, 0));
+    td_tensor grads[4], seed = td_from(s, ((double[]){1, 10}), TD_F64, TD_SHAPE(2));
+    td_grads_of(TD_LIST(td_sum(a), b), TD_LIST(x, w, h, x), grads,
+                .grad_outputs = TD_LIST((td_tensor){0}, seed));
+    EXPECT(grads[0], 18, 64);
+    EXPECT(grads[1], 6, 32);
+    EXPECT(grads[2], 6, 16);
+    EXPECT(grads[3], 18, 64);
+    td_fill_(grads[0], 0.0); /* two of one input are not one */
+    EXPECT(grads[3], 18, 64);
+    /* One root twice: both count. */
+    td_tensor y = td_sum(td_square(x));
+    td_grads_of(TD_LIST(y, y), TD_LIST(x), grads);
+    EXPECT(grads[0], 4, 8);
+    /* A root that is on the way to another. */
+    h = td_mul(x, 2);
+    td_grads_of(TD_LIST(td_sum(td_square(h)), td_sum(h)), TD_LIST(h, x), grads);
+    EXPECT(grads[0], 5, 9);
+    EXPECT(grads[1], 10, 18);
+    /* The calls in the lists were used up. */
+    int64_t before = td_tensor_count(s);
+    td_grads_of(TD_LIST(td_sum(td_mul(x, 3))), TD_LIST(x), grads);
+    EXPECT(grads[0], 3, 3);
+    assert_int_equal(td_tensor_count(s), before + 1);
+}
+
+/* Only what lies between is walked: the rest can still be walked without having been kept. */
+static void test_the_rest_stays(void **state)
+{
+    (void)state;
+    td_tensor x = LEAF(1, 2), w = LEAF(3, 4), v = LEAF(5, 6);
+    td_tensor inner = td_mul(x, v), made = td_square(inner), outer = td_mul(made, w), loss = td_sum(td_square(outer));
+    EXPECT(td_grad_of(loss, w), 2 * 625 * 3, 2 * 144 * 144 * 4);
+    EXPECT(td_grad_of(td_sum(made), x), 2 * 5 * 5, 2 * 12 * 6); /* through made and inner */
+    td_grad_of(loss, w); /* that part is gone */
+    expect_error(TD_E_GRAD);
+}
+
+static void test_higher_orders(void **state)
+{
+    (void)state;
+    td_tensor x = LEAF(0.5, -1.25), y = td_mul(td_sin(x), td_exp(x));
+    double at[2] = {0.5, -1.25};
+    td_tensor d = y;
+    for (int order = 1; order <= 4; order++) {
+        d = td_grad_of(td_sum(d), x, .create_graph = true);
+        assert_true(td_requires_grad(d));
+    }
+    for (int k = 0; k < 2; k++)
+        at[k] = -4 * exp(at[k]) * sin(at[k]);
+    EXPECT(d, at[0], at[1]);
+    /* Without create_graph the result is a constant. */
+    y = td_pow(x, 3);
+    td_tensor g = td_grad_of(td_sum(y), x);
+    REFUSED(TD_E_GRAD, "wants a gradient", td_grad_of(td_sum(g), x));
+    /* A gradient that does not depend on x is one all the same. */
+    g = td_grad_of(td_sum(td_mul(x, 3)), x, .create_graph = true);
+    EXPECT(g, 3, 3);
+    /* A seed can be differentiated by, too. */
+    td_tensor v = LEAF(1, 1);
+    g = td_grad_of(td_pow(x, 2), x, .grad_outputs = v, .create_graph = true);
+    EXPECT(td_grad_of(td_sum(g), v), 1, -2.5);
+    g = td_grad_of(td_mul(x, 1), x, .grad_outputs = v, .create_graph = true);
+    EXPECT(td_grad_of(td_sum(td_square(g)), v), 2, 2);
+}
+
+static void test_written_in_place(void **state)
+{
+    (void)state;
+    td_tensor x = LEAF(1, 2), y = td_mul(x, 2);
+    td_mul_(y, x); /* 2 x^2 */
+    td_tensor z = td_square(y);
+    EXPECT(td_grad_of(td_sum(z), y, .retain_graph = true), 4, 16);
+    EXPECT(td_grad_of(td_sum(z), x), 16, 8 * 16);
+    y = td_mul(x, 2);
+    td_mul_(td_select(y, 0, 1), 5); /* through a view */
+    z = td_square(y);
+    EXPECT(td_grad_of(td_sum(z), y, .retain_graph = true), 4, 40);
+    EXPECT(td_grad_of(td_sum(z), x), 8, 400);
+}
+
+static void test_unused(void **state)
+{
+    (void)state;
+    td_tensor x = LEAF(1, 2), w = td_name(LEAF(3, 4, 5), "w"), grads[2];
+    REFUSED(TD_E_GRAD, "do not depend on input 0", td_grad_of(td_sum(x), w));
+    EXPECT(td_grad_of(td_sum(x), w, .allow_unused = true), 0, 0, 0);
+    td_grads_of(TD_LIST(td_sum(x)), TD_LIST(w, x), grads, .allow_unused = true);
+    EXPECT(grads[0], 0, 0, 0);
+    EXPECT(grads[1], 1, 1);
+    td_grads_of(TD_LIST(td_sum(x)), TD_LIST(x, w), grads);
+    expect_refusal(TD_E_GRAD, "do not depend on input 1", __LINE__ - 1);
+    assert_true(isnan(td_item(td_sum(grads[0])))); /* all or nothing */
+    td_clear_error(s);
+    td_tensor later = td_mul(x, 2); /* computed after the root */
+    REFUSED(TD_E_GRAD, "do not depend", td_grad_of(td_sum(td_mul(x, 3)), later));
+    EXPECT(td_grad_of(td_sum(x), x), 1, 1); /* the session is well */
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    td_tensor x = LEAF(1, 2), y = td_square(x), loss = td_sum(y), grads[2];
+    td_tensor plain = td_ones(s, TD_SHAPE(2), .dtype = TD_F64);
+    td_release(td_grad_of(loss, x));
+    REFUSED(TD_E_GRAD, "walked already", td_grad_of(loss, x));
+    y = td_square(x);
+    REFUSED(TD_E_GRAD, "needs a gradient to begin with", td_grad_of(y, x));
+    REFUSED(TD_E_SHAPE, "was given a gradient of f64 (3)", td_grad_of(y, x, .grad_outputs = LEAF(1, 2, 3)));
+    td_tensor narrow = td_ones(s, TD_SHAPE(2));
+    REFUSED(TD_E_SHAPE, "was given a gradient of f32 (2)", td_grad_of(y, x, .grad_outputs = narrow));
+    REFUSED(TD_E_GRAD, "wants no gradient", td_grad_of(td_sum(y), plain));
+    REFUSED(TD_E_GRAD, "wants a gradient", td_grad_of(td_sum(plain), x));
+    td_tensor gone = LEAF(1);
+    td_release(gone);
+    REFUSED(TD_E_HANDLE, "input 0 is used after", td_grad_of(td_sum(y), gone));
+    REFUSED(TD_E_HANDLE, "output 0 is used after", td_grad_of(gone, x));
+    REFUSED(TD_E_ARGUMENT, "2 gradients are given for 1 outputs",
+            ({ td_grads_of(TD_LIST(td_sum(y)), TD_LIST(x), grads, .grad_outputs = TD_LIST(x, x)); 0; }));
+    REFUSED(TD_E_ARGUMENT, "no inputs", ({ td_grads_of(TD_LIST(td_sum(y)), TD_LIST_OF(0, &x), grads); 0; }));
+    /* An error value among them is the cause of all. */
+    td_tensor bad = td_matmul(x, LEAF(1));
+    expect_error(TD_E_SHAPE);
+    assert_false(td_ok(td_grad_of(td_sum(bad), x)));
+    td_clear_error(s);
+    EXPECT(td_grad_of(td_sum(y), x), 2, 4);
+}
+
+/* ---- td_backward_all ---- */
+
+static void test_backward_from_several(void **state)
+{
+    (void)state;
+    td_tensor x = LEAF(1, 2), w = LEAF(3, 4), h = td_mul(x, w);
+    td_tensor seed = td_from(s, ((double[]){1, 10}), TD_F64, TD_SHAPE(2));
+    td_backward_all(TD_LIST(td_sum(td_square(h)), td_mul(x, 5)), .seeds = TD_LIST((td_tensor){0}, seed));
+    EXPECT(td_grad(x), 18 + 5, 64 + 50);
+    EXPECT(td_grad(w), 6, 32);
+    td_backward_all(TD_LIST(td_sum(x), td_sum(w)));
+    EXPECT(td_grad(x), 19 + 5, 65 + 50);
+    EXPECT(td_grad(w), 7, 33);
+    td_tensor loss = td_sum(td_square(w));
+    td_backward_all(TD_LIST(loss, loss), .retain_graph = true);
+    EXPECT(td_grad(w), 7 + 12, 33 + 16);
+    td_backward(loss);
+    EXPECT(td_grad(w), 7 + 18, 33 + 24);
+    REFUSED(TD_E_GRAD, "walked already", ({ td_backward_all(TD_LIST(loss)); 0; }));
+    EXPECT(td_grad(w), 7 + 18, 33 + 24);
+    REFUSED(TD_E_GRAD, "needs a gradient", ({ td_backward_all(TD_LIST(td_sum(x), td_mul(x, 2))); 0; }));
+    td_tensor v = LEAF(2);
+    td_backward_all(TD_LIST(td_sum(td_pow(v, 3))), .create_graph = true);
+    assert_true(td_requires_grad(td_grad(v)));
+    EXPECT(td_grad_of(td_sum(td_grad(v)), v), 12);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BY_HAND(test_gradient_by_name),
+        BY_HAND(test_several_of_several),
+        BY_HAND(test_the_rest_stays),
+        BY_HAND(test_higher_orders),
+        BY_HAND(test_written_in_place),
+        BY_HAND(test_unused),
+        BY_HAND(test_refusals),
+        BY_HAND(test_backward_from_several),
+    };
+    return cmocka_run_group_tests(tests, setup_group, teardown_group);
+}
