@@ -140,6 +140,19 @@ void td_backward_at(td_origin origin, td_tensor loss, const struct td_backward_k
     query_end(origin, loss);
 }
 
+td_tensor td_retain_grad_at(td_origin origin, td_tensor x)
+{
+    struct entry *e = query_begin(origin, x, "retain_grad", true);
+    td_session *s = x.session;
+    x.generation &= consumes(origin, x, 0) ? UINT32_MAX : ~FRESH;
+    if (!e)
+        return x;
+    request_numbers(s, site_number(s, origin.where), TD_R_RETAIN_GRAD, 1, (uint64_t[]){x.handle});
+    call_check(s, origin);
+    session_leave(s);
+    return x;
+}
+
 td_tensor td_grad_at(td_origin origin, td_tensor w)
 {
     struct entry *e = query_begin(origin, w, "grad", false);
@@ -243,6 +256,11 @@ void(td_backward)(td_tensor loss, const struct td_backward_keywords *keywords)
 td_tensor(td_grad)(td_tensor w)
 {
     return td_grad_at((td_origin){0}, w);
+}
+
+td_tensor(td_retain_grad)(td_tensor x)
+{
+    return td_retain_grad_at((td_origin){0}, x);
 }
 
 bool(td_requires_grad)(td_tensor x)

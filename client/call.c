@@ -317,17 +317,13 @@ static void send(struct call *c, const uint32_t *out)
         if (!consumed_here(c, k))
             continue;
         uint32_t handle = given->in[k].tensor.handle;
-        if (k < TD_CONSUME_MAX && !s->handles.entries[handle].grad)
+        if (k < TD_CONSUME_MAX) { /* the daemon has released it; the gradient that it owned goes by itself */
+            uint32_t grad = s->handles.entries[handle].grad;
             handles_drop(&s->handles, handle);
-        else if (k < TD_CONSUME_MAX) { /* the daemon has released it; the gradient that it owned goes by itself */
-            uint64_t grad = s->handles.entries[handle].grad;
-            bool local = s->handles.entries[handle].flags & ENTRY_LOCAL;
-            handles_drop(&s->handles, handle);
-            if (!local)
-                request_numbers(s, 0, TD_R_RELEASE, 1, &grad);
-        } else {
-            request_release(s, handle);
+            handle = grad;
         }
+        if (handle)
+            request_release(s, handle);
     }
 }
 

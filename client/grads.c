@@ -77,11 +77,15 @@ static struct cause *refusal(const struct question *q)
     check_list(q, &q->outputs, &cause, &failure);
     check_list(q, &q->inputs, &cause, &failure);
     check_list(q, &q->seeds, &cause, &failure);
-    if (q->seeds.list.count && q->seeds.list.count != q->outputs.list.count)
+    if (!failure.code && q->seeds.list.count && q->seeds.list.count != q->outputs.list.count) {
         td_fail(&failure, TD_E_ARGUMENT, "%s: %lld gradients are given for %lld outputs", q->name,
                 (long long)q->seeds.list.count, (long long)q->outputs.list.count);
-    if (!q->adds && q->inputs.list.count == 0)
+        td_hint(&failure, "A zeroed td_tensor stands for one that is left out.");
+    }
+    if (!failure.code && !q->adds && q->inputs.list.count == 0) {
         td_fail(&failure, TD_E_ARGUMENT, "%s: no inputs are given", q->name);
+        td_hint(&failure, "td_backward_all adds to the gradients of all leaves.");
+    }
     if (failure.code)
         return cause_new(&failure, q->name, q->origin.where, s->wire.requests);
     return cause_ref(cause);

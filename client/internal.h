@@ -86,7 +86,7 @@ bool handles_init(struct handles *handles);
 void handles_deinit(struct handles *handles);
 /* A live handle with generation, in no scope; 0 if there is none left. */
 uint32_t handles_take(struct handles *handles);
-/* Frees a live handle and the gradient that it owns, without telling the daemon. */
+/* Frees a live handle without telling the daemon; the gradient that it owns stays. */
 void handles_drop(struct handles *handles, uint32_t handle);
 /* The entry of x, NULL if x was released or is of another session. */
 struct entry *handles_find(struct td_session *s, td_tensor x);
@@ -173,7 +173,7 @@ void request_numbers(struct td_session *s, uint32_t site, uint32_t id, int count
 /* Sends a chunk of the elements of a tensor that from made, straight from the caller's memory, in a frame that it ends.
  * False: the connection was lost, or is gone. */
 bool request_upload(struct td_session *s, uint32_t handle, uint64_t offset, const void *data, size_t bytes);
-/* Tells the daemon of the release (if it knows the handle) and frees it. */
+/* Tells the daemon of the release (if it knows the handle) and frees it, with the gradient that it owns, and so on. */
 void request_release(struct td_session *s, uint32_t handle);
 /* Sends a request of no parameters and waits; fills error. */
 bool request_wait(struct td_session *s, uint32_t id, struct wait *wait);

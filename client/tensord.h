@@ -508,7 +508,8 @@ struct td_backward_keywords {
 };
 TD_API void td_backward(td_tensor loss, const struct td_backward_keywords *keywords TD_DEFAULT(NULL));
 TD_API void td_backward_at(td_origin origin, td_tensor loss, const struct td_backward_keywords *keywords);
-/* The gradient of w as it is now; each call shows the newest. It belongs to w and ends with it. */
+/* The gradient of w, a leaf or what td_retain_grad was called with, as it is now; each call shows the newest. It belongs
+ * to w and ends with it. */
 TD_API td_tensor td_grad(td_tensor w);
 TD_API bool td_requires_grad(td_tensor x);
 /* Makes a leaf of autograd of x, or ends that. Returns x. */

@@ -49,6 +49,12 @@ struct td_backward_all_keywords {
 TD_API void td_backward_all(td_list losses, const struct td_backward_all_keywords *keywords TD_DEFAULT(NULL));
 TD_API void td_backward_all_at(td_origin origin, td_list losses, const struct td_backward_all_keywords *keywords);
 
+/* From now on td_backward and td_backward_all give x, which was computed, a gradient that td_grad shows and that
+ * further ones are added to, as if it were a leaf. Where x is written to afterwards, that of its newest version counts.
+ * Returns x. */
+TD_API td_tensor td_retain_grad(td_tensor x);
+TD_API td_tensor td_retain_grad_at(td_origin origin, td_tensor x);
+
 #ifdef __cplusplus
 }
 #else
@@ -56,6 +62,7 @@ TD_API void td_backward_all_at(td_origin origin, td_list losses, const struct td
     TD_WITH_KEYWORDS(td_tensor,                                                                     \
                      td_grad_of_at(TD_HERE(TD_FRESH(#output, 0) | TD_FRESH(#input, 1)), output, input, \
                                    TD_KEYWORDS(td_grad_of, .retain_graph = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_retain_grad(x) td_retain_grad_at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define td_grads_of(outputs, inputs, grads, ...)                      \
     TD_DO_WITH_KEYWORDS(                                              \
         td_grads_of_at(TD_HERE(0), outputs, inputs, grads, \

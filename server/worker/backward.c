@@ -12,7 +12,9 @@
 enum phase {
     PHASE_SEARCH,  /* finds what lies between the roots and the wanted gradients */
     PHASE_SEED,    /* gives the roots their gradients, made where none was given */
-    PHASE_NODE,    /* takes the next node and writes its rule down */
+    PHASE_NODE,    /* takes the next node */
+    PHASE_RETAIN,  /* gives its gradient to who is to keep it */
+    PHASE_RULE,    /* writes its rule down */
     PHASE_RUN,     /* runs the rule's steps */
     PHASE_DELIVER, /* hands its gradients to the inputs' nodes */
     PHASE_COMBINE, /* adds to the gradients that leaves have already */
@@ -39,6 +41,7 @@ struct walk {
     struct node_list leaves; /* leaves with a gradient pending */
     struct rule rule;
     struct node *node;                     /* whose rule is in work, with a reference */
+    struct retained *retained;             /* the next of those who are to keep its gradient */
     int at;                                /* root, step, input, leaf or target that is next */
     struct tensor **slots[TD_OUTPUTS_MAX]; /* where the results of the op in work go */
     int slot_count;
@@ -178,7 +181,6 @@ static void drop_node(struct session *session, struct walk *w)
 
 static void next_node(struct session *session, struct walk *w)
 {
-    TD_NO_FAILURE(failure);
     if (w->node)
         drop_node(session, w);
     w->at = 0;
@@ -192,6 +194,32 @@ static void next_node(struct session *session, struct walk *w)
         wanted_take(w->wanted, w->node);
     if (w->wanted && !(w->node->way & WAY_RUNS))
         return;
+    w->retained = w->wanted ? NULL : w->node->retained;
+    w->phase = w->retained ? PHASE_RETAIN : PHASE_RULE;
+}
+
+/* A tensor whose node is that of an older version has no gradient here. */
+static bool is_stale(const struct tensor *tensor)
+{
+    bool apart = tensor->flags & TENSOR_NO_GRAD_VIEW;
+    return tensor->history && !apart && tensor->history->version != tensor->version;
+}
+
+static void retain(struct session *session, struct walk *w)
+{
+    struct retained *retained = w->retained;
+    const struct tensor *tensor = retained->tensor;
+    struct tensor *pending = w->node->out[tensor->output].pending;
+    if (pending && !is_stale(tensor))
+        hand_on(session, w, retained->sink, 0, pending);
+    w->retained = retained->next;
+    if (!w->retained)
+        w->phase = PHASE_RULE;
+}
+
+static void write_rule(struct session *session, struct walk *w)
+{
+    TD_NO_FAILURE(failure);
     if (w->node->released && w->node->op->keeps) {
         td_fail(&failure, TD_E_GRAD, "%s: the graph through %s has been walked already, and what it kept is gone",
                 w->name, w->node->op->name);
@@ -369,6 +397,12 @@ static enum step walk_step(struct session *session, struct walk *w)
         break;
     case PHASE_NODE:
         next_node(session, w);
+        break;
+    case PHASE_RETAIN:
+        retain(session, w);
+        break;
+    case PHASE_RULE:
+        write_rule(session, w);
         break;
     case PHASE_RUN:
         run_step(session, w);

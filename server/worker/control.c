@@ -245,7 +245,8 @@ static void run_grad(struct session *session, struct request *request, struct td
 {
     uint32_t out = take_handle(request);
     struct tensor *tensor = session_tensor(session, take_handle(request), failure);
-    struct tensor *grad = tensor && node_is_leaf(tensor->node) ? tensor->node->grad : NULL;
+    const struct node *sink = tensor ? tensor_sink(tensor) : NULL;
+    struct tensor *grad = sink ? sink->grad : NULL;
     struct tensor *result;
     if (grad) {
         result = tensor_ref(grad);
@@ -256,8 +257,9 @@ static void run_grad(struct session *session, struct request *request, struct td
             td_fail(failure, TD_E_GRAD,
                     tensor->node ? "the tensor%s%s has no gradient" : "the tensor%s%s wants no gradient",
                     tensor->name ? " " : "", tensor->name ? tensor->name : "");
-            td_hint(failure, tensor->node ? "td_backward gives leaves theirs; td_zero_grad takes it away."
-                                          : "td_set_requires_grad(x, true) makes a leaf.");
+            td_hint(failure, !tensor->node ? "td_set_requires_grad(x, true) makes a leaf."
+                             : sink        ? "td_backward gives it; td_zero_grad takes it away."
+                                           : "What was computed keeps its gradient after td_retain_grad(x).");
         }
         result = error_value(session, request, "grad", failure);
     }
@@ -268,10 +270,27 @@ static void run_zero_grad(struct session *session, struct request *request, stru
 {
     for (int taken = 0; another_handle(request, failure, &taken);) {
         struct tensor *tensor = session_tensor(session, take_handle(request), failure);
-        if (!tensor || !node_is_leaf(tensor->node))
+        struct node *sink = tensor ? tensor_sink(tensor) : NULL;
+        if (!sink)
             continue;
-        tensor_unref(session, tensor->node->grad);
-        tensor->node->grad = NULL;
+        tensor_unref(session, sink->grad);
+        sink->grad = NULL;
+    }
+}
+
+static void run_retain_grad(struct session *session, struct request *request, struct td_failure *failure)
+{
+    struct tensor *tensor = session_tensor(session, take_handle(request), failure);
+    bool failed = false;
+    if (!tensor || tensor->failed)
+        return;
+    const struct node *node = tensor_edge(session, tensor, &failed);
+    if (!failed && !node) {
+        td_fail(failure, TD_E_GRAD, "the tensor%s%s wants no gradient", tensor->name ? " " : "",
+                tensor->name ? tensor->name : "");
+        td_hint(failure, "td_set_requires_grad(x, true) makes a leaf; compute outside TD_NO_GRAD.");
+    } else if (failed || tensor_retain_grad(tensor)) {
+        td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
     }
 }
 
@@ -383,6 +402,9 @@ void control_run(struct session *session, uint64_t id, struct request *request)
         break;
     case TD_R_GRADS:
         grads_run(session, request, &failure);
+        break;
+    case TD_R_RETAIN_GRAD:
+        run_retain_grad(session, request, &failure);
         break;
     case TD_R_GRAD:
         run_grad(session, request, &failure);

@@ -8,6 +8,14 @@
 
 struct worker;
 
+/* A computed tensor whose gradient td_grad is to show. In the list of the node that the tensor is of; nobody else knows
+ * it, so that a gradient that leads back to its own tensor holds neither. */
+struct retained {
+    struct tensor *tensor;
+    struct node *sink; /* a leaf's node, that of no tensor: the gradient gathers there */
+    struct retained *prev, *next;
+};
+
 /* What a RANDOM op drew from: enough to draw the same again. */
 struct draw {
     uint64_t seed, counter;
@@ -43,6 +51,7 @@ struct node {
     struct draw draw;       /* of a RANDOM op */
     bool released;          /* its saved values are gone */
     struct tensor *grad;    /* leaf: the gradient so far, NULL: none */
+    struct retained *retained; /* of tensors that it is the node of */
     uint32_t tensors; /* leaf: those that it is the node of; grad ends with the last, since nobody can ask for it */
     bool waits;       /* leaf: among the dead, only to have its gradient dropped */
     uint8_t way;      /* enum way, of the search with number walk */
@@ -64,6 +73,12 @@ void node_unref(struct session *session, struct node *node);
 /* Makes output of node what tensor's gradient goes to: takes over a reference of node, which may be NULL, and lets go
  * of the node that tensor had. */
 void tensor_tie(struct session *session, struct tensor *tensor, struct node *node, uint8_t output);
+/* The gradient of a computed tensor is kept from now on. -1 without memory. */
+int tensor_retain_grad(struct tensor *tensor);
+/* The end of that. */
+void tensor_forget_grad(struct session *session, struct tensor *tensor);
+/* Where the gradient of a tensor gathers: at a leaf's node, or what tensor_retain_grad has made; NULL: nowhere. */
+struct node *tensor_sink(const struct tensor *tensor);
 /* Frees up to limit dead nodes; true if more are waiting. */
 bool node_bury(struct worker *worker, int limit);
 

@@ -323,7 +323,7 @@ static void put_training(struct choices *c, struct client *client)
 
 static void put_control(struct choices *c, struct client *client)
 {
-    static const uint32_t later[] = {TD_R_GRADS};
+    static const uint32_t later[] = {TD_R_GRADS, TD_R_RETAIN_GRAD};
     uint8_t kind = choose(c) % 24;
     uint32_t count, id = kind < 16 ? 1 + kind : PICK(c, later);
     switch (id) {
@@ -358,6 +358,10 @@ static void put_control(struct choices *c, struct client *client)
     case TD_R_GRAD:
         begin(client, 0, 3, id);
         put(client, choose_out(c, client));
+        put(client, choose_handle(c, client));
+        break;
+    case TD_R_RETAIN_GRAD:
+        begin(client, 0, 2, id);
         put(client, choose_handle(c, client));
         break;
     case TD_R_REQUIRES_GRAD:
