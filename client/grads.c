@@ -45,6 +45,11 @@ static int check_item(const struct question *q, const struct given *given, int64
     if (given == &q->seeds && !x.session)
         return TD_E_OK; /* left out */
     const struct entry *e = handles_find(q->session, x);
+    if (e && given == &q->seeds && q->options & TD_GRADS_CREATE && e->flags & ENTRY_INFERENCE) {
+        td_fail(failure, TD_E_GRAD, "%s: %s %lld was made in inference mode and cannot be recorded", q->name,
+                given->what, (long long)k);
+        return td_hint(failure, "td_clone(x) outside of TD_INFERENCE_MODE gives one that can be.");
+    }
     if (e) {
         if (e->cause && !*cause)
             *cause = e->cause;

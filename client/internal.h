@@ -54,7 +54,8 @@ enum entry_flags {
     ENTRY_ALIAS = 64,        /* shares bytes but no history with the storage: detached */
     ENTRY_OWNED = 128,       /* a gradient or state of an optimiser: in no scope */
     ENTRY_UNKNOWN = 256,     /* only rank and dtype are known (layout.c) */
-    ENTRY_TURNED = 512       /* unknown, and perhaps not contiguous */
+    ENTRY_TURNED = 512,      /* unknown, and perhaps not contiguous */
+    ENTRY_INFERENCE = 1024   /* made in inference mode, or a view of such a tensor */
 };
 
 /* What all tensors on the same bytes share. */
@@ -102,6 +103,8 @@ void scope_add(struct td_session *s, uint32_t handle);
 void scope_remove(struct handles *handles, uint32_t handle);
 /* No guard of this thread for s forbids recording. */
 bool scope_grad_mode(const struct td_session *s);
+/* A guard of this thread for s is one of inference mode. */
+bool scope_inference_mode(const struct td_session *s);
 /* The session ends: guards that are still open let go of it. */
 void scope_forget(struct td_session *s);
 
@@ -293,6 +296,9 @@ bool autograd_requires(const struct entry *entry);
 bool autograd_is_leaf(const struct entry *entry);
 /* A recorded write that the rules forbid. */
 int autograd_check_write(const struct td_op *op, struct entry *const *in, struct td_failure *failure);
+/* What was made in inference mode, and is written to or recorded outside of it. */
+int autograd_check_inference(const struct td_op *op, struct entry *const *in, int count, bool recording,
+                             struct td_failure *failure);
 /* What is known of the result of an accepted call. */
 void autograd_note(const struct td_op *op, struct entry *result, struct entry *const *in, int count, int shares,
                    bool recording);

@@ -330,6 +330,75 @@ static void test_nothing_is_left(void **state)
     expect_nothing_left(__LINE__);
 }
 
+/* ---- what is recorded ---- */
+
+static void test_enable_grad(void **state)
+{
+    (void)state;
+    td_tensor x = LEAF(1, 2), y, z;
+    {
+        TD_NO_GRAD(s);
+        {
+            TD_ENABLE_GRAD(s);
+            TD_SCOPE(s);
+            y = td_keep(td_mul(x, 3));
+            {
+                TD_NO_GRAD(s);
+                assert_false(td_requires_grad(td_mul(x, 3)));
+            }
+            assert_true(td_requires_grad(td_mul(x, 3)));
+        }
+        z = td_mul(x, 3);
+    }
+    assert_true(td_requires_grad(y));
+    assert_false(td_requires_grad(z));
+    EXPECT(td_grad_of(td_sum(y), x), 3, 3);
+    REFUSED(TD_E_GRAD, "wants a gradient", td_grad_of(td_sum(z), x));
+    {
+        TD_ENABLE_GRAD(s);
+        EXPECT(td_grad_of(td_sum(td_mul(x, 4)), x), 4, 4);
+    }
+}
+
+static void test_inference_mode(void **state)
+{
+    (void)state;
+    td_tensor x = LEAF(1, 2), plain = td_mul(td_detach(x), 1), made, view, of_plain;
+    {
+        TD_INFERENCE_MODE(s);
+        made = td_name(td_mul(x, 3), "made");
+        view = td_select(made, 0, 0);
+        of_plain = td_select(plain, 0, 0);
+        td_add_(made, 1); /* all is allowed in here */
+        td_add_(plain, 1);
+        {
+            TD_ENABLE_GRAD(s);
+            assert_false(td_requires_grad(td_mul(x, 3)));
+        }
+    }
+    assert_false(td_requires_grad(made));
+    EXPECT(made, 4, 7);
+    EXPECT(td_mul(made, 2), 8, 14); /* nothing that is recorded */
+    REFUSED(TD_E_GRAD, "input 1 was made in inference mode and cannot be recorded; b is made", td_mul(x, made));
+    REFUSED(TD_E_GRAD, "was made in inference mode", td_mul(view, x));
+    REFUSED(TD_E_GRAD, "cannot be written to", td_add_(made, 1));
+    REFUSED(TD_E_GRAD, "cannot be written to", td_add_(td_select(made, 0, 0), 1)); /* a view made later */
+    REFUSED(TD_E_GRAD, "was made in inference mode", td_set_requires_grad(made, true));
+    td_tensor y = td_square(x);
+    REFUSED(TD_E_GRAD, "made in inference mode", td_grad_of(y, x, .grad_outputs = made, .create_graph = true));
+    EXPECT(td_grad_of(y, x, .grad_outputs = made), 8, 28);
+    {
+        TD_NO_GRAD(s);
+        td_mul(x, made);
+        REFUSED(TD_E_GRAD, "cannot be written to", td_add_(made, 1)); /* no_grad is not enough */
+    }
+    EXPECT(td_grad_of(td_sum(td_mul(x, td_clone(made))), x), 4, 7);
+    td_add_(plain, 1); /* which was made outside, and its views */
+    EXPECT(td_grad_of(td_sum(td_mul(x, of_plain)), x), 3, 3);
+    td_tensor sum = td_mul(made, 1); /* computed outside: free */
+    EXPECT(td_grad_of(td_sum(td_mul(x, sum)), x), 4, 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -344,6 +413,8 @@ int main(void)
         BY_HAND(test_retained),
         BY_HAND(test_retained_of_the_newest),
         BY_HAND(test_nothing_is_left),
+        BY_HAND(test_enable_grad),
+        BY_HAND(test_inference_mode),
     };
     return cmocka_run_group_tests(tests, setup_group, teardown_group);
 }
