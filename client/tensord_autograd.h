@@ -55,6 +55,46 @@ TD_API void td_backward_all_at(td_origin origin, td_list losses, const struct td
 TD_API td_tensor td_retain_grad(td_tensor x);
 TD_API td_tensor td_retain_grad_at(td_origin origin, td_tensor x);
 
+/* ---- derivatives of a function, as torch.autograd.functional ---- */
+
+/* A function of one tensor, written in ops; data is the keyword .data of the call. It is called once, with an x of its
+ * own, recording; what it makes on the way is released. Nothing waits, but for a size that only data can tell. */
+typedef td_tensor td_mapping(td_tensor x, void *data);
+/* Keywords of all that follow: .data (NULL); .value gets f(x); .create_graph (false): the result, and .value, are part
+ * of x's graph and can be differentiated. What does not depend on x has derivatives of zeros. */
+struct td_derivative_keywords {
+    void *data;
+    td_tensor *value;
+    bool create_graph;
+    TD_KEYWORDS_END
+};
+/* v times the Jacobian of f at x: of x's shape. v has the shape of f(x); a zeroed td_tensor is 1 for an f of one
+ * element. */
+TD_API td_tensor td_vjp(td_mapping *f, td_tensor x, td_tensor v,
+                        const struct td_derivative_keywords *keywords TD_DEFAULT(NULL));
+/* The Jacobian of f at x times v, which has x's shape: how f(x) changes as x goes along v. Differentiates twice. */
+TD_API td_tensor td_jvp(td_mapping *f, td_tensor x, td_tensor v,
+                        const struct td_derivative_keywords *keywords TD_DEFAULT(NULL));
+/* The Hessian of f, which gives one element, times v, which has x's shape; without the matrix. */
+TD_API td_tensor td_hvp(td_mapping *f, td_tensor x, td_tensor v,
+                        const struct td_derivative_keywords *keywords TD_DEFAULT(NULL));
+/* The derivatives of each element of f(x) by each of x: of the shapes of both, f(x)'s first. One walk for each element
+ * of f(x). */
+TD_API td_tensor td_jacobian(td_mapping *f, td_tensor x,
+                             const struct td_derivative_keywords *keywords TD_DEFAULT(NULL));
+/* The second derivatives of f, which gives one element: of x's shape twice. One walk for each element of x. */
+TD_API td_tensor td_hessian(td_mapping *f, td_tensor x, const struct td_derivative_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_vjp_at(td_origin origin, td_mapping *f, td_tensor x, td_tensor v,
+                           const struct td_derivative_keywords *keywords);
+TD_API td_tensor td_jvp_at(td_origin origin, td_mapping *f, td_tensor x, td_tensor v,
+                           const struct td_derivative_keywords *keywords);
+TD_API td_tensor td_hvp_at(td_origin origin, td_mapping *f, td_tensor x, td_tensor v,
+                           const struct td_derivative_keywords *keywords);
+TD_API td_tensor td_jacobian_at(td_origin origin, td_mapping *f, td_tensor x,
+                                const struct td_derivative_keywords *keywords);
+TD_API td_tensor td_hessian_at(td_origin origin, td_mapping *f, td_tensor x,
+                               const struct td_derivative_keywords *keywords);
+
 #ifdef __cplusplus
 }
 #else
@@ -67,6 +107,21 @@ TD_API td_tensor td_retain_grad_at(td_origin origin, td_tensor x);
     TD_DO_WITH_KEYWORDS(                                              \
         td_grads_of_at(TD_HERE(0), outputs, inputs, grads, \
                        TD_KEYWORDS(td_grads_of, .retain_graph = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define TD_DERIVATIVE_KEYWORDS(...) \
+    TD_KEYWORDS(td_derivative, .create_graph = false, .td_keywords_only = 0, __VA_ARGS__)
+#define td_vjp(f, x, v, ...)  \
+    TD_WITH_KEYWORDS(td_tensor, td_vjp_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#v, 1)), f, x, v, \
+                                TD_DERIVATIVE_KEYWORDS(__VA_ARGS__)))
+#define td_jvp(f, x, v, ...)  \
+    TD_WITH_KEYWORDS(td_tensor, td_jvp_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#v, 1)), f, x, v, \
+                                TD_DERIVATIVE_KEYWORDS(__VA_ARGS__)))
+#define td_hvp(f, x, v, ...)  \
+    TD_WITH_KEYWORDS(td_tensor, td_hvp_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#v, 1)), f, x, v, \
+                                TD_DERIVATIVE_KEYWORDS(__VA_ARGS__)))
+#define td_jacobian(f, x, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_jacobian_at(TD_HERE(TD_FRESH(#x, 0)), f, x, TD_DERIVATIVE_KEYWORDS(__VA_ARGS__)))
+#define td_hessian(f, x, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_hessian_at(TD_HERE(TD_FRESH(#x, 0)), f, x, TD_DERIVATIVE_KEYWORDS(__VA_ARGS__)))
 #define td_backward_all(losses, ...)           \
     TD_DO_WITH_KEYWORDS(td_backward_all_at(    \
         TD_HERE(0), losses, \

@@ -28,6 +28,14 @@ static void expect_refusal(int code, const char *part, int line)
         expect_refusal(code, part, __LINE__);     \
     } while (0)
 
+/* A result that is looked at and released. */
+#define EXPECT_ONCE(x, ...)          \
+    do {                             \
+        td_tensor once_ = (x);       \
+        EXPECT(once_, __VA_ARGS__);  \
+        td_release(once_);           \
+    } while (0)
+
 /* ---- td_grad_of ---- */
 
 static void test_gradient_by_name(void **state)
@@ -399,6 +407,180 @@ static void test_inference_mode(void **state)
     EXPECT(td_grad_of(td_sum(td_mul(x, sum)), x), 4, 7);
 }
 
+/* ---- derivatives of functions ---- */
+
+static td_tensor cube_mix(td_tensor x, void *data)
+{
+    (void)data;
+    return td_mul(td_pow(x, 3), td_flip(x, TD_DIMS(0))); /* x0^3 x1, x1^3 x0 */
+}
+
+static td_tensor cube_sum(td_tensor x, void *data)
+{
+    return td_sum(cube_mix(x, data));
+}
+
+static td_tensor linear(td_tensor x, void *data)
+{
+    return td_matmul(*(td_tensor *)data, x);
+}
+
+static td_tensor constant(td_tensor x, void *data)
+{
+    (void)x;
+    return td_ones(s, TD_SHAPE(2), .dtype = TD_F64, .requires_grad = data != NULL);
+}
+
+static td_tensor itself(td_tensor x, void *data)
+{
+    (void)data;
+    return x;
+}
+
+static void test_products(void **state)
+{
+    (void)state;
+    td_tensor x = LEAF(2, 3), v = LEAF(1, 10), y;
+    int64_t count = td_tensor_count(s);
+    /* J = (3 x0^2 x1, x0^3; x1^3, 3 x1^2 x0) = (36, 8; 27, 54) */
+    td_tensor g = td_vjp(cube_mix, x, v, .value = &y);
+    EXPECT(g, 36 + 270, 8 + 540);
+    EXPECT(y, 24, 54);
+    assert_false(td_requires_grad(y) || td_requires_grad(g));
+    td_release(y);
+    td_release(g);
+    EXPECT_ONCE(td_jvp(cube_mix, x, v), 36 + 80, 27 + 540);
+    EXPECT_ONCE(td_vjp(cube_sum, x, (td_tensor){0}), 63, 62);
+    /* H = (6 x0 x1, 3 x0^2 + 3 x1^2; same, 6 x1 x0) */
+    EXPECT_ONCE(td_hvp(cube_sum, x, v), 36 + 390, 39 + 360);
+    EXPECT_ONCE(td_jvp(itself, x, v), 1, 10);
+    EXPECT_ONCE(td_vjp(itself, x, td_mul(v, 2)), 2, 20);
+    EXPECT_ONCE(td_jvp(constant, x, v), 0, 0);
+    EXPECT_ONCE(td_vjp(constant, x, v, .data = &count), 0, 0);
+    assert_int_equal(td_tensor_count(s), count); /* nothing is left of all that */
+    {
+        TD_NO_GRAD(s); /* which is the program's, not f's */
+        EXPECT_ONCE(td_jvp(cube_mix, x, v), 36 + 80, 27 + 540);
+    }
+    td_tensor w = td_from(s, ((double[]){1, 2, 3, 4, 5, 6}), TD_F64, TD_SHAPE(3, 2));
+    EXPECT_ONCE(td_jvp(linear, x, v, .data = &w), 21, 43, 65);
+}
+
+static void test_matrices(void **state)
+{
+    (void)state;
+    td_tensor x = LEAF(2, 3), w = td_from(s, ((double[]){1, 2, 3, 4, 5, 6}), TD_F64, TD_SHAPE(3, 2));
+    int64_t count = td_tensor_count(s);
+    EXPECT_ONCE(td_jacobian(cube_mix, x), 36, 8, 27, 54);
+    EXPECT_ONCE(td_jacobian(linear, x, .data = &w), 1, 2, 3, 4, 5, 6);
+    EXPECT_ONCE(td_hessian(cube_sum, x), 36, 39, 39, 36);
+    EXPECT_ONCE(td_jacobian(cube_sum, x), 63, 62);
+    EXPECT_ONCE(td_jacobian(constant, x), 0, 0, 0, 0);
+    EXPECT_ONCE(td_jacobian(itself, td_reshape(x, TD_SHAPE(1, 2))), 1, 0, 0, 1);
+    td_tensor j = td_jacobian(itself, td_reshape(x, TD_SHAPE(1, 2)));
+    assert_int_equal(td_rank(j), 4);
+    assert_int_equal(td_size(j, 3), 2);
+    td_release(j);
+    j = td_jacobian(itself, td_zeros(s, TD_SHAPE(0, 3), .dtype = TD_F64));
+    assert_true(td_rank(j) == 4 && td_size(j, 1) == 3);
+    td_release(j);
+    /* More rows than a list holds. */
+    td_tensor many = td_ones(s, TD_SHAPE(1500)), of_many = td_jacobian(itself, many);
+    assert_true(td_item(td_all(td_eq(of_many, td_eye(s, 1500)))) == 1);
+    td_release(many);
+    td_release(of_many);
+    assert_int_equal(td_tensor_count(s), count);
+    /* Of the third order: sums of the Hessian, as part of the graph. */
+    td_tensor h = td_hessian(cube_sum, x, .create_graph = true);
+    EXPECT_ONCE(td_grad_of(td_sum(h), x), 12 * 3 + 12 * 2, 12 * 2 + 12 * 3);
+    REFUSED(TD_E_SHAPE, "f gives shape (2) where one element is due", td_hessian(cube_mix, x));
+    REFUSED(TD_E_SHAPE, "f gives shape (2)", td_hvp(cube_mix, x, x));
+    td_tensor u = LEAF(1, 2, 3);
+    REFUSED(TD_E_SHAPE, "was given a gradient of f64 (3)", td_vjp(cube_mix, x, u));
+    td_tensor whole = td_arange(s, 0, 3);
+    REFUSED(TD_E_DTYPE, "has no gradients", td_jacobian(itself, whole));
+    TD_INFERENCE_MODE(s);
+    REFUSED(TD_E_GRAD, "inference mode", td_vjp(cube_mix, x, x));
+}
+
+/* ---- high orders of composites, against differences ---- */
+
+static td_tensor tanh_mlp(td_tensor x, void *data)
+{
+    td_tensor *w = data; /* 2 -> 3 -> 1 */
+    td_tensor hidden = td_tanh(td_matmul(x, w[0]));
+    return td_sum(td_matmul(td_sigmoid(td_mul(hidden, hidden)), w[1]));
+}
+
+static td_tensor gradient_of_mlp(td_tensor x, void *data)
+{
+    return td_vjp(tanh_mlp, x, (td_tensor){0}, .data = data, .create_graph = true);
+}
+
+static td_tensor hessian_of_mlp(td_tensor x, void *data)
+{
+    return td_hessian(tanh_mlp, x, .data = data, .create_graph = true);
+}
+
+static td_tensor third_of_mlp(td_tensor x, void *data)
+{
+    return td_jacobian(hessian_of_mlp, x, .data = data, .create_graph = true);
+}
+
+/* The derivative of lower by differences of four points is the next order. */
+static void expect_derivative(td_mapping *lower, td_tensor higher, const double *at, int count, void *data)
+{
+    const double h = 1e-3, weights[4] = {1.0 / 12, -8.0 / 12, 8.0 / 12, -1.0 / 12}, steps[4] = {-2, -1, 1, 2};
+    double found[64], near[4][64];
+    int64_t elements = td_read(higher, found, TD_F64, 64);
+    check_healthy("derivative");
+    assert_true(elements > 0 && elements % count == 0);
+    for (int k = 0; k < count; k++) {
+        for (int p = 0; p < 4; p++) {
+            double moved[8];
+            memcpy(moved, at, (size_t)count * sizeof *at);
+            moved[k] += steps[p] * h;
+            td_tensor x = td_from(s, moved, TD_F64, TD_SHAPE(count), .requires_grad = true);
+            assert_int_equal(td_read(td_reshape(lower(x, data), TD_SHAPE(-1)), near[p], TD_F64, 64), elements / count);
+        }
+        for (int64_t row = 0; row < elements / count; row++) {
+            double due = 0;
+            for (int p = 0; p < 4; p++)
+                due += weights[p] * near[p][row] / h;
+            if (fabs(found[row * count + k] - due) > 1e-9 * (1 + fabs(due)))
+                print_error("row %d by %d: %.17g where differences say %.17g\n", (int)row, k, found[row * count + k],
+                            due);
+            assert_true(fabs(found[row * count + k] - due) <= 1e-9 * (1 + fabs(due)));
+        }
+    }
+}
+
+static void test_orders_of_a_network(void **state)
+{
+    (void)state;
+    const double at[2] = {0.3, -0.7};
+    td_tensor w[2] = {td_from(s, ((double[]){0.5, -1, 0.8, 1.2, 0.4, -0.6}), TD_F64, TD_SHAPE(2, 3)),
+                      td_from(s, ((double[]){1.5, -0.5, 2}), TD_F64, TD_SHAPE(3, 1))};
+    td_tensor x = td_from(s, at, TD_F64, TD_SHAPE(2), .requires_grad = true);
+    expect_derivative(tanh_mlp, gradient_of_mlp(x, w), at, 2, w);
+    expect_derivative(gradient_of_mlp, hessian_of_mlp(x, w), at, 2, w);
+    expect_derivative(hessian_of_mlp, third_of_mlp(x, w), at, 2, w);
+    expect_derivative(third_of_mlp, td_jacobian(third_of_mlp, x, .data = w), at, 2, w);
+}
+
+/* tanh, of the first four orders: 1 - t^2, and so on by the chain rule. */
+static void test_orders_of_tanh(void **state)
+{
+    (void)state;
+    const double t = tanh(0.4), u = 1 - t * t;
+    const double due[4] = {u, -2 * t * u, -2 * u * (1 - 3 * t * t), 8 * t * u * (2 - 3 * t * t)};
+    td_tensor x = LEAF(0.4), d = td_tanh(x);
+    for (int order = 0; order < 4; order++) {
+        d = td_grad_of(d, x, .create_graph = true);
+        EXPECT(d, due[order]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,6 +597,10 @@ int main(void)
         BY_HAND(test_nothing_is_left),
         BY_HAND(test_enable_grad),
         BY_HAND(test_inference_mode),
+        BY_HAND(test_products),
+        BY_HAND(test_matrices),
+        BY_HAND(test_orders_of_a_network),
+        BY_HAND(test_orders_of_tanh),
     };
     return cmocka_run_group_tests(tests, setup_group, teardown_group);
 }
