@@ -55,6 +55,38 @@ TD_API void td_backward_all_at(td_origin origin, td_list losses, const struct td
 TD_API td_tensor td_retain_grad(td_tensor x);
 TD_API td_tensor td_retain_grad_at(td_origin origin, td_tensor x);
 
+/* ---- what the graph is made of ---- */
+
+/* Ops of one kind, or of one line of the program. */
+typedef struct td_graph_part {
+    const char *name; /* "matmul"; "train.c:31", "" where the line is not known */
+    int64_t nodes, bytes;
+} td_graph_part;
+/* What td_backward would walk. Bytes are those of blocks in which the graph keeps values, each counted once, for the
+ * newest op that keeps it. The parts come with most bytes first; of the lines there are at most 1024. */
+typedef struct td_graph {
+    int64_t nodes, leaves, bytes; /* nodes: ops */
+    int64_t op_count, line_count;
+    const td_graph_part *ops, *lines;
+} td_graph;
+/* The graph that x was computed by, counted; to be freed with free, as one. NULL after an error. Waits. */
+TD_API td_graph *td_graph_info(td_tensor x);
+TD_API td_graph *td_graph_info_at(td_origin origin, td_tensor x);
+#define TD_GRAPH_LISTED 100
+struct td_graph_text_keywords {
+    int64_t limit;
+    TD_KEYWORDS_END
+};
+/* The same as text, and its newest ops and its leaves in lines: the op, the name that td_name gave, type and shape, the
+ * numbers of the lines that it was computed from, the bytes that it keeps, the line of the program. "walked" means that
+ * what it kept is gone. What is left out is counted. To be freed with free; NULL after an error. Waits. Keyword: .limit
+ * (100; at most 512), of ops and of leaves. */
+TD_API char *td_graph_text(td_tensor x, const struct td_graph_text_keywords *keywords TD_DEFAULT(NULL));
+TD_API char *td_graph_text_at(td_origin origin, td_tensor x, const struct td_graph_text_keywords *keywords);
+/* Prints that on standard output. */
+TD_API void td_graph_print(td_tensor x, const struct td_graph_text_keywords *keywords TD_DEFAULT(NULL));
+TD_API void td_graph_print_at(td_origin origin, td_tensor x, const struct td_graph_text_keywords *keywords);
+
 /* ---- derivatives of a function, as torch.autograd.functional ---- */
 
 /* A function of one tensor, written in ops; data is the keyword .data of the call. It is called once, with an x of its
@@ -107,6 +139,15 @@ TD_API td_tensor td_hessian_at(td_origin origin, td_mapping *f, td_tensor x,
     TD_DO_WITH_KEYWORDS(                                              \
         td_grads_of_at(TD_HERE(0), outputs, inputs, grads, \
                        TD_KEYWORDS(td_grads_of, .retain_graph = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_graph_info(x) td_graph_info_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_graph_text(x, ...)                               \
+    TD_WITH_KEYWORDS(char *,                                \
+                     td_graph_text_at(TD_HERE(TD_FRESH(#x, 0)), x, \
+                                      TD_KEYWORDS(td_graph_text, .limit = TD_GRAPH_LISTED, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_graph_print(x, ...)      \
+    TD_DO_WITH_KEYWORDS(            \
+        td_graph_print_at(TD_HERE(TD_FRESH(#x, 0)), x, \
+                          TD_KEYWORDS(td_graph_text, .limit = TD_GRAPH_LISTED, .td_keywords_only = 0, __VA_ARGS__)))
 #define TD_DERIVATIVE_KEYWORDS(...) \
     TD_KEYWORDS(td_derivative, .create_graph = false, .td_keywords_only = 0, __VA_ARGS__)
 #define td_vjp(f, x, v, ...)  \

@@ -581,6 +581,88 @@ static void test_orders_of_tanh(void **state)
     }
 }
 
+/* ---- what the graph is told to be ---- */
+
+static const td_graph_part *part_of(int64_t count, const td_graph_part *parts, const char *name)
+{
+    for (int64_t k = 0; k < count; k++)
+        if (!strcmp(parts[k].name, name))
+            return &parts[k];
+    print_error("no part %s\n", name);
+    assert_true(false);
+    return NULL;
+}
+
+static void test_graph_info(void **state)
+{
+    (void)state;
+    td_tensor x = td_name(td_ones(s, TD_SHAPE(100), .dtype = TD_F64, .requires_grad = true), "the weights");
+    char line[64];
+    snprintf(line, sizeof line, "test_graph.c:%d", __LINE__ + 1);
+    td_tensor y = td_mul(td_mul(x, x), x);
+    td_tensor loss = td_name(td_sum(td_exp(y)), "loss");
+    td_graph *graph = td_graph_info(loss);
+    assert_non_null(graph);
+    assert_int_equal(graph->nodes, 4);
+    assert_int_equal(graph->leaves, 1);
+    assert_int_equal(graph->op_count, 3);
+    assert_int_equal(part_of(graph->op_count, graph->ops, "mul")->nodes, 2);
+    const td_graph_part *exp_part = part_of(graph->op_count, graph->ops, "exp");
+    assert_true(exp_part->nodes == 1 && exp_part->bytes >= 800); /* its result */
+    assert_int_equal(part_of(graph->line_count, graph->lines, line)->nodes, 2);
+    /* x, x * x and exp's result: x counts once, though it is kept three times. */
+    assert_true(graph->bytes >= 3 * 800 && graph->bytes <= 3 * 1024);
+    free(graph);
+    char *text = td_graph_text(loss);
+    assert_non_null(text);
+    const char *due[] = {"graph: 4 ops, 1 leaf, ", "sum \"loss\"", "f64 ()", "of 1", "leaf \"the weights\"",
+                         "f64 (100)", "of 3, 4", line, "by op\n", "by line\n"};
+    for (size_t k = 0; k < sizeof due / sizeof *due; k++) {
+        if (!strstr(text, due[k]))
+            print_error("no %s in:\n%s", due[k], text);
+        assert_non_null(strstr(text, due[k]));
+    }
+    assert_null(strstr(text, "walked"));
+    free(text);
+    td_backward(loss);
+    text = td_graph_text(loss, .limit = 2);
+    assert_non_null(strstr(text, "graph: 4 ops, 1 leaf, 0 bytes kept"));
+    assert_non_null(strstr(text, "walked"));
+    assert_non_null(strstr(text, "and 2 ops more"));
+    free(text);
+    /* Of nothing, and of a failed tensor. */
+    graph = td_graph_info(td_ones(s, TD_SHAPE(2)));
+    assert_true(graph && graph->nodes == 0 && graph->leaves == 0 && graph->op_count == 0);
+    free(graph);
+    td_tensor bad = td_matmul(x, LEAF(1));
+    assert_null(td_graph_info(bad));
+    expect_error(TD_E_SHAPE);
+}
+
+static void test_graph_of_many(void **state)
+{
+    (void)state;
+    enum { MANY = 30000 };
+    td_tensor x = LEAF(1, 2), y = td_mul(x, 1), leaves[600];
+    for (int k = 1; k < MANY; k++)
+        y = td_mul(td_take(y), 1);
+    td_graph *graph = td_graph_info(y);
+    assert_true(graph && graph->nodes == MANY && graph->leaves == 1 && graph->op_count == 1);
+    free(graph);
+    char *text = td_graph_text(y, .limit = 100000);
+    assert_non_null(strstr(text, "and 29488 ops more"));
+    assert_non_null(strstr(text, "leaf "));
+    free(text);
+    for (int k = 0; k < 600; k++)
+        leaves[k] = LEAF(1);
+    text = td_graph_text(td_cat(TD_LIST_OF(600, leaves)));
+    assert_non_null(strstr(text, "graph: 1 op, 600 leaves"));
+    assert_non_null(strstr(text, "and 500 leaves more"));
+    free(text);
+    /* A search for gradients goes over it in pieces, too; to the far end, and to the near one. */
+    EXPECT(td_grad_of(td_sum(y), x, .retain_graph = true), 1, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -601,6 +683,8 @@ int main(void)
         BY_HAND(test_matrices),
         BY_HAND(test_orders_of_a_network),
         BY_HAND(test_orders_of_tanh),
+        BY_HAND(test_graph_info),
+        BY_HAND(test_graph_of_many),
     };
     return cmocka_run_group_tests(tests, setup_group, teardown_group);
 }

@@ -6,6 +6,7 @@
 #include "server/worker/backward.h"
 #include "server/worker/connection.h"
 #include "server/worker/decoder.h"
+#include "server/worker/graph.h"
 #include "server/worker/read.h"
 #include "server/worker/reply.h"
 #include "server/worker/schedule.h"
@@ -139,6 +140,22 @@ static void run_layout(struct session *session, struct request *request, struct 
     const struct tensor *tensor = session_tensor(session, take_handle(request), failure);
     struct cause *cause = failure->code ? session_fail(session, "layout", request->site, failure) : NULL;
     reply_layout(session, tensor, cause);
+    cause_unref(cause);
+    failure->code = TD_E_OK; /* told already */
+}
+
+static void run_graph(struct session *session, struct request *request, struct td_failure *failure)
+{
+    struct tensor *tensor = session_tensor(session, take_handle(request), failure);
+    uint32_t limit = take_handle(request);
+    if (!failure->code && request->cancelled)
+        td_fail(failure, TD_E_CANCELLED, "cancelled");
+    if (!failure->code && !tensor->failed && !graph_start(session, tensor, limit, request->site, failure)) {
+        request->pending = true;
+        return;
+    }
+    struct cause *cause = failure->code ? session_fail(session, "graph", request->site, failure) : NULL;
+    graph_failed(session, cause ? cause : tensor->failed);
     cause_unref(cause);
     failure->code = TD_E_OK; /* told already */
 }
@@ -405,6 +422,9 @@ void control_run(struct session *session, uint64_t id, struct request *request)
         break;
     case TD_R_RETAIN_GRAD:
         run_retain_grad(session, request, &failure);
+        break;
+    case TD_R_GRAPH:
+        run_graph(session, request, &failure);
         break;
     case TD_R_GRAD:
         run_grad(session, request, &failure);

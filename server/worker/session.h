@@ -75,7 +75,6 @@ struct session {
     size_t filled;
     uint64_t seed, random_counter;
     uint64_t node_count; /* numbers the nodes of the tape */
-    uint64_t walk_count; /* numbers the searches in it */
     uint64_t dead_nodes; /* of graphs nobody needs, not yet freed */
 
     /* schedule.c */

@@ -55,6 +55,7 @@ struct node {
     uint32_t tensors; /* leaf: those that it is the node of; grad ends with the last, since nobody can ask for it */
     bool waits;       /* leaf: among the dead, only to have its gradient dropped */
     uint8_t way;      /* enum way, of the search with number walk */
+    uint32_t place;   /* of that search: where it stands in its list, from 1 */
     uint64_t walk;
     bool queued;      /* during a walk: it is in the heap or among the leaves */
     bool combined;    /* during a walk: what is pending has been added to grad */

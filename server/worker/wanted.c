@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "server/worker/session.h"
+
 /* Edges looked at in a step. */
 #define SEARCH_STEP 512
 
@@ -11,7 +13,7 @@ struct wanted *wanted_new(struct session *session, int count)
     struct wanted *wanted = calloc(1, sizeof *wanted + (size_t)count * sizeof *wanted->targets);
     if (!wanted)
         return NULL;
-    wanted->walk = ++session->walk_count;
+    wanted->walk = ++session->worker->walk_count;
     wanted->count = count;
     return wanted;
 }

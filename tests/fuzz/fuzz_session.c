@@ -323,7 +323,7 @@ static void put_training(struct choices *c, struct client *client)
 
 static void put_control(struct choices *c, struct client *client)
 {
-    static const uint32_t later[] = {TD_R_GRADS, TD_R_RETAIN_GRAD};
+    static const uint32_t later[] = {TD_R_GRADS, TD_R_RETAIN_GRAD, TD_R_GRAPH};
     uint8_t kind = choose(c) % 24;
     uint32_t count, id = kind < 16 ? 1 + kind : PICK(c, later);
     switch (id) {
@@ -334,6 +334,7 @@ static void put_control(struct choices *c, struct client *client)
         for (; count > 0; count--)
             put(client, choose_handle(c, client));
         break;
+    case TD_R_GRAPH:
     case TD_R_READ:
         begin(client, 0, 3, id);
         put(client, choose_handle(c, client));
