@@ -59,6 +59,24 @@ int autograd_check_write(const struct td_op *op, struct entry *const *in, struct
     return TD_E_OK;
 }
 
+int autograd_check_inference(const struct td_op *op, struct entry *const *in, int count, bool recording,
+                             struct td_failure *failure)
+{
+    bool writes = op->kind == TD_INPLACE && in[0]->flags & ENTRY_INFERENCE;
+    bool recorded = recording && !op->no_gradient && any_requires(in, count);
+    for (int k = 0; k < count && (writes || recorded); k++) {
+        if (!in[k] || !(in[k]->flags & ENTRY_INFERENCE))
+            continue;
+        if (writes)
+            td_fail(failure, TD_E_GRAD, "%s: %s was made in inference mode and cannot be written to outside of it",
+                    op->name, name_of(in[0]));
+        else
+            td_fail(failure, TD_E_GRAD, "%s: input %d was made in inference mode and cannot be recorded", op->name, k);
+        return td_hint(failure, "td_clone(x) outside of TD_INFERENCE_MODE gives one that can be.");
+    }
+    return TD_E_OK;
+}
+
 static void note_write(struct entry *target, struct entry *const *in, int count)
 {
     if (!floating(&target->meta) || !any_requires(in, count))
@@ -84,6 +102,7 @@ void autograd_note(const struct td_op *op, struct entry *result, struct entry *c
     if (shares < 0)
         return;
     const struct entry *base = in[shares];
+    result->flags |= base->flags & ENTRY_INFERENCE;
     if (op->no_gradient || base->flags & ENTRY_ALIAS) {
         result->flags |= ENTRY_ALIAS | (op->no_gradient ? 0 : base->flags & ENTRY_NO_GRAD_VIEW);
         return;
@@ -93,6 +112,16 @@ void autograd_note(const struct td_op *op, struct entry *result, struct entry *c
         result->flags |= ENTRY_LEAF_VIEW;
     if (!recording && base_requires)
         result->flags |= ENTRY_NO_GRAD_VIEW | ENTRY_ALIAS;
+}
+
+void autograd_note_gradient(struct entry *gradient, const struct entry *of, bool recorded)
+{
+    gradient->flags &= ~(uint32_t)(ENTRY_LEAF | ENTRY_REQUIRES_GRAD | ENTRY_UNKNOWN);
+    gradient->flags |= (of->flags & ENTRY_UNKNOWN) | (recorded ? ENTRY_REQUIRES_GRAD : ENTRY_LEAF);
+    gradient->maker = td_op_of(TD_OP_clone);
+    gradient->meta = of->meta;
+    gradient->meta.offset = 0;
+    td_contiguous_strides(of->meta.rank, of->meta.shape, gradient->meta.stride);
 }
 
 /* ---- what the program calls ---- */
@@ -130,6 +159,19 @@ void td_backward_at(td_origin origin, td_tensor loss, const struct td_backward_k
     query_end(origin, loss);
 }
 
+td_tensor td_retain_grad_at(td_origin origin, td_tensor x)
+{
+    struct entry *e = query_begin(origin, x, "retain_grad", true);
+    td_session *s = x.session;
+    x.generation &= consumes(origin, x, 0) ? UINT32_MAX : ~FRESH;
+    if (!e)
+        return x;
+    request_numbers(s, site_number(s, origin.where), TD_R_RETAIN_GRAD, 1, (uint64_t[]){x.handle});
+    call_check(s, origin);
+    session_leave(s);
+    return x;
+}
+
 td_tensor td_grad_at(td_origin origin, td_tensor w)
 {
     struct entry *e = query_begin(origin, w, "grad", false);
@@ -156,13 +198,8 @@ td_tensor td_grad_at(td_origin origin, td_tensor w)
         return failed;
     }
     struct entry *g = &s->handles.entries[grad];
-    g->flags &= ~(uint32_t)(ENTRY_LEAF | ENTRY_REQUIRES_GRAD | ENTRY_UNKNOWN);
-    g->flags |= e->flags & ENTRY_UNKNOWN;
-    g->flags |= ENTRY_OWNED | (s->graph_created ? ENTRY_REQUIRES_GRAD : ENTRY_LEAF);
-    g->maker = td_op_of(TD_OP_clone);
-    g->meta = e->meta;
-    g->meta.offset = 0;
-    td_contiguous_strides(g->meta.rank, g->meta.shape, g->meta.stride);
+    autograd_note_gradient(g, e, s->graph_created);
+    g->flags |= ENTRY_OWNED;
     if (!e->cause) { /* not lost meanwhile */
         cause_unref(g->cause);
         g->cause = NULL;
@@ -194,8 +231,12 @@ bool td_is_leaf_at(td_origin origin, td_tensor x)
     return leaf;
 }
 
-static int check_marking(const struct entry *e, bool on, struct td_failure *failure)
+static int check_marking(const struct entry *e, bool on, bool inference, struct td_failure *failure)
 {
+    if (on && e->flags & ENTRY_INFERENCE && !inference) {
+        td_fail(failure, TD_E_GRAD, "requires_grad: %s was made in inference mode", name_of(e));
+        return td_hint(failure, "td_clone(x) outside of TD_INFERENCE_MODE can require a gradient.");
+    }
     if (on && !floating(&e->meta)) {
         td_fail(failure, TD_E_DTYPE, "requires_grad: %s has no gradients", td_dtype_name(e->meta.dtype));
         return td_hint(failure, "Only tensors of a floating type have; td_to(x, TD_F32) converts.");
@@ -215,7 +256,7 @@ td_tensor td_set_requires_grad_at(td_origin origin, td_tensor x, bool on)
     x.generation &= consumes(origin, x, 0) ? UINT32_MAX : ~FRESH;
     if (!e)
         return x;
-    if (check_marking(e, on, &failure)) {
+    if (check_marking(e, on, scope_inference_mode(s), &failure)) {
         cause_unref(error_make(s, &failure, "requires_grad", origin));
     } else if (autograd_is_leaf(e)) {
         e->flags = (e->flags & ~(uint32_t)ENTRY_REQUIRES_GRAD) | ENTRY_LEAF | (on ? ENTRY_REQUIRES_GRAD : 0);
@@ -238,6 +279,11 @@ void(td_backward)(td_tensor loss, const struct td_backward_keywords *keywords)
 td_tensor(td_grad)(td_tensor w)
 {
     return td_grad_at((td_origin){0}, w);
+}
+
+td_tensor(td_retain_grad)(td_tensor x)
+{
+    return td_retain_grad_at((td_origin){0}, x);
 }
 
 bool(td_requires_grad)(td_tensor x)

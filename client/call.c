@@ -20,7 +20,8 @@ struct call {
     struct td_inference inferred;
     struct td_failure failure;
     struct cause *cause; /* of a refusal */
-    bool recording;
+    bool recording, inference; /* the modes */
+    bool from_inference;       /* an input was made in inference mode */
     bool vague; /* an input, or a SIZE, is unknown: of the results rank and dtype are found only */
 };
 
@@ -80,6 +81,7 @@ static int lookup_tensor(struct call *c, int k, td_tensor x)
         c->cause = cause_ref(e->cause);
     c->metas[k] = e->meta;
     c->vague |= (e->flags & ENTRY_UNKNOWN) != 0;
+    c->from_inference |= (e->flags & ENTRY_INFERENCE) != 0;
     c->inputs[k].kind = TD_INPUT_HANDLE;
     c->inputs[k].handle = x.handle;
     return TD_E_OK;
@@ -212,6 +214,8 @@ static bool accepted(struct call *c)
         int failed = c->vague ? infer_with_unknown(c) : infer(c);
         if (!failed && !c->cause && c->recording)
             autograd_check_write(c->op, c->entries, &c->failure);
+        if (!failed && !c->cause && c->from_inference && !c->inference)
+            autograd_check_inference(c->op, c->entries, c->given->in_count, c->recording, &c->failure);
         if (!c->failure.code && !c->cause && c->given->in_place)
             check_in_place(c);
         if (!c->failure.code && !c->cause && c->given->requires_grad &&
@@ -291,6 +295,8 @@ static uint32_t make_result(struct call *c, int output)
     autograd_note(c->op, e, c->entries, c->given->in_count, i->shares, c->recording);
     if (c->vague)
         layout_note(c->op, e, c->entries, c->given->in_count, i->shares);
+    if (c->inference && i->shares < 0)
+        e->flags |= ENTRY_INFERENCE;
     if (c->given->requires_grad)
         e->flags |= ENTRY_REQUIRES_GRAD | ENTRY_LEAF;
     if (c->given->owned)
@@ -319,17 +325,13 @@ static void send(struct call *c, const uint32_t *out)
         if (!consumed_here(c, k))
             continue;
         uint32_t handle = given->in[k].tensor.handle;
-        if (k < TD_CONSUME_MAX && !s->handles.entries[handle].grad)
+        if (k < TD_CONSUME_MAX) { /* the daemon has released it; the gradient that it owned goes by itself */
+            uint32_t grad = s->handles.entries[handle].grad;
             handles_drop(&s->handles, handle);
-        else if (k < TD_CONSUME_MAX) { /* the daemon has released it; the gradient that it owned goes by itself */
-            uint64_t grad = s->handles.entries[handle].grad;
-            bool local = s->handles.entries[handle].flags & ENTRY_LOCAL;
-            handles_drop(&s->handles, handle);
-            if (!local)
-                request_numbers(s, 0, TD_R_RELEASE, 1, &grad);
-        } else {
-            request_release(s, handle);
+            handle = grad;
         }
+        if (handle)
+            request_release(s, handle);
     }
 }
 
@@ -373,6 +375,7 @@ static void execute(struct call *c, td_tensor *results)
 {
     struct td_session *s = c->session;
     uint32_t out[TD_OUTPUTS_MAX] = {0};
+    c->inference = scope_inference_mode(s);
     c->recording = scope_grad_mode(s) && !c->given->owned && c->op->kind != TD_STEP;
     if (!accepted(c)) {
         refuse(c, results);
@@ -456,7 +459,7 @@ void client_ops(const struct client_op *given, td_tensor *results)
     c.entries = entries;
     c.failure.code = TD_E_OK;
     c.cause = NULL;
-    c.recording = c.vague = false;
+    c.recording = c.vague = c.inference = c.from_inference = false;
     for (int k = 0; k < c.op->output_count; k++)
         results[k] = (td_tensor){given->session, 0, 0};
     for (int k = 0; k < given->in_count && !c.session; k++)

@@ -68,7 +68,7 @@ uint32_t handles_take(struct handles *h)
     return handle;
 }
 
-static void drop_one(struct handles *h, uint32_t handle)
+void handles_drop(struct handles *h, uint32_t handle)
 {
     struct entry *e = &h->entries[handle];
     scope_remove(h, handle);
@@ -77,14 +77,6 @@ static void drop_one(struct handles *h, uint32_t handle)
     e->scope_next = h->free;
     h->free = handle;
     h->live--;
-}
-
-void handles_drop(struct handles *h, uint32_t handle)
-{
-    uint32_t grad = h->entries[handle].grad;
-    if (grad)
-        drop_one(h, grad);
-    drop_one(h, handle);
 }
 
 struct entry *handles_find(struct td_session *s, td_tensor x)

@@ -54,7 +54,8 @@ enum entry_flags {
     ENTRY_ALIAS = 64,        /* shares bytes but no history with the storage: detached */
     ENTRY_OWNED = 128,       /* a gradient or state of an optimiser: in no scope */
     ENTRY_UNKNOWN = 256,     /* only rank and dtype are known (layout.c) */
-    ENTRY_TURNED = 512       /* unknown, and perhaps not contiguous */
+    ENTRY_TURNED = 512,      /* unknown, and perhaps not contiguous */
+    ENTRY_INFERENCE = 1024   /* made in inference mode, or a view of such a tensor */
 };
 
 /* What all tensors on the same bytes share. */
@@ -86,7 +87,7 @@ bool handles_init(struct handles *handles);
 void handles_deinit(struct handles *handles);
 /* A live handle with generation, in no scope; 0 if there is none left. */
 uint32_t handles_take(struct handles *handles);
-/* Frees a live handle and the gradient that it owns, without telling the daemon. */
+/* Frees a live handle without telling the daemon; the gradient that it owns stays. */
 void handles_drop(struct handles *handles, uint32_t handle);
 /* The entry of x, NULL if x was released or is of another session. */
 struct entry *handles_find(struct td_session *s, td_tensor x);
@@ -102,6 +103,8 @@ void scope_add(struct td_session *s, uint32_t handle);
 void scope_remove(struct handles *handles, uint32_t handle);
 /* No guard of this thread for s forbids recording. */
 bool scope_grad_mode(const struct td_session *s);
+/* A guard of this thread for s is one of inference mode. */
+bool scope_inference_mode(const struct td_session *s);
 /* The session ends: guards that are still open let go of it. */
 void scope_forget(struct td_session *s);
 
@@ -173,7 +176,7 @@ void request_numbers(struct td_session *s, uint32_t site, uint32_t id, int count
 /* Sends a chunk of the elements of a tensor that from made, straight from the caller's memory, in a frame that it ends.
  * False: the connection was lost, or is gone. */
 bool request_upload(struct td_session *s, uint32_t handle, uint64_t offset, const void *data, size_t bytes);
-/* Tells the daemon of the release (if it knows the handle) and frees it. */
+/* Tells the daemon of the release (if it knows the handle) and frees it, with the gradient that it owns, and so on. */
 void request_release(struct td_session *s, uint32_t handle);
 /* Sends a request of no parameters and waits; fills error. */
 bool request_wait(struct td_session *s, uint32_t id, struct wait *wait);
@@ -276,6 +279,11 @@ struct entry *query_begin(td_origin origin, td_tensor x, const char *what, bool 
 void query_end(td_origin origin, td_tensor x);
 bool consumes(td_origin origin, td_tensor x, int k);
 
+/* d output / d input (grads.c), asked for in the name of another function. The origin tells whether output, input and
+ * seed, which may be left out, are used up. options: enum td_grads_option. Takes the lock itself. */
+td_tensor grads_ask(const char *name, td_origin origin, td_tensor output, td_tensor input, td_tensor seed,
+                    uint32_t options);
+
 /* ---- layouts that only data can tell (layout.c) ---- */
 
 /* The entry of x with its layout, which is asked for if it is not known; what the daemon has against x is its cause
@@ -292,9 +300,14 @@ bool autograd_requires(const struct entry *entry);
 bool autograd_is_leaf(const struct entry *entry);
 /* A recorded write that the rules forbid. */
 int autograd_check_write(const struct td_op *op, struct entry *const *in, struct td_failure *failure);
+/* What was made in inference mode, and is written to or recorded outside of it. */
+int autograd_check_inference(const struct td_op *op, struct entry *const *in, int count, bool recording,
+                             struct td_failure *failure);
 /* What is known of the result of an accepted call. */
 void autograd_note(const struct td_op *op, struct entry *result, struct entry *const *in, int count, int shares,
                    bool recording);
+/* What is known of the gradient of a tensor; recorded: it has gradients itself. */
+void autograd_note_gradient(struct entry *gradient, const struct entry *of, bool recorded);
 
 /* Reads all elements of x, a live and healthy entry, as dtype. False after an error, which has been raised. */
 bool read_elements(struct td_session *s, td_tensor x, void *array, uint8_t dtype, td_origin origin);

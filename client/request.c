@@ -70,12 +70,19 @@ bool request_upload(struct td_session *s, uint32_t handle, uint64_t offset, cons
 
 void request_release(struct td_session *s, uint32_t handle)
 {
-    const struct entry *e = &s->handles.entries[handle];
-    uint64_t released[2] = {handle, e->grad};
-    bool local = e->flags & ENTRY_LOCAL;
-    handles_drop(&s->handles, handle);
-    if (!local)
-        request_numbers(s, 0, TD_R_RELEASE, released[1] ? 2 : 1, released);
+    uint64_t released[2];
+    for (int count; handle;) {
+        for (count = 0; handle && count < 2;) {
+            const struct entry *e = &s->handles.entries[handle];
+            uint32_t grad = e->grad;
+            if (!(e->flags & ENTRY_LOCAL))
+                released[count++] = handle;
+            handles_drop(&s->handles, handle);
+            handle = grad;
+        }
+        if (count)
+            request_numbers(s, 0, TD_R_RELEASE, count, released);
+    }
 }
 
 bool request_wait(struct td_session *s, uint32_t id, struct wait *wait)

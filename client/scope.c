@@ -1,25 +1,35 @@
-/* Guards: the scopes and no-grad blocks that are open, each thread's own.
+/* Guards: the scopes, and the blocks that say what is recorded, that are open, each thread's own.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "client/internal.h"
 
-enum guard_kind { GUARD_SCOPE, GUARD_NO_GRAD, GUARD_CHECKPOINT };
+/* Up to GUARD_CHECKPOINT those that hold tensors; the others say what is recorded. */
+enum guard_kind { GUARD_SCOPE, GUARD_CHECKPOINT, GUARD_NO_GRAD, GUARD_GRAD, GUARD_INFERENCE };
 
 /* The innermost guard of this thread, of whatever session. */
 static __thread td_guard *innermost;
 
 static td_guard *scope_from(td_guard *guard, const struct td_session *s)
 {
-    while (guard && (guard->session != s || guard->kind == GUARD_NO_GRAD))
+    while (guard && (guard->session != s || guard->kind > GUARD_CHECKPOINT))
         guard = guard->outer;
     return guard;
 }
 
-bool scope_grad_mode(const struct td_session *s)
+bool scope_inference_mode(const struct td_session *s)
 {
     for (const td_guard *guard = innermost; guard; guard = guard->outer)
-        if (guard->session == s && guard->kind == GUARD_NO_GRAD)
-            return false;
-    return true;
+        if (guard->session == s && guard->kind == GUARD_INFERENCE)
+            return true;
+    return false;
+}
+
+bool scope_grad_mode(const struct td_session *s)
+{
+    const td_guard *guard = innermost;
+    while (guard && (guard->session != s || guard->kind <= GUARD_CHECKPOINT))
+        guard = guard->outer;
+    /* Nothing inside inference mode is recorded, also where recording is asked for again. */
+    return !guard || (guard->kind == GUARD_GRAD && !scope_inference_mode(s));
 }
 
 static void add_to(struct td_session *s, td_guard *scope, uint32_t handle)
@@ -84,6 +94,16 @@ td_guard *td_checkpoint_begin(td_session *s, td_guard *guard)
 td_guard *td_no_grad_begin(td_session *s, td_guard *guard)
 {
     return begin(s, guard, GUARD_NO_GRAD);
+}
+
+td_guard *td_enable_grad_begin(td_session *s, td_guard *guard)
+{
+    return begin(s, guard, GUARD_GRAD);
+}
+
+td_guard *td_inference_mode_begin(td_session *s, td_guard *guard)
+{
+    return begin(s, guard, GUARD_INFERENCE);
 }
 
 void td_guard_end(td_guard *guard)

@@ -485,7 +485,7 @@ TD_API td_tensor td_take(td_tensor x);
 /* A name for errors and for the dashboard, of at most 127 bytes. Returns x, so it may stand around its making. */
 TD_API td_tensor td_name(td_tensor x, const char *name);
 
-/* A guard at the top of a block; use TD_SCOPE and TD_NO_GRAD. */
+/* A guard at the top of a block; use TD_SCOPE, TD_NO_GRAD, TD_ENABLE_GRAD and TD_INFERENCE_MODE. */
 typedef struct td_guard {
     td_session *session;                    /* NULL: ended already, by td_close */
     struct td_guard *outer, *session_outer; /* of this thread; of this session */
@@ -495,6 +495,8 @@ typedef struct td_guard {
 TD_API td_guard *td_scope_begin(td_session *s, td_guard *guard);
 TD_API td_guard *td_no_grad_begin(td_session *s, td_guard *guard);
 TD_API td_guard *td_checkpoint_begin(td_session *s, td_guard *guard);
+TD_API td_guard *td_enable_grad_begin(td_session *s, td_guard *guard);
+TD_API td_guard *td_inference_mode_begin(td_session *s, td_guard *guard);
 TD_API void td_guard_end(td_guard *guard);
 
 /* ---- autograd ---- */
@@ -510,7 +512,8 @@ struct td_backward_keywords {
 };
 TD_API void td_backward(td_tensor loss, const struct td_backward_keywords *keywords TD_DEFAULT(NULL));
 TD_API void td_backward_at(td_origin origin, td_tensor loss, const struct td_backward_keywords *keywords);
-/* The gradient of w as it is now; each call shows the newest. It belongs to w and ends with it. */
+/* The gradient of w, a leaf or what td_retain_grad was called with, as it is now; each call shows the newest. It belongs
+ * to w and ends with it. */
 TD_API td_tensor td_grad(td_tensor w);
 TD_API bool td_requires_grad(td_tensor x);
 /* Makes a leaf of autograd of x, or ends that. Returns x. */
@@ -687,6 +690,12 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #define TD_CHECKPOINT(s) TD_GUARD(td_checkpoint_begin, s, TD_JOIN(td_guard_, __COUNTER__))
 /* TD_NO_GRAD(s); until the end of the block nothing is recorded for td_backward. */
 #define TD_NO_GRAD(s) TD_GUARD(td_no_grad_begin, s, TD_JOIN(td_guard_, __COUNTER__))
+/* TD_ENABLE_GRAD(s); inside TD_NO_GRAD: until the end of the block ops are recorded again. */
+#define TD_ENABLE_GRAD(s) TD_GUARD(td_enable_grad_begin, s, TD_JOIN(td_guard_, __COUNTER__))
+/* TD_INFERENCE_MODE(s); as TD_NO_GRAD, and what is made until the end of the block can be part of no graph later, either:
+ * together with something that requires a gradient it is refused, and so are writes to it outside of the block. A
+ * td_clone made outside is free of that. Views of what was made outside are no such results. */
+#define TD_INFERENCE_MODE(s) TD_GUARD(td_inference_mode_begin, s, TD_JOIN(td_guard_, __COUNTER__))
 
 #define TD_LIST(...) ((td_list){TD_COUNT(__VA_ARGS__), (const td_tensor[]){__VA_ARGS__}, #__VA_ARGS__})
 #define TD_LIST_OF(count, items) ((td_list){(count), (items), NULL})
@@ -840,5 +849,6 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #endif
 
 #include "tensord_made.h"
+#include "tensord_autograd.h"
 
 #endif

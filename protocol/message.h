@@ -28,6 +28,13 @@
 /* Flags of apply. Bit TD_APPLY_FLAGS + k: output k wants no gradient. */
 #define TD_APPLY_ONCE 1u /* the gradient is not to be differentiated again */
 #define TD_APPLY_FLAGS 4
+/* Options of the request grads, added up. */
+enum td_grads_option {
+    TD_GRADS_RETAIN = 1,   /* the graph can be walked again */
+    TD_GRADS_CREATE = 2,   /* the results have gradients themselves */
+    TD_GRADS_ZEROS = 4,    /* of an input that the roots do not depend on the gradient is zeros, not an error */
+    TD_GRADS_CONSTANTS = 8 /* a root that wants no gradient is none, not an error */
+};
 
 /* Urgent messages; answered at once, whatever the queue holds, and not numbered. */
 enum td_urgent { TD_URGENT_PING = 1, TD_URGENT_CANCEL = 2 };

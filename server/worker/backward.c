@@ -8,23 +8,28 @@
 #include "server/worker/checkpoint.h"
 #include "server/worker/exec.h"
 #include "server/worker/rule.h"
+#include "server/worker/wanted.h"
 
 enum phase {
-    PHASE_SEED,    /* makes the root's gradient, where none was given */
-    PHASE_NODE,    /* takes the next node and writes its rule down */
+    PHASE_SEARCH,  /* finds what lies between the roots and the wanted gradients */
+    PHASE_SEED,    /* gives the roots their gradients, made where none was given */
+    PHASE_NODE,    /* takes the next node */
+    PHASE_RETAIN,  /* gives its gradient to who is to keep it */
+    PHASE_RULE,    /* writes its rule down */
     PHASE_RUN,     /* runs the rule's steps */
     PHASE_FILL,    /* the node is a function's: makes zeros of the gradients that have not come */
     PHASE_CALL,    /* runs its backward program */
     PHASE_RELAY,   /* the node is a checkpoint's, whose program has been run: hands its gradients to that one's results */
     PHASE_DELIVER, /* hands the gradients to the inputs' nodes */
     PHASE_COMBINE, /* adds to the gradients that leaves have already */
+    PHASE_GATHER,  /* makes the wanted gradients out of what has come */
     PHASE_COMMIT
 };
 
-/* A growing array of nodes, each with a reference. */
-struct node_list {
-    struct node **nodes;
-    size_t count, capacity;
+struct root {
+    struct node *node; /* with a reference */
+    uint8_t output;
+    struct tensor *seed; /* with a reference; NULL until it is made */
 };
 
 struct walk {
@@ -32,8 +37,10 @@ struct walk {
     enum phase phase;
     bool retain, create;
     uint32_t site;
-    struct node *root; /* with a reference, until it is in the heap */
-    uint8_t root_output;
+    const char *name; /* as what it fails */
+    struct root *roots;
+    int root_count;
+    struct wanted *wanted;   /* NULL: every leaf gets its gradient */
     struct node_list heap;   /* nodes with a gradient pending, the highest number first */
     struct node_list leaves; /* leaves with a gradient pending */
     struct rule rule;
@@ -41,85 +48,26 @@ struct walk {
     struct tensor **replayed;  /* a checkpoint's results, out_count of the node's */
     struct draw outer_draw;    /* where the session's random numbers stood before its replay */
     struct node *node;                     /* whose rule is in work, with a reference */
-    int at;                                /* step, input or leaf that is next */
+    struct retained *retained;             /* the next of those who are to keep its gradient */
+    int at;                                /* root, step, input, leaf or target that is next */
     struct tensor **slots[TD_OUTPUTS_MAX]; /* where the results of the op in work go */
     int slot_count;
     const struct draw *draw; /* of the op in work, NULL but for a repeated drawing */
     struct cause *cause;     /* what failed */
 };
 
-/* ---- lists ---- */
-
-static bool list_push(struct node_list *list, struct node *node)
-{
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? 2 * list->capacity : 64;
-        struct node **nodes = realloc(list->nodes, capacity * sizeof *nodes);
-        if (!nodes)
-            return false;
-        list->nodes = nodes;
-        list->capacity = capacity;
-    }
-    list->nodes[list->count++] = node_ref(node);
-    return true;
-}
-
-static bool heap_push(struct node_list *heap, struct node *node)
-{
-    if (!list_push(heap, node))
-        return false;
-    size_t at = heap->count - 1;
-    for (; at > 0 && heap->nodes[(at - 1) / 2]->number < node->number; at = (at - 1) / 2)
-        heap->nodes[at] = heap->nodes[(at - 1) / 2];
-    heap->nodes[at] = node;
-    return true;
-}
-
-static struct node *heap_pop(struct node_list *heap)
-{
-    struct node *top = heap->nodes[0], *last = heap->nodes[--heap->count];
-    size_t at = 0;
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child + 1 < heap->count && heap->nodes[child + 1]->number > heap->nodes[child]->number)
-            child++;
-        if (child >= heap->count || heap->nodes[child]->number <= last->number)
-            break;
-        heap->nodes[at] = heap->nodes[child];
-        at = child;
-    }
-    if (heap->count)
-        heap->nodes[at] = last;
-    return top;
-}
-
-static void list_free(struct session *session, struct node_list *list)
-{
-    for (size_t k = 0; k < list->count; k++) {
-        struct node *node = list->nodes[k];
-        for (int output = 0; output < node->out_count; output++) {
-            tensor_unref(session, node->out[output].pending);
-            node->out[output].pending = NULL;
-        }
-        node->queued = node->combined = false;
-        node_unref(session, node);
-    }
-    free(list->nodes);
-    *list = (struct node_list){0};
-}
-
 /* ---- ops ---- */
 
 static void fail(struct session *session, struct walk *w, const struct td_failure *failure)
 {
     if (!w->cause)
-        w->cause = session_fail(session, "backward", w->site, failure);
+        w->cause = session_fail(session, w->name, w->site, failure);
 }
 
 static void no_memory(struct session *session, struct walk *w)
 {
     TD_NO_FAILURE(failure);
-    td_fail(&failure, TD_E_MEMORY, "backward: the daemon's host has no memory left");
+    td_fail(&failure, TD_E_MEMORY, "%s: the daemon's host has no memory left", w->name);
     fail(session, w, &failure);
 }
 
@@ -153,7 +101,9 @@ static void run_op(struct session *session, struct walk *w, const struct td_op *
                                  .draw = w->draw,
                                  .grad = w->create,
                                  .site = w->site,
-                                 .walked = w->node ? w->node : w->root},
+                                 .walked = w->node            ? w->node
+                                           : w->root_count ? w->roots->node
+                                                           : NULL},
              store, w);
 }
 
@@ -175,10 +125,54 @@ static void run_full(struct session *session, struct walk *w, const struct td_me
     run_op(session, w, td_op_of(TD_OP_full), &attrs, 0, NULL, NULL, slot);
 }
 
-static void run_seed(struct session *session, struct walk *w)
+static bool enqueue(struct walk *w, struct node *node)
 {
-    w->phase = PHASE_NODE;
-    run_full(session, w, &w->root->out[w->root_output].meta, 1, &w->root->out[w->root_output].pending);
+    if (!node->queued)
+        node->queued = node_is_leaf(node) ? list_push(&w->leaves, node) : heap_push(&w->heap, node);
+    return node->queued;
+}
+
+/* The first gradient that reaches an output of a node waits there, further ones are added. */
+static void hand_on(struct session *session, struct walk *w, struct node *to, uint8_t output, struct tensor *gradient)
+{
+    struct tensor **pending = &to->out[output].pending;
+    if (*pending)
+        run_add(session, w, *pending, gradient, pending);
+    else if (enqueue(w, to))
+        *pending = tensor_ref(gradient);
+    else
+        no_memory(session, w);
+}
+
+static bool is_walked(const struct walk *w, const struct node *node)
+{
+    return !w->wanted || node_on_way(node, w->wanted->walk);
+}
+
+static void search(struct session *session, struct walk *w)
+{
+    bool more = false;
+    if (!wanted_search(session, w->wanted, &more))
+        no_memory(session, w);
+    else if (!more)
+        w->phase = PHASE_SEED;
+}
+
+static void seed_root(struct session *session, struct walk *w)
+{
+    if (w->at == w->root_count) {
+        w->phase = PHASE_NODE;
+        return;
+    }
+    struct root *root = &w->roots[w->at];
+    bool walked = is_walked(w, root->node);
+    if (walked && !root->seed) {
+        run_full(session, w, &root->node->out[root->output].meta, 1, &root->seed);
+        return;
+    }
+    w->at++;
+    if (walked)
+        hand_on(session, w, root->node, root->output, root->seed);
 }
 
 /* Lets go of the node in work, and of what is pending there if its rule never ran. */
@@ -202,20 +196,49 @@ static void drop_gradients(struct session *session, struct walk *w)
 
 static void next_node(struct session *session, struct walk *w)
 {
-    TD_NO_FAILURE(failure);
     if (w->node)
         drop_node(session, w);
     w->at = 0;
     if (w->heap.count == 0) {
-        w->phase = PHASE_COMBINE;
+        w->phase = w->wanted ? PHASE_GATHER : PHASE_COMBINE;
         return;
     }
     w->node = heap_pop(&w->heap);
     w->node->queued = false;
+    if (w->wanted && w->node->way & WAY_TARGET)
+        wanted_take(w->wanted, w->node);
+    if (w->wanted && !(w->node->way & WAY_RUNS))
+        return;
+    w->retained = w->wanted ? NULL : w->node->retained;
+    w->phase = w->retained ? PHASE_RETAIN : PHASE_RULE;
+}
+
+/* A tensor whose node is that of an older version has no gradient here. */
+static bool is_stale(const struct tensor *tensor)
+{
+    bool apart = tensor->flags & TENSOR_NO_GRAD_VIEW;
+    return tensor->history && !apart && tensor->history->version != tensor->version;
+}
+
+static void retain(struct session *session, struct walk *w)
+{
+    struct retained *retained = w->retained;
+    const struct tensor *tensor = retained->tensor;
+    struct tensor *pending = w->node->out[tensor->output].pending;
+    if (pending && !is_stale(tensor))
+        hand_on(session, w, retained->sink, 0, pending);
+    w->retained = retained->next;
+    if (!w->retained)
+        w->phase = PHASE_RULE;
+}
+
+static void write_rule(struct session *session, struct walk *w)
+{
+    TD_NO_FAILURE(failure);
     if (w->node->released && w->node->op->keeps) {
-        td_fail(&failure, TD_E_GRAD, "backward: the graph through %s has been walked already, and what it kept is gone",
-                w->node->op->name);
-        td_hint(&failure, "Give .retain_graph = true to the first td_backward.");
+        td_fail(&failure, TD_E_GRAD, "%s: the graph through %s has been walked already, and what it kept is gone",
+                w->name, w->node->op->name);
+        td_hint(&failure, "Give .retain_graph = true to the first td_backward or td_grad_of.");
         fail(session, w, &failure);
         return;
     }
@@ -271,13 +294,6 @@ static void run_step(struct session *session, struct walk *w)
     w->draw = s->draw;
     run_op(session, w, s->op, s->attrs, s->in_count, in, s->list_counts, &w->rule.values[s->out].tensor);
     w->draw = NULL;
-}
-
-static bool enqueue(struct walk *w, struct node *node)
-{
-    if (!node->queued)
-        node->queued = node_is_leaf(node) ? list_push(&w->leaves, node) : heap_push(&w->heap, node);
-    return node->queued;
 }
 
 /* What the rule, or the function's backward program, gave for input k; NULL: none. */
@@ -366,6 +382,7 @@ static void take_replayed(struct session *session, struct tensor *const *results
                           void *data)
 {
     struct walk *w = data;
+    session->replay_walk = 0;
     session->seed = w->outer_draw.seed;
     session->random_counter = w->outer_draw.counter;
     for (int k = 0; k < count; k++) {
@@ -388,6 +405,7 @@ static void call_checkpoint(struct session *session, struct walk *w)
         return;
     }
     w->outer_draw = (struct draw){session->seed, session->random_counter};
+    session->replay_walk = w->wanted ? w->wanted->walk : 0;
     session->seed = c->draw.seed;
     session->random_counter = c->draw.counter;
     if (checkpoint_restore(session, w->node, &failure) ||
@@ -411,18 +429,6 @@ static void drop_replayed(struct session *session, struct walk *w)
     w->replayed = NULL;
 }
 
-/* Hands one gradient on: the first that reaches a node waits there, further ones are added. */
-static void hand_on(struct session *session, struct walk *w, struct tensor *gradient, struct node *to, int output)
-{
-    struct tensor **pending = &to->out[output].pending;
-    if (*pending)
-        run_add(session, w, *pending, gradient, pending);
-    else if (!enqueue(w, to))
-        no_memory(session, w);
-    else
-        *pending = tensor_ref(gradient);
-}
-
 /* The replay's nodes are younger than all that wait, so that the walk goes on there. */
 static void relay(struct session *session, struct walk *w)
 {
@@ -437,10 +443,11 @@ static void relay(struct session *session, struct walk *w)
     struct node *to = gradient && replayed ? tensor_edge(session, replayed, &failed) : NULL;
     if (failed)
         no_memory(session, w);
-    else if (to)
-        hand_on(session, w, gradient, to, replayed->output);
+    else if (to && is_walked(w, to))
+        hand_on(session, w, to, replayed->output, gradient);
 }
 
+/* Hands one gradient on. */
 static void deliver(struct session *session, struct walk *w)
 {
     if (w->at == w->node->in_count) {
@@ -452,12 +459,46 @@ static void deliver(struct session *session, struct walk *w)
     int k = w->at++;
     struct node *to = w->node->in[k].node;
     struct tensor *gradient = gradient_of(w, k);
-    if (!gradient || !to)
-        return;
-    hand_on(session, w, gradient, to, w->node->in[k].output);
+    if (gradient && to && is_walked(w, to))
+        hand_on(session, w, to, w->node->in[k].output, gradient);
 }
 
-/* Makes a leaf's new gradient out of what has come and what it had: contiguous, and nobody else's storage. */
+/* Makes a gradient contiguous, and nobody else's storage. False: an op has been run for that, or there is no memory;
+ * call again. */
+static bool make_own(struct session *session, struct walk *w, struct tensor **gradient)
+{
+    struct td_meta meta;
+    bool failed = false;
+    struct node *edge = w->create ? tensor_edge(session, *gradient, &failed) : NULL;
+    tensor_meta(*gradient, &meta);
+    if (node_is_leaf(edge)) {
+        /* A leaf given as the root's gradient. A gradient is nobody's leaf: two that were each other's would never end.
+         */
+        run_op(session, w, td_op_of(TD_OP_clone), &(struct td_clone_attrs){}, 1, &(struct source){.tensor = *gradient},
+               NULL, gradient);
+        return false;
+    }
+    if (!td_meta_is_contiguous(&meta)) {
+        run_op(session, w, td_op_of(TD_OP_contiguous), &(struct td_contiguous_attrs){}, 1,
+               &(struct source){.tensor = *gradient}, NULL, gradient);
+        return false;
+    }
+    struct storage *own = failed ? NULL : storage_fork((*gradient)->storage);
+    struct tensor *tensor = own ? tensor_new(&meta, own) : NULL;
+    if (own)
+        storage_unref(session, own);
+    if (!tensor) {
+        no_memory(session, w);
+        return false;
+    }
+    if (edge)
+        tensor_tie(session, tensor, node_ref(edge), (*gradient)->output);
+    tensor_unref(session, *gradient);
+    *gradient = tensor;
+    return true;
+}
+
+/* Makes a leaf's new gradient out of what has come and what it had. */
 static void combine(struct session *session, struct walk *w)
 {
     if ((size_t)w->at == w->leaves.count) {
@@ -465,43 +506,45 @@ static void combine(struct session *session, struct walk *w)
         return;
     }
     struct node *leaf = w->leaves.nodes[w->at];
-    struct td_meta meta;
-    tensor_meta(leaf->out->pending, &meta);
     if (leaf->grad && !leaf->combined) {
         leaf->combined = true;
         run_add(session, w, leaf->grad, leaf->out->pending, &leaf->out->pending);
         return;
     }
-    if (w->create && node_is_leaf(leaf->out->pending->node)) {
-        /* A leaf given as the root's gradient. A gradient is nobody's leaf: two that were each other's would never end.
-         */
-        run_op(session, w, td_op_of(TD_OP_clone), &(struct td_clone_attrs){}, 1,
-               &(struct source){.tensor = leaf->out->pending}, NULL, &leaf->out->pending);
+    if (!make_own(session, w, &leaf->out->pending))
         return;
-    }
-    if (!td_meta_is_contiguous(&meta)) {
-        run_op(session, w, td_op_of(TD_OP_contiguous), &(struct td_contiguous_attrs){}, 1,
-               &(struct source){.tensor = leaf->out->pending}, NULL, &leaf->out->pending);
-        return;
-    }
-    struct storage *own = storage_fork(leaf->out->pending->storage);
-    struct tensor *tensor = own ? tensor_new(&meta, own) : NULL;
-    if (own)
-        storage_unref(session, own);
-    if (!tensor) {
-        no_memory(session, w);
-        return;
-    }
-    if (w->create && leaf->out->pending->node)
-        tensor_tie(session, tensor, node_ref(leaf->out->pending->node), leaf->out->pending->output);
-    tensor_unref(session, leaf->out->pending);
-    leaf->out->pending = tensor;
     leaf->combined = false;
     w->at++;
 }
 
+/* Makes one wanted gradient. */
+static void gather(struct session *session, struct walk *w)
+{
+    if (w->at == w->wanted->count) {
+        w->phase = PHASE_COMMIT;
+        return;
+    }
+    struct target *target = &w->wanted->targets[w->at];
+    TD_NO_FAILURE(failure);
+    if (!target->gradient && node_is_leaf(target->node) && target->node->out->pending)
+        target->gradient = tensor_ref(target->node->out->pending);
+    if (target->gradient) {
+        w->at += make_own(session, w, &target->gradient);
+    } else if (w->wanted->zeros) {
+        run_full(session, w, &target->meta, 0, &target->gradient);
+    } else {
+        td_fail(&failure, TD_E_GRAD, "%s: the outputs do not depend on input %d", w->name, w->at);
+        td_hint(&failure, "With .allow_unused = true its gradient is zeros.");
+        fail(session, w, &failure);
+    }
+}
+
 static void commit(struct session *session, struct walk *w)
 {
+    if (w->wanted) {
+        wanted_bind(session, w->wanted, w->site, NULL);
+        return;
+    }
     for (size_t k = 0; k < w->leaves.count; k++) {
         struct node *leaf = w->leaves.nodes[k];
         if (leaf->tensors == 0)
@@ -517,11 +560,20 @@ static void commit(struct session *session, struct walk *w)
 static enum step walk_step(struct session *session, struct walk *w)
 {
     switch (w->phase) {
+    case PHASE_SEARCH:
+        search(session, w);
+        break;
     case PHASE_SEED:
-        run_seed(session, w);
+        seed_root(session, w);
         break;
     case PHASE_NODE:
         next_node(session, w);
+        break;
+    case PHASE_RETAIN:
+        retain(session, w);
+        break;
+    case PHASE_RULE:
+        write_rule(session, w);
         break;
     case PHASE_RUN:
         run_step(session, w);
@@ -544,6 +596,9 @@ static enum step walk_step(struct session *session, struct walk *w)
     case PHASE_COMBINE:
         combine(session, w);
         break;
+    case PHASE_GATHER:
+        gather(session, w);
+        break;
     case PHASE_COMMIT:
         commit(session, w);
         return STEP_DONE;
@@ -558,16 +613,20 @@ static enum step walk_next(struct session *session, struct iterator *iterator)
         return STEP_DONE;
     if (session->cancelled && !w->cause) {
         TD_NO_FAILURE(failure);
-        td_fail(&failure, TD_E_CANCELLED, "backward: cancelled");
+        td_fail(&failure, TD_E_CANCELLED, "%s: cancelled", w->name);
         fail(session, w, &failure);
     }
-    if (w->cause)
+    if (w->cause) {
+        if (w->wanted)
+            wanted_bind(session, w->wanted, w->site, w->cause);
         return STEP_DONE;
+    }
     session->making = BLACKBOX_GRAD;
     enum step step = walk_step(session, w);
     session->making = BLACKBOX_VALUE;
     return step;
 }
+
 static void walk_drop(struct session *session, struct iterator *iterator)
 {
     struct walk *w = (struct walk *)iterator;
@@ -579,7 +638,12 @@ static void walk_drop(struct session *session, struct iterator *iterator)
     list_free(session, &w->heap);
     if (w->node)
         drop_node(session, w);
-    node_unref(session, w->root);
+    for (int k = 0; k < w->root_count; k++) {
+        tensor_unref(session, w->roots[k].seed);
+        node_unref(session, w->roots[k].node);
+    }
+    free(w->roots);
+    wanted_free(session, w->wanted);
     cause_unref(w->cause);
     free(w);
 }
@@ -611,31 +675,48 @@ static int check_root(const struct tensor *root, const struct node *node, const 
                : td_hint(failure, "A gradient has the shape and dtype of what it is of.");
 }
 
-int backward_start(struct session *session, struct tensor *root, struct tensor *seed, bool retain, bool create,
-                   uint32_t site, struct td_failure *failure)
+/* Adds a root; one without a node is passed over where that is allowed. */
+static int add_root(struct session *session, struct walk *w, const struct errand *errand, int k,
+                    struct td_failure *failure)
 {
+    struct tensor *root = errand->roots[k], *seed = errand->seeds[k];
     bool failed = false;
     struct node *node = tensor_edge(session, root, &failed);
-    struct walk *w = failed ? NULL : calloc(1, sizeof *w);
-    if (!w)
-        return td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
-    if (check_root(root, node, seed, failure)) {
-        free(w);
+    if (!failed && !node && errand->constants)
+        return TD_E_OK;
+    if (!failed && check_root(root, node, seed, failure))
         return failure->code;
+    if (failed || (w->wanted && !wanted_from(w->wanted, node)))
+        return td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+    w->roots[w->root_count++] = (struct root){node_ref(node), root->output, seed ? tensor_ref(seed) : NULL};
+    return TD_E_OK;
+}
+
+int backward_start(struct session *session, const struct errand *errand, struct td_failure *failure)
+{
+    struct walk *w = calloc(1, sizeof *w);
+    if (!w || !(w->roots = calloc((size_t)errand->root_count, sizeof *w->roots))) {
+        free(w);
+        return td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
     }
     w->iterator = (struct iterator){.next = walk_next, .drop = walk_drop};
-    w->retain = retain;
-    w->create = create;
-    w->site = site;
-    w->root = node_ref(node);
-    w->root_output = root->output;
-    w->phase = seed ? PHASE_NODE : PHASE_SEED;
-    if (!enqueue(w, node)) {
+    w->retain = errand->retain;
+    w->create = errand->create;
+    w->site = errand->site;
+    w->name = errand->name;
+    w->wanted = errand->wanted;
+    w->rule.walk = w->wanted ? w->wanted->walk : 0;
+    w->phase = w->wanted ? PHASE_SEARCH : PHASE_SEED;
+    if (w->wanted)
+        wanted_begin(w->wanted);
+    for (int k = 0; k < errand->root_count; k++)
+        if (add_root(session, w, errand, k, failure))
+            break;
+    if (failure->code) {
+        w->wanted = NULL; /* still the caller's */
         walk_drop(session, &w->iterator);
-        return td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+        return failure->code;
     }
-    if (seed)
-        node->out[root->output].pending = tensor_ref(seed);
     session_push(session, &w->iterator);
     return TD_E_OK;
 }

@@ -1,14 +1,26 @@
-/* The backward walk: from a root down the tape to its leaves, as an iterator on the session's stack.
+/* The backward walk: from roots down the tape to leaves, as an iterator on the session's stack.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_SERVER_WORKER_BACKWARD_H
 #define TD_SERVER_WORKER_BACKWARD_H
 
 #include "server/worker/session.h"
 
-/* Begins the walk for the request in work; seed: the gradient of root, NULL: 1, for a
- * root of one element. retain: the graph can be walked again. create: what the walk computes is recorded. The leaves'
- * gradients change together at the end, or, where anything fails, not at all. */
-int backward_start(struct session *session, struct tensor *root, struct tensor *seed, bool retain, bool create,
-                   uint32_t site, struct td_failure *failure);
+struct wanted;
+
+/* What a walk is to do. */
+struct errand {
+    const char *name; /* as what it fails; a constant */
+    uint32_t site;
+    int root_count;
+    struct tensor **roots, **seeds; /* seed: the gradient of root, NULL: 1, for a root of one element */
+    bool retain;                    /* the graph can be walked again */
+    bool create;                    /* what the walk computes is recorded */
+    bool constants;                 /* a root that wants no gradient is no error, it gives none */
+    struct wanted *wanted;          /* the gradients asked for; NULL: every leaf's is added to */
+};
+
+/* Begins the walk for the request in work; The gradients change, or come into being,
+ * together at the end, or, where anything fails, not at all. On success errand->wanted is taken over. */
+int backward_start(struct session *session, const struct errand *errand, struct td_failure *failure);
 
 #endif

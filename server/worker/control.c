@@ -7,12 +7,14 @@
 #include "server/worker/connection.h"
 #include "server/worker/decoder.h"
 #include "server/worker/checkpoint.h"
+#include "server/worker/graph.h"
 #include "server/worker/read.h"
 #include "server/worker/reply.h"
 #include "server/worker/request.h"
 #include "server/worker/schedule.h"
 #include "server/worker/status.h"
 #include "server/worker/tape.h"
+#include "server/worker/wanted.h"
 
 /* Handles of one list that are taken in a step. */
 #define LIST_STEP 64
@@ -105,6 +107,20 @@ static void run_layout(struct session *session, struct request *request, struct 
     failure->code = TD_E_OK; /* told already */
 }
 
+static void run_graph(struct session *session, struct request *request, struct td_failure *failure)
+{
+    struct tensor *tensor = session_tensor(session, take_handle(request), failure);
+    uint32_t limit = take_handle(request);
+    if (!failure->code && request->cancelled)
+        td_fail(failure, TD_E_CANCELLED, "cancelled");
+    if (!failure->code && !tensor->failed && !graph_start(session, tensor, limit, request->site, failure))
+        return;
+    struct cause *cause = failure->code ? session_fail(session, "graph", request->site, failure) : NULL;
+    graph_failed(session, cause ? cause : tensor->failed);
+    cause_unref(cause);
+    failure->code = TD_E_OK; /* told already */
+}
+
 /* Raises failure, which is told then, and gives it as an error value. */
 static struct tensor *error_value(struct session *session, const struct request *request, const char *name,
                                   struct td_failure *failure)
@@ -192,14 +208,22 @@ static void run_backward(struct session *session, struct request *request, struc
     if (cause || session_traces(session))
         return; /* the first cause stands already */
     session->worker->recorder.tables->backwards++;
-    backward_start(session, root, seed, retain || create, create, request->site, failure);
+    const struct errand errand = {.name = "backward",
+                                  .site = request->site,
+                                  .root_count = 1,
+                                  .roots = &root,
+                                  .seeds = &seed,
+                                  .retain = retain || create,
+                                  .create = create};
+    backward_start(session, &errand, failure);
 }
 
 static void run_grad(struct session *session, struct request *request, struct td_failure *failure)
 {
     uint32_t out = take_handle(request);
     struct tensor *tensor = session_tensor(session, take_handle(request), failure);
-    struct tensor *grad = tensor && node_is_leaf(tensor->node) ? tensor->node->grad : NULL;
+    const struct node *sink = tensor ? tensor_sink(tensor) : NULL;
+    struct tensor *grad = sink ? sink->grad : NULL;
     struct tensor *result;
     if (grad && !session_traces(session)) {
         result = tensor_ref(grad);
@@ -212,8 +236,9 @@ static void run_grad(struct session *session, struct request *request, struct td
             td_fail(failure, TD_E_GRAD,
                     tensor->node ? "the tensor%s%s has no gradient" : "the tensor%s%s wants no gradient",
                     tensor->name ? " " : "", tensor->name ? tensor->name : "");
-            td_hint(failure, tensor->node ? "td_backward gives leaves theirs; td_zero_grad takes it away."
-                                          : "td_set_requires_grad(x, true) makes a leaf.");
+            td_hint(failure, !tensor->node ? "td_set_requires_grad(x, true) makes a leaf."
+                             : sink        ? "td_backward gives it; td_zero_grad takes it away."
+                                           : "What was computed keeps its gradient after td_retain_grad(x).");
         }
         result = error_value(session, request, "grad", failure);
     }
@@ -224,10 +249,27 @@ static void run_zero_grad(struct session *session, struct request *request, stru
 {
     for (int taken = 0; another_handle(request, failure, &taken);) {
         struct tensor *tensor = session_tensor(session, take_handle(request), failure);
-        if (!tensor || !node_is_leaf(tensor->node) || session_traces(session))
+        struct node *sink = tensor ? tensor_sink(tensor) : NULL;
+        if (!sink || session_traces(session))
             continue;
-        tensor_unref(session, tensor->node->grad);
-        tensor->node->grad = NULL;
+        tensor_unref(session, sink->grad);
+        sink->grad = NULL;
+    }
+}
+
+static void run_retain_grad(struct session *session, struct request *request, struct td_failure *failure)
+{
+    struct tensor *tensor = session_tensor(session, take_handle(request), failure);
+    bool failed = false;
+    if (!tensor || tensor->failed || session_traces(session))
+        return;
+    const struct node *node = tensor_edge(session, tensor, &failed);
+    if (!failed && !node) {
+        td_fail(failure, TD_E_GRAD, "the tensor%s%s wants no gradient", tensor->name ? " " : "",
+                tensor->name ? tensor->name : "");
+        td_hint(failure, "td_set_requires_grad(x, true) makes a leaf; compute outside TD_NO_GRAD.");
+    } else if (failed || tensor_retain_grad(tensor)) {
+        td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
     }
 }
 
@@ -327,6 +369,8 @@ bool control_is_recorded(uint64_t id)
     case TD_R_APPLY:
     case TD_R_CHECKPOINT:
     case TD_R_CHECKPOINT_END:
+    case TD_R_GRADS:
+    case TD_R_RETAIN_GRAD:
         return true;
     default: /* releases are written down where the program has the handle: recording_releases */
         return false;
@@ -338,6 +382,7 @@ static bool spoils_checkpoint(const struct session *session, uint64_t id, struct
 {
     bool inside = session_records(session) && session->recording->checkpoint;
     if (!inside || !(id == TD_R_BACKWARD || id == TD_R_GRAD || id == TD_R_ZERO_GRAD || id == TD_R_REQUIRES_GRAD ||
+                     id == TD_R_GRADS || id == TD_R_RETAIN_GRAD ||
                      id == TD_R_SEED))
         return false;
     td_fail(failure, TD_E_GRAD, "cannot be inside of TD_CHECKPOINT, which the walk will repeat");
@@ -368,6 +413,15 @@ static void dispatch(struct session *session, uint64_t id, struct request *reque
         break;
     case TD_R_BACKWARD:
         run_backward(session, request, failure);
+        break;
+    case TD_R_GRADS:
+        grads_run(session, request, failure);
+        break;
+    case TD_R_RETAIN_GRAD:
+        run_retain_grad(session, request, failure);
+        break;
+    case TD_R_GRAPH:
+        run_graph(session, request, failure);
         break;
     case TD_R_GRAD:
         run_grad(session, request, failure);

@@ -22,6 +22,7 @@ struct block {
     uint32_t storages; /* storages that stand on it */
     uint32_t readers;  /* length of the list */
     struct reader *first_reader;
+    uint64_t walk; /* the last search that has counted it (worker.h) */
     /* the pool's own */
     struct block *before, *after; /* neighbours in the address space, NULL at a segment's ends */
     struct block *prev, *next;    /* in the free list */

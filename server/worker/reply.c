@@ -41,14 +41,14 @@ static void end_frame(struct session *session)
     td_write_be32(session->output + session->reply_start, (uint32_t)length);
 }
 
-static void pack_text(msgpack_packer *packer, const char *text)
+void reply_text(msgpack_packer *packer, const char *text)
 {
     size_t length = strlen(text);
     msgpack_pack_str(packer, length);
     msgpack_pack_str_body(packer, text, length);
 }
 
-static void pack_error(msgpack_packer *packer, const struct cause *error)
+void reply_error(msgpack_packer *packer, const struct cause *error)
 {
     if (!error) {
         msgpack_pack_nil(packer);
@@ -57,10 +57,10 @@ static void pack_error(msgpack_packer *packer, const struct cause *error)
     msgpack_pack_array(packer, 6);
     msgpack_pack_int(packer, error->code);
     msgpack_pack_uint64(packer, error->request);
-    pack_text(packer, error->op);
-    pack_text(packer, error->site);
-    pack_text(packer, error->message);
-    pack_text(packer, error->hint);
+    reply_text(packer, error->op);
+    reply_text(packer, error->site);
+    reply_text(packer, error->message);
+    reply_text(packer, error->hint);
 }
 
 /* ---- messages ---- */
@@ -74,13 +74,13 @@ void reply_welcome(struct session *session, const struct handover *handover)
     msgpack_pack_int(&packer, TD_PROTOCOL_MAX);
     msgpack_pack_uint64(&packer, session->number);
     msgpack_pack_uint64(&packer, session->worker->life);
-    pack_text(&packer, session->worker->device->name);
+    reply_text(&packer, session->worker->device->name);
     msgpack_pack_uint64(&packer, td_ops_hash());
     msgpack_pack_uint32(&packer, TD_CREDIT_BYTES);
     msgpack_pack_uint32(&packer, TD_CREDIT_REQUESTS);
     msgpack_pack_uint32(&packer, TD_HANDLES_MAX);
     if (handover->lost[0])
-        pack_text(&packer, handover->lost);
+        reply_text(&packer, handover->lost);
     else
         msgpack_pack_nil(&packer);
     end_frame(session);
@@ -93,7 +93,7 @@ void reply_goodbye(struct session *session, int code, const char *message)
     msgpack_pack_array(&packer, 3);
     msgpack_pack_int(&packer, TD_REPLY_GOODBYE);
     msgpack_pack_int(&packer, code);
-    pack_text(&packer, message);
+    reply_text(&packer, message);
     end_frame(session);
 }
 
@@ -133,7 +133,7 @@ void reply_done(struct session *session, const struct cause *error)
 {
     msgpack_packer packer;
     begin_answer(session, &packer, 4, TD_REPLY_DONE);
-    pack_error(&packer, error);
+    reply_error(&packer, error);
     end_frame(session);
 }
 
@@ -141,7 +141,7 @@ void reply_data_failed(struct session *session, const struct cause *error)
 {
     msgpack_packer packer;
     begin_answer(session, &packer, 8, TD_REPLY_DATA);
-    pack_error(&packer, error);
+    reply_error(&packer, error);
     msgpack_pack_int(&packer, TD_DTYPE_NONE);
     msgpack_pack_int(&packer, 0);
     msgpack_pack_int(&packer, 0);
@@ -181,7 +181,7 @@ void reply_layout(struct session *session, const struct tensor *tensor, const st
     tensor = cause ? &none : tensor;
     begin_answer(session, &packer, 4, TD_REPLY_MAP);
     msgpack_pack_array(&packer, 5);
-    pack_error(&packer, cause);
+    reply_error(&packer, cause);
     msgpack_pack_int(&packer, tensor->dtype);
     pack_sizes(&packer, tensor->rank, tensor->dims);
     pack_sizes(&packer, tensor->rank, tensor->dims + tensor->rank);

@@ -26,5 +26,8 @@ void reply_layout(struct session *session, const struct tensor *tensor, const st
 /* Begins a MAP message, whose last element the caller packs, and ends it. */
 void reply_map_begin(struct session *session, msgpack_packer *packer);
 void reply_map_end(struct session *session);
+/* Parts of what is packed. An error may be NULL: nil. */
+void reply_text(msgpack_packer *packer, const char *text);
+void reply_error(msgpack_packer *packer, const struct cause *error);
 
 #endif

@@ -142,7 +142,7 @@ static ref undo_broadcast(struct rule *r, ref value, const struct td_meta *to)
 /* value is the gradient of input k. */
 void rule_give(struct rule *r, int k, ref value)
 {
-    if (!r->failure.code && r->node->in[k].node)
+    if (!r->failure.code && rule_needs(r, k))
         r->gradients[k] = undo_broadcast(r, value, &r->node->in[k].meta);
 }
 

@@ -34,6 +34,7 @@ struct rule {
     struct session *session;
     struct node *node;
     bool create;               /* what is made is recorded in its turn */
+    uint64_t walk;             /* not 0: of inputs on the way of that search only a gradient is needed */
     uint32_t came;             /* bit k: output k has got a gradient */
     struct td_failure failure; /* the first that went wrong while noting down */
     int value_count, value_capacity, step_count, step_capacity, gradient_capacity;
@@ -44,6 +45,13 @@ struct rule {
 
 /* A gradient rule; g is the gradient of the node's first output. */
 typedef void grad_rule(struct rule *rule, ref g);
+
+/* Whether input k is to be given a gradient. */
+static inline bool rule_needs(const struct rule *rule, int k)
+{
+    const struct node *to = rule->node->in[k].node;
+    return to && (!rule->walk || node_on_way(to, rule->walk));
+}
 
 /* What rules are made of; rule_ops.h gives these and the ops their short names. A failure is carried along in rule, so
  * that no call needs checking; the value is then any. */

@@ -13,7 +13,7 @@
 
 static inline bool needs(const struct rule *r, int k)
 {
-    return r->node->in[k].node != NULL;
+    return rule_needs(r, k);
 }
 
 /* struct td_<op>_attrs of the node's op. */

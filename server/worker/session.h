@@ -81,6 +81,7 @@ struct session {
     struct tensor *filling; /* made for uploads, of which the first filled bytes have come in order; NULL: none */
     size_t filled;
     uint64_t seed, random_counter;
+    uint64_t replay_walk;        /* while a checkpoint is replayed: the search that its nodes are on the way of */
     uint64_t node_count;         /* numbers the nodes of the tape */
     struct program *programs;    /* all that are alive */
     struct recording *recording; /* the innermost one; NULL: none */

@@ -21,10 +21,11 @@ static void queue_dead(struct session *session, struct node *node)
     node->session = session;
 }
 
-/* A gradient with a graph of its own waits for node_bury: its node may be a leaf with such a gradient, and so on. */
+/* A gradient with a graph of its own, or one that has a gradient, waits for node_bury: its node may be a leaf with such a
+ * gradient, and so on. */
 static void drop_simple_grad(struct session *session, struct node *leaf)
 {
-    if (!leaf->grad || leaf->grad->node)
+    if (!leaf->grad || leaf->grad->node || leaf->grad->retained)
         return;
     tensor_unref(session, leaf->grad);
     leaf->grad = NULL;
@@ -45,9 +46,69 @@ void node_unref(struct session *session, struct node *node)
     queue_dead(session, node);
 }
 
+/* ---- gradients of what is no leaf ---- */
+
+static void retained_link(struct retained *retained, struct node *node)
+{
+    retained->prev = NULL;
+    retained->next = node->retained;
+    if (retained->next)
+        retained->next->prev = retained;
+    node->retained = retained;
+}
+
+static void retained_unlink(struct retained *retained, struct node *node)
+{
+    if (retained->next)
+        retained->next->prev = retained->prev;
+    if (retained->prev)
+        retained->prev->next = retained->next;
+    else
+        node->retained = retained->next;
+}
+
+int tensor_retain_grad(struct tensor *tensor)
+{
+    if (tensor->retained || node_is_leaf(tensor->node))
+        return 0;
+    struct retained *retained = calloc(1, sizeof *retained);
+    struct node *sink = retained ? node_leaf(tensor) : NULL;
+    if (!sink) {
+        free(retained);
+        return -1;
+    }
+    sink->tensors = 1;
+    retained->tensor = tensor;
+    retained->sink = sink;
+    retained_link(retained, tensor->node);
+    tensor->retained = retained;
+    return 0;
+}
+
+void tensor_forget_grad(struct session *session, struct tensor *tensor)
+{
+    struct retained *retained = tensor->retained;
+    if (tensor->node)
+        retained_unlink(retained, tensor->node);
+    tensor->retained = NULL;
+    node_unref(session, retained->sink);
+    free(retained);
+}
+
+struct node *tensor_sink(const struct tensor *tensor)
+{
+    return node_is_leaf(tensor->node) ? tensor->node : tensor->retained ? tensor->retained->sink : NULL;
+}
+
+/* ---- tensors and their nodes ---- */
+
 void tensor_tie(struct session *session, struct tensor *tensor, struct node *node, uint8_t output)
 {
     struct node *old = tensor->node;
+    if (tensor->retained && old)
+        retained_unlink(tensor->retained, old);
+    if (tensor->retained && node)
+        retained_link(tensor->retained, node);
     tensor->node = node;
     tensor->output = output;
     if (node_is_leaf(node))
@@ -125,6 +186,8 @@ static struct node *make(struct session *session, const struct td_op *op, uint32
     node->op = op;
     node->site = site;
     node->number = ++session->node_count;
+    node->walk = session->replay_walk;
+    node->way = session->replay_walk ? WAY_RUNS : 0;
     node->request = session->request;
     node->in_count = in_count;
     node->out_count = out_count;

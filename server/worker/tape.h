@@ -9,6 +9,14 @@
 struct worker;
 struct applied;
 
+/* A computed tensor whose gradient td_grad is to show. In the list of the node that the tensor is of; nobody else knows
+ * it, so that a gradient that leads back to its own tensor holds neither. */
+struct retained {
+    struct tensor *tensor;
+    struct node *sink; /* a leaf's node, that of no tensor: the gradient gathers there */
+    struct retained *prev, *next;
+};
+
 /* What a RANDOM op drew from: enough to draw the same again. */
 struct draw {
     uint64_t seed, counter;
@@ -28,6 +36,13 @@ struct node_output {
     struct td_meta meta;    /* shape and dtype */
 };
 
+/* What a search for the ways from roots to targets has noted at a node (wanted.h). */
+enum way {
+    WAY_SEEN = 1,   /* in line to be looked at, or looked at */
+    WAY_TARGET = 2, /* its gradient is wanted */
+    WAY_RUNS = 4    /* that of something it was computed from is */
+};
+
 struct node {
     uint32_t refs;
     uint32_t site;   /* the caller's line */
@@ -38,8 +53,12 @@ struct node {
     struct applied *applied; /* a function of the client's; NULL: an op */
     bool released;           /* its saved values are gone */
     struct tensor *grad;    /* leaf: the gradient so far, NULL: none */
+    struct retained *retained; /* of tensors that it is the node of */
     uint32_t tensors; /* leaf: those that it is the node of; grad ends with the last, since nobody can ask for it */
     bool waits;       /* leaf: among the dead, only to have its gradient dropped */
+    uint8_t way;      /* enum way, of the search with number walk */
+    uint32_t place;   /* of that search: where it stands in its list, from 1 */
+    uint64_t walk;
     bool queued;      /* during a walk: it is in the heap or among the leaves */
     bool combined;    /* during a walk: what is pending has been added to grad */
     struct node *next_dead;
@@ -57,6 +76,12 @@ void node_unref(struct session *session, struct node *node);
 /* Makes output of node what tensor's gradient goes to: takes over a reference of node, which may be NULL, and lets go
  * of the node that tensor had. */
 void tensor_tie(struct session *session, struct tensor *tensor, struct node *node, uint8_t output);
+/* The gradient of a computed tensor is kept from now on. -1 without memory. */
+int tensor_retain_grad(struct tensor *tensor);
+/* The end of that. */
+void tensor_forget_grad(struct session *session, struct tensor *tensor);
+/* Where the gradient of a tensor gathers: at a leaf's node, or what tensor_retain_grad has made; NULL: nowhere. */
+struct node *tensor_sink(const struct tensor *tensor);
 /* Frees up to limit dead nodes; true if more are waiting. */
 bool node_bury(struct worker *worker, int limit);
 
@@ -73,6 +98,11 @@ void node_release(struct session *session, struct node *node);
 static inline bool node_is_leaf(const struct node *node)
 {
     return node && !node->op;
+}
+
+static inline bool node_on_way(const struct node *node, uint64_t walk)
+{
+    return node->walk == walk && node->way & (WAY_TARGET | WAY_RUNS);
 }
 
 /* The node that tensor's gradient goes to, after what has been written to its storage since; NULL if it wants none.

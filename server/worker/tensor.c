@@ -228,6 +228,8 @@ void tensor_free(struct session *session, struct tensor *tensor)
 {
     if (tensor->storage)
         storage_unref(session, tensor->storage);
+    if (tensor->retained)
+        tensor_forget_grad(session, tensor);
     if (tensor->node)
         tensor_tie(session, tensor, NULL, 0);
     if (tensor->history)

@@ -35,6 +35,7 @@ struct worker {
     struct session *run_head, *run_tail; /* those with work to do, in the order of their turns */
     uint64_t looked_ns; /* the clock at the last arrival, which a turn takes for its start; 0: not known */
     struct node *dead;  /* nodes of graphs that nobody needs, waiting to be freed in pieces */
+    uint64_t walk_count; /* numbers the searches in graphs, whosever they are */
     struct execution *spare_executions;
     uint64_t life;       /* which one of the supervisor's workers this is */
     uint64_t started_ns; /* by uv_hrtime */

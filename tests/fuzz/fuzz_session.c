@@ -232,6 +232,58 @@ static void put_backward(struct client *client, uint32_t root, bool retain, bool
     client->at = td_write_bool(td_write_bool(client->at, retain), create);
 }
 
+static void put_upload(struct choices *c, struct client *client)
+{
+    uint32_t bytes = choose_below(c, 65);
+    begin(client, 0, 4, TD_R_UPLOAD);
+    put(client, choose_handle(c, client));
+    put(client, choose_below(c, 20) * 4);
+    client->at = td_write_bin_header(client->at, bytes);
+    for (; bytes > 0; bytes--)
+        *client->at++ = choose(c);
+}
+
+static void put_text_request(struct choices *c, struct client *client, enum td_request_id id)
+{
+    static const uint32_t lengths[] = {0, 1, 5, 127, 128, 255, 256, 4000};
+    static const char text[4096] = "\x1b[2J";
+    begin(client, 0, 3, id);
+    put(client, choose_handle(c, client)); /* or the site's number */
+    client->at = td_write_text(client->at, text, PICK(c, lengths));
+}
+
+static void put_handles(struct choices *c, struct client *client, uint32_t count)
+{
+    client->at = td_write_array(client->at, count);
+    for (; count > 0; count--)
+        put(client, choose_handle(c, client));
+}
+
+/* Gradients of a few roots by a few inputs; now and then lists that do not fit. */
+static void put_grads(struct choices *c, struct client *client)
+{
+    uint8_t way = choose(c);
+    uint32_t roots = 1 + way % 3, inputs = (way >> 2) % 4, results = inputs + (way >= 250);
+    uint32_t out[4];
+    for (uint32_t k = 0; k < results; k++)
+        out[k] = choose_out(c, client); /* before: it may be released for that */
+    begin(client, 0, 6 - (way == 249), TD_R_GRADS);
+    put_handles(c, client, roots);
+    client->at = td_write_array(client->at, roots);
+    for (uint32_t k = 0; k < roots; k++) {
+        if (choose(c) & 3)
+            client->at = td_write_nil(client->at);
+        else
+            put(client, choose_handle(c, client));
+    }
+    put_handles(c, client, inputs);
+    client->at = td_write_array(client->at, results);
+    for (uint32_t k = 0; k < results; k++)
+        put(client, out[k]);
+    if (way != 249)
+        put(client, choose(c) % 18);
+}
+
 /* A step of training on handles 0 to 9, which chance would hardly find: x @ w, its loss, backward, an optimiser. */
 static void put_training(struct choices *c, struct client *client)
 {
@@ -259,6 +311,8 @@ static void put_training(struct choices *c, struct client *client)
                  &(struct td_sum_attrs){.dims.count = -1});
     }
     put_backward(client, 7, way & 8, way & 16);
+    if ((way & 24) == 24)
+        put_grads(c, client);
     if (way & 32)
         put_call(client, TD_OP_sgd_step_, 0, 0, 3, (uint32_t[]){0, 1, 3}, (uint16_t[]){1, 1},
                  &(struct td_sgd_step__attrs){.lr = 0.1, .momentum = 0.9, .nesterov = way >> 6 & 1});
@@ -267,29 +321,11 @@ static void put_training(struct choices *c, struct client *client)
                  &(struct td_adam_step__attrs){.lr = 0.1, .beta1 = 0.9, .beta2 = 0.9, .eps = 1e-8});
 }
 
-static void put_upload(struct choices *c, struct client *client)
-{
-    uint32_t bytes = choose_below(c, 65);
-    begin(client, 0, 4, TD_R_UPLOAD);
-    put(client, choose_handle(c, client));
-    put(client, choose_below(c, 20) * 4);
-    client->at = td_write_bin_header(client->at, bytes);
-    for (; bytes > 0; bytes--)
-        *client->at++ = choose(c);
-}
-
-static void put_text_request(struct choices *c, struct client *client, enum td_request_id id)
-{
-    static const uint32_t lengths[] = {0, 1, 5, 127, 128, 255, 256, 4000};
-    static const char text[4096] = "\x1b[2J";
-    begin(client, 0, 3, id);
-    put(client, choose_handle(c, client)); /* or the site's number */
-    client->at = td_write_text(client->at, text, PICK(c, lengths));
-}
-
 static void put_control(struct choices *c, struct client *client)
 {
-    uint32_t count, id = 1 + choose_below(c, 16);
+    static const uint32_t later[] = {TD_R_GRADS, TD_R_RETAIN_GRAD, TD_R_GRAPH};
+    uint8_t kind = choose(c) % 24;
+    uint32_t count, id = kind < 16 ? 1u + kind : (uint32_t)PICK(c, later);
     switch (id) {
     case TD_R_RELEASE:
     case TD_R_ZERO_GRAD:
@@ -298,6 +334,7 @@ static void put_control(struct choices *c, struct client *client)
         for (; count > 0; count--)
             put(client, choose_handle(c, client));
         break;
+    case TD_R_GRAPH:
     case TD_R_READ:
         begin(client, 0, 3, id);
         put(client, choose_handle(c, client));
@@ -316,9 +353,16 @@ static void put_control(struct choices *c, struct client *client)
         client->at = td_write_bool(client->at, choose(c) & 1);
         client->at = td_write_bool(client->at, choose(c) & 1);
         break;
+    case TD_R_GRADS:
+        put_grads(c, client);
+        break;
     case TD_R_GRAD:
         begin(client, 0, 3, id);
         put(client, choose_out(c, client));
+        put(client, choose_handle(c, client));
+        break;
+    case TD_R_RETAIN_GRAD:
+        begin(client, 0, 2, id);
         put(client, choose_handle(c, client));
         break;
     case TD_R_REQUIRES_GRAD:

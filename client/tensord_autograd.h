@@ -1,0 +1,172 @@
+/* Gradients that are asked for, and what is built on them; included by tensord.h, which says how calls are written.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef TENSORD_H
+#include "tensord.h" /* which includes this file again */
+#elif !defined TENSORD_AUTOGRAD_H
+#define TENSORD_AUTOGRAD_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- gradients by name, as torch.autograd.grad ---- */
+
+struct td_grad_of_keywords {
+    td_tensor grad_outputs;
+    bool create_graph, retain_graph, allow_unused;
+    TD_KEYWORDS_END
+};
+/* d output / d input, contiguous; no gradient that td_grad shows changes. Nothing waits. The input may have been
+ * computed itself; of one that was written to its last version counts. Only what lies between both is walked: the rest
+ * of the graph stays as it is. Keywords: .grad_outputs, the gradient of output, of its shape, is needed unless output
+ * has one element; .retain_graph (false) keeps the graph for another walk; .create_graph (false) keeps it, too, and
+ * the result has a gradient itself; .allow_unused (false): where output does not depend on input the result is zeros
+ * (PyTorch's materialize_grads) instead of an error value of code TD_E_GRAD. */
+TD_API td_tensor td_grad_of(td_tensor output, td_tensor input,
+                            const struct td_grad_of_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_grad_of_at(td_origin origin, td_tensor output, td_tensor input,
+                               const struct td_grad_of_keywords *keywords);
+struct td_grads_of_keywords {
+    td_list grad_outputs;
+    bool create_graph, retain_graph, allow_unused;
+    TD_KEYWORDS_END
+};
+/* The same of the sum of several outputs, for several inputs in one walk: grads gets as many tensors as there are
+ * inputs. Keywords as above, but .grad_outputs has one for each output; where it is a zeroed td_tensor none is given.
+ * If anything is wrong, all of grads are error values. */
+TD_API void td_grads_of(td_list outputs, td_list inputs, td_tensor *grads,
+                        const struct td_grads_of_keywords *keywords TD_DEFAULT(NULL));
+TD_API void td_grads_of_at(td_origin origin, td_list outputs, td_list inputs, td_tensor *grads,
+                           const struct td_grads_of_keywords *keywords);
+
+struct td_backward_all_keywords {
+    td_list seeds;
+    bool retain_graph, create_graph;
+    TD_KEYWORDS_END
+};
+/* td_backward of several losses in one walk: what they share is walked once. Keywords: .seeds, one for each loss, a
+ * zeroed td_tensor where none is given; .retain_graph and .create_graph as of td_backward. */
+TD_API void td_backward_all(td_list losses, const struct td_backward_all_keywords *keywords TD_DEFAULT(NULL));
+TD_API void td_backward_all_at(td_origin origin, td_list losses, const struct td_backward_all_keywords *keywords);
+
+/* From now on td_backward and td_backward_all give x, which was computed, a gradient that td_grad shows and that
+ * further ones are added to, as if it were a leaf. Where x is written to afterwards, that of its newest version counts.
+ * Returns x. */
+TD_API td_tensor td_retain_grad(td_tensor x);
+TD_API td_tensor td_retain_grad_at(td_origin origin, td_tensor x);
+
+/* ---- what the graph is made of ---- */
+
+/* Ops of one kind, or of one line of the program. */
+typedef struct td_graph_part {
+    const char *name; /* "matmul"; "train.c:31", "" where the line is not known */
+    int64_t nodes, bytes;
+} td_graph_part;
+/* What td_backward would walk. Bytes are those of blocks in which the graph keeps values, each counted once, for the
+ * newest op that keeps it. The parts come with most bytes first; of the lines there are at most 1024. */
+typedef struct td_graph {
+    int64_t nodes, leaves, bytes; /* nodes: ops */
+    int64_t op_count, line_count;
+    const td_graph_part *ops, *lines;
+} td_graph;
+/* The graph that x was computed by, counted; to be freed with free, as one. NULL after an error. Waits. */
+TD_API td_graph *td_graph_info(td_tensor x);
+TD_API td_graph *td_graph_info_at(td_origin origin, td_tensor x);
+#define TD_GRAPH_LISTED 100
+struct td_graph_text_keywords {
+    int64_t limit;
+    TD_KEYWORDS_END
+};
+/* The same as text, and its newest ops and its leaves in lines: the op, the name that td_name gave, type and shape, the
+ * numbers of the lines that it was computed from, the bytes that it keeps, the line of the program. "walked" means that
+ * what it kept is gone. What is left out is counted. To be freed with free; NULL after an error. Waits. Keyword: .limit
+ * (100; at most 512), of ops and of leaves. */
+TD_API char *td_graph_text(td_tensor x, const struct td_graph_text_keywords *keywords TD_DEFAULT(NULL));
+TD_API char *td_graph_text_at(td_origin origin, td_tensor x, const struct td_graph_text_keywords *keywords);
+/* Prints that on standard output. */
+TD_API void td_graph_print(td_tensor x, const struct td_graph_text_keywords *keywords TD_DEFAULT(NULL));
+TD_API void td_graph_print_at(td_origin origin, td_tensor x, const struct td_graph_text_keywords *keywords);
+
+/* ---- derivatives of a function, as torch.autograd.functional ---- */
+
+/* A function of one tensor, written in ops; data is the keyword .data of the call. It is called once, with an x of its
+ * own, recording; what it makes on the way is released. Nothing waits, but for a size that only data can tell. */
+typedef td_tensor td_mapping(td_tensor x, void *data);
+/* Keywords of all that follow: .data (NULL); .value gets f(x); .create_graph (false): the result, and .value, are part
+ * of x's graph and can be differentiated. What does not depend on x has derivatives of zeros. */
+struct td_derivative_keywords {
+    void *data;
+    td_tensor *value;
+    bool create_graph;
+    TD_KEYWORDS_END
+};
+/* v times the Jacobian of f at x: of x's shape. v has the shape of f(x); a zeroed td_tensor is 1 for an f of one
+ * element. */
+TD_API td_tensor td_vjp(td_mapping *f, td_tensor x, td_tensor v,
+                        const struct td_derivative_keywords *keywords TD_DEFAULT(NULL));
+/* The Jacobian of f at x times v, which has x's shape: how f(x) changes as x goes along v. Differentiates twice. */
+TD_API td_tensor td_jvp(td_mapping *f, td_tensor x, td_tensor v,
+                        const struct td_derivative_keywords *keywords TD_DEFAULT(NULL));
+/* The Hessian of f, which gives one element, times v, which has x's shape; without the matrix. */
+TD_API td_tensor td_hvp(td_mapping *f, td_tensor x, td_tensor v,
+                        const struct td_derivative_keywords *keywords TD_DEFAULT(NULL));
+/* The derivatives of each element of f(x) by each of x: of the shapes of both, f(x)'s first. One walk for each element
+ * of f(x). */
+TD_API td_tensor td_jacobian(td_mapping *f, td_tensor x,
+                             const struct td_derivative_keywords *keywords TD_DEFAULT(NULL));
+/* The second derivatives of f, which gives one element: of x's shape twice. One walk for each element of x. */
+TD_API td_tensor td_hessian(td_mapping *f, td_tensor x, const struct td_derivative_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_vjp_at(td_origin origin, td_mapping *f, td_tensor x, td_tensor v,
+                           const struct td_derivative_keywords *keywords);
+TD_API td_tensor td_jvp_at(td_origin origin, td_mapping *f, td_tensor x, td_tensor v,
+                           const struct td_derivative_keywords *keywords);
+TD_API td_tensor td_hvp_at(td_origin origin, td_mapping *f, td_tensor x, td_tensor v,
+                           const struct td_derivative_keywords *keywords);
+TD_API td_tensor td_jacobian_at(td_origin origin, td_mapping *f, td_tensor x,
+                                const struct td_derivative_keywords *keywords);
+TD_API td_tensor td_hessian_at(td_origin origin, td_mapping *f, td_tensor x,
+                               const struct td_derivative_keywords *keywords);
+
+#ifdef __cplusplus
+}
+#else
+#define td_grad_of(output, input, ...)                                                              \
+    TD_WITH_KEYWORDS(td_tensor,                                                                     \
+                     td_grad_of_at(TD_HERE(TD_FRESH(#output, 0) | TD_FRESH(#input, 1)), output, input, \
+                                   TD_KEYWORDS(td_grad_of, .retain_graph = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_retain_grad(x) td_retain_grad_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_grads_of(outputs, inputs, grads, ...)                      \
+    TD_DO_WITH_KEYWORDS(                                              \
+        td_grads_of_at(TD_HERE(0), outputs, inputs, grads, \
+                       TD_KEYWORDS(td_grads_of, .retain_graph = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_graph_info(x) td_graph_info_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_graph_text(x, ...)                               \
+    TD_WITH_KEYWORDS(char *,                                \
+                     td_graph_text_at(TD_HERE(TD_FRESH(#x, 0)), x, \
+                                      TD_KEYWORDS(td_graph_text, .limit = TD_GRAPH_LISTED, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_graph_print(x, ...)      \
+    TD_DO_WITH_KEYWORDS(            \
+        td_graph_print_at(TD_HERE(TD_FRESH(#x, 0)), x, \
+                          TD_KEYWORDS(td_graph_text, .limit = TD_GRAPH_LISTED, .td_keywords_only = 0, __VA_ARGS__)))
+#define TD_DERIVATIVE_KEYWORDS(...) \
+    TD_KEYWORDS(td_derivative, .create_graph = false, .td_keywords_only = 0, __VA_ARGS__)
+#define td_vjp(f, x, v, ...)  \
+    TD_WITH_KEYWORDS(td_tensor, td_vjp_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#v, 1)), f, x, v, \
+                                TD_DERIVATIVE_KEYWORDS(__VA_ARGS__)))
+#define td_jvp(f, x, v, ...)  \
+    TD_WITH_KEYWORDS(td_tensor, td_jvp_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#v, 1)), f, x, v, \
+                                TD_DERIVATIVE_KEYWORDS(__VA_ARGS__)))
+#define td_hvp(f, x, v, ...)  \
+    TD_WITH_KEYWORDS(td_tensor, td_hvp_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#v, 1)), f, x, v, \
+                                TD_DERIVATIVE_KEYWORDS(__VA_ARGS__)))
+#define td_jacobian(f, x, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_jacobian_at(TD_HERE(TD_FRESH(#x, 0)), f, x, TD_DERIVATIVE_KEYWORDS(__VA_ARGS__)))
+#define td_hessian(f, x, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_hessian_at(TD_HERE(TD_FRESH(#x, 0)), f, x, TD_DERIVATIVE_KEYWORDS(__VA_ARGS__)))
+#define td_backward_all(losses, ...)           \
+    TD_DO_WITH_KEYWORDS(td_backward_all_at(    \
+        TD_HERE(0), losses, \
+        TD_KEYWORDS(td_backward_all, .retain_graph = false, .td_keywords_only = 0, __VA_ARGS__)))
+#endif
+
+#endif
