@@ -131,7 +131,7 @@ static bool is_elementwise(const struct td_op *op)
     for (size_t g = 0; g < sizeof groups / sizeof *groups; g++)
         if (!strcmp(op->group, groups[g]))
             return true;
-    return op->id == TD_OP_dropout || op->id == TD_OP_bernoulli || op->id == TD_OP_bce;
+    return op->id == TD_OP_dropout || op->id == TD_OP_bernoulli || op->id == TD_OP_poisson || op->id == TD_OP_bce;
 }
 
 static void run(const struct td_device *device, struct call *c, struct tensor *out, struct td_fault *fault)
@@ -566,6 +566,7 @@ static void test_coins(void **state)
                 assert_true(value_of(y, dtype, i) == (value_of(drawn, dtype, i) < value_of(p, dtype, i)));
         }
     assert_int_equal(td_random_blocks(td_op_named("multinomial"), TD_I64, 5), 3);
+    assert_int_equal(td_random_blocks(td_op_named("poisson"), TD_F32, 5), 3);
 }
 
 static void test_randint_extremes(void **state)
