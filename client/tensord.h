@@ -306,7 +306,8 @@ TD_API td_tensor td_trace(td_tensor x);
 TD_API td_tensor td_rot90(td_tensor x, int64_t times, int64_t dim0, int64_t dim1);
 /* td_repeat where sizes may have less dimensions than x: 1 for those in front. */
 TD_API td_tensor td_tile(td_tensor x, struct td_dims sizes);
-/* i64: 1 at the index, otherwise 0, along a new last dimension of classes elements. */
+/* i64: 1 at the index, otherwise 0, along a new last dimension of classes elements; with -1 for classes of as many as
+ * the greatest index takes, for which it waits. */
 TD_API td_tensor td_one_hot(td_tensor index, int64_t classes);
 /* Images (..., channels * factor * factor, height, width) with their channels laid side by side: (..., channels,
  * height * factor, width * factor); and back. */

@@ -771,20 +771,6 @@ td_tensor(td_log_softmax)(td_tensor x, int64_t dim)
     return td_log_softmax_at((td_origin){0}, x, dim);
 }
 
-td_tensor td_cross_entropy_at(td_origin origin, td_tensor x, td_tensor target, const struct td_cross_entropy_keywords *keywords)
-{
-    static const struct td_cross_entropy_keywords defaults = {.weight = {0}, .ignore_index = -100, .reduction = TD_MEAN, .label_smoothing = 0.0, };
-    if (!keywords)
-        keywords = &defaults;
-    const struct td_cross_entropy_attrs attrs = {
-        .ignore_index = keywords->ignore_index,
-        .reduction = keywords->reduction,
-        .label_smoothing = keywords->label_smoothing,
-    };
-    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(target), td_operand_of_tensor(keywords->weight)};
-    return client_op(&(struct client_op){.id = TD_OP_cross_entropy, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
-}
-
 td_tensor(td_cross_entropy)(td_tensor x, td_tensor target, const struct td_cross_entropy_keywords *keywords)
 {
     return td_cross_entropy_at((td_origin){0}, x, target, keywords);

@@ -511,7 +511,7 @@ TD_API td_tensor td_full_like_at(td_origin origin, td_tensor x, td_operand value
 TD_API td_tensor td_log_softmax(td_tensor x, int64_t dim);
 TD_API td_tensor td_log_softmax_at(td_origin origin, td_tensor x, int64_t dim);
 
-/* -weight[target] * log_softmax(x)[target] of logits x (n, classes, ...) and targets (n, ...), 0 where the target is ignore_index; TD_MEAN divides by the weights of all targets, TD_SUM and TD_NONE do not; of the targets label_smoothing is spread over all classes. Keywords: .weight (none), .ignore_index (-100), .reduction (TD_MEAN), .label_smoothing (0.0) */
+/* -weight[target] * log_softmax(x)[target] of logits x (n, classes, ...) and targets (n, ...), 0 where the target is ignore_index; TD_MEAN divides by the weights of all targets, TD_SUM and TD_NONE do not; of the targets label_smoothing is spread over all classes; the library also takes targets of floats, probabilities of x's shape, for td_soft_cross_entropy. Keywords: .weight (none), .ignore_index (-100), .reduction (TD_MEAN), .label_smoothing (0.0) */
 struct td_cross_entropy_keywords {
     td_tensor weight;
     int64_t ignore_index;

@@ -1,4 +1,5 @@
-/* The meaning of the modified Bessel functions, and what poisson cannot draw from. SPDX-License-Identifier: Apache-2.0 */
+/* The meaning of the modified Bessel functions, and what poisson cannot draw from. SPDX-License-Identifier: Apache-2.0
+ */
 #include "tests/oracle_tools.h"
 
 /* All terms of the power series that make a difference. */

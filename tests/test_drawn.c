@@ -93,6 +93,30 @@ static void orders_and_places(void **state)
     assert_int_equal(td_sync(s), 0);
 }
 
+/* Each element has a law of its own, and no gradient comes of it. */
+static void means_of_their_own(void **state)
+{
+    (void)state;
+    int64_t held = td_tensor_count(s);
+    td_tensor rows = td_reshape(td_arange(s, 0.0, 3.0), TD_SHAPE(3, 1)), one = td_ones(s, TD_SHAPE(COUNT));
+    td_set_requires_grad(one, true);
+    td_tensor y = td_normal_of(rows, td_mul(one, 0.5));
+    assert_false(td_requires_grad(y));
+    for (int k = 0; k < 3; k++)
+        EXPECT_LAW(td_clone(td_select(y, 0, k)), k - 4, k + 4, k, 0.5);
+    td_release(y);
+    EXPECT_LAW(td_normal_of(one, 2), -12, 14, 1, 2);
+    EXPECT_LAW(td_normal_of(-1.5, td_to(one, TD_F64)), -8, 6, -1.5, 1);
+    assert_int_equal(td_dtype_of(td_normal_of(-1.5, td_to(one, TD_F64))), TD_F64);
+    td_release(rows);
+    td_release(one);
+    assert_int_equal(td_tensor_count(s), held);
+    td_release(td_normal_of(td_ones(s, TD_SHAPE(2)), td_ones(s, TD_SHAPE(3))));
+    expect_error(TD_E_SHAPE, "normal_of: ", __LINE__ - 1);
+    td_release(td_normal_of(td_ones(s, TD_SHAPE(2), .dtype = TD_I64), 1));
+    expect_error(TD_E_DTYPE, "normal_of: ", __LINE__ - 1);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -126,6 +150,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(laws, open_session, close_session),
         cmocka_unit_test_setup_teardown(events, open_session, close_session),
         cmocka_unit_test_setup_teardown(orders_and_places, open_session, close_session),
+        cmocka_unit_test_setup_teardown(means_of_their_own, open_session, close_session),
         cmocka_unit_test_setup_teardown(refusals, open_session, close_session),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -1,5 +1,5 @@
-/* Gradient rules of the modified Bessel functions, written as those of gradients_elementwise.c. SPDX-License-Identifier:
- * Apache-2.0 */
+/* Gradient rules of the modified Bessel functions, written as those of gradients_elementwise.c.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "server/worker/rule_ops.h"
 
 /* g * i1(x) */
