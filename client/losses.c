@@ -180,19 +180,27 @@ td_tensor td_soft_cross_entropy_at(td_origin o, td_tensor x, td_tensor target,
     return soft_cross_entropy(o, "soft_cross_entropy", x, target, k);
 }
 
-/* The op of the table takes classes; the dtype tells probabilities from them. */
+/* Whether a target for x is probabilities: floats of its shape. What else it is the op of the table takes or refuses.
+ */
+static bool is_of_chances(td_origin o, td_tensor x, td_tensor target)
+{
+    enum td_dtype dtype = td_dtype_of_at((td_origin){o.where, 0}, target);
+    if (!td_dtype_known(dtype) || td_dtype_category(dtype) != TD_FLOATING)
+        return false;
+    td_layout a = part_layout(o, part_keyword(x)), b = part_layout(o, part_keyword(target));
+    return same_shape(&a, &b);
+}
+
 td_tensor td_cross_entropy_at(td_origin o, td_tensor x, td_tensor target,
                               const struct td_cross_entropy_keywords *keywords)
 {
     KEYWORDS(cross_entropy, .weight = {0}, .ignore_index = -100, .reduction = TD_MEAN, .label_smoothing = 0);
-    enum td_dtype dtype = td_dtype_of_at((td_origin){o.where, 0}, target);
-    if (td_dtype_known(dtype) && td_dtype_category(dtype) == TD_FLOATING) {
+    if (is_of_chances(o, x, target)) {
         SPEAKS_FOR("cross_entropy");
         struct td_failure failure = {0};
         if (k->ignore_index >= 0) {
             td_fail(&failure, TD_E_ARGUMENT,
-                    "cross_entropy: ignore_index %" PRId64 " for targets that are probabilities of %s", k->ignore_index,
-                    td_dtype_name(dtype));
+                    "cross_entropy: ignore_index %" PRId64 " for targets that are probabilities", k->ignore_index);
             return part_refuse(o, x.session, "cross_entropy", &failure);
         }
         return soft_cross_entropy(o, "cross_entropy", x, target,
