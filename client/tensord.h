@@ -517,7 +517,8 @@ TD_API td_tensor td_set_requires_grad(td_tensor x, bool requires_grad);
 /* False for what was computed from something that requires a gradient. */
 TD_API bool td_is_leaf(td_tensor x);
 
-/* ---- optimisers: they hold their own state and only refer to the parameters ---- */
+/* ---- optimisers: they hold their own state, of the parameters' types, and only refer to the parameters; a step of
+ * halves (TD_F16, TD_BF16) is computed in f32, and what is kept of it is rounded once ---- */
 
 typedef struct td_optimizer td_optimizer;
 
