@@ -30,6 +30,12 @@ td_tensor part_tensor(struct part part)
     return part.operand.tensor;
 }
 
+struct part part_created(td_origin origin, td_session *s, enum td_op_id id, const void *attrs)
+{
+    const struct client_op op = {.id = (uint16_t)id, .origin.where = origin.where, .session = s, .attrs = attrs};
+    return (struct part){td_operand_of_tensor(client_op(&op)), true};
+}
+
 struct part part_op(td_origin origin, enum td_op_id id, const void *attrs, int count, const struct part *in)
 {
     td_operand operands[TD_PARAMS_MAX];
@@ -87,4 +93,15 @@ td_tensor part_refuse(td_origin origin, td_session *s, const char *name, const s
     td_tensor failed = handles_failed(s, error_make(s, failure, name, origin));
     session_leave(s);
     return failed;
+}
+
+td_tensor part_refuse_shape(td_origin o, td_tensor x, const char *name, const td_layout *layout, const char *what)
+{
+    struct td_failure failure = {0};
+    char text[TD_SHAPE_TEXT];
+    if (!td_ok_at((td_origin){o.where, 0}, x))
+        return part_tensor(part_one(o, TD_OP_clone, part_given(o, 0, x))); /* which fails of the same */
+    td_fail(&failure, TD_E_SHAPE, "%s: x of shape %s %s", name,
+            td_shape_text(layout->rank, layout->shape, text, sizeof text), what);
+    return part_refuse(o, x.session, name, &failure);
 }

@@ -19,6 +19,8 @@ struct part part_real(double value);
 struct part part_kept(struct part part);
 td_tensor part_tensor(struct part part);
 
+/* A tensor of an op that makes one. */
+struct part part_created(td_origin origin, td_session *s, enum td_op_id id, const void *attrs);
 /* One op at the caller's line. attrs: struct td_<op>_attrs, NULL for the defaults of ops that have no attributes. */
 struct part part_op(td_origin origin, enum td_op_id id, const void *attrs, int count, const struct part *in);
 struct part part_one(td_origin origin, enum td_op_id id, struct part x);
@@ -32,5 +34,7 @@ td_layout part_layout(td_origin origin, struct part x);
 /* A tensor that has failed: the call of the function name was refused with failure. Given tensors are used up by the
  * caller's other ops, if any. */
 td_tensor part_refuse(td_origin origin, td_session *s, const char *name, const struct td_failure *failure);
+/* The same, because x, which is the caller's first tensor and looks like layout, is what is said of it. */
+td_tensor part_refuse_shape(td_origin origin, td_tensor x, const char *name, const td_layout *layout, const char *what);
 
 #endif

@@ -92,6 +92,42 @@ td_tensor td_exponential_at(td_origin origin, td_session *s, double rate, struct
     return drawn(&c, EXPONENTIAL, rate, 0, shape, dtype_of(keywords));
 }
 
+/* One of mean and std as an operand of a step, outside the graph; *made is for the caller to release. */
+static td_operand constant(const struct chain *c, td_operand x, td_tensor *made)
+{
+    if (x.number.category >= 0)
+        return x;
+    *made = chain_unary(c, TD_OP_detach, lasting(x.tensor));
+    return lasting(*made);
+}
+
+/* The sum of both has the shape and the type of the result. */
+td_tensor td_normal_of_at(td_origin origin, td_operand mean, td_operand std)
+{
+    const td_operand given[] = {mean, std};
+    const bool first = mean.number.category < 0;
+    const struct chain c = {.name = "normal_of", .origin = origin, .session = (first ? mean : std).tensor.session};
+    td_tensor made[2] = {0};
+    if (!c.session)
+        return (td_tensor){0};
+    td_operand m = constant(&c, mean, &made[0]), d = constant(&c, std, &made[1]);
+    td_tensor sum = chain_binary(&c, TD_OP_add, first ? m : d, first ? d : m);
+    td_layout layout = chain_layout(&c, sum);
+    struct td_randn_attrs attrs = {.shape.count = layout.rank,
+                                   .dtype = td_dtype_of_at((td_origin){origin.where, 0}, sum)};
+    for (int k = 0; k < layout.rank; k++)
+        attrs.shape.v[k] = layout.shape[k];
+    chain_drop(sum);
+    td_tensor y = chain_binary(&c, TD_OP_mul, passing(chain_step(&c, TD_OP_randn, &attrs, 0, NULL)), d);
+    y = chain_binary(&c, TD_OP_add, passing(y), m);
+    for (int k = 0; k < 2; k++) {
+        chain_drop(made[k]);
+        if (given[k].number.category < 0)
+            chain_used(&c, given[k].tensor, k);
+    }
+    return y;
+}
+
 td_tensor td_randperm_at(td_origin origin, td_session *s, int64_t n)
 {
     const struct chain c = MADE("randperm");
@@ -146,6 +182,10 @@ td_tensor(td_uniform)(td_session *s, double low, double high, struct td_dims sha
 td_tensor(td_exponential)(td_session *s, double rate, struct td_dims shape, const struct td_drawn_keywords *keywords)
 {
     return td_exponential_at((td_origin){0}, s, rate, shape, keywords);
+}
+td_tensor(td_normal_of)(td_operand mean, td_operand std)
+{
+    return td_normal_of_at((td_origin){0}, mean, std);
 }
 td_tensor(td_randperm)(td_session *s, int64_t n)
 {

@@ -1,4 +1,4 @@
-/* Normalisation, activations, attention and embeddings made of ops. SPDX-License-Identifier: Apache-2.0 */
+/* Normalisation, activations and attention made of ops. SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -18,12 +18,6 @@ static bool given(td_tensor x)
 static struct part scaled(td_origin o, struct part a, double factor)
 {
     return part_two(o, TD_OP_mul, a, part_real(factor));
-}
-
-static struct part created(td_origin o, td_session *s, enum td_op_id id, const void *attrs)
-{
-    const struct client_op op = {.id = (uint16_t)id, .origin.where = o.where, .session = s, .attrs = attrs};
-    return (struct part){td_operand_of_tensor(client_op(&op)), true};
 }
 
 static struct part converted(td_origin o, struct part x, uint8_t dtype)
@@ -89,17 +83,6 @@ static struct part affine(td_origin o, struct part x, td_tensor weight, td_tenso
     return given(bias) ? part_two(o, TD_OP_add, x, by_channel(o, part_keyword(bias), layout)) : x;
 }
 
-static td_tensor refuse_shape(td_origin o, td_tensor x, const char *name, const td_layout *layout, const char *what)
-{
-    struct td_failure failure = {0};
-    char text[TD_SHAPE_TEXT];
-    if (has_failed(o, x))
-        return part_tensor(part_one(o, TD_OP_clone, part_given(o, 0, x))); /* which fails of the same */
-    td_fail(&failure, TD_E_SHAPE, "%s: x of shape %s %s", name,
-            td_shape_text(layout->rank, layout->shape, text, sizeof text), what);
-    return part_refuse(o, x.session, name, &failure);
-}
-
 /* running = (1 - momentum) * running + momentum * value, outside the graph. */
 static void run_on(td_origin o, td_tensor running, struct part value, double momentum)
 {
@@ -142,9 +125,9 @@ td_tensor td_batch_norm_at(td_origin o, td_tensor x, const struct td_batch_norm_
     for (int d = 0; d < layout.rank; d++)
         count *= d == 1 ? 1 : layout.shape[d];
     if (layout.rank < 2)
-        return refuse_shape(o, x, "batch_norm", &layout, "has no channels: it is (n, channels, ...)");
+        return part_refuse_shape(o, x, "batch_norm", &layout, "has no channels: it is (n, channels, ...)");
     if (k->training && count == 1)
-        return refuse_shape(o, x, "batch_norm", &layout, "has one element a channel, which has no variance");
+        return part_refuse_shape(o, x, "batch_norm", &layout, "has one element a channel, which has no variance");
     uint8_t dtype = (uint8_t)td_dtype_of_at((td_origin){o.where, 0}, x), wide = td_dtype_wide(dtype);
     struct part value = part_given(o, 0, x), mean, var;
     if (wide != dtype)
@@ -171,9 +154,9 @@ td_tensor td_group_norm_at(td_origin o, td_tensor x, int64_t groups, const struc
     KEYWORDS(group_norm, .weight = {0}, .bias = {0}, .eps = 1e-5);
     td_layout layout = part_layout(o, part_keyword(x));
     if (layout.rank < 2)
-        return refuse_shape(o, x, "group_norm", &layout, "has no channels: it is (n, channels, ...)");
+        return part_refuse_shape(o, x, "group_norm", &layout, "has no channels: it is (n, channels, ...)");
     if (groups < 1 || layout.shape[1] % groups)
-        return refuse_shape(o, x, "group_norm", &layout, "has not as many channels in each group");
+        return part_refuse_shape(o, x, "group_norm", &layout, "has not as many channels in each group");
     int64_t row[3] = {layout.shape[0], groups, layout.shape[1] / groups};
     for (int d = 2; d < layout.rank; d++)
         row[2] *= layout.shape[d];
@@ -190,7 +173,7 @@ td_tensor td_instance_norm_at(td_origin o, td_tensor x, const struct td_instance
     KEYWORDS(instance_norm, .weight = {0}, .bias = {0}, .eps = 1e-5);
     td_layout layout = part_layout(o, part_keyword(x));
     if (layout.rank < 2)
-        return refuse_shape(o, x, "instance_norm", &layout, "has no channels: it is (n, channels, ...)");
+        return part_refuse_shape(o, x, "instance_norm", &layout, "has no channels: it is (n, channels, ...)");
     return td_group_norm_at(o, x, layout.shape[1] ? layout.shape[1] : 1,
                             &(struct td_group_norm_keywords){.weight = k->weight, .bias = k->bias, .eps = k->eps});
 }
@@ -203,7 +186,7 @@ td_tensor td_glu_at(td_origin o, td_tensor x, const struct td_glu_keywords *keyw
     td_layout layout = part_layout(o, part_keyword(x));
     int dim = td_wrap_dim(k->dim, layout.rank);
     if (layout.rank == 0 || (dim >= 0 && layout.shape[dim] % 2))
-        return refuse_shape(o, x, "glu", &layout, "does not fall into two halves");
+        return part_refuse_shape(o, x, "glu", &layout, "does not fall into two halves");
     int64_t half = dim >= 0 ? layout.shape[dim] / 2 : 0;
     struct part value = part_given(o, 0, x);
     struct part first = part_op(o, TD_OP_narrow, &(struct td_narrow_attrs){.dim = k->dim, .length = half}, 1,
@@ -236,7 +219,7 @@ static struct part kept_ones(td_origin o, td_tensor x, const td_layout *layout, 
     struct td_ones_attrs ones = {.shape.count = layout->rank, .dtype = td_dtype_of_at((td_origin){o.where, 0}, x)};
     for (int d = 0; d < layout->rank; d++)
         ones.shape.v[d] = d < rank ? layout->shape[d] : 1;
-    struct part all = created(o, x.session, TD_OP_ones, &ones);
+    struct part all = part_created(o, x.session, TD_OP_ones, &ones);
     return part_op(o, TD_OP_dropout, &(struct td_dropout_attrs){.p = p, .training = training}, 1, &all);
 }
 
@@ -245,7 +228,7 @@ td_tensor td_feature_dropout_at(td_origin o, td_tensor x, const struct td_featur
     KEYWORDS(feature_dropout, .p = 0.5, .training = true);
     td_layout layout = part_layout(o, part_keyword(x));
     if (layout.rank < 2)
-        return refuse_shape(o, x, "feature_dropout", &layout, "has no channels: it is (n, channels, ...)");
+        return part_refuse_shape(o, x, "feature_dropout", &layout, "has no channels: it is (n, channels, ...)");
     struct part kept = kept_ones(o, x, &layout, 2, k->p, k->training);
     return part_tensor(part_two(o, TD_OP_mul, part_given(o, 0, x), kept));
 }
@@ -265,7 +248,7 @@ td_tensor td_alpha_dropout_at(td_origin o, td_tensor x, const struct td_alpha_dr
     return part_tensor(part_two(o, TD_OP_add, scaled(o, mixed, scale), part_real(-least * p * scale)));
 }
 
-/* ---- attention and embeddings ---- */
+/* ---- attention ---- */
 
 /* scores with -inf where mask is false, or mask added. */
 static struct part masked(td_origin o, struct part scores, struct part mask)
@@ -283,8 +266,8 @@ td_tensor td_scaled_dot_product_attention_at(td_origin o, td_tensor query, td_te
     const struct td_transpose_attrs turned = {.dim0 = -2, .dim1 = -1};
     const struct td_softmax_attrs last = {.dim = -1};
     if (q.rank < 2 || s.rank < 2)
-        return refuse_shape(o, q.rank < 2 ? query : key, "scaled_dot_product_attention", q.rank < 2 ? &q : &s,
-                            "is no query or key: they are (..., length, width)");
+        return part_refuse_shape(o, q.rank < 2 ? query : key, "scaled_dot_product_attention", q.rank < 2 ? &q : &s,
+                                 "is no query or key: they are (..., length, width)");
     int64_t width = q.shape[q.rank - 1];
     double scale = k->scale != 0 ? k->scale : 1 / sqrt((double)(width ? width : 1));
     struct part keys = part_given(o, 1, key);
@@ -294,79 +277,13 @@ td_tensor td_scaled_dot_product_attention_at(td_origin o, td_tensor query, td_te
         scores = masked(o, scores, part_keyword(k->mask));
     if (k->is_causal) {
         const struct td_ones_attrs all = {.shape = {2, {q.shape[q.rank - 2], s.shape[s.rank - 2]}}, .dtype = TD_BOOL};
-        struct part seen = created(o, query.session, TD_OP_ones, &all);
+        struct part seen = part_created(o, query.session, TD_OP_ones, &all);
         scores = masked(o, scores, part_op(o, TD_OP_tril, &(struct td_tril_attrs){.diagonal = 0}, 1, &seen));
     }
     struct part p = part_op(o, TD_OP_softmax, &last, 1, &scores);
     if (k->dropout_p != 0)
         p = part_op(o, TD_OP_dropout, &(struct td_dropout_attrs){.p = k->dropout_p, .training = true}, 1, &p);
     return part_tensor(part_two(o, TD_OP_matmul, p, part_given(o, 2, value)));
-}
-
-/* For each of count indices the number of its bag: how many offsets are no greater, less one. */
-static struct part bag_numbers(td_origin o, td_tensor offsets, int64_t bags, int64_t count)
-{
-    const struct td_zeros_attrs starts = {.shape = {1, {count + 1}}, .dtype = TD_I64};
-    const struct td_ones_attrs ones = {.shape = {1, {bags}}, .dtype = TD_I64};
-    td_session *s = offsets.session;
-    struct part begun = part_op(
-        o, TD_OP_scatter_add, &(struct td_scatter_add_attrs){.dim = 0}, 3,
-        (struct part[]){created(o, s, TD_OP_zeros, &starts), part_keyword(offsets), created(o, s, TD_OP_ones, &ones)});
-    begun = part_op(o, TD_OP_cumsum, &(struct td_cumsum_attrs){.dim = 0}, 1, &begun);
-    begun = part_op(o, TD_OP_narrow, &(struct td_narrow_attrs){.length = count}, 1, &begun);
-    return part_two(o, TD_OP_sub, begun, (struct part){td_operand_of_integer(1), false});
-}
-
-/* rows (count, width) summed by bag, and what each sum is divided by. */
-static struct part bag_sums(td_origin o, struct part rows, struct part bags, int64_t count, bool mean)
-{
-    td_layout layout = part_layout(o, rows);
-    uint8_t dtype = (uint8_t)td_dtype_of_at((td_origin){o.where, 0}, part_tensor(rows));
-    td_session *s = part_tensor(rows).session;
-    const struct td_zeros_attrs sums = {.shape = {2, {count, layout.shape[1]}}, .dtype = dtype};
-    const struct td_zeros_attrs none = {.shape = {2, {count, 1}}, .dtype = dtype};
-    const struct td_ones_attrs ones = {.shape = {2, {layout.shape[0], 1}}, .dtype = dtype};
-    const struct td_index_add_attrs first = {.dim = 0};
-    struct part sum = part_op(o, TD_OP_index_add, &first, 3,
-                              (struct part[]){created(o, s, TD_OP_zeros, &sums), mean ? part_kept(bags) : bags, rows});
-    if (!mean)
-        return sum;
-    struct part counts =
-        part_op(o, TD_OP_index_add, &first, 3,
-                (struct part[]){created(o, s, TD_OP_zeros, &none), bags, created(o, s, TD_OP_ones, &ones)});
-    return part_two(o, TD_OP_div, sum, part_clamp(o, counts, 1));
-}
-
-td_tensor td_embedding_bag_at(td_origin o, td_tensor weight, td_tensor index,
-                              const struct td_embedding_bag_keywords *keywords)
-{
-    KEYWORDS(embedding_bag, .mode = TD_MEAN, .offsets = {0}, .per_sample_weights = {0});
-    td_layout layout = part_layout(o, part_keyword(index));
-    struct td_failure failure = {0};
-    bool mean = k->mode == TD_MEAN;
-    if (k->mode != TD_MEAN && k->mode != TD_SUM)
-        td_fail(&failure, TD_E_ARGUMENT, "embedding_bag: mode %" PRId64 " is none of TD_MEAN, TD_SUM", k->mode);
-    else if (mean && given(k->per_sample_weights))
-        td_fail(&failure, TD_E_ARGUMENT, "embedding_bag: per_sample_weights are for .mode = TD_SUM");
-    if (failure.code)
-        return part_refuse(o, weight.session, "embedding_bag", &failure);
-    if (layout.rank != (given(k->offsets) ? 1 : 2))
-        return refuse_shape(o, index, "embedding_bag", &layout,
-                            given(k->offsets) ? "is no row of indices"
-                                              : "has no bags: it is (bags, size), or has .offsets");
-    struct part rows = part_op(o, TD_OP_embedding, &(struct td_embedding_attrs){.padding_idx = INT64_MIN}, 2,
-                               (struct part[]){part_given(o, 0, weight), part_given(o, 1, index)});
-    if (given(k->per_sample_weights)) {
-        struct part w = part_keyword(k->per_sample_weights);
-        w = part_op(o, TD_OP_unsqueeze, &(struct td_unsqueeze_attrs){.dim = -1}, 1, &w);
-        rows = part_two(o, TD_OP_mul, rows, w);
-    }
-    if (given(k->offsets)) {
-        int64_t bags = part_layout(o, part_keyword(k->offsets)).shape[0];
-        return part_tensor(bag_sums(o, rows, bag_numbers(o, k->offsets, bags, layout.shape[0]), bags, mean));
-    }
-    struct part sum = part_sum(o, rows, 1, false);
-    return part_tensor(mean ? scaled(o, sum, 1 / (double)(layout.shape[1] ? layout.shape[1] : 1)) : sum);
 }
 
 /* ---- the functions behind the macros ---- */
@@ -425,9 +342,4 @@ td_tensor(td_scaled_dot_product_attention)(td_tensor query, td_tensor key, td_te
                                            const struct td_scaled_dot_product_attention_keywords *keywords)
 {
     return td_scaled_dot_product_attention_at((td_origin){0}, query, key, value, keywords);
-}
-
-td_tensor(td_embedding_bag)(td_tensor weight, td_tensor index, const struct td_embedding_bag_keywords *keywords)
-{
-    return td_embedding_bag_at((td_origin){0}, weight, index, keywords);
 }

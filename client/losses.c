@@ -152,12 +152,11 @@ td_tensor td_binary_cross_entropy_with_logits_at(td_origin o, td_tensor x, td_te
 }
 
 /* Of x (n, classes, ...) classes are dimension 1, of (classes) the only one. */
-td_tensor td_soft_cross_entropy_at(td_origin o, td_tensor x, td_tensor target,
-                                   const struct td_soft_cross_entropy_keywords *keywords)
+static td_tensor soft_cross_entropy(td_origin o, const char *name, td_tensor x, td_tensor target,
+                                    const struct td_soft_cross_entropy_keywords *k)
 {
-    KEYWORDS(soft_cross_entropy, .reduction = TD_MEAN, .weight = {0}, .label_smoothing = 0);
     td_tensor failed;
-    if (!have_one_shape(o, x, target, "soft_cross_entropy", &failed))
+    if (!have_one_shape(o, x, target, name, &failed))
         return failed;
     td_layout layout = part_layout(o, part_keyword(x));
     int64_t dim = layout.rank > 1, shape[TD_RANKS], classes = layout.rank ? layout.shape[dim] : 1;
@@ -171,12 +170,55 @@ td_tensor td_soft_cross_entropy_at(td_origin o, td_tensor x, td_tensor target,
     }
     struct part log = part_op(o, TD_OP_log_softmax, &(struct td_log_softmax_attrs){.dim = dim}, 1, &logits);
     struct part loss = part_one(o, TD_OP_neg, part_sum(o, times(o, log, t), dim, false));
-    return reduced(o, loss, k->reduction, "soft_cross_entropy");
+    return reduced(o, loss, k->reduction, name);
+}
+
+td_tensor td_soft_cross_entropy_at(td_origin o, td_tensor x, td_tensor target,
+                                   const struct td_soft_cross_entropy_keywords *keywords)
+{
+    KEYWORDS(soft_cross_entropy, .reduction = TD_MEAN, .weight = {0}, .label_smoothing = 0);
+    return soft_cross_entropy(o, "soft_cross_entropy", x, target, k);
+}
+
+/* Whether a target for x is probabilities: floats of its shape. What else it is the op of the table takes or refuses.
+ */
+static bool is_of_chances(td_origin o, td_tensor x, td_tensor target)
+{
+    enum td_dtype dtype = td_dtype_of_at((td_origin){o.where, 0}, target);
+    if (!td_dtype_known(dtype) || td_dtype_category(dtype) != TD_FLOATING)
+        return false;
+    td_layout a = part_layout(o, part_keyword(x)), b = part_layout(o, part_keyword(target));
+    return same_shape(&a, &b);
+}
+
+td_tensor td_cross_entropy_at(td_origin o, td_tensor x, td_tensor target,
+                              const struct td_cross_entropy_keywords *keywords)
+{
+    KEYWORDS(cross_entropy, .weight = {0}, .ignore_index = -100, .reduction = TD_MEAN, .label_smoothing = 0);
+    if (is_of_chances(o, x, target)) {
+        SPEAKS_FOR("cross_entropy");
+        struct td_failure failure = {0};
+        if (k->ignore_index >= 0) {
+            td_fail(&failure, TD_E_ARGUMENT,
+                    "cross_entropy: ignore_index %" PRId64 " for targets that are probabilities", k->ignore_index);
+            return part_refuse(o, x.session, "cross_entropy", &failure);
+        }
+        return soft_cross_entropy(o, "cross_entropy", x, target,
+                                  &(struct td_soft_cross_entropy_keywords){.reduction = k->reduction,
+                                                                           .weight = k->weight,
+                                                                           .label_smoothing = k->label_smoothing});
+    }
+    const struct td_cross_entropy_attrs attrs = {
+        .ignore_index = k->ignore_index, .reduction = k->reduction, .label_smoothing = k->label_smoothing};
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(target), td_operand_of_tensor(k->weight)};
+    return client_op(
+        &(struct client_op){.id = TD_OP_cross_entropy, .origin = o, .in = in, .in_count = 3, .attrs = &attrs});
 }
 
 td_tensor td_kl_div_at(td_origin o, td_tensor x, td_tensor target, const struct td_kl_div_keywords *keywords)
 {
     KEYWORDS(kl_div, .reduction = TD_MEAN, .log_target = false);
+    td_layout layout = part_layout(o, part_keyword(x));
     struct part log = part_given(o, 0, x), t = part_given(o, 1, target), loss;
     if (k->log_target) {
         struct part p = part_one(o, TD_OP_exp, part_kept(t));
@@ -185,7 +227,11 @@ td_tensor td_kl_div_at(td_origin o, td_tensor x, td_tensor target, const struct 
         struct part own = part_two(o, TD_OP_xlogy, part_kept(t), part_kept(t));
         loss = minus(o, own, times(o, t, log));
     }
-    return reduced(o, loss, k->reduction, "kl_div");
+    if (k->reduction != TD_BATCHMEAN)
+        return reduced(o, loss, k->reduction, "kl_div");
+    double batch = layout.rank && layout.shape[0] ? (double)layout.shape[0] : 1;
+    const struct td_sum_attrs all = {.dims.count = -1};
+    return part_tensor(scaled(o, part_op(o, TD_OP_sum, &all, 1, &loss), 1 / batch));
 }
 
 td_tensor td_poisson_nll_loss_at(td_origin o, td_tensor x, td_tensor target,

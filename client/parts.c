@@ -1,6 +1,6 @@
 /* Functions made of ops: several parts of a tensor, and other ways to write a view or a copy.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "client/internal.h"
+#include "client/chain.h"
 
 #include <limits.h>
 
@@ -248,9 +248,33 @@ td_tensor td_pixel_unshuffle_at(td_origin origin, td_tensor x, int64_t factor)
     return shuffled(origin, x, "pixel_unshuffle", 1, factor);
 }
 
+/* One more than the greatest index; waits. */
+static int64_t count_classes(td_origin origin, td_tensor index)
+{
+    const struct td_max_attrs all = {.dims.count = -1};
+    td_tensor greatest = apply((td_origin){origin.where, 0}, 0, TD_OP_max, index, &all);
+    double value = td_item_at((td_origin){origin.where, 1}, greatest);
+    return value >= 0 ? (int64_t)value + 1 : 0; /* of which scatter refuses what is below */
+}
+
+static td_tensor refuse_unknown_classes(td_origin origin, td_tensor index)
+{
+    const struct chain c = {.name = "one_hot", .origin = origin, .session = index.session};
+    struct td_failure failure = {0};
+    td_fail(&failure, TD_E_ARGUMENT, "one_hot: an index without elements does not tell how many classes there are");
+    td_hint(&failure, "A number of classes instead of -1 does.");
+    return chain_end(&c, chain_refuse(&c, &failure), 1, &index);
+}
+
 td_tensor td_one_hot_at(td_origin origin, td_tensor index, int64_t classes)
 {
     SPEAKS_FOR("one_hot");
+    td_origin here = {origin.where, 0};
+    if (classes == -1 && td_ok_at(here, index)) {
+        if (td_numel_at(here, index) == 0)
+            return refuse_unknown_classes(origin, index);
+        classes = count_classes(origin, index);
+    }
     td_layout layout = layout_of(origin, index);
     struct td_zeros_attrs shape = {.shape.count = layout.rank + 1, .dtype = TD_I64};
     const struct td_unsqueeze_attrs last = {.dim = -1};

@@ -105,6 +105,12 @@ td_tensor td_put__at(td_origin origin, td_tensor x, td_tensor index, td_tensor s
     return chain_target(&c, x);
 }
 
+td_tensor td_masked_scatter__at(td_origin origin, td_tensor x, td_tensor mask, td_tensor source)
+{
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(mask), td_operand_of_tensor(source)};
+    return client_in_place(&(struct client_op){.id = TD_OP_masked_scatter, .origin = origin, .in = in, .in_count = 3});
+}
+
 static td_tensor gathered(const struct chain *c, int64_t dim, td_tensor x, td_tensor index)
 {
     const struct td_gather_attrs along = {.dim = dim};
@@ -343,6 +349,10 @@ td_tensor(td_put)(td_tensor x, td_tensor index, td_tensor source, const struct t
 td_tensor(td_put_)(td_tensor x, td_tensor index, td_tensor source, const struct td_put_keywords *keywords)
 {
     return td_put__at((td_origin){0}, x, index, source, keywords);
+}
+td_tensor(td_masked_scatter_)(td_tensor x, td_tensor mask, td_tensor source)
+{
+    return td_masked_scatter__at((td_origin){0}, x, mask, source);
 }
 td_tensor(td_take_along_dim)(td_tensor x, td_tensor index, const struct td_take_along_dim_keywords *keywords)
 {

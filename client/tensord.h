@@ -307,7 +307,8 @@ TD_API td_tensor td_trace(td_tensor x);
 TD_API td_tensor td_rot90(td_tensor x, int64_t times, int64_t dim0, int64_t dim1);
 /* td_repeat where sizes may have less dimensions than x: 1 for those in front. */
 TD_API td_tensor td_tile(td_tensor x, struct td_dims sizes);
-/* i64: 1 at the index, otherwise 0, along a new last dimension of classes elements. */
+/* i64: 1 at the index, otherwise 0, along a new last dimension of classes elements; with -1 for classes of as many as
+ * the greatest index takes, for which it waits. */
 TD_API td_tensor td_one_hot(td_tensor index, int64_t classes);
 /* Images (..., channels * factor * factor, height, width) with their channels laid side by side: (..., channels,
  * height * factor, width * factor); and back. */
@@ -521,7 +522,8 @@ TD_API td_tensor td_set_requires_grad(td_tensor x, bool requires_grad);
 /* False for what was computed from something that requires a gradient. */
 TD_API bool td_is_leaf(td_tensor x);
 
-/* ---- optimisers: they hold their own state and only refer to the parameters ---- */
+/* ---- optimisers: they hold their own state, of the parameters' types, and only refer to the parameters; a step of
+ * halves (TD_F16, TD_BF16) is computed in f32, and what is kept of it is rounded once ---- */
 
 typedef struct td_optimizer td_optimizer;
 

@@ -80,6 +80,20 @@ struct td_spread_keywords {
 TD_API td_spread td_var_mean(td_tensor x, const struct td_spread_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_spread td_std_mean(td_tensor x, const struct td_spread_keywords *keywords TD_DEFAULT(NULL));
 
+/* Norms of matrices that are no number. */
+enum td_matrix_ord { TD_FROBENIUS = 1000, TD_NUCLEAR };
+struct td_matrix_norm_keywords {
+    double ord;
+    struct td_dims dims;
+    bool keepdim;
+    TD_KEYWORDS_END
+};
+/* The norm of the matrices in two dimensions of x. Keywords: .ord (TD_FROBENIUS, the root of the sum of squares;
+ * TD_NUCLEAR, the sum of the singular values; 2 or -2, the greatest or the least of them; 1 or -1, of the sums of
+ * magnitudes in columns, INFINITY or -INFINITY, in rows), .dims (TD_DIMS(-2, -1): that of the rows, that of the
+ * columns), .keepdim (false). */
+TD_API td_tensor td_matrix_norm(td_tensor x, const struct td_matrix_norm_keywords *keywords TD_DEFAULT(NULL));
+
 /* ---- of two tensors, or a tensor and a number ---- */
 
 /* a / b. */
@@ -145,6 +159,8 @@ TD_API td_tensor td_put(td_tensor x, td_tensor index, td_tensor source,
 /* The same written into x, which it returns. */
 TD_API td_tensor td_put_(td_tensor x, td_tensor index, td_tensor source,
                          const struct td_put_keywords *keywords TD_DEFAULT(NULL));
+/* td_masked_scatter written into x, which mask is broadcast to, and which it returns. */
+TD_API td_tensor td_masked_scatter_(td_tensor x, td_tensor mask, td_tensor source);
 struct td_take_along_dim_keywords {
     int64_t dim;
     TD_KEYWORDS_END
@@ -189,6 +205,9 @@ TD_API td_tensor td_uniform(td_session *s, double low, double high, struct td_di
                             const struct td_drawn_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_exponential(td_session *s, double rate, struct td_dims shape,
                                 const struct td_drawn_keywords *keywords TD_DEFAULT(NULL));
+/* Normal numbers, each of its own mean and standard deviation: tensors, which are broadcast, or one of them a number.
+ * No gradient goes to them, and a std below 0, which PyTorch waits to refuse, counts as its magnitude. */
+TD_API td_tensor td_normal_of(td_operand mean, td_operand std);
 /* The integers from 0 up to n in an order drawn at random, i64. */
 TD_API td_tensor td_randperm(td_session *s, int64_t n);
 /* All of x drawn anew, as those do and as td_bernoulli does; x itself is returned. */
@@ -213,6 +232,7 @@ TD_API td_tensor td_amax_at(td_origin origin, td_tensor x, const struct td_over_
 TD_API td_tensor td_amin_at(td_origin origin, td_tensor x, const struct td_over_keywords *keywords);
 TD_API td_tensor td_nansum_at(td_origin origin, td_tensor x, const struct td_over_keywords *keywords);
 TD_API td_tensor td_nanmean_at(td_origin origin, td_tensor x, const struct td_over_keywords *keywords);
+TD_API td_tensor td_matrix_norm_at(td_origin origin, td_tensor x, const struct td_matrix_norm_keywords *keywords);
 TD_API td_spread td_var_mean_at(td_origin origin, td_tensor x, const struct td_spread_keywords *keywords);
 TD_API td_spread td_std_mean_at(td_origin origin, td_tensor x, const struct td_spread_keywords *keywords);
 TD_API td_tensor td_true_divide_at(td_origin origin, td_tensor a, td_operand b);
@@ -235,6 +255,7 @@ TD_API td_tensor td_put_at(td_origin origin, td_tensor x, td_tensor index, td_te
                            const struct td_put_keywords *keywords);
 TD_API td_tensor td_put__at(td_origin origin, td_tensor x, td_tensor index, td_tensor source,
                             const struct td_put_keywords *keywords);
+TD_API td_tensor td_masked_scatter__at(td_origin origin, td_tensor x, td_tensor mask, td_tensor source);
 TD_API td_tensor td_take_along_dim_at(td_origin origin, td_tensor x, td_tensor index,
                                       const struct td_take_along_dim_keywords *keywords);
 TD_API td_tensor td_select_scatter_at(td_origin origin, td_tensor x, td_tensor source, int64_t dim, int64_t index);
@@ -254,6 +275,7 @@ TD_API td_tensor td_uniform_at(td_origin origin, td_session *s, double low, doub
                                const struct td_drawn_keywords *keywords);
 TD_API td_tensor td_exponential_at(td_origin origin, td_session *s, double rate, struct td_dims shape,
                                    const struct td_drawn_keywords *keywords);
+TD_API td_tensor td_normal_of_at(td_origin origin, td_operand mean, td_operand std);
 TD_API td_tensor td_randperm_at(td_origin origin, td_session *s, int64_t n);
 TD_API td_tensor td_normal__at(td_origin origin, td_tensor x, double mean, double std);
 TD_API td_tensor td_uniform__at(td_origin origin, td_tensor x, double low, double high);
@@ -291,6 +313,11 @@ TD_API td_tensor td_dropout__at(td_origin origin, td_tensor x, const struct td_d
     TD_WITH_KEYWORDS(td_spread, td_var_mean_at(TD_HERE(TD_FRESH(#x, 0)), x, TD_SPREAD_KEYWORDS(__VA_ARGS__)))
 #define td_std_mean(x, ...) \
     TD_WITH_KEYWORDS(td_spread, td_std_mean_at(TD_HERE(TD_FRESH(#x, 0)), x, TD_SPREAD_KEYWORDS(__VA_ARGS__)))
+#define td_matrix_norm(x, ...)                                                                                 \
+    TD_WITH_KEYWORDS(td_tensor,                                                                                \
+                     td_matrix_norm_at(TD_HERE(TD_FRESH(#x, 0)), x,                                            \
+                                       TD_KEYWORDS(td_matrix_norm, .ord = TD_FROBENIUS, .dims = {2, {-2, -1}}, \
+                                                   .keepdim = false, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_true_divide(a, b) td_true_divide_at(TD_HERE(TD_FRESH(#a, 0) | TD_FRESH(#b, 1)), a, TD_OPERAND(b))
 #define td_float_power(a, b) td_float_power_at(TD_HERE(TD_FRESH(#a, 0) | TD_FRESH(#b, 1)), a, TD_OPERAND(b))
 #define td_ldexp(a, b) td_ldexp_at(TD_HERE(TD_FRESH(#a, 0) | TD_FRESH(#b, 1)), a, TD_OPERAND(b))
@@ -331,6 +358,8 @@ TD_API td_tensor td_dropout__at(td_origin origin, td_tensor x, const struct td_d
 #define td_put_(x, index, source, ...)                                                                               \
     TD_WITH_KEYWORDS(td_tensor, td_put__at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#index, 1) | TD_FRESH(#source, 2)), x, \
                                            index, source, TD_PUT_KEYWORDS(__VA_ARGS__)))
+#define td_masked_scatter_(x, mask, source) \
+    td_masked_scatter__at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#mask, 1) | TD_FRESH(#source, 2)), x, mask, source)
 #define td_take_along_dim(x, index, ...)                                                                       \
     TD_WITH_KEYWORDS(td_tensor, td_take_along_dim_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#index, 1)), x, index, \
                                                      TD_KEYWORDS(td_take_along_dim, .dim = INT64_MIN,          \
@@ -370,6 +399,8 @@ TD_API td_tensor td_dropout__at(td_origin origin, td_tensor x, const struct td_d
     TD_WITH_KEYWORDS(td_tensor, td_uniform_at(TD_HERE(0), s, low, high, shape, TD_DRAWN_KEYWORDS(__VA_ARGS__)))
 #define td_exponential(s, rate, shape, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_exponential_at(TD_HERE(0), s, rate, shape, TD_DRAWN_KEYWORDS(__VA_ARGS__)))
+#define td_normal_of(mean, std) \
+    td_normal_of_at(TD_HERE(TD_FRESH(#mean, 0) | TD_FRESH(#std, 1)), TD_OPERAND(mean), TD_OPERAND(std))
 #define td_randperm(s, n) td_randperm_at(TD_HERE(0), s, n)
 #define td_normal_(x, mean, std) td_normal__at(TD_HERE(TD_FRESH(#x, 0)), x, mean, std)
 #define td_uniform_(x, low, high) td_uniform__at(TD_HERE(TD_FRESH(#x, 0)), x, low, high)

@@ -11,6 +11,9 @@ extern "C" {
 /* ---- losses: .reduction is TD_MEAN, TD_SUM or TD_NONE, and tensors of different shapes broadcast, unless something
  * else is said ---- */
 
+/* What only some functions take beside TD_MEAN and TD_SUM; they say so. */
+enum { TD_BATCHMEAN = 16, TD_GREATEST };
+
 struct td_l1_loss_keywords {
     int64_t reduction;
     TD_KEYWORDS_END
@@ -80,7 +83,7 @@ struct td_kl_div_keywords {
     TD_KEYWORDS_END
 };
 /* target * (log(target) - x) of logarithms x, 0 where target is 0; with .log_target the target is a logarithm, too.
- * torch's "batchmean" is TD_SUM divided by the size of the batch. */
+ * TD_BATCHMEAN divides the sum by the size of x's first dimension. */
 TD_API td_tensor td_kl_div(td_tensor x, td_tensor target, const struct td_kl_div_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_kl_div_at(td_origin origin, td_tensor x, td_tensor target,
                               const struct td_kl_div_keywords *keywords);
@@ -274,9 +277,10 @@ struct td_embedding_bag_keywords {
     td_tensor offsets, per_sample_weights;
     TD_KEYWORDS_END
 };
-/* The sum or mean (.mode TD_SUM, TD_MEAN) of the rows of weight at the indices of each bag: a row of index, or of an
- * index of one dimension what lies between one of .offsets and the next. .per_sample_weights, for sums, is of index's
- * shape. A bag of nothing is 0. */
+/* The sum, the mean or the greatest elements (.mode TD_SUM, TD_MEAN, TD_GREATEST) of the rows of weight at the indices
+ * of each bag: a row of index, or of an index of one dimension what lies between one of .offsets and the next.
+ * .per_sample_weights, for sums, is of index's shape. Of equal greatest elements the first gets the gradient; nan wins.
+ * A bag of nothing is 0. */
 TD_API td_tensor td_embedding_bag(td_tensor weight, td_tensor index,
                                   const struct td_embedding_bag_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_embedding_bag_at(td_origin origin, td_tensor weight, td_tensor index,
@@ -300,18 +304,20 @@ TD_API td_tensor td_col2im(td_tensor x, struct td_dims output_size, struct td_di
 TD_API td_tensor td_col2im_at(td_origin origin, td_tensor x, struct td_dims output_size, struct td_dims kernel_size,
                               const struct td_im2col_keywords *keywords);
 
-enum td_interpolation { TD_NEAREST, TD_NEAREST_EXACT, TD_LINEAR, TD_CUBIC };
+enum td_interpolation { TD_NEAREST, TD_NEAREST_EXACT, TD_LINEAR, TD_CUBIC, TD_AREA };
 struct td_interpolate_keywords {
-    struct td_dims size; /* one entry, or one for each dimension of the image */
-    double scale_factor; /* of all dimensions, instead */
+    struct td_dims size;     /* one entry, or one for each dimension of the image */
+    double scale_factor;     /* of all dimensions, instead */
+    double scale_factors[3]; /* or one for each: {2, 1.5} */
     enum td_interpolation mode;
     bool align_corners;
     TD_KEYWORDS_END
 };
 /* x (batch, channels, and 1 to 3 dimensions of an image) in another .size, or .scale_factor times as large: each
  * element is the .mode TD_NEAREST (before the exact place, as PyTorch's nearest; TD_NEAREST_EXACT: to the middle), or
- * between those around it, TD_LINEAR in each dimension or TD_CUBIC in both. .align_corners: the first and the last
- * elements stay where they are. A .scale_factor is taken as given, not recomputed from the sizes. */
+ * between those around it, TD_LINEAR in each dimension or TD_CUBIC in both, or their mean, TD_AREA, as
+ * td_adaptive_avg_pool2d's. .align_corners: the first and the last elements stay where they are. A .scale_factor is
+ * taken as given, not recomputed from the sizes. */
 TD_API td_tensor td_interpolate(td_tensor x, const struct td_interpolate_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_interpolate_at(td_origin origin, td_tensor x, const struct td_interpolate_keywords *keywords);
 
@@ -447,11 +453,12 @@ TD_API td_tensor td_interpolate_at(td_origin origin, td_tensor x, const struct t
     TD_WITH_KEYWORDS(td_tensor, td_col2im_at(TD_HERE(TD_FRESH(#x, 0)), x, output_size, kernel_size,            \
                                              TD_KEYWORDS(td_im2col, .stride = {-1, {0}}, .padding = {-1, {0}}, \
                                                          .dilation = {-1, {0}}, .td_keywords_only = 0, __VA_ARGS__)))
-#define td_interpolate(x, ...)                                                                                      \
-    TD_WITH_KEYWORDS(td_tensor, td_interpolate_at(TD_HERE(TD_FRESH(#x, 0)), x,                                      \
-                                                  TD_KEYWORDS(td_interpolate, .size = {-1, {0}}, .scale_factor = 0, \
-                                                              .mode = TD_NEAREST, .align_corners = false,           \
-                                                              .td_keywords_only = 0, __VA_ARGS__)))
+#define td_interpolate(x, ...)                                                                                       \
+    TD_WITH_KEYWORDS(td_tensor,                                                                                      \
+                     td_interpolate_at(TD_HERE(TD_FRESH(#x, 0)), x,                                                  \
+                                       TD_KEYWORDS(td_interpolate, .size = {-1, {0}}, .scale_factor = 0,             \
+                                                   .scale_factors = {0}, .mode = TD_NEAREST, .align_corners = false, \
+                                                   .td_keywords_only = 0, __VA_ARGS__)))
 #endif
 
 #endif

@@ -771,20 +771,6 @@ td_tensor(td_log_softmax)(td_tensor x, int64_t dim)
     return td_log_softmax_at((td_origin){0}, x, dim);
 }
 
-td_tensor td_cross_entropy_at(td_origin origin, td_tensor x, td_tensor target, const struct td_cross_entropy_keywords *keywords)
-{
-    static const struct td_cross_entropy_keywords defaults = {.weight = {0}, .ignore_index = -100, .reduction = TD_MEAN, .label_smoothing = 0.0, };
-    if (!keywords)
-        keywords = &defaults;
-    const struct td_cross_entropy_attrs attrs = {
-        .ignore_index = keywords->ignore_index,
-        .reduction = keywords->reduction,
-        .label_smoothing = keywords->label_smoothing,
-    };
-    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(target), td_operand_of_tensor(keywords->weight)};
-    return client_op(&(struct client_op){.id = TD_OP_cross_entropy, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
-}
-
 td_tensor(td_cross_entropy)(td_tensor x, td_tensor target, const struct td_cross_entropy_keywords *keywords)
 {
     return td_cross_entropy_at((td_origin){0}, x, target, keywords);
@@ -4379,4 +4365,70 @@ td_indexed td_adaptive_max_pool3d_at(td_origin origin, td_tensor x, struct td_di
 td_indexed(td_adaptive_max_pool3d)(td_tensor x, struct td_dims output_size)
 {
     return td_adaptive_max_pool3d_at((td_origin){0}, x, output_size);
+}
+
+td_tensor td_i0_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_i0, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_i0)(td_tensor x)
+{
+    return td_i0_at((td_origin){0}, x);
+}
+
+td_tensor td_i0__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_i0, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_i0_)(td_tensor x)
+{
+    return td_i0__at((td_origin){0}, x);
+}
+
+td_tensor td_i1_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_i1, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_i1)(td_tensor x)
+{
+    return td_i1_at((td_origin){0}, x);
+}
+
+td_tensor td_i1__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_i1, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_i1_)(td_tensor x)
+{
+    return td_i1__at((td_origin){0}, x);
+}
+
+td_tensor td_poisson_at(td_origin origin, td_tensor rate)
+{
+    const td_operand in[] = {td_operand_of_tensor(rate)};
+    return client_op(&(struct client_op){.id = TD_OP_poisson, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_poisson)(td_tensor rate)
+{
+    return td_poisson_at((td_origin){0}, rate);
+}
+
+td_tensor td_positive_at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_op(&(struct client_op){.id = TD_OP_positive, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_positive)(td_tensor x)
+{
+    return td_positive_at((td_origin){0}, x);
 }

@@ -511,7 +511,7 @@ TD_API td_tensor td_full_like_at(td_origin origin, td_tensor x, td_operand value
 TD_API td_tensor td_log_softmax(td_tensor x, int64_t dim);
 TD_API td_tensor td_log_softmax_at(td_origin origin, td_tensor x, int64_t dim);
 
-/* -weight[target] * log_softmax(x)[target] of logits x (n, classes, ...) and targets (n, ...), 0 where the target is ignore_index; TD_MEAN divides by the weights of all targets, TD_SUM and TD_NONE do not; of the targets label_smoothing is spread over all classes. Keywords: .weight (none), .ignore_index (-100), .reduction (TD_MEAN), .label_smoothing (0.0) */
+/* -weight[target] * log_softmax(x)[target] of logits x (n, classes, ...) and targets (n, ...), 0 where the target is ignore_index; TD_MEAN divides by the weights of all targets, TD_SUM and TD_NONE do not; of the targets label_smoothing is spread over all classes; the library also takes targets of floats, probabilities of x's shape, for td_soft_cross_entropy. Keywords: .weight (none), .ignore_index (-100), .reduction (TD_MEAN), .label_smoothing (0.0) */
 struct td_cross_entropy_keywords {
     td_tensor weight;
     int64_t ignore_index;
@@ -1971,6 +1971,30 @@ TD_API td_indexed td_adaptive_max_pool2d_at(td_origin origin, td_tensor x, struc
 TD_API td_indexed td_adaptive_max_pool3d(td_tensor x, struct td_dims output_size);
 TD_API td_indexed td_adaptive_max_pool3d_at(td_origin origin, td_tensor x, struct td_dims output_size);
 
+/* the modified Bessel function of the first kind and order 0 */
+TD_API td_tensor td_i0(td_tensor x);
+TD_API td_tensor td_i0_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_i0_(td_tensor x);
+TD_API td_tensor td_i0__at(td_origin origin, td_tensor x);
+
+/* that of order 1, the derivative of i0 */
+TD_API td_tensor td_i1(td_tensor x);
+TD_API td_tensor td_i1_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_i1_(td_tensor x);
+TD_API td_tensor td_i1__at(td_origin origin, td_tensor x);
+
+/* how many events happen in a unit of time in which rate of them happen on average; each element is drawn from a Poisson distribution */
+TD_API td_tensor td_poisson(td_tensor rate);
+TD_API td_tensor td_poisson_at(td_origin origin, td_tensor rate);
+
+/* x itself, as +x is; not of bool */
+TD_API td_tensor td_positive(td_tensor x);
+TD_API td_tensor td_positive_at(td_origin origin, td_tensor x);
+
 #ifdef __cplusplus
 }
 inline td_operand td_operand_of(td_tensor x)
@@ -2727,6 +2751,12 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 #define td_adaptive_max_pool1d(x_, output_size_) td_adaptive_max_pool1d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, output_size_)
 #define td_adaptive_max_pool2d(x_, output_size_) td_adaptive_max_pool2d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, output_size_)
 #define td_adaptive_max_pool3d(x_, output_size_) td_adaptive_max_pool3d_at(TD_HERE(TD_FRESH(#x_, 0)), x_, output_size_)
+#define td_i0(x_) td_i0_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_i0_(x_) td_i0__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_i1(x_) td_i1_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_i1_(x_) td_i1__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_poisson(rate_) td_poisson_at(TD_HERE(TD_FRESH(#rate_, 0)), rate_)
+#define td_positive(x_) td_positive_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #endif
 
 #endif

@@ -260,28 +260,33 @@ static struct part resized(td_origin o, struct part x, int dim, int rank, const 
 static bool read_interpolation(const td_layout *layout, uint8_t dtype, const struct td_interpolate_keywords *k,
                                struct resize *r, struct td_failure *failure)
 {
-    static const uint8_t taps[] = {[TD_NEAREST] = 1, [TD_NEAREST_EXACT] = 1, [TD_LINEAR] = 2, [TD_CUBIC] = TAPS_MAX};
-    int count = layout->rank - 2;
+    static const uint8_t taps[] = {
+        [TD_NEAREST] = 1, [TD_NEAREST_EXACT] = 1, [TD_LINEAR] = 2, [TD_CUBIC] = TAPS_MAX, [TD_AREA] = 0};
+    int count = layout->rank - 2, scaled = 0;
     bool sized = k->size.count > 0, smooth = k->mode == TD_LINEAR || k->mode == TD_CUBIC;
+    for (int d = 0; d < 3; d++)
+        scaled += k->scale_factors[d] != 0;
     if (layout->rank < 3 || layout->rank > 5)
         td_fail(failure, TD_E_SHAPE, "interpolate: x has %d dimensions where a batch, channels and 1 to 3 more are due",
                 layout->rank);
-    else if (k->mode < TD_NEAREST || k->mode > TD_CUBIC || (k->mode == TD_CUBIC && count != 2))
+    else if (k->mode < TD_NEAREST || k->mode > TD_AREA || (k->mode == TD_CUBIC && count != 2))
         td_fail(failure, TD_E_ARGUMENT, "interpolate: mode %" PRId64 " of an image of %d dimensions", (int64_t)k->mode,
                 count);
     else if (k->align_corners && !smooth)
         td_fail(failure, TD_E_ARGUMENT, "interpolate: align_corners goes with TD_LINEAR and TD_CUBIC");
-    else if (sized == (k->scale_factor != 0) || (sized && k->size.count != 1 && k->size.count != count))
+    else if (sized + (k->scale_factor != 0) + (scaled != 0) != 1 ||
+             (sized && k->size.count != 1 && k->size.count != count) || (scaled && scaled != count))
         td_fail(failure, TD_E_ARGUMENT,
-                "interpolate: one of size (one, or one for each of %d dimensions) and "
-                "scale_factor is due",
+                "interpolate: one of size (one, or one for each of %d dimensions), scale_factor and scale_factors (one "
+                "for each) is due",
                 count);
     else if (smooth && td_dtype_category(dtype) != TD_FLOATING)
         td_fail(failure, TD_E_DTYPE, "interpolate: elements between those of %s", td_dtype_name(dtype));
     for (int d = 0; d < count && !failure->code; d++) {
         int64_t from = layout->shape[2 + d];
-        double size = sized ? (double)k->size.v[k->size.count == 1 ? 0 : d] : floor((double)from * k->scale_factor);
-        r[d] = (struct resize){from, 0, sized ? 0 : k->scale_factor, k->mode, k->align_corners, taps[k->mode]};
+        double scale = scaled ? k->scale_factors[d] : k->scale_factor;
+        double size = sized ? (double)k->size.v[k->size.count == 1 ? 0 : d] : floor((double)from * scale);
+        r[d] = (struct resize){from, 0, sized ? 0 : scale, k->mode, k->align_corners, taps[k->mode]};
         if (from < 1 || !(size >= 1 && size < (double)LARGEST))
             td_fail(failure, TD_E_ARGUMENT, "interpolate: %" PRId64 " elements in a size of %g", from, size);
         else
@@ -290,16 +295,29 @@ static bool read_interpolation(const td_layout *layout, uint8_t dtype, const str
     return failure->code == TD_E_OK;
 }
 
+/* The means of the parts of an image of count dimensions. */
+static td_tensor averaged(td_origin o, struct part x, int count, const struct resize *r)
+{
+    static const enum td_op_id ids[] = {TD_OP_adaptive_avg_pool1d, TD_OP_adaptive_avg_pool2d,
+                                        TD_OP_adaptive_avg_pool3d};
+    struct td_adaptive_avg_pool1d_attrs attrs = {.output_size.count = count};
+    for (int d = 0; d < count; d++)
+        attrs.output_size.v[d] = r[d].to;
+    return part_tensor(part_op(o, ids[count - 1], &attrs, 1, &x));
+}
+
 td_tensor td_interpolate_at(td_origin o, td_tensor x, const struct td_interpolate_keywords *keywords)
 {
     static const struct td_interpolate_keywords defaults = {.size.count = -1};
     td_layout layout = part_layout(o, part_keyword(x));
     uint8_t dtype = (uint8_t)td_dtype_of_at((td_origin){o.where, 0}, x);
     struct td_failure failure = {0};
-    struct resize r[3];
+    struct resize r[3] = {0};
     struct part value = part_given(o, 0, x);
     if (!read_interpolation(&layout, dtype, keywords ? keywords : &defaults, r, &failure))
         return refuse(o, x, "interpolate", &failure);
+    if (r[0].mode == TD_AREA)
+        return averaged(o, value, layout.rank - 2, r);
     for (int d = 0; d < layout.rank - 2; d++) {
         int64_t index[TAPS_MAX], *places = malloc((size_t)(r[d].taps * r[d].to) * sizeof *places);
         double share[TAPS_MAX], *shares = malloc((size_t)(r[d].taps * r[d].to) * sizeof *shares);

@@ -3,9 +3,10 @@
 
 uint64_t td_random_blocks(const struct td_op *op, uint8_t dtype, int64_t count)
 {
-    /* A block is four words. An f64 takes two of them, and so do an integer, whatever type it is kept in, and a
-     * drawn place. */
+    /* A block is four words. An f64 takes two of them, and so do an integer, whatever type it is kept in, a drawn
+     * place, and the key of an element that draws as often as it takes. */
     bool wide = td_dtype_wide(dtype) == TD_F64 && op->id != TD_OP_dropout; /* which always draws f32 */
-    uint64_t each = wide || op->id == TD_OP_randint || op->id == TD_OP_multinomial ? 2 : 4;
+    bool pairs = wide || op->id == TD_OP_randint || op->id == TD_OP_multinomial || op->id == TD_OP_poisson;
+    uint64_t each = pairs ? 2 : 4;
     return ((uint64_t)count + each - 1) / each;
 }

@@ -228,7 +228,7 @@ static const enum {
 } layouts[TD_OP_LIMIT] = {
     [TD_OP_clone] = LIKE_A_COPY,      [TD_OP_to] = LIKE_A_COPY,         [TD_OP_relu6] = LIKE_A_COPY,
     [TD_OP_hardtanh] = LIKE_A_COPY,   [TD_OP_nan_to_num] = LIKE_A_COPY, [TD_OP_logsigmoid] = CONTIGUOUS,
-    [TD_OP_masked_fill] = CONTIGUOUS, [TD_OP_bernoulli] = CONTIGUOUS,
+    [TD_OP_masked_fill] = CONTIGUOUS, [TD_OP_bernoulli] = CONTIGUOUS,   [TD_OP_poisson] = CONTIGUOUS,
 };
 
 /* To PyTorch isinf compares an absolute value, laid out as out is now, with a number, and isfinite multiplies two such

@@ -111,12 +111,11 @@ int td_shape_clip_value(struct td_inference *i)
     return TD_E_OK;
 }
 
-/* The norm has the widest of the gradients' types. */
+/* The norm has the type that the gradients' promote to. */
 int td_shape_clip_norm(struct td_inference *i)
 {
-    i->out[0].dtype = TD_F32;
-    for (int k = 0; k < i->in_count; k++)
-        if (i->in[k].dtype == TD_F64)
-            i->out[0].dtype = TD_F64;
+    i->out[0].dtype = i->in_count ? i->in[0].dtype : TD_F32;
+    for (int k = 1; k < i->in_count; k++)
+        i->out[0].dtype = td_dtype_promote(i->out[0].dtype, i->in[k].dtype);
     return rule_fresh(i, 0, NULL);
 }

@@ -147,6 +147,10 @@ static void parts_and_what_ops_make(void **state)
     td_tensor hot = td_one_hot(td_from(s, (const int64_t[]){2, 0}, TD_I64, TD_SHAPE(2)), 3);
     assert_true(td_size(hot, 1) == 3 && td_item(td_select(td_select(hot, 0, 0), 0, 2)) == 1);
     td_release(hot);
+    hot = td_one_hot(td_from(s, (const int64_t[]){2, 0, 4}, TD_I64, TD_SHAPE(3, 1)), -1);
+    assert_true(td_rank(hot) == 3 && td_size(hot, 2) == 5);
+    assert_true(td_item(td_sum(td_argmax(hot, .dim = 2))) == 6 && td_item(td_sum(hot)) == 3);
+    td_release(hot);
     assert_int_equal(td_tensor_count(s), before);
     assert_int_equal(td_sync(s), 0);
 }

@@ -159,7 +159,32 @@ static td_tensor batch_norm(bool training)
     CASE(trilinear, VOLUME, td_interpolate(a, .size = TD_SHAPE(3, 2, 4), .mode = TD_LINEAR))                           \
     CASE(bicubic, PICTURE, td_interpolate(a, .size = TD_SHAPE(5, 3), .mode = TD_CUBIC))                                \
     CASE(bicubic_scale, PICTURE, td_interpolate(a, .scale_factor = 1.7, .mode = TD_CUBIC))                             \
-    CASE(bicubic_corners, PICTURE, td_interpolate(a, .size = TD_SHAPE(5, 7), .mode = TD_CUBIC, .align_corners = true))
+    CASE(bicubic_corners, PICTURE, td_interpolate(a, .size = TD_SHAPE(5, 7), .mode = TD_CUBIC, .align_corners = true)) \
+    CASE(kl_div_batchmean, KL, td_kl_div(a, b, .reduction = TD_BATCHMEAN))                                             \
+    CASE(cross_entropy_of_chances, CLASSES,                                                                            \
+         td_cross_entropy(a, b, .weight = class_weights(), .label_smoothing = 0.25, .reduction = TD_SUM))              \
+    CASE(cross_entropy_of_classes, A, td_cross_entropy(a, places(), .weight = class_weights()))                        \
+    CASE(embedding_bag_max, A, td_embedding_bag(a, bags(TD_SHAPE(2, 3)), .mode = TD_GREATEST))                         \
+    CASE(embedding_bag_max_offsets, A,                                                                                 \
+         td_embedding_bag(a, bags(TD_SHAPE(6)), .offsets = offsets(5, (const int64_t[]){0, 2, 2, 5, 6}),               \
+                          .mode = TD_GREATEST))                                                                        \
+    CASE(area, PICTURE, td_interpolate(a, .size = TD_SHAPE(5, 3), .mode = TD_AREA))                                    \
+    CASE(area_scale, LONG, td_interpolate(a, .scale_factor = 0.8, .mode = TD_AREA))                                    \
+    CASE(area_3d, VOLUME, td_interpolate(a, .scale_factors = {1.5, 0.7, 2}, .mode = TD_AREA))                          \
+    CASE(nearest_scales, PICTURE, td_interpolate(a, .scale_factors = {1.7, 0.6}))                                      \
+    CASE(bilinear_scales, PICTURE, td_interpolate(a, .scale_factors = {1.7, 0.6}, .mode = TD_LINEAR))                  \
+    CASE(bicubic_scales, PICTURE, td_interpolate(a, .scale_factors = {0.7, 1.6}, .mode = TD_CUBIC))                    \
+    CASE(matrix_norm, IMAGE, td_matrix_norm(a))                                                                        \
+    CASE(matrix_norm_nuclear, IMAGE, td_matrix_norm(a, .ord = TD_NUCLEAR))                                             \
+    CASE(matrix_norm_1, IMAGE, td_matrix_norm(a, .ord = 1))                                                            \
+    CASE(matrix_norm_less_1, IMAGE, td_matrix_norm(a, .ord = -1, .dims = TD_DIMS(0, 2)))                               \
+    CASE(matrix_norm_2, IMAGE, td_matrix_norm(a, .ord = 2, .dims = TD_DIMS(2, 0)))                                     \
+    CASE(matrix_norm_less_2, IMAGE, td_matrix_norm(a, .ord = -2))                                                      \
+    CASE(matrix_norm_inf, IMAGE,                                                                                       \
+         td_mul(td_matrix_norm(a, .ord = INFINITY, .dims = TD_DIMS(1, 0), .keepdim = true),                            \
+                constant(3, (const double[]){1, 2, 3})))                                                               \
+    CASE(matrix_norm_less_inf, IMAGE, td_matrix_norm(a, .ord = -INFINITY))                                             \
+    CASE(masked_scatter_, NINE, td_mul(scattered(a, b), a))
 #define PICTURE a = draw(TD_SHAPE(1, 2, 3, 4), 1, -1.5, 1.5)
 #define COLUMNS(...) a = draw(TD_SHAPE(__VA_ARGS__), 2, -1.5, 1.5)
 #define LONG a = draw(TD_SHAPE(1, 2, 9), 1, -1.5, 1.5)
@@ -179,6 +204,7 @@ static td_tensor batch_norm(bool training)
 #define IMAGE2 a = image(), b = row(1), c = row(2)
 #define HALVES a = draw(TD_SHAPE(3, 4), 1, -1.5, 1.5)
 #define SLOPE a = x(0), b = draw(TD_SHAPE(1), 2, -1.5, 1.5)
+#define NINE a = x(0), b = draw(TD_SHAPE(9), 2, -1.5, 1.5)
 #define QKVM QKV, m = draw(TD_SHAPE(3, 4), 3, -1.5, 1.5)
 #define SIX(...) a = x(0), b = draw(TD_SHAPE(__VA_ARGS__), 1, -1.5, 1.5)
 
@@ -196,6 +222,13 @@ static td_tensor seen(void)
 {
     return td_from(s, ((const bool[]){true, false, true, true, true, true, false, true, false, true, true, true}),
                    TD_BOOL, TD_SHAPE(3, 4));
+}
+static td_tensor scattered(td_tensor a, td_tensor b)
+{
+    td_tensor y = td_clone(a), mask = td_from(s, ((const bool[]){true, false, true}), TD_BOOL, TD_SHAPE(3));
+    td_masked_scatter_(y, mask, b);
+    td_release(mask);
+    return y;
 }
 static td_tensor offsets(int64_t count, const int64_t *values)
 {
@@ -289,6 +322,26 @@ static void refusals(void **state)
     expect_error(TD_E_SHAPE, "cross_entropy: logits of shape (4, 3) and targets of shape (4, 1)", __LINE__ - 1);
     td_cross_entropy(a, target);
     expect_error(TD_E_DTYPE, "cross_entropy: target is f32 where i64 is due", __LINE__ - 1);
+    td_cross_entropy(a, a, .ignore_index = 1);
+    expect_error(TD_E_ARGUMENT, "cross_entropy: ignore_index 1 for targets that are probabilities", __LINE__ - 1);
+    td_cross_entropy(a, a, .reduction = 9);
+    expect_error(TD_E_ARGUMENT, "cross_entropy: reduction 9 is none of", __LINE__ - 1);
+    td_cross_entropy(a, a, .weight = target);
+    expect_error(TD_E_SHAPE, "cross_entropy: ", __LINE__ - 1);
+    td_cross_entropy(a, td_to(target, TD_I32));
+    expect_error(TD_E_DTYPE, "cross_entropy: target is i32 where i64 is due", __LINE__ - 1);
+    td_matrix_norm(a, .ord = 3);
+    expect_error(TD_E_ARGUMENT, "matrix_norm: ord 3 is none of", __LINE__ - 1);
+    td_matrix_norm(a, .dims = TD_DIMS(1));
+    expect_error(TD_E_ARGUMENT, "matrix_norm: dims are 1 where", __LINE__ - 1);
+    td_matrix_norm(target);
+    expect_error(TD_E_INDEX, "matrix_norm: dimension -2", __LINE__ - 1);
+    td_embedding_bag(a, td_to(column, TD_I64), .mode = TD_GREATEST, .per_sample_weights = column);
+    expect_error(TD_E_ARGUMENT, "embedding_bag: per_sample_weights are for .mode = TD_SUM", __LINE__ - 1);
+    td_embedding_bag(a, td_to(column, TD_I64), .mode = TD_BATCHMEAN);
+    expect_error(TD_E_ARGUMENT, "embedding_bag: mode 16 is none of TD_MEAN, TD_SUM, TD_GREATEST", __LINE__ - 1);
+    td_l1_loss(a, a, .reduction = TD_BATCHMEAN);
+    expect_error(TD_E_ARGUMENT, "l1_loss: reduction 16", __LINE__ - 1);
     td_batch_norm(target);
     expect_error(TD_E_SHAPE, "batch_norm: x of shape (4) has no channels", __LINE__ - 1);
     td_batch_norm(td_reshape(target, TD_SHAPE(1, 4)), .training = true);
@@ -310,6 +363,12 @@ static void refusals(void **state)
     expect_error(TD_E_SHAPE, "col2im: x of shape (4, 3) where (batch, channels * 4, 6) is due", __LINE__ - 1);
     td_interpolate(image, .size = TD_SHAPE(2), .scale_factor = 2);
     expect_error(TD_E_ARGUMENT, "interpolate: one of size", __LINE__ - 1);
+    td_interpolate(image, .scale_factor = 2, .scale_factors = {2, 2});
+    expect_error(TD_E_ARGUMENT, "interpolate: one of size", __LINE__ - 1);
+    td_interpolate(image, .scale_factors = {2});
+    expect_error(TD_E_ARGUMENT, "interpolate: one of size", __LINE__ - 1);
+    td_interpolate(image, .scale_factors = {2, 2}, .mode = TD_AREA, .align_corners = true);
+    expect_error(TD_E_ARGUMENT, "interpolate: align_corners goes with", __LINE__ - 1);
     td_interpolate(image, .size = TD_SHAPE(0));
     expect_error(TD_E_ARGUMENT, "interpolate: 3 elements in a size of 0", __LINE__ - 1);
     td_interpolate(image, .scale_factor = 2, .align_corners = true);
@@ -318,6 +377,30 @@ static void refusals(void **state)
     expect_error(TD_E_DTYPE, "interpolate: elements between those of i64", __LINE__ - 1);
     td_layer_norm(a, TD_SHAPE(4));
     expect_error(TD_E_SHAPE, "layer_norm: x of shape (4, 3) does not end in the normalized shape (4)", __LINE__ - 1);
+    assert_int_equal(td_sync(s), 0);
+}
+
+/* Of equal elements in a bag the first gets the gradient, and nan wins. */
+static void greatest_in_bags(void **state)
+{
+    (void)state;
+    const float given[] = {1, NAN, 1, 2, 0, 3};
+    double found[6];
+    for (int flat = 0; flat < 2; flat++) {
+        td_tensor w = td_from(s, given, TD_F32, TD_SHAPE(3, 2), .requires_grad = true);
+        td_tensor index = td_from(s, ((const int64_t[]){2, 1, 0}), TD_I64, TD_SHAPE(3));
+        td_tensor y =
+            flat ? td_embedding_bag(w, index, .mode = TD_GREATEST, .offsets = td_zeros(s, TD_SHAPE(1), .dtype = TD_I64))
+                 : td_embedding_bag(w, td_unsqueeze(index, 0), .mode = TD_GREATEST);
+        td_read(y, found, TD_F64, 2);
+        assert_true(found[0] == 1 && isnan(found[1]));
+        td_backward(td_sum(y));
+        assert_int_equal(td_read(td_grad(w), found, TD_F64, 6), 6);
+        for (int k = 0; k < 6; k++)
+            assert_true(found[k] == (k == 1 || k == 2));
+    }
+    td_tensor none = td_zeros(s, TD_SHAPE(2, 0), .dtype = TD_I64);
+    assert_true(td_item(td_sum(td_embedding_bag(td_ones(s, TD_SHAPE(3, 2)), none, .mode = TD_GREATEST))) == 0);
     assert_int_equal(td_sync(s), 0);
 }
 
@@ -345,6 +428,7 @@ static void what_drops(void **state)
 int main(void)
 {
 #define WITH_SESSION(test) cmocka_unit_test_setup_teardown(test, open_session, close_session)
-    const struct CMUnitTest tests[] = {WITH_SESSION(as_pytorch), WITH_SESSION(refusals), WITH_SESSION(what_drops)};
+    const struct CMUnitTest tests[] = {WITH_SESSION(as_pytorch), WITH_SESSION(refusals), WITH_SESSION(greatest_in_bags),
+                                       WITH_SESSION(what_drops)};
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -39,6 +39,40 @@ static void laws(void **state)
     assert_int_equal(td_sync(s), 0);
 }
 
+/* Each number comes as often as its law says, to 6 standard errors. */
+static void events(void **state)
+{
+    (void)state;
+    static const double rates[] = {0.25, 3, 9.99, 10, 20, 300};
+    static float drawn[COUNT], again[COUNT];
+    td_manual_seed(s, 5);
+    for (size_t r = 0; r < sizeof rates / sizeof *rates; r++) {
+        double rate = rates[r];
+        int seen[1000] = {0};
+        td_tensor x = td_poisson(td_full(s, TD_SHAPE(COUNT), rate));
+        assert_int_equal(td_read(x, drawn, TD_F32, COUNT), COUNT);
+        for (int i = 0; i < COUNT; i++)
+            if (drawn[i] >= 0 && drawn[i] < 1000 && drawn[i] == floorf(drawn[i]))
+                seen[(int)drawn[i]]++;
+        for (int k = 0; k < 1000; k++) {
+            double p = exp(k * log(rate) - rate - lgamma(k + 1)), due = COUNT * p;
+            if (fabs(seen[k] - due) > 6 * sqrt(due + 1))
+                fail_msg("rate %g: %d came %d times where %g is due", rate, k, seen[k], due);
+        }
+        EXPECT_LAW(x, 0, 1000, rate, sqrt(rate));
+    }
+    EXPECT_LAW(td_poisson(td_full(s, TD_SHAPE(COUNT), 1e6, .dtype = TD_F64)), 9e5, 11e5, 1e6, 1e3);
+    assert_true(td_item(td_sum(td_poisson(td_zeros(s, TD_SHAPE(50))))) == 0);
+    td_manual_seed(s, 6);
+    td_read(td_poisson(td_full(s, TD_SHAPE(COUNT), 30.0)), drawn, TD_F32, COUNT);
+    td_manual_seed(s, 6);
+    td_read(td_poisson(td_full(s, TD_SHAPE(COUNT), 30.0)), again, TD_F32, COUNT);
+    assert_memory_equal(drawn, again, sizeof drawn);
+    td_read(td_poisson(td_full(s, TD_SHAPE(COUNT), 30.0)), again, TD_F32, COUNT);
+    assert_memory_not_equal(drawn, again, sizeof drawn);
+    assert_int_equal(td_sync(s), 0);
+}
+
 static void orders_and_places(void **state)
 {
     (void)state;
@@ -59,6 +93,30 @@ static void orders_and_places(void **state)
     assert_int_equal(td_sync(s), 0);
 }
 
+/* Each element has a law of its own, and no gradient comes of it. */
+static void means_of_their_own(void **state)
+{
+    (void)state;
+    int64_t held = td_tensor_count(s);
+    td_tensor rows = td_reshape(td_arange(s, 0.0, 3.0), TD_SHAPE(3, 1)), one = td_ones(s, TD_SHAPE(COUNT));
+    td_set_requires_grad(one, true);
+    td_tensor y = td_normal_of(rows, td_mul(one, 0.5));
+    assert_false(td_requires_grad(y));
+    for (int k = 0; k < 3; k++)
+        EXPECT_LAW(td_clone(td_select(y, 0, k)), k - 4, k + 4, k, 0.5);
+    td_release(y);
+    EXPECT_LAW(td_normal_of(one, 2), -12, 14, 1, 2);
+    EXPECT_LAW(td_normal_of(-1.5, td_to(one, TD_F64)), -8, 6, -1.5, 1);
+    assert_int_equal(td_dtype_of(td_normal_of(-1.5, td_to(one, TD_F64))), TD_F64);
+    td_release(rows);
+    td_release(one);
+    assert_int_equal(td_tensor_count(s), held);
+    td_release(td_normal_of(td_ones(s, TD_SHAPE(2)), td_ones(s, TD_SHAPE(3))));
+    expect_error(TD_E_SHAPE, "normal_of: ", __LINE__ - 1);
+    td_release(td_normal_of(td_ones(s, TD_SHAPE(2), .dtype = TD_I64), 1));
+    expect_error(TD_E_DTYPE, "normal_of: ", __LINE__ - 1);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -77,6 +135,8 @@ static void refusals(void **state)
     expect_error(TD_E_DTYPE, "uniform_", __LINE__ - 1);
     td_release(td_bernoulli(td_full(s, TD_SHAPE(2), 1.5)));
     expect_error(TD_E_ARGUMENT, "bernoulli: a probability does not lie from 0 to 1", __LINE__ - 1);
+    td_release(td_poisson(td_full(s, TD_SHAPE(2), -1.0)));
+    expect_error(TD_E_ARGUMENT, "poisson: a rate is negative, infinite or nan", __LINE__ - 1);
     td_release(td_multinomial(td_zeros(s, TD_SHAPE(4)), 1));
     expect_error(TD_E_ARGUMENT, "multinomial: the weights of a row are all 0", __LINE__ - 1);
     td_release(td_multinomial(x, 4));
@@ -88,7 +148,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(laws, open_session, close_session),
+        cmocka_unit_test_setup_teardown(events, open_session, close_session),
         cmocka_unit_test_setup_teardown(orders_and_places, open_session, close_session),
+        cmocka_unit_test_setup_teardown(means_of_their_own, open_session, close_session),
         cmocka_unit_test_setup_teardown(refusals, open_session, close_session),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -158,6 +158,8 @@ static void names_of_what_was_called(void **state)
     REFUSED(td_diag(td_sum(x), 0), TD_E_INDEX, "diag: dimension 1", "");
     REFUSED(td_rot90(x, 1, 0, 2), TD_E_INDEX, "rot90: dimension 2", "");
     REFUSED(td_tile(gone, TD_SHAPE(2)), TD_E_HANDLE, "tile: ", "TD_SCOPE");
+    REFUSED(td_one_hot(td_zeros(s, TD_SHAPE(0, 2), .dtype = TD_I64), -1), TD_E_ARGUMENT,
+            "one_hot: an index without elements does not tell how many classes there are", "A number of classes");
     REFUSED(td_one_hot(x, 3), TD_E_DTYPE, "one_hot: index is f32 where i64 is due", "td_to(index, TD_I64)");
     REFUSED(td_outer(gone, v), TD_E_HANDLE, "outer: x is used after it was released", "");
     REFUSED(td_logdet(x), TD_E_SHAPE, "logdet: matrices of shape (2, 3) are not square", "");

@@ -131,7 +131,7 @@ static bool is_elementwise(const struct td_op *op)
     for (size_t g = 0; g < sizeof groups / sizeof *groups; g++)
         if (!strcmp(op->group, groups[g]))
             return true;
-    return op->id == TD_OP_dropout || op->id == TD_OP_bernoulli || op->id == TD_OP_bce;
+    return op->id == TD_OP_dropout || op->id == TD_OP_bernoulli || op->id == TD_OP_poisson || op->id == TD_OP_bce;
 }
 
 static void run(const struct td_device *device, struct call *c, struct tensor *out, struct td_fault *fault)
@@ -566,6 +566,7 @@ static void test_coins(void **state)
                 assert_true(value_of(y, dtype, i) == (value_of(drawn, dtype, i) < value_of(p, dtype, i)));
         }
     assert_int_equal(td_random_blocks(td_op_named("multinomial"), TD_I64, 5), 3);
+    assert_int_equal(td_random_blocks(td_op_named("poisson"), TD_F32, 5), 3);
 }
 
 static void test_randint_extremes(void **state)
@@ -587,6 +588,90 @@ static void test_randint_extremes(void **state)
     assert_int_equal(td_random_blocks(td_op_named("rand"), TD_F32, 5), 2);
     assert_int_equal(td_random_blocks(td_op_named("rand"), TD_F64, 5), 3);
     assert_int_equal(td_random_blocks(td_op_named("randint"), TD_F32, 5), 3);
+}
+
+/* ---- optimiser steps of halves ---- */
+
+/* t in dtype, laid out the same; t's own elements become what dtype holds of them. */
+static void halve(struct tensor *t, uint8_t dtype, struct tensor *half)
+{
+    *half = (struct tensor){.meta = t->meta};
+    half->meta.dtype = dtype;
+    allocate(half);
+    for (int64_t i = 0; i < t->values.count; i++) {
+        td_number_store(get(t, i), dtype, element_at(half, i));
+        store(t, i, td_number_load(dtype, element_at(half, i)));
+    }
+}
+
+/* What became of t in f32, rounded, is what became of half. */
+static void expect_halves(const struct call *c, const struct tensor *t, const struct tensor *half, double loss)
+{
+    for (int64_t i = 0; i < t->values.count; i++) {
+        uint64_t rounded = 0;
+        td_number_store(get(t, i), half->meta.dtype, &rounded);
+        double due = td_number_load(half->meta.dtype, &rounded).f;
+        double got = td_number_load(half->meta.dtype, element_at(half, i)).f;
+        if (!(fabs(got - due) <= loss * fabs(due)) && !(got == due) && !(isnan(got) && isnan(due)))
+            fail_msg("%s of %s: element %d is %g where %g is due", c->op->name, td_dtype_name(half->meta.dtype), (int)i,
+                     got, due);
+    }
+    assert_guards(half);
+}
+
+static void check_halves(const char *isa, const struct td_op *op, uint8_t dtype)
+{
+    struct call wide, narrow;
+    struct td_fault fault;
+    struct tensor norm[2] = {0};
+    draw_call(&wide, op, TD_F32);
+    narrow = wide;
+    for (int k = 0; k < wide.in_count; k++)
+        if (wide.in[k].meta.dtype == TD_F32)
+            halve(&wide.in[k], dtype, &narrow.in[k]);
+        else /* counts, which both raise */
+            make(&narrow.in[k], TD_I64, 1, wide.in[k].meta.shape, TD_REALS, DENSE);
+    for (int k = 0; k < wide.in_count; k++)
+        for (int64_t i = 0; i < wide.in[k].values.count && wide.in[k].meta.dtype == TD_I64; i++)
+            store(&narrow.in[k], i, get(&wide.in[k], i));
+    for (int k = 0; k < wide.params; k++)
+        if (wide.grads[k].memory)
+            halve(&wide.grads[k], dtype, &narrow.grads[k]);
+    for (int k = 0; k < 2; k++)
+        make(&norm[k], TD_F32, 0, (int64_t[TD_RANK_MAX]){0}, TD_REALS, DENSE);
+    run(td_device_cpu_variant(isa), &wide, &norm[0], &fault);
+    run(td_device_cpu_variant(isa), &narrow, &norm[1], &fault);
+    double loss = op->id == TD_OP_clip_grad_norm_ ? 0.01 : 0; /* the norm is put together in another order */
+    for (int k = 0; k < wide.in_count; k++)
+        if (wide.in[k].meta.dtype == TD_F32)
+            expect_halves(&wide, &wide.in[k], &narrow.in[k], loss);
+    for (int k = 0; k < wide.params; k++)
+        if (wide.grads[k].memory)
+            expect_halves(&wide, &wide.grads[k], &narrow.grads[k], loss);
+    if (op->output_count)
+        assert_true(fabs(get(&norm[0], 0).f - get(&norm[1], 0).f) <= 1e-5 * fabs(get(&norm[0], 0).f));
+    tensor_deinit(&norm[0]);
+    tensor_deinit(&norm[1]);
+    for (int k = 0; k < INPUTS; k++) {
+        tensor_deinit(&wide.in[k]);
+        tensor_deinit(&wide.grads[k]);
+        free(narrow.grads[k].memory);
+        if (narrow.in[k].meta.dtype == TD_I64)
+            tensor_deinit(&narrow.in[k]);
+        else
+            free(narrow.in[k].memory);
+    }
+}
+
+/* A step of halves is that of f32, rounded once. */
+static void test_steps_of_halves(void **state)
+{
+    (void)state;
+    random_state = seed;
+    for (int id = TD_OP_FIRST; id < TD_OP_LIMIT; id++)
+        for (int v = 0; v < ISAS && td_op_of((uint64_t)id) && td_op_of((uint64_t)id)->kind == TD_STEP; v++)
+            for (int trial = 0; trial < 60 && td_device_cpu_variant(isas[v]); trial++)
+                check_halves(isas[v], td_op_of((uint64_t)id), trial % 2 ? TD_F16 : TD_BF16);
 }
 
 /* ---- the device ---- */
@@ -626,10 +711,10 @@ int main(void)
         tests[count++] = (struct CMUnitTest){.name = names[id], .test_func = test_op, .initial_state = (void *)op};
     }
     const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_philox),  cmocka_unit_test(test_draws),
-        cmocka_unit_test(test_dropout), cmocka_unit_test(test_randint_extremes),
-        cmocka_unit_test(test_device),  cmocka_unit_test(test_places),
-        cmocka_unit_test(test_coins),
+        cmocka_unit_test(test_philox),           cmocka_unit_test(test_draws),
+        cmocka_unit_test(test_steps_of_halves),  cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_randint_extremes), cmocka_unit_test(test_device),
+        cmocka_unit_test(test_places),           cmocka_unit_test(test_coins),
     };
     memcpy(tests + count, others, sizeof others);
     count += sizeof others / sizeof *others;

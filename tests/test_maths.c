@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kernels/bessel.h"
 #include "kernels/functions.h"
 #include "kernels/scalar.h"
 #include "kernels/special.h"
@@ -167,6 +168,36 @@ static void test_powers(void **state)
     assert_int_equal(td_pow_i64(0, 0), 1);
 }
 
+/* The power series, in which nothing cancels. */
+static long double bessel_true(int order, long double x)
+{
+    long double term = order ? x / 2 : 1, sum = term;
+    for (int k = 1; fabsl(term) > fabsl(sum) * 1e-22L; k++)
+        sum += term *= x * x / 4 / k / (k + order);
+    return sum;
+}
+
+static void test_bessel(void **state)
+{
+    (void)state;
+    double worst = 0, ends[] = {0.0, -0.0, 20, 20.000000000000004, -20, 0x1p-1074, 713.9869, -713.9};
+    random_state = seed;
+    for (int i = 0; i < 40000; i++) {
+        double x = i % 2 ? between(-30, 30) : between(-713, 713);
+        if (i % 8 == 0)
+            x = ldexp(between(0.5, 1), below(1080) - 1074);
+        if (i < (int)(sizeof ends / sizeof *ends))
+            x = ends[i];
+        worst = fmax(worst, ulps(td_i0_f64(x), bessel_true(0, (long double)x), 53, -1074));
+        worst = fmax(worst, ulps(td_i1_f64(x), bessel_true(1, (long double)x), 53, -1074));
+    }
+    print_message("i0 and i1: %.2f ulp\n", worst);
+    assert_true(worst <= 12);
+    assert_true(td_i0_f64(715) == INFINITY && td_i1_f64(-715) == -INFINITY && td_i0_f64(-INFINITY) == INFINITY);
+    assert_true(td_i0_f32(92) == INFINITY && isfinite(td_i0_f32(91)));
+    assert_true(isnan(td_i0_f64(NAN)) && isnan(td_i1_f32(NAN)));
+}
+
 #define SPECIAL(name, truth, ...)                                                                                    \
     for (size_t i = 0; i < sizeof x / sizeof *x; i++) {                                                              \
         assert_true(ulps(td_##name##_f64(x[i]), truth((long double)x[i]), 53, -1074) <= 6);                          \
@@ -202,7 +233,7 @@ int main(void)
         cmocka_unit_test(test_accuracy_sin),   cmocka_unit_test(test_accuracy_cos),
         cmocka_unit_test(test_accuracy_erf),   cmocka_unit_test(test_accuracy_silu),
         cmocka_unit_test(test_special_values), cmocka_unit_test(test_far_angles),
-        cmocka_unit_test(test_powers),
+        cmocka_unit_test(test_powers),         cmocka_unit_test(test_bessel),
     };
     return cmocka_run_group_tests_name("maths", tests, NULL, NULL);
 }

@@ -231,7 +231,7 @@ static void clipping(void **state)
     expect_error(TD_E_SHAPE, "state 0 of averages is f64 (2) where its parameter is f32 (2, 2)", __LINE__ - 1);
     td_ema_step_(s, TD_LIST(w), TD_LIST(kept), 1.5);
     expect_error(TD_E_ARGUMENT, "ema_step_: decay is 1.5 where 0 to 1 is due", __LINE__ - 1);
-    td_clip_grad_value_(s, TD_LIST(td_to(w, TD_F16)), 1);
+    td_clip_grad_value_(s, TD_LIST(td_to(w, TD_I64)), 1);
     expect_error(TD_E_DTYPE, "clip_grad_value_", __LINE__ - 1);
 }
 

@@ -8,35 +8,43 @@ struct clip {
     double bound; /* the factor, or the greatest magnitude */
 };
 
-#define CLIP_PARTS(type, word)                                           \
+#define CLIP_PARTS(word, type, real, load, save)                         \
     static void scale_##word(const void *data, int64_t from, int64_t to) \
     {                                                                    \
         const struct clip *c = data;                                     \
-        type *g = c->grad, factor = (type)c->bound;                      \
+        type *g = c->grad;                                               \
+        real factor = (real)c->bound;                                    \
         TD_INDEPENDENT                                                   \
         for (int64_t i = from; i < to; i++)                              \
-            g[i] *= factor;                                              \
+            g[i] = save(load(g[i]) * factor);                            \
     }                                                                    \
     static void bound_##word(const void *data, int64_t from, int64_t to) \
     {                                                                    \
         const struct clip *c = data;                                     \
-        type *g = c->grad, most = (type)c->bound;                        \
+        type *g = c->grad;                                               \
+        real most = (real)c->bound;                                      \
         TD_INDEPENDENT                                                   \
         for (int64_t i = from; i < to; i++) {                            \
-            type least = g[i] < -most ? -most : g[i]; /* nan stays */    \
-            g[i] = least > most ? most : least;                          \
+            real x = load(g[i]), least = x < -most ? -most : x;          \
+            g[i] = save(least > most ? most : least); /* nan stays */    \
         }                                                                \
     }
-CLIP_PARTS(float, f32)
-CLIP_PARTS(double, f64)
+CLIP_PARTS(f16, td_f16, float, td_f32_of_f16, td_f16_of_f32)
+CLIP_PARTS(bf16, td_bf16, float, td_f32_of_bf16, td_bf16_of_f32)
+CLIP_PARTS(f32, float, float, , )
+CLIP_PARTS(f64, double, double, , )
 
-static void clip_all(const struct td_launch *launch, double bound, td_part *f32, td_part *f64)
+typedef td_part *const parts_of[TD_DTYPE_LIMIT];
+static parts_of scale = {[TD_F16] = scale_f16, [TD_BF16] = scale_bf16, [TD_F32] = scale_f32, [TD_F64] = scale_f64};
+static parts_of bound = {[TD_F16] = bound_f16, [TD_BF16] = bound_bf16, [TD_F32] = bound_f32, [TD_F64] = bound_f64};
+
+static void clip_all(const struct td_launch *launch, double number, parts_of parts)
 {
     for (int k = 0; k < launch->list_counts[0]; k++) {
         const struct td_operand *grad = &launch->grads[k];
-        struct clip clip = {grad->data, bound};
+        struct clip clip = {grad->data, number};
         if (grad->data)
-            td_parallel(td_operand_numel(grad), TD_GRAIN, 0, grad->dtype == TD_F32 ? f32 : f64, &clip);
+            td_parallel(td_operand_numel(grad), TD_GRAIN, 0, parts[grad->dtype], &clip);
     }
 }
 
@@ -47,6 +55,34 @@ static void norm_of(const struct td_operand *x, double p, void *y)
     struct td_launch launch = {.op = td_op_of(TD_OP_norm), .in_count = 1, .in = x, .attrs = &attrs};
     launch.out[0] = (struct td_operand){.data = y, .dtype = x->dtype};
     TD_CPU(norm)(&launch);
+}
+
+static float norm_of_row(const float *x, int64_t count, double p)
+{
+    float norm;
+    const struct td_operand row = {.data = (void *)x, .dtype = TD_F32, .rank = 1, .shape = {count}, .stride = {1}};
+    norm_of(&row, p, &norm);
+    return norm;
+}
+
+#define PIECE 2048
+
+/* The norm of halves, which lie behind each other, in f32: the norm of those of pieces. */
+static float norm_of_halves(const struct td_operand *x, double p)
+{
+    const uint16_t *from = x->data;
+    int64_t left = td_operand_numel(x);
+    float piece[PIECE], norms[2] = {0};
+    for (bool first = true; left > 0 || first; first = false) {
+        int64_t count = left < PIECE ? left : PIECE;
+        for (int64_t i = 0; i < count; i++)
+            piece[i] = x->dtype == TD_F16 ? td_f32_of_f16(from[i]) : td_f32_of_bf16(from[i]);
+        norms[1] = norm_of_row(piece, count, p);
+        norms[0] = first ? norms[1] : p == 0 ? norms[0] + norms[1] : norm_of_row(norms, 2, p);
+        from += count;
+        left -= count;
+    }
+    return norms[0];
 }
 
 /* A norm of several types is taken in the widest. */
@@ -68,7 +104,10 @@ void TD_CPU(clip_grad_norm_)(struct td_launch *launch)
             norm_of(grad, a->norm_type, &norms.f64[count++]);
             continue;
         }
-        norm_of(grad, a->norm_type, &narrow);
+        if (grad->dtype == TD_F32)
+            norm_of(grad, a->norm_type, &narrow);
+        else
+            narrow = norm_of_halves(grad, a->norm_type);
         if (wide)
             norms.f64[count++] = (double)narrow;
         else
@@ -79,10 +118,10 @@ void TD_CPU(clip_grad_norm_)(struct td_launch *launch)
     double norm = wide ? *(double *)launch->out[0].data : (double)*(float *)launch->out[0].data;
     double factor = wide ? a->max_norm / (norm + 1e-6) : (double)((float)a->max_norm / ((float)norm + 1e-6f));
     if (!(factor >= 1))
-        clip_all(launch, factor, scale_f32, scale_f64);
+        clip_all(launch, factor, scale);
 }
 
 void TD_CPU(clip_grad_value_)(struct td_launch *launch)
 {
-    clip_all(launch, ((const struct td_clip_grad_value__attrs *)launch->attrs)->clip_value, bound_f32, bound_f64);
+    clip_all(launch, ((const struct td_clip_grad_value__attrs *)launch->attrs)->clip_value, bound);
 }

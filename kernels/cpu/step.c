@@ -1,5 +1,6 @@
 /* Optimiser steps, one pass over memory for each parameter. Rates are put together in f64 and then used in the
- * parameter's type, as PyTorch does. SPDX-License-Identifier: Apache-2.0 */
+ * parameter's type, as PyTorch does; of halves in f32, and what comes of it is rounded once. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include "kernels/cpu/iterate.h"
 
 /* base^exponent for exponent >= 0: our own, since libm's differs from machine to machine. */
@@ -74,6 +75,60 @@ struct ema {
 
 typedef void step_run(const struct run *run, const void *settings);
 
+/* ---- halves ---- */
+
+#define PIECE 256
+
+static void widen(uint8_t dtype, const void *from, int64_t step, int64_t count, float *to)
+{
+    const uint16_t *x = from;
+    for (int64_t i = 0; i < count && dtype == TD_F16; i++)
+        to[i] = td_f32_of_f16(x[i * step]);
+    for (int64_t i = 0; i < count && dtype == TD_BF16; i++)
+        to[i] = td_f32_of_bf16(x[i * step]);
+}
+
+static void narrow(uint8_t dtype, const float *from, int64_t count, void *to, int64_t step)
+{
+    uint16_t *y = to;
+    for (int64_t i = 0; i < count && dtype == TD_F16; i++)
+        y[i * step] = td_f16_of_f32(from[i]);
+    for (int64_t i = 0; i < count && dtype == TD_BF16; i++)
+        y[i * step] = td_bf16_of_f32(from[i]);
+}
+
+/* run in pieces of f32. A parameter without a gradient is only read. */
+static void update_halves(const struct run *run, uint8_t dtype, step_run *update, const void *settings)
+{
+    float param[PIECE], grad[PIECE], state[3][PIECE];
+    void *const states[] = {run->first, run->second, run->third};
+    for (int64_t at = 0; at < run->count; at += PIECE) {
+        int64_t count = run->count - at < PIECE ? run->count - at : PIECE;
+        uint16_t *here = (uint16_t *)run->param + at * run->step;
+        struct run piece = {.param = param,
+                            .first = run->first ? state[0] : NULL,
+                            .second = run->second ? state[1] : NULL,
+                            .third = run->third ? state[2] : NULL,
+                            .grad = run->grad ? grad : NULL,
+                            .count = count,
+                            .step = 1};
+        widen(dtype, here, run->step, count, param);
+        if (run->grad)
+            widen(dtype, (const uint16_t *)run->grad + at, 1, count, grad);
+        for (int k = 0; k < 3; k++)
+            if (states[k])
+                widen(dtype, (const uint16_t *)states[k] + at, 1, count, state[k]);
+        update(&piece, settings);
+        if (run->grad)
+            narrow(dtype, param, count, here, run->step);
+        for (int k = 0; k < 3; k++)
+            if (states[k])
+                narrow(dtype, state[k], count, (uint16_t *)states[k] + at, 1);
+    }
+}
+
+/* ---- any type ---- */
+
 /* Calls update for the runs of parameter's elements from up to to. run holds the states and the gradient. */
 static void for_runs(const struct td_operand *param, struct run run, int64_t from, int64_t to, step_run *update,
                      const void *settings)
@@ -91,7 +146,10 @@ static void for_runs(const struct td_operand *param, struct run run, int64_t fro
         now.second = run.second ? (char *)run.second + done * size : NULL;
         now.third = run.third ? (char *)run.third + done * size : NULL;
         now.grad = run.grad ? (const char *)run.grad + done * size : NULL;
-        update(&now, settings);
+        if (td_dtype_narrow(param->dtype))
+            update_halves(&now, param->dtype, update, settings);
+        else
+            update(&now, settings);
     }
 }
 
@@ -127,7 +185,7 @@ static void sgd_param(const struct td_launch *launch, int k, int64_t from, int64
     struct run run = {.grad = launch->grads[k].data};
     if (sgd.keeps)
         run.first = state_of(launch, 1, k);
-    for_runs(param, run, from, to, param->dtype == TD_F32 ? sgd_f32 : sgd_f64, &sgd);
+    for_runs(param, run, from, to, param->dtype == TD_F64 ? sgd_f64 : sgd_f32, &sgd);
 }
 
 static void adam_param(const struct td_launch *launch, int k, int64_t from, int64_t to)
@@ -149,7 +207,7 @@ static void adam_param(const struct td_launch *launch, int k, int64_t from, int6
                       .first = state_of(launch, 1, k),
                       .second = state_of(launch, 2, k),
                       .third = state_of(launch, 3, k)};
-    for_runs(param, run, from, to, param->dtype == TD_F32 ? adam_f32 : adam_f64, &adam);
+    for_runs(param, run, from, to, param->dtype == TD_F64 ? adam_f64 : adam_f32, &adam);
 }
 
 static void rmsprop_param(const struct td_launch *launch, int k, int64_t from, int64_t to)
@@ -166,7 +224,7 @@ static void rmsprop_param(const struct td_launch *launch, int k, int64_t from, i
                       .first = state_of(launch, 1, k),
                       .second = a->momentum != 0 ? state_of(launch, 2, k) : NULL,
                       .third = state_of(launch, 3, k)};
-    for_runs(param, run, from, to, param->dtype == TD_F32 ? rmsprop_f32 : rmsprop_f64, &rmsprop);
+    for_runs(param, run, from, to, param->dtype == TD_F64 ? rmsprop_f64 : rmsprop_f32, &rmsprop);
 }
 
 static void adagrad_param(const struct td_launch *launch, int k, int64_t from, int64_t to)
@@ -176,7 +234,7 @@ static void adagrad_param(const struct td_launch *launch, int k, int64_t from, i
     struct adagrad adagrad = {
         .lr = a->lr / (1 + ((double)count_of(launch, k) - 1) * a->lr_decay), .eps = a->eps, .decay = a->weight_decay};
     struct run run = {.grad = launch->grads[k].data, .first = state_of(launch, 1, k)};
-    for_runs(param, run, from, to, param->dtype == TD_F32 ? adagrad_f32 : adagrad_f64, &adagrad);
+    for_runs(param, run, from, to, param->dtype == TD_F64 ? adagrad_f64 : adagrad_f32, &adagrad);
 }
 
 static void lion_param(const struct td_launch *launch, int k, int64_t from, int64_t to)
@@ -190,7 +248,7 @@ static void lion_param(const struct td_launch *launch, int k, int64_t from, int6
                         .fresh2 = 1 - a->beta2,
                         .shrink = 1 - a->lr * a->weight_decay};
     struct run run = {.grad = launch->grads[k].data, .first = state_of(launch, 1, k)};
-    for_runs(param, run, from, to, param->dtype == TD_F32 ? lion_f32 : lion_f64, &lion);
+    for_runs(param, run, from, to, param->dtype == TD_F64 ? lion_f64 : lion_f32, &lion);
 }
 
 static void ema_param(const struct td_launch *launch, int k, int64_t from, int64_t to)
@@ -198,7 +256,7 @@ static void ema_param(const struct td_launch *launch, int k, int64_t from, int64
     double decay = ((const struct td_ema_step__attrs *)launch->attrs)->decay;
     const struct td_operand *param = &launch->in[k];
     struct run run = {.first = state_of(launch, 1, k)};
-    for_runs(param, run, from, to, param->dtype == TD_F32 ? ema_f32 : ema_f64, &(struct ema){decay, 1 - decay});
+    for_runs(param, run, from, to, param->dtype == TD_F64 ? ema_f64 : ema_f32, &(struct ema){decay, 1 - decay});
 }
 
 /* ---- all parameters, their elements one behind the other ---- */

@@ -148,3 +148,32 @@ case("trilinear", lambda x: F.interpolate(x, (3, 2, 4), mode="trilinear"), drawn
 case("bicubic", lambda x: F.interpolate(x, (5, 3), mode="bicubic"), picture())
 case("bicubic_scale", lambda x: F.interpolate(x, scale_factor=1.7, mode="bicubic"), picture())
 case("bicubic_corners", lambda x: F.interpolate(x, (5, 7), mode="bicubic", align_corners=True), picture())
+case("kl_div_batchmean", lambda a, b: F.kl_div(a, b, reduction="batchmean"), x(), chances())
+case("cross_entropy_of_chances", lambda a, b: F.cross_entropy(a, b, torch.tensor([1.0, 2, 0.5], dtype=F64), label_smoothing=0.25, reduction="sum"), x(), chances(3))
+case("cross_entropy_of_classes", lambda a: F.cross_entropy(a, PLACES, torch.tensor([1.0, 2, 0.5], dtype=F64)), x())
+case("embedding_bag_max", lambda w: F.embedding_bag(BAGS.reshape(2, 3), w, mode="max"), x())
+case("embedding_bag_max_offsets", lambda w: F.embedding_bag(BAGS, w, torch.tensor([0, 2, 2, 5, 6]), mode="max"), x())
+case("area", lambda x: F.interpolate(x, (5, 3), mode="area"), picture())
+case("area_scale", lambda x: F.interpolate(x, scale_factor=0.8, mode="area"), drawn((1, 2, 9), 1))
+case("area_3d", lambda x: F.interpolate(x, scale_factor=(1.5, 0.7, 2.0), mode="area"), drawn((1, 1, 2, 3, 3), 1))
+case("nearest_scales", lambda x: F.interpolate(x, scale_factor=(1.7, 0.6)), picture())
+case("bilinear_scales", lambda x: F.interpolate(x, scale_factor=(1.7, 0.6), mode="bilinear"), picture())
+case("bicubic_scales", lambda x: F.interpolate(x, scale_factor=(0.7, 1.6), mode="bicubic"), picture())
+matrix = torch.linalg.matrix_norm
+case("matrix_norm", matrix, image())
+case("matrix_norm_nuclear", lambda a: matrix(a, "nuc"), image())
+case("matrix_norm_1", lambda a: matrix(a, 1), image())
+case("matrix_norm_less_1", lambda a: matrix(a, -1, dim=(0, 2)), image())
+case("matrix_norm_2", lambda a: matrix(a, 2, dim=(2, 0)), image())
+case("matrix_norm_less_2", lambda a: matrix(a, -2), image())
+case("matrix_norm_inf", lambda a: matrix(a, float("inf"), dim=(1, 0), keepdim=True) * torch.arange(1, 4, dtype=F64), image())
+case("matrix_norm_less_inf", lambda a: matrix(a, -float("inf")), image())
+
+
+def scattered(a, b):
+    y = a.clone()
+    y.masked_scatter_(torch.tensor([True, False, True]), b)
+    return y * a
+
+
+case("masked_scatter_", scattered, x(), drawn((9,), 2))

@@ -193,6 +193,7 @@ def views():
         case("expand", expand, x, [n + 1 for n in x.shape])
         case("expand", expand, x, [-1] * (x.dim() + 1))
         case("detach", torch.detach, x)
+        case("positive", torch.positive, x)
         case("view_dtype", lambda x, d: x.view(d), x,
              {F32: I32, I32: F32, F64: I64, I64: F64, BOOL: BOOL}[x.dtype])
         case("contiguous", lambda x: x.contiguous(), x)

@@ -160,6 +160,8 @@ KNOWN = [
     ("digamma polygamma", None, r"is -?(inf|nan) where -?\d", None, "torch is finite at the poles"),
     ("digamma polygamma", None, "0 where -?nan", "inf", "0 at inf; torch has nan"),
     ("digamma polygamma", None, "where", slightly, "torch's polygamma of order 1 has nine digits"),
+    ("i0 i1", None, "is -?inf where -?nan", None, "inf at inf; torch has nan"),
+    ("i1", None, "grad.* is -?nan where", "nan", "the gradient at nan is nan; torch's is that at 0"),
     ("as_strided", None, r"grad.* where -?0 is due", None,
      "the gradient reaches what lies in the window beside the input; torch drops it"),
     ("multinomial", None, "fewer weights above 0", None, "torch draws places of weight 0 when no others are left"),

@@ -1,0 +1,58 @@
+/* Norms of matrices, made of ops. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+
+#include "client/compose.h"
+
+static struct part extreme(td_origin o, struct part x, bool greatest)
+{
+    const struct td_max_attrs last = {.dims = {1, {-1}}};
+    return part_op(o, greatest ? TD_OP_max : TD_OP_min, &last, 1, &x);
+}
+
+/* Of the matrices in the last two dimensions. */
+static struct part norm_of(td_origin o, struct part x, double ord)
+{
+    const struct td_norm_attrs all = {.dims = {2, {-2, -1}}, .p = 2};
+    if (ord == TD_FROBENIUS)
+        return part_op(o, TD_OP_norm, &all, 1, &x);
+    if (fabs(ord) == 1 || isinf(ord))
+        return extreme(o, part_sum(o, part_one(o, TD_OP_abs, x), isinf(ord) ? -1 : -2, false), ord > 0);
+    struct part values = part_one(o, TD_OP_svdvals, x);
+    return ord == TD_NUCLEAR ? part_sum(o, values, -1, false) : extreme(o, values, ord > 0);
+}
+
+static struct part with_dim(td_origin o, struct part x, int dim)
+{
+    return part_op(o, TD_OP_unsqueeze, &(struct td_unsqueeze_attrs){.dim = dim}, 1, &x);
+}
+
+td_tensor td_matrix_norm_at(td_origin o, td_tensor x, const struct td_matrix_norm_keywords *keywords)
+{
+    SPEAKS_FOR("matrix_norm");
+    static const struct td_matrix_norm_keywords defaults = {.ord = TD_FROBENIUS, .dims = {2, {-2, -1}}};
+    const struct td_matrix_norm_keywords *k = keywords ? keywords : &defaults;
+    const struct td_movedim_attrs to_end = {.source = k->dims, .destination = {2, {-2, -1}}};
+    double ord = k->ord;
+    struct td_failure failure = {0};
+    if (ord != TD_FROBENIUS && ord != TD_NUCLEAR && fabs(ord) != 1 && fabs(ord) != 2 && !isinf(ord))
+        td_fail(&failure, TD_E_ARGUMENT,
+                "matrix_norm: ord %g is none of TD_FROBENIUS, TD_NUCLEAR, 1, -1, 2, -2, INFINITY, -INFINITY", ord);
+    else if (k->dims.count != 2)
+        td_fail(&failure, TD_E_ARGUMENT, "matrix_norm: dims are %lld where those of the rows and the columns are due",
+                (long long)k->dims.count);
+    if (failure.code)
+        return part_refuse(o, x.session, "matrix_norm", &failure);
+    struct part value = part_given(o, 0, x);
+    int rank = part_layout(o, part_keyword(x)).rank;
+    struct part y = norm_of(o, part_op(o, TD_OP_movedim, &to_end, 1, &value), ord);
+    if (!k->keepdim)
+        return part_tensor(y);
+    int first = td_wrap_dim(k->dims.v[0], rank), second = td_wrap_dim(k->dims.v[1], rank);
+    y = with_dim(o, y, first < second ? first : second);
+    return part_tensor(with_dim(o, y, first < second ? second : first));
+}
+
+td_tensor(td_matrix_norm)(td_tensor x, const struct td_matrix_norm_keywords *keywords)
+{
+    return td_matrix_norm_at((td_origin){0}, x, keywords);
+}
