@@ -149,12 +149,113 @@ static void refusals(void **state)
     REFUSED(td_adagrad(s, p, .lr_decay = -0.5), "adagrad_step_: lr_decay is -0.5");
     REFUSED(td_adagrad(s, p, .initial_accumulator_value = -2), "initial_accumulator_value is -2");
     REFUSED(td_lion(s, p, .beta2 = 2), "lion_step_: beta2 is 2");
-    td_optimizer *lion = td_lion(s, p);
-    assert_int_equal(td_error(s)->code, TD_E_OK);
-    td_set_lr(lion, -1); /* found by the step */
-    td_step(lion);
-    expect_error(TD_E_ARGUMENT, "lion_step_: lr is -1", __LINE__ - 1);
+    td_optimizer *lion = td_lion(s, p, .lr = 0.5);
+    td_set_lr(lion, -1);
+    expect_error(TD_E_ARGUMENT, "set_lr: lr is -1 where 0 or more is due", __LINE__ - 1);
+    td_set_lr(lion, 1, .group = 1);
+    expect_error(TD_E_ARGUMENT, "set_lr: group 1 of an optimizer with 1", __LINE__ - 1);
+    assert_true(td_lr(lion) == 0.5);
+    assert_true(isnan(td_lr(lion, .group = 1)));
     td_optimizer_free(lion);
+}
+
+/* The one parameter of a model whose gradient is always 1. */
+static td_tensor falling(double value)
+{
+    return td_full(s, TD_SHAPE(1), value, .dtype = TD_F64, .requires_grad = true);
+}
+
+static void fall(td_tensor w)
+{
+    td_backward(td_sum(w));
+}
+
+/* A step uses the rate that had been set when it was sent, however late it runs; nothing waits in between. */
+static void rates_in_their_turn(void **state)
+{
+    (void)state;
+    td_tensor w = falling(0);
+    td_optimizer *o = td_sgd(s, TD_LIST(w), .lr = 1);
+    fall(w);
+    td_step(o);
+    td_set_lr(o, 0.25);
+    assert_true(td_lr(o) == 0.25);
+    td_step(o);
+    td_step(o);
+    td_set_lr(o, 0);
+    td_step(o);
+    td_set_lr(o, 0.125);
+    td_step(o);
+    assert_true(td_item(w) == -1 - 0.25 - 0.25 - 0.125);
+    double fine = 0.1 + 1e-17 + 1.0 / 3; /* no bit of a rate is lost on the way */
+    td_set_lr(o, fine);
+    td_fill_(td_detach(w), 0.0);
+    td_step(o);
+    assert_true(td_item(w) == -fine);
+    td_optimizer_free(o);
+    assert_int_equal(td_error(s)->code, TD_E_OK);
+}
+
+/* Each group steps by its own rates, and takes from the optimiser what it does not say. */
+static void groups(void **state)
+{
+    (void)state;
+    td_tensor a = falling(0), b = falling(8), c = falling(0), d = falling(0);
+    int64_t before = td_tensor_count(s);
+    td_optimizer *o = td_sgd(s, TD_LIST(a), .lr = 1);
+    td_set_lr(o, 2); /* what is added later begins with the rate that the optimiser was made with */
+    assert_int_equal(td_add_param_group(o, TD_LIST(b), .lr = 0.5, .weight_decay = 0.25), 1);
+    assert_int_equal(td_add_param_group(o, TD_LIST(c, d), .momentum = 0.5), 2);
+    assert_int_equal(td_add_param_group(o, TD_LIST_OF(0, NULL)), 3);
+    assert_true(td_lr(o) == 2 && td_lr(o, .group = 1) == 0.5 && td_lr(o, .group = 2) == 1);
+    for (int step = 0; step < 2; step++) {
+        td_zero_grad(o);
+        fall(a);
+        fall(b);
+        fall(c);
+        td_step(o);
+    }
+    assert_true(td_item(a) == -4);
+    assert_true(td_item(b) == 6.5 - 0.5 * (1 + 6.5 * 0.25)); /* 8 - 0.5 (1 + 8 * 0.25) = 6.5 */
+    assert_true(td_item(c) == -1 - 1.5);
+    assert_true(td_item(d) == 0);
+    td_set_lr(o, 0.25, .group = 1);
+    assert_true(td_lr(o) == 2 && td_lr(o, .group = 1) == 0.25 && td_lr(o, .group = 2) == 1);
+    td_set_lr(o, 0.125);
+    for (int group = 0; group < 4; group++)
+        assert_true(td_lr(o, .group = group) == 0.125);
+    td_zero_grad(o);
+    td_step(o); /* no group has a gradient any more */
+    assert_true(td_item(a) == -4 && td_item(c) == -2.5);
+    td_optimizer_free(o);
+    assert_int_equal(td_tensor_count(s), before);
+    assert_int_equal(td_error(s)->code, TD_E_OK);
+}
+
+static void refused_groups(void **state)
+{
+    (void)state;
+    td_tensor a = falling(0), b = falling(0);
+    td_optimizer *adam = td_adam(s, TD_LIST(a)), *sgd = td_sgd(s, TD_LIST(a), .momentum = 0.5, .nesterov = true);
+    td_add_param_group(adam, TD_LIST(b), .momentum = 0.5);
+    expect_error(TD_E_ARGUMENT, "add_param_group: momentum is given, which adam_step_ has not", __LINE__ - 1);
+    td_add_param_group(adam, TD_LIST(b), .beta2 = 1);
+    expect_error(TD_E_ARGUMENT, "adam_step_: beta2 is 1 where 0 or more and less than 1 is due", __LINE__ - 1);
+    td_add_param_group(adam, TD_LIST(b), .lr = -2);
+    expect_error(TD_E_ARGUMENT, "adam_step_: lr is -2", __LINE__ - 1);
+    td_add_param_group(sgd, TD_LIST(b), .momentum = 0);
+    expect_error(TD_E_ARGUMENT, "nesterov with momentum 0", __LINE__ - 1);
+    td_add_param_group(adam, TD_LIST(b, a));
+    expect_error(TD_E_ARGUMENT, "parameter 1 is in group 0 already", __LINE__ - 1);
+    td_add_param_group(adam, TD_LIST(td_add(a, b)));
+    expect_error(TD_E_GRAD, "parameter 0 is no leaf: it is the result of add", __LINE__ - 1);
+    fall(b);
+    td_step(adam); /* none of them has become a parameter */
+    td_step(sgd);
+    assert_true(td_item(b) == 0);
+    assert_int_equal(td_error(s)->code, TD_E_OK);
+    td_optimizer_free(adam);
+    td_optimizer_free(sgd);
 }
 
 /* What is on the tape keeps the gradient that it was made of; a parameter that is named twice is scaled twice. */
@@ -240,6 +341,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(as_pytorch, open_session, close_session),
         cmocka_unit_test_setup_teardown(refusals, open_session, close_session),
+        cmocka_unit_test_setup_teardown(rates_in_their_turn, open_session, close_session),
+        cmocka_unit_test_setup_teardown(groups, open_session, close_session),
+        cmocka_unit_test_setup_teardown(refused_groups, open_session, close_session),
         cmocka_unit_test_setup_teardown(clipping, open_session, close_session),
         cmocka_unit_test_setup_teardown(clipped_behind_the_tape, open_session, close_session),
         cmocka_unit_test_setup_teardown(nothing_to_do, open_session, close_session),
