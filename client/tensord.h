@@ -581,10 +581,10 @@ struct td_param_group_keywords {
     double lr, weight_decay, momentum, dampening, beta1, beta2, eps, alpha, lr_decay;
     TD_KEYWORDS_END
 };
-/* More parameters, with rates of their own: those of the optimiser's that it has, where they are given, and else as
- * they were given when it was made (nesterov, amsgrad, centered and decoupled are so for all). Keywords: .lr,
- * .weight_decay, .momentum, .dampening, .beta1, .beta2, .eps, .alpha, .lr_decay. Returns the group's number: 1, 2, ...;
- * what the optimiser was made with is group 0. A parameter belongs to one group only. */
+/* More parameters, with rates of their own. Keywords, each for optimisers that have it: .lr, .weight_decay, .momentum,
+ * .dampening, .beta1, .beta2, .eps, .alpha, .lr_decay; those left out are what the optimiser was made with, as its
+ * flags always are. Returns the group's number: 1, 2, ...; what the optimiser was made with is group 0. A parameter
+ * belongs to one group only. */
 TD_API int td_add_param_group(td_optimizer *optimizer, td_list parameters,
                               const struct td_param_group_keywords *keywords TD_DEFAULT(NULL));
 TD_API int td_add_param_group_at(td_origin origin, td_optimizer *optimizer, td_list parameters,
@@ -841,5 +841,6 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #endif
 
 #include "tensord_made.h"
+#include "tensord_schedule.h"
 
 #endif
