@@ -32,7 +32,38 @@ static td_optimizer *make(const char *name, td_list p)
         return td_sgd(s, p, .lr = 0.1, .momentum = 0.9);
     CASE(lion, td_lion(s, p, .lr = 0.01))
     CASE(lion_decay, td_lion(s, p, .lr = 0.01, .beta1 = 0.8, .beta2 = 0.95, .weight_decay = 0.1))
+    CASE(sgd_scheduled, td_sgd(s, p, .lr = 0.1, .momentum = 0.9))
+    CASE(adam_scheduled, td_adam(s, p, .lr = 0.05))
+    CASE(rmsprop_scheduled, td_rmsprop(s, p, .lr = 0.02, .momentum = 0.5))
+    /* The first parameter, and the others with rates of their own. */
+#define GROUPS(case_name, optimizer, ...)                                         \
+    if (!strcmp(name, #case_name)) {                                              \
+        td_optimizer *o = optimizer;                                              \
+        td_add_param_group(o, TD_LIST_OF(p.count - 1, p.items + 1), __VA_ARGS__); \
+        return o;                                                                 \
+    }
+    td_list w = TD_LIST_OF(1, p.items);
+    GROUPS(sgd_groups, td_sgd(s, w, .lr = 0.1), .lr = 0.05, .momentum = 0.9, .weight_decay = 0.01)
+    GROUPS(sgd_groups_nesterov, td_sgd(s, w, .lr = 0.1, .momentum = 0.9, .nesterov = true), .momentum = 0.5)
+    GROUPS(adam_groups, td_adam(s, w, .lr = 0.05), .lr = 0.02, .beta1 = 0.5, .beta2 = 0.75, .eps = 1e-4,
+           .weight_decay = 0.1)
+    GROUPS(adam_groups_amsgrad, td_adam(s, w, .lr = 0.05, .beta2 = 0.75, .amsgrad = true), .lr = 0.02)
+    GROUPS(rmsprop_groups, td_rmsprop(s, w, .lr = 0.01, .centered = true), .lr = 0.02, .alpha = 0.75, .momentum = 0.9)
+    GROUPS(adagrad_groups, td_adagrad(s, w, .lr = 0.1), .lr = 0.05, .lr_decay = 0.05, .weight_decay = 0.1)
+    GROUPS(lion_groups, td_lion(s, w, .lr = 0.01, .weight_decay = 0.1), .lr = 0.02, .beta1 = 0.8, .beta2 = 0.95)
+    GROUPS(adamw_everything, td_adam(s, w, .lr = 0.05, .weight_decay = 0.01, .decoupled = true), .lr = 0.02,
+           .beta1 = 0.8, .weight_decay = 0.2)
     fail_msg("%s: no such case here", name);
+    return NULL;
+}
+
+/* NULL for most. */
+static td_schedule *make_schedule(const char *name, td_optimizer *o)
+{
+    CASE(sgd_scheduled, td_step_lr(o, 30, .gamma = 0.5))
+    CASE(adam_scheduled, td_one_cycle_lr(o, 0.1, STEPS + 1))
+    CASE(rmsprop_scheduled, td_linear_lr(o, .total_iters = 20))
+    CASE(adamw_everything, td_cosine_annealing_lr(o, STEPS, .eta_min = 0.001))
     return NULL;
 }
 
@@ -54,7 +85,7 @@ static void expect_number(const char *name, const char *what, int k, double got,
 /* What is done to gradients before a step; the norm is compared where there is one. */
 static void clip(const char *name, int step, td_list p, char **at)
 {
-    if (!strcmp(name, "sgd_clipped"))
+    if (!strcmp(name, "sgd_clipped") || !strcmp(name, "adamw_everything"))
         expect_number(name, "norm", step, td_item(td_clip_grad_norm_(s, p, 0.1)), at);
     else if (!strcmp(name, "sgd_clipped_greatest"))
         expect_number(name, "norm", step, td_item(td_clip_grad_norm_(s, p, 0.0625, .norm_type = INFINITY)), at);
@@ -83,6 +114,7 @@ static void check(const char *name, char *at)
     td_list p = TD_LIST(weight, bias, idle), averages = TD_LIST(w, b, i);
     int64_t before = td_tensor_count(s);
     td_optimizer *o = make(name, p);
+    td_schedule *schedule = make_schedule(name, o);
     for (int step = 0; step < STEPS; step++) {
         TD_SCOPE(s);
         td_tensor loss = td_mse_loss(td_tanh(td_add(td_matmul(x, weight), bias)), target);
@@ -93,13 +125,16 @@ static void check(const char *name, char *at)
             clip(name, step, p, &at);
         }
         td_step(o);
+        if (schedule)
+            td_schedule_step(schedule);
         td_ema_step_(s, p, averages, 0.9);
     }
+    td_schedule_free(schedule);
     td_optimizer_free(o);
     assert_int_equal(td_tensor_count(s), before);
     at = strchr(at, '|') + 1;
     expect_parameters(name, p, &at);
-    if (!strcmp(name, "sgd_averaged"))
+    if (!strcmp(name, "sgd_averaged") || !strcmp(name, "adamw_everything"))
         expect_parameters(name, averages, &at);
     assert_int_equal(td_error(s)->code, TD_E_OK);
 }
@@ -121,7 +156,7 @@ static void as_pytorch(void **state)
         }
     fclose(file);
     free(line);
-    assert_int_equal(known, 20);
+    assert_int_equal(known, 31);
 }
 
 #define REFUSED(optimizer, words)                     \
