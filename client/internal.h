@@ -314,21 +314,26 @@ bool read_elements(struct td_session *s, td_tensor x, void *array, uint8_t dtype
 /* The same with all of wait given but its request: where they go, or who takes them. */
 bool read_into(struct td_session *s, td_tensor x, struct wait *wait, td_origin origin);
 
+/* Parameters with rates of their own. */
+struct param_group {
+    uint16_t lists[TD_PARAMS_MAX]; /* the step's: the parameters, then as many states or none */
+    int count, in_count;           /* of parameters; of tensors */
+    td_operand *tensors;           /* parameters, then each list of states, then the counts and the rate */
+    double lr;                     /* what the rate has been set to */
+    int64_t attrs[TD_ATTR_SLOTS];  /* the step's */
+};
+
 struct td_optimizer {
     td_session *session; /* NULL: closed before */
     struct td_optimizer *next;
-    const struct td_op *op;        /* its step */
-    uint16_t lists[TD_PARAMS_MAX]; /* the step's: the parameters, then as many states or none */
-    int count, in_count;           /* of parameters; of tensors */
-    td_operand *tensors;           /* parameters, then each list of states, then the counts */
-    union {
-        double lr; /* which is the first of each */
-        struct td_sgd_step__attrs sgd;
-        struct td_adam_step__attrs adam;
-        struct td_rmsprop_step__attrs rmsprop;
-        struct td_adagrad_step__attrs adagrad;
-        struct td_lion_step__attrs lion;
-    } rates;
+    const struct td_op *op; /* its step */
+    uint32_t states;        /* bit k: it has the list k of the step */
+    int momenta;            /* the list that a group has where its momentum is not 0; 0: none */
+    double first;           /* what states begin with */
+    double lr;              /* of a group that names none; the same for its attrs */
+    int64_t attrs[TD_ATTR_SLOTS];
+    struct param_group *groups;
+    int group_count;
 };
 void optimizers_forget(struct td_session *s);
 void programs_forget(struct td_session *s);

@@ -523,7 +523,10 @@ TD_API td_tensor td_set_requires_grad(td_tensor x, bool requires_grad);
 TD_API bool td_is_leaf(td_tensor x);
 
 /* ---- optimisers: they hold their own state, of the parameters' types, and only refer to the parameters; a step of
- * halves (TD_F16, TD_BF16) is computed in f32, and what is kept of it is rounded once ---- */
+ * halves (TD_F16, TD_BF16) is computed in f32, and what is kept of it is rounded once ----
+ *
+ * One that is refused has no parameters, and its steps do nothing. Learning rates are on the device: a step uses the
+ * one that was set when it was sent, and what td_set_lr sends comes in its turn. */
 
 typedef struct td_optimizer td_optimizer;
 
@@ -577,12 +580,33 @@ TD_API td_optimizer *td_lion(td_session *s, td_list parameters,
                              const struct td_lion_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_optimizer *td_lion_at(td_origin origin, td_session *s, td_list parameters,
                                 const struct td_lion_keywords *keywords);
-/* One update of every parameter that has a gradient. */
+/* One update of every parameter that has a gradient, in all groups. */
 TD_API void td_step(td_optimizer *optimizer);
 /* The parameters have no gradients any more. */
 TD_API void td_zero_grad(td_optimizer *optimizer);
-TD_API void td_set_lr(td_optimizer *optimizer, double lr);
-TD_API double td_lr(const td_optimizer *optimizer);
+struct td_param_group_keywords {
+    double lr, weight_decay, momentum, dampening, beta1, beta2, eps, alpha, lr_decay;
+    TD_KEYWORDS_END
+};
+/* More parameters, with rates of their own. Keywords, each for optimisers that have it: .lr, .weight_decay, .momentum,
+ * .dampening, .beta1, .beta2, .eps, .alpha, .lr_decay; those left out are what the optimiser was made with, as its
+ * flags always are. Returns the group's number: 1, 2, ...; what the optimiser was made with is group 0. A parameter
+ * belongs to one group only. */
+TD_API int td_add_param_group(td_optimizer *optimizer, td_list parameters,
+                              const struct td_param_group_keywords *keywords TD_DEFAULT(NULL));
+TD_API int td_add_param_group_at(td_origin origin, td_optimizer *optimizer, td_list parameters,
+                                 const struct td_param_group_keywords *keywords);
+#define TD_ALL_GROUPS (-1)
+struct td_lr_keywords {
+    int group;
+    TD_KEYWORDS_END
+};
+/* The learning rate of all groups or of one, from the next step on. One below 0 is refused and changes nothing.
+ * Keyword: .group (TD_ALL_GROUPS). */
+TD_API void td_set_lr(td_optimizer *optimizer, double lr, const struct td_lr_keywords *keywords TD_DEFAULT(NULL));
+TD_API void td_set_lr_at(td_origin origin, td_optimizer *optimizer, double lr, const struct td_lr_keywords *keywords);
+/* What it has been set to, without waiting; NAN for a group that there is not. Keyword: .group (0). */
+TD_API double td_lr(const td_optimizer *optimizer, const struct td_lr_keywords *keywords TD_DEFAULT(NULL));
 /* Frees the optimiser and its state; the parameters stay. NULL is fine. */
 TD_API void td_optimizer_free(td_optimizer *optimizer);
 
@@ -848,9 +872,24 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
     TD_WITH_KEYWORDS(td_optimizer *, td_lion_at(TD_HERE(0), s, parameters,                                      \
                                                 TD_KEYWORDS(td_lion, .lr = 0.0001, .beta1 = 0.9, .beta2 = 0.99, \
                                                             .td_keywords_only = 0, __VA_ARGS__)))
+/* A rate that is not given. */
+#define TD_NOT_GIVEN __builtin_nan("")
+#define TD_NO_RATES                                                                                        \
+    .lr = TD_NOT_GIVEN, .weight_decay = TD_NOT_GIVEN, .momentum = TD_NOT_GIVEN, .dampening = TD_NOT_GIVEN, \
+    .beta1 = TD_NOT_GIVEN, .beta2 = TD_NOT_GIVEN, .eps = TD_NOT_GIVEN, .alpha = TD_NOT_GIVEN, .lr_decay = TD_NOT_GIVEN
+#define td_add_param_group(optimizer, parameters, ...)                \
+    TD_WITH_KEYWORDS(                                                 \
+        int, td_add_param_group_at(TD_HERE(0), optimizer, parameters, \
+                                   TD_KEYWORDS(td_param_group, TD_NO_RATES, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_set_lr(optimizer, lr, ...)                           \
+    TD_DO_WITH_KEYWORDS(td_set_lr_at(TD_HERE(0), optimizer, lr, \
+                                     TD_KEYWORDS(td_lr, .group = TD_ALL_GROUPS, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_lr(optimizer, ...) \
+    TD_WITH_KEYWORDS(double, (td_lr)(optimizer, TD_KEYWORDS(td_lr, .group = 0, .td_keywords_only = 0, __VA_ARGS__)))
 #endif
 
 #include "tensord_made.h"
 #include "tensord_autograd.h"
+#include "tensord_schedule.h"
 
 #endif

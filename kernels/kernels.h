@@ -41,6 +41,7 @@ struct td_fault {
  *  - Lists (cat, stack): in holds the list in the dtype of the result; out is contiguous.
  *  - Steps: in holds the row's lists laid out flat; grads[k] is the gradient of parameter k in the parameter's shape
  *    and dtype, contiguous, or has data NULL, and then parameter k and its states stay as they are and counts[k] too.
+ *    An optimiser's rate, in[in_count - 1], is read once, before anything is written.
  *    What is written is said by td_op_stepping; the gradients are operands to be written only where it is they.
  *  - All else: inputs with their own shapes (sum's in the dtype it computes in); the output is contiguous, except that
  *    mse_loss without reduction, sort, argsort, index and index_put follow their operands. Inputs whose bit is set in

@@ -106,6 +106,7 @@ static const char *type_of(const struct td_param *p, bool operand)
     case TD_PARAM_TENSOR:
     case TD_PARAM_INDEX:
     case TD_PARAM_MASK:
+    case TD_PARAM_RATE:
     case TD_PARAM_OPT:
         return "td_tensor ";
     case TD_PARAM_INT:
@@ -565,10 +566,12 @@ static void print_names(const char *key, const char *const *names, int count)
 static void print_params(const struct td_op *op)
 {
     static const char *const kinds[] = {
-        [TD_PARAM_TENSOR] = "IN", [TD_PARAM_NUM] = "NUM",     [TD_PARAM_INDEX] = "INDEX",    [TD_PARAM_MASK] = "MASK",
-        [TD_PARAM_OPT] = "OPT",   [TD_PARAM_LIST] = "INS",    [TD_PARAM_INT] = "INT",        [TD_PARAM_REAL] = "REAL",
-        [TD_PARAM_FLAG] = "FLAG", [TD_PARAM_DTYPE] = "DTYPE", [TD_PARAM_NUMBER] = "NUMBER",  [TD_PARAM_SHAPE] = "SHAPE",
-        [TD_PARAM_DIMS] = "DIMS", [TD_PARAM_SIZE] = "SIZE",   [TD_PARAM_INDICES] = "INDICES"};
+        [TD_PARAM_TENSOR] = "IN",   [TD_PARAM_NUM] = "NUM",       [TD_PARAM_INDEX] = "INDEX",
+        [TD_PARAM_MASK] = "MASK",   [TD_PARAM_OPT] = "OPT",       [TD_PARAM_LIST] = "INS",
+        [TD_PARAM_INT] = "INT",     [TD_PARAM_REAL] = "REAL",     [TD_PARAM_FLAG] = "FLAG",
+        [TD_PARAM_DTYPE] = "DTYPE", [TD_PARAM_NUMBER] = "NUMBER", [TD_PARAM_SHAPE] = "SHAPE",
+        [TD_PARAM_DIMS] = "DIMS",   [TD_PARAM_SIZE] = "SIZE",     [TD_PARAM_INDICES] = "INDICES",
+        [TD_PARAM_RATE] = "RATE"};
     printf(", \"params\": [");
     for (const struct td_param *p = op->params; p->kind; p++) {
         printf("%s{\"name\": \"%s\", \"kind\": \"%s\"", p == op->params ? "" : ", ", p->name, kinds[p->kind]);

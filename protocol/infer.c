@@ -102,6 +102,17 @@ static int check_size(struct td_inference *i, int k)
     return TD_E_OK;
 }
 
+static int check_rate(struct td_inference *i, int k)
+{
+    char name[TD_INPUT_TEXT], shape[TD_SHAPE_TEXT];
+    if (i->in[k].dtype != TD_F64)
+        return refuse_dtype(i, k, TD_MASK(TD_F64));
+    if (i->in[k].rank)
+        return td_fail(i->failure, TD_E_SHAPE, "%s: %s, a rate, has shape %s where no dimensions are due", i->op->name,
+                       td_input_name(i->op, i->list_counts, k, name), rule_text(&i->in[k], shape));
+    return TD_E_OK;
+}
+
 static int check_input(struct td_inference *i, int k, const struct td_param *p, struct standing *standing)
 {
     const struct td_meta *in = &i->in[k];
@@ -114,6 +125,8 @@ static int check_input(struct td_inference *i, int k, const struct td_param *p, 
         return check_size(i, k);
     case TD_PARAM_MASK:
         return in->dtype == TD_BOOL ? TD_E_OK : refuse_dtype(i, k, TD_MASK(TD_BOOL));
+    case TD_PARAM_RATE:
+        return check_rate(i, k);
     case TD_PARAM_LIST:
         if (!(i->op->takes & TD_MASK(in->dtype)))
             return refuse_dtype(i, k, i->op->takes);

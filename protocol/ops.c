@@ -20,6 +20,7 @@
 #define NUM(x) {.name = #x, .kind = TD_PARAM_NUM},
 #define INDEX(x) {.name = #x, .kind = TD_PARAM_INDEX},
 #define MASK(x) {.name = #x, .kind = TD_PARAM_MASK},
+#define RATE(x) {.name = #x, .kind = TD_PARAM_RATE},
 #define OPT(x) {.name = #x, .kind = TD_PARAM_OPT, .keyword = true, .text = "none"},
 #define INS(x) {.name = #x, .kind = TD_PARAM_LIST},
 #define SIZE(x) {.name = #x, .kind = TD_PARAM_SIZE},
@@ -82,6 +83,7 @@ int td_param_slots(uint8_t kind)
     case TD_PARAM_NUM:
     case TD_PARAM_INDEX:
     case TD_PARAM_MASK:
+    case TD_PARAM_RATE:
     case TD_PARAM_OPT:
     case TD_PARAM_SIZE:
     case TD_PARAM_LIST:

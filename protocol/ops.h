@@ -30,6 +30,7 @@ enum td_param_kind {
     TD_PARAM_NUM,     /* a tensor or a scalar, in promotion */
     TD_PARAM_INDEX,   /* an i64 tensor */
     TD_PARAM_MASK,    /* a bool tensor */
+    TD_PARAM_RATE,    /* an f64 tensor without dimensions */
     TD_PARAM_OPT,     /* a tensor or nothing, in promotion; a keyword in C */
     TD_PARAM_SIZE,    /* an i64 tensor without dimensions whose value the shape depends on; at most one */
     TD_PARAM_LIST,    /* a list of tensors, in promotion */
@@ -121,7 +122,7 @@ bool td_op_creates(const struct td_op *op);
 bool td_op_is_sized(const struct td_op *op);
 /* What a STEP reads besides its lists, and which of all that it writes. */
 enum td_stepping {
-    TD_STEPS_BY_GRADIENTS, /* an optimiser: where parameters have gradients, all its lists and counts */
+    TD_STEPS_BY_GRADIENTS, /* an optimiser: where parameters have gradients, all its lists and counts; not its rate */
     TD_STEPS_GRADIENTS,    /* of a single list of parameters the gradients */
     TD_STEPS_STATES        /* without gradients and counts all lists but the parameters */
 };
@@ -148,6 +149,7 @@ uint64_t td_ops_hash(void);
 #define NUM(x)
 #define INDEX(x)
 #define MASK(x)
+#define RATE(x)
 #define OPT(x)
 #define INS(x)
 #define SIZE(x)

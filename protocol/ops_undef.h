@@ -5,6 +5,7 @@
 #undef NUM
 #undef INDEX
 #undef MASK
+#undef RATE
 #undef OPT
 #undef INS
 #undef SIZE

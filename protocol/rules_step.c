@@ -56,11 +56,11 @@ static int lists(struct td_inference *i, uint32_t optional)
     return TD_E_OK;
 }
 
-/* The counter has an entry for each parameter. */
+/* The counter, behind the lists and before the rate, has an entry for each parameter. */
 static int step(struct td_inference *i, uint32_t optional)
 {
     int params = i->list_counts[0], failed = td_check_rates(i->op, i->attrs, i->failure);
-    const struct td_meta *counts = &i->in[i->in_count - 1];
+    const struct td_meta *counts = &i->in[i->in_count - 2];
     if (failed)
         return failed;
     if (counts->rank != 1 || counts->shape[0] != params || !td_meta_is_contiguous(counts))

@@ -612,25 +612,24 @@ static void raise_squares(const struct call *c)
 static void draw_rates(struct call *c)
 {
     double *rates = (double *)(void *)c->attrs, decay = below(2) ? 0.0625 : 0;
-    rates[0] = 0.1;
     switch (c->op->id) {
     case TD_OP_sgd_step_:
-        rates[1] = c->lists[1] && below(3) ? 0.9 : 0;
-        rates[2] = below(2) ? 0.25 : 0;
-        rates[3] = decay;
-        c->attrs[4] = below(2) && rates[1] != 0;
+        rates[0] = c->lists[1] && below(3) ? 0.9 : 0;
+        rates[1] = below(2) ? 0.25 : 0;
+        rates[2] = decay;
+        c->attrs[3] = below(2) && rates[0] != 0;
         break;
     case TD_OP_adam_step_:
-        rates[4] = decay;
-        c->attrs[5] = below(2);
+        rates[3] = decay;
+        c->attrs[4] = below(2);
         break;
     case TD_OP_rmsprop_step_:
-        rates[3] = c->lists[2] && below(3) ? 0.9 : 0;
-        rates[4] = decay;
+        rates[2] = c->lists[2] && below(3) ? 0.9 : 0;
+        rates[3] = decay;
         break;
     case TD_OP_adagrad_step_:
-        rates[1] = below(2) ? 0.5 : 0;
-        rates[3] = decay;
+        rates[0] = below(2) ? 0.5 : 0;
+        rates[2] = decay;
         break;
     case TD_OP_clip_grad_norm_:
         rates[0] = below(3) ? 0.75 : 1e9;
@@ -643,8 +642,8 @@ static void draw_rates(struct call *c)
         rates[0] = below(6) ? 0.9 : below(2);
         break;
     default: /* Lion: the mean of what cancels is 0 in each precision */
-        rates[1] = 0.875;
-        rates[3] = decay;
+        rates[0] = 0.875;
+        rates[2] = decay;
     }
 }
 
@@ -688,6 +687,10 @@ static void draw_step(struct call *c, uint8_t dtype)
     for (int k = 0; k < c->params; k++)
         store(counts, k, (struct td_number){.category = TD_INTEGER, .i = below(4)});
     read_back(counts);
+    struct tensor *rate = next(c);
+    make(rate, TD_F64, 0, (int64_t[TD_RANK_MAX]){0}, TD_REALS, DENSE);
+    store(rate, 0, (struct td_number){.category = TD_FLOATING, .f = 0.1});
+    read_back(rate);
 }
 
 /* A tensor whose rows rise. */

@@ -1,15 +1,21 @@
 /* The meaning of the optimiser steps, which write to their inputs. SPDX-License-Identifier: Apache-2.0 */
 #include "tests/oracle_tools.h"
 
+static double rate_of(const struct oracle_call *c)
+{
+    return (double)c->in[c->in_count - 1].real[0];
+}
+
 void oracle_sgd_step_(struct oracle_call *c)
 {
     const struct td_sgd_step__attrs *a = c->attrs;
+    double rate = rate_of(c);
     int params = c->list_counts[0];
     for (int k = 0; k < params; k++) {
         struct oracle_tensor *p = &c->in[k], *state = c->list_counts[1] ? &c->in[params + k] : NULL;
         if (c->grads[k].dtype == TD_DTYPE_NONE)
             continue;
-        int64_t t = ++c->in[c->in_count - 1].integer[k];
+        int64_t t = ++c->in[c->in_count - 2].integer[k];
         for (int64_t i = 0; i < p->count; i++) {
             double g = (double)(c->grads[k].real[i] + a->weight_decay * p->real[i]), update = g;
             double scale = (double)(fabsl(c->grads[k].real[i]) + fabsl(a->weight_decay * p->real[i]));
@@ -20,8 +26,8 @@ void oracle_sgd_step_(struct oracle_call *c)
                 state->real[i] = b;
                 update = a->nesterov ? g + a->momentum * b : b;
             }
-            p->scale[i] = fabs((double)p->real[i]) + a->lr * scale;
-            p->real[i] -= a->lr * update;
+            p->scale[i] = fabs((double)p->real[i]) + rate * scale;
+            p->real[i] -= rate * update;
         }
     }
 }
@@ -29,23 +35,24 @@ void oracle_sgd_step_(struct oracle_call *c)
 void oracle_adam_step_(struct oracle_call *c)
 {
     const struct td_adam_step__attrs *a = c->attrs;
+    double rate = rate_of(c);
     int params = c->list_counts[0];
     for (int k = 0; k < params; k++) {
         struct oracle_tensor *p = &c->in[k], *m = &c->in[params + k], *v = &c->in[2 * params + k];
         struct oracle_tensor *greatest = c->list_counts[3] ? &c->in[3 * params + k] : NULL;
         if (c->grads[k].dtype == TD_DTYPE_NONE)
             continue;
-        double t = (double)++c->in[c->in_count - 1].integer[k];
+        double t = (double)++c->in[c->in_count - 2].integer[k];
         for (int64_t i = 0; i < p->count; i++) {
             double g = (double)c->grads[k].real[i], x = (double)p->real[i];
             double g_scale = fabs(g) + fabs(a->weight_decay * x);
-            double decayed = a->decoupled ? x * (1 - a->lr * a->weight_decay) : x;
+            double decayed = a->decoupled ? x * (1 - rate * a->weight_decay) : x;
             g += a->decoupled ? 0 : a->weight_decay * x;
             m->scale[i] = fabs(a->beta1 * (double)m->real[i]) + (1 - a->beta1) * g_scale;
             v->scale[i] = a->beta2 * (double)v->real[i] + (1 - a->beta2) * g_scale * g_scale;
             m->real[i] = a->beta1 * m->real[i] + (1 - a->beta1) * g;
             v->real[i] = a->beta2 * v->real[i] + (1 - a->beta2) * g * g;
-            double size = a->lr / (1 - pow(a->beta1, t));
+            double size = rate / (1 - pow(a->beta1, t));
             long double square = v->real[i];
             if (greatest) {
                 square = greatest->real[i] = fmaxl(greatest->real[i], square);
@@ -61,13 +68,14 @@ void oracle_adam_step_(struct oracle_call *c)
 void oracle_rmsprop_step_(struct oracle_call *c)
 {
     const struct td_rmsprop_step__attrs *a = c->attrs;
+    double rate = rate_of(c);
     int params = c->list_counts[0], keeps = c->list_counts[2] != 0;
     for (int k = 0; k < params; k++) {
         struct oracle_tensor *p = &c->in[k], *v = &c->in[params + k], *b = &c->in[2 * params + k];
         struct oracle_tensor *mean = c->list_counts[3] ? &c->in[(2 + keeps) * params + k] : NULL;
         if (c->grads[k].dtype == TD_DTYPE_NONE)
             continue;
-        c->in[c->in_count - 1].integer[k]++;
+        c->in[c->in_count - 2].integer[k]++;
         for (int64_t i = 0; i < p->count; i++) {
             double x = (double)p->real[i], grad = (double)c->grads[k].real[i], g = grad + a->weight_decay * x;
             double g_scale = fabs(grad) + fabs(a->weight_decay * x);
@@ -86,8 +94,8 @@ void oracle_rmsprop_step_(struct oracle_call *c)
                 b->scale[i] = scale += fabs(a->momentum * (double)b->real[i]);
                 update = (double)(b->real[i] = a->momentum * b->real[i] + update);
             }
-            p->scale[i] = fabs(x) + a->lr * scale;
-            p->real[i] -= a->lr * update;
+            p->scale[i] = fabs(x) + rate * scale;
+            p->real[i] -= rate * update;
         }
     }
 }
@@ -95,12 +103,13 @@ void oracle_rmsprop_step_(struct oracle_call *c)
 void oracle_adagrad_step_(struct oracle_call *c)
 {
     const struct td_adagrad_step__attrs *a = c->attrs;
+    double rate = rate_of(c);
     int params = c->list_counts[0];
     for (int k = 0; k < params; k++) {
         struct oracle_tensor *p = &c->in[k], *sum = &c->in[params + k];
         if (c->grads[k].dtype == TD_DTYPE_NONE)
             continue;
-        double before = (double)c->in[c->in_count - 1].integer[k]++, lr = a->lr / (1 + before * a->lr_decay);
+        double before = (double)c->in[c->in_count - 2].integer[k]++, lr = rate / (1 + before * a->lr_decay);
         for (int64_t i = 0; i < p->count; i++) {
             double x = (double)p->real[i], grad = (double)c->grads[k].real[i], g = grad + a->weight_decay * x;
             double g_scale = fabs(grad) + fabs(a->weight_decay * x);
@@ -117,19 +126,20 @@ void oracle_adagrad_step_(struct oracle_call *c)
 void oracle_lion_step_(struct oracle_call *c)
 {
     const struct td_lion_step__attrs *a = c->attrs;
+    double rate = rate_of(c);
     int params = c->list_counts[0];
     for (int k = 0; k < params; k++) {
         struct oracle_tensor *p = &c->in[k], *m = &c->in[params + k];
         if (c->grads[k].dtype == TD_DTYPE_NONE)
             continue;
-        c->in[c->in_count - 1].integer[k]++;
+        c->in[c->in_count - 2].integer[k]++;
         for (int64_t i = 0; i < p->count; i++) {
             long double g = c->grads[k].real[i], mixed = a->beta1 * m->real[i] + (1 - a->beta1) * g;
             long double sign = (mixed > 0) - (mixed < 0);
             m->scale[i] = (double)(a->beta2 * fabsl(m->real[i]) + (1 - a->beta2) * fabsl(g));
             m->real[i] = a->beta2 * m->real[i] + (1 - a->beta2) * g;
-            p->scale[i] = (double)fabsl(p->real[i]) + a->lr;
-            p->real[i] -= a->lr * (sign + a->weight_decay * p->real[i]);
+            p->scale[i] = (double)fabsl(p->real[i]) + rate;
+            p->real[i] -= rate * (sign + a->weight_decay * p->real[i]);
         }
     }
 }

@@ -284,21 +284,30 @@ static void test_steps(void **state)
 {
     (void)state;
     enum { PARAMS = TD_LIST_MAX };
-    static struct td_meta in[2 * PARAMS + 1];
+    static struct td_meta in[2 * PARAMS + 2];
     struct td_failure failure = {0};
-    struct td_sgd_step__attrs attrs = {.lr = 0.1, .momentum = 0.9};
+    struct td_sgd_step__attrs attrs = {.momentum = 0.9};
     uint16_t counts[TD_PARAMS_MAX] = {PARAMS, PARAMS};
     struct td_inference i = {.op = td_op_named("sgd_step_"),
                              .in = in,
-                             .in_count = 2 * PARAMS + 1,
+                             .in_count = 2 * PARAMS + 2,
                              .list_counts = counts,
                              .attrs = &attrs,
                              .failure = &failure};
     for (int k = 0; k < 2 * PARAMS; k++)
         in[k] = META(k % 2 ? TD_F32 : TD_F64, k % PARAMS, 2);
     in[2 * PARAMS] = META(TD_I64, PARAMS);
+    in[2 * PARAMS + 1] = (struct td_meta){.dtype = TD_F64};
     assert_int_equal(td_infer(&i), TD_E_OK);
     assert_int_equal(i.out_count, 0);
+    in[2 * PARAMS + 1].dtype = TD_F32;
+    assert_int_equal(td_infer(&i), TD_E_DTYPE); /* a rate is f64 */
+    failure = (struct td_failure){0};
+    in[2 * PARAMS + 1] = META(TD_F64, 1);
+    assert_int_equal(td_infer(&i), TD_E_SHAPE);
+    assert_non_null(strstr(failure.message, "lr, a rate, has shape (1) where no dimensions are due"));
+    failure = (struct td_failure){0};
+    in[2 * PARAMS + 1] = (struct td_meta){.dtype = TD_F64};
     in[PARAMS + 40] = META(TD_F32, 41, 2);
     assert_int_equal(td_infer(&i), TD_E_SHAPE);
     in[PARAMS + 40] = in[40];
@@ -306,9 +315,10 @@ static void test_steps(void **state)
     in[2 * PARAMS] = META(TD_I64, PARAMS - 1);
     assert_int_equal(td_infer(&i), TD_E_SHAPE);
     failure = (struct td_failure){0};
-    i.in_count = PARAMS + 1;
+    i.in_count = PARAMS + 2;
     counts[1] = 0;
     in[PARAMS] = META(TD_I64, PARAMS);
+    in[PARAMS + 1] = (struct td_meta){.dtype = TD_F64};
     assert_int_equal(td_infer(&i), TD_E_ARGUMENT); /* momentum without states */
     failure = (struct td_failure){0};
     attrs.momentum = 0;
@@ -324,27 +334,27 @@ static void test_step_lists(void **state)
         double rates[5];
         const char *words; /* of the refusal; NULL: none */
     } cases[] = {
-        {"adam_step_", "220", {0.1, 0.9, 0.99, 1e-8}, NULL},
-        {"adam_step_", "222", {0.1, 0.9, 0.99, 1e-8}, NULL},
-        {"adam_step_", "221", {0.1, 0.9, 0.99, 1e-8}, "1 greatest for 2 parameters"},
-        {"adam_step_", "200", {0.1, 0.9, 0.99, 1e-8}, "0 squares for 2 parameters"},
-        {"adam_step_", "220", {0.1, 1, 0.99, 1e-8}, "beta1 is 1 where 0 or more and less than 1 is due"},
-        {"adam_step_", "220", {0.1, 0.9, -0.25, 1e-8}, "beta2 is -0.25"},
-        {"adam_step_", "220", {0.1, 0.9, 0.99, -1}, "eps is -1"},
-        {"rmsprop_step_", "200", {0.1, 0.99, 1e-8, 0, 0}, NULL},
-        {"rmsprop_step_", "202", {0.1, 0.99, 1e-8, 0, 0}, NULL},
-        {"rmsprop_step_", "222", {0.1, 0.99, 1e-8, 0.5, 0}, NULL},
-        {"rmsprop_step_", "202", {0.1, 0.99, 1e-8, 0.5, 0}, "momentum 0.5 needs a state for each parameter"},
-        {"rmsprop_step_", "000", {0.1, 0.99, 1e-8, 0, 0}, "0 squares for 2 parameters"},
-        {"rmsprop_step_", "200", {0.1, 0.99, 1e-8, 0, -0.5}, "weight_decay is -0.5"},
-        {"adagrad_step_", "2", {0.1, 0, 1e-10, 0}, NULL},
-        {"adagrad_step_", "1", {0.1, 0, 1e-10, 0}, "1 sums for 2 parameters"},
-        {"adagrad_step_", "0", {0.1, 0, 1e-10, 0}, "0 sums for 2 parameters"},
-        {"lion_step_", "2", {0.1, 0.9, 0.99, 0}, NULL},
-        {"lion_step_", "2", {NAN, 0.9, 0.99, 0}, "lr is nan"},
+        {"adam_step_", "220", {0.9, 0.99, 1e-8}, NULL},
+        {"adam_step_", "222", {0.9, 0.99, 1e-8}, NULL},
+        {"adam_step_", "221", {0.9, 0.99, 1e-8}, "1 greatest for 2 parameters"},
+        {"adam_step_", "200", {0.9, 0.99, 1e-8}, "0 squares for 2 parameters"},
+        {"adam_step_", "220", {1, 0.99, 1e-8}, "beta1 is 1 where 0 or more and less than 1 is due"},
+        {"adam_step_", "220", {0.9, -0.25, 1e-8}, "beta2 is -0.25"},
+        {"adam_step_", "220", {0.9, 0.99, -1}, "eps is -1"},
+        {"rmsprop_step_", "200", {0.99, 1e-8, 0, 0}, NULL},
+        {"rmsprop_step_", "202", {0.99, 1e-8, 0, 0}, NULL},
+        {"rmsprop_step_", "222", {0.99, 1e-8, 0.5, 0}, NULL},
+        {"rmsprop_step_", "202", {0.99, 1e-8, 0.5, 0}, "momentum 0.5 needs a state for each parameter"},
+        {"rmsprop_step_", "000", {0.99, 1e-8, 0, 0}, "0 squares for 2 parameters"},
+        {"rmsprop_step_", "200", {0.99, 1e-8, 0, -0.5}, "weight_decay is -0.5"},
+        {"adagrad_step_", "2", {0, 1e-10, 0}, NULL},
+        {"adagrad_step_", "1", {0, 1e-10, 0}, "1 sums for 2 parameters"},
+        {"adagrad_step_", "0", {0, 1e-10, 0}, "0 sums for 2 parameters"},
+        {"lion_step_", "2", {0.9, 0.99, 0}, NULL},
+        {"lion_step_", "2", {0.9, 0.99, NAN}, "weight_decay is nan"},
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
-        struct td_meta in[9] = {META(TD_F32, 3, 2), META(TD_F32, 3, 2)};
+        struct td_meta in[10] = {META(TD_F32, 3, 2), META(TD_F32, 3, 2)};
         struct td_failure failure = {0};
         uint16_t lists[TD_PARAMS_MAX] = {2};
         int64_t attrs[TD_ATTR_SLOTS] = {0};
@@ -356,6 +366,7 @@ static void test_step_lists(void **state)
                 in[count++] = META(TD_F32, 3, 2);
         }
         in[count++] = META(TD_I64, 2);
+        in[count++] = (struct td_meta){.dtype = TD_F64};
         struct td_inference i = {.op = td_op_named(cases[k].op),
                                  .in = in,
                                  .in_count = count,

@@ -250,8 +250,8 @@ static void stop(struct harness *harness, int64_t live_before)
 
 /* ---- a training step ---- */
 
-/* Handles 0 to 7: weight, bias, and for each two states; then the two counts. */
-enum { KEPT = 7, LABELS = 8, INPUT = 9, INPUTS = 5, CLASSES = 3, BATCH = 8, STATE_BYTES = 4096 };
+/* Handles 0 to 7: weight, bias, and for each two states; then the two counts, and the rate. */
+enum { KEPT = 7, RATE = 7, LABELS = 8, INPUT = 9, INPUTS = 5, CLASSES = 3, BATCH = 8, STATE_BYTES = 4096 };
 
 static void say_model(struct script *script)
 {
@@ -264,17 +264,19 @@ static void say_model(struct script *script)
     SAY_NEW(zeros, 0, 4, &weight);
     SAY_NEW(zeros, 0, 5, &bias);
     SAY_NEW(zeros, 0, 6, (&(struct td_zeros_attrs){.shape = {1, {2}}, .dtype = TD_I64}));
+    SAY_NEW(full, 0, RATE, (&(struct td_full_attrs){.value = {.category = TD_FLOATING, .f = 0.1}, .dtype = TD_F64}));
     SAY_NEW(randint, 0, LABELS, &labels);
     SAY_NEW(randn, 0, INPUT, (&(struct td_zeros_attrs){.shape = {2, {BATCH, INPUTS}}}));
 }
 
 static void say_step(struct script *script, bool adam)
 {
-    struct td_input in[7];
+    struct td_input in[KEPT + 1];
     int count = 0;
     for (uint32_t k = 0; k < KEPT; k++)
         if (adam || k < 4 || k == 6)
             in[count++] = (struct td_input){.kind = TD_INPUT_HANDLE, .handle = k};
+    in[count] = (struct td_input){.kind = TD_INPUT_HANDLE, .handle = RATE};
     SAY(matmul, TD_FLAG_GRAD, 10, NULL, INPUT, 0);
     SAY(add, TD_FLAG_GRAD | TD_FLAG_CONSUME(0), 11, NULL, 10, 1);
     SAY(tanh, TD_FLAG_GRAD, 12, NULL, 11);
@@ -284,10 +286,10 @@ static void say_step(struct script *script, bool adam)
     say_backward(script, 13, false);
     if (adam)
         script->at = td_call_encode(script->at, td_op_named("adam_step_"), 0, 1, NULL, in, (uint16_t[]){2, 2, 2, 0},
-                                    &(struct td_adam_step__attrs){.lr = 0.1, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8});
+                                    &(struct td_adam_step__attrs){.beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8});
     else
         script->at = td_call_encode(script->at, td_op_named("sgd_step_"), 0, 1, NULL, in, (uint16_t[]){2, 2},
-                                    &(struct td_sgd_step__attrs){.lr = 0.1, .momentum = 0.9});
+                                    &(struct td_sgd_step__attrs){.momentum = 0.9});
     for (uint32_t handle = 11; handle < 14; handle++)
         REQUEST(RELEASE, handle);
 }

@@ -32,7 +32,38 @@ static td_optimizer *make(const char *name, td_list p)
         return td_sgd(s, p, .lr = 0.1, .momentum = 0.9);
     CASE(lion, td_lion(s, p, .lr = 0.01))
     CASE(lion_decay, td_lion(s, p, .lr = 0.01, .beta1 = 0.8, .beta2 = 0.95, .weight_decay = 0.1))
+    CASE(sgd_scheduled, td_sgd(s, p, .lr = 0.1, .momentum = 0.9))
+    CASE(adam_scheduled, td_adam(s, p, .lr = 0.05))
+    CASE(rmsprop_scheduled, td_rmsprop(s, p, .lr = 0.02, .momentum = 0.5))
+    /* The first parameter, and the others with rates of their own. */
+#define GROUPS(case_name, optimizer, ...)                                         \
+    if (!strcmp(name, #case_name)) {                                              \
+        td_optimizer *o = optimizer;                                              \
+        td_add_param_group(o, TD_LIST_OF(p.count - 1, p.items + 1), __VA_ARGS__); \
+        return o;                                                                 \
+    }
+    td_list w = TD_LIST_OF(1, p.items);
+    GROUPS(sgd_groups, td_sgd(s, w, .lr = 0.1), .lr = 0.05, .momentum = 0.9, .weight_decay = 0.01)
+    GROUPS(sgd_groups_nesterov, td_sgd(s, w, .lr = 0.1, .momentum = 0.9, .nesterov = true), .momentum = 0.5)
+    GROUPS(adam_groups, td_adam(s, w, .lr = 0.05), .lr = 0.02, .beta1 = 0.5, .beta2 = 0.75, .eps = 1e-4,
+           .weight_decay = 0.1)
+    GROUPS(adam_groups_amsgrad, td_adam(s, w, .lr = 0.05, .beta2 = 0.75, .amsgrad = true), .lr = 0.02)
+    GROUPS(rmsprop_groups, td_rmsprop(s, w, .lr = 0.01, .centered = true), .lr = 0.02, .alpha = 0.75, .momentum = 0.9)
+    GROUPS(adagrad_groups, td_adagrad(s, w, .lr = 0.1), .lr = 0.05, .lr_decay = 0.05, .weight_decay = 0.1)
+    GROUPS(lion_groups, td_lion(s, w, .lr = 0.01, .weight_decay = 0.1), .lr = 0.02, .beta1 = 0.8, .beta2 = 0.95)
+    GROUPS(adamw_everything, td_adam(s, w, .lr = 0.05, .weight_decay = 0.01, .decoupled = true), .lr = 0.02,
+           .beta1 = 0.8, .weight_decay = 0.2)
     fail_msg("%s: no such case here", name);
+    return NULL;
+}
+
+/* NULL for most. */
+static td_schedule *make_schedule(const char *name, td_optimizer *o)
+{
+    CASE(sgd_scheduled, td_step_lr(o, 30, .gamma = 0.5))
+    CASE(adam_scheduled, td_one_cycle_lr(o, 0.1, STEPS + 1))
+    CASE(rmsprop_scheduled, td_linear_lr(o, .total_iters = 20))
+    CASE(adamw_everything, td_cosine_annealing_lr(o, STEPS, .eta_min = 0.001))
     return NULL;
 }
 
@@ -54,7 +85,7 @@ static void expect_number(const char *name, const char *what, int k, double got,
 /* What is done to gradients before a step; the norm is compared where there is one. */
 static void clip(const char *name, int step, td_list p, char **at)
 {
-    if (!strcmp(name, "sgd_clipped"))
+    if (!strcmp(name, "sgd_clipped") || !strcmp(name, "adamw_everything"))
         expect_number(name, "norm", step, td_item(td_clip_grad_norm_(s, p, 0.1)), at);
     else if (!strcmp(name, "sgd_clipped_greatest"))
         expect_number(name, "norm", step, td_item(td_clip_grad_norm_(s, p, 0.0625, .norm_type = INFINITY)), at);
@@ -83,6 +114,7 @@ static void check(const char *name, char *at)
     td_list p = TD_LIST(weight, bias, idle), averages = TD_LIST(w, b, i);
     int64_t before = td_tensor_count(s);
     td_optimizer *o = make(name, p);
+    td_schedule *schedule = make_schedule(name, o);
     for (int step = 0; step < STEPS; step++) {
         TD_SCOPE(s);
         td_tensor loss = td_mse_loss(td_tanh(td_add(td_matmul(x, weight), bias)), target);
@@ -93,13 +125,16 @@ static void check(const char *name, char *at)
             clip(name, step, p, &at);
         }
         td_step(o);
+        if (schedule)
+            td_schedule_step(schedule);
         td_ema_step_(s, p, averages, 0.9);
     }
+    td_schedule_free(schedule);
     td_optimizer_free(o);
     assert_int_equal(td_tensor_count(s), before);
     at = strchr(at, '|') + 1;
     expect_parameters(name, p, &at);
-    if (!strcmp(name, "sgd_averaged"))
+    if (!strcmp(name, "sgd_averaged") || !strcmp(name, "adamw_everything"))
         expect_parameters(name, averages, &at);
     assert_int_equal(td_error(s)->code, TD_E_OK);
 }
@@ -121,7 +156,7 @@ static void as_pytorch(void **state)
         }
     fclose(file);
     free(line);
-    assert_int_equal(known, 20);
+    assert_int_equal(known, 31);
 }
 
 #define REFUSED(optimizer, words)                     \
@@ -149,12 +184,113 @@ static void refusals(void **state)
     REFUSED(td_adagrad(s, p, .lr_decay = -0.5), "adagrad_step_: lr_decay is -0.5");
     REFUSED(td_adagrad(s, p, .initial_accumulator_value = -2), "initial_accumulator_value is -2");
     REFUSED(td_lion(s, p, .beta2 = 2), "lion_step_: beta2 is 2");
-    td_optimizer *lion = td_lion(s, p);
-    assert_int_equal(td_error(s)->code, TD_E_OK);
-    td_set_lr(lion, -1); /* found by the step */
-    td_step(lion);
-    expect_error(TD_E_ARGUMENT, "lion_step_: lr is -1", __LINE__ - 1);
+    td_optimizer *lion = td_lion(s, p, .lr = 0.5);
+    td_set_lr(lion, -1);
+    expect_error(TD_E_ARGUMENT, "set_lr: lr is -1 where 0 or more is due", __LINE__ - 1);
+    td_set_lr(lion, 1, .group = 1);
+    expect_error(TD_E_ARGUMENT, "set_lr: group 1 of an optimizer with 1", __LINE__ - 1);
+    assert_true(td_lr(lion) == 0.5);
+    assert_true(isnan(td_lr(lion, .group = 1)));
     td_optimizer_free(lion);
+}
+
+/* The one parameter of a model whose gradient is always 1. */
+static td_tensor falling(double value)
+{
+    return td_full(s, TD_SHAPE(1), value, .dtype = TD_F64, .requires_grad = true);
+}
+
+static void fall(td_tensor w)
+{
+    td_backward(td_sum(w));
+}
+
+/* A step uses the rate that had been set when it was sent, however late it runs; nothing waits in between. */
+static void rates_in_their_turn(void **state)
+{
+    (void)state;
+    td_tensor w = falling(0);
+    td_optimizer *o = td_sgd(s, TD_LIST(w), .lr = 1);
+    fall(w);
+    td_step(o);
+    td_set_lr(o, 0.25);
+    assert_true(td_lr(o) == 0.25);
+    td_step(o);
+    td_step(o);
+    td_set_lr(o, 0);
+    td_step(o);
+    td_set_lr(o, 0.125);
+    td_step(o);
+    assert_true(td_item(w) == -1 - 0.25 - 0.25 - 0.125);
+    double fine = 0.1 + 1e-17 + 1.0 / 3; /* no bit of a rate is lost on the way */
+    td_set_lr(o, fine);
+    td_fill_(td_detach(w), 0.0);
+    td_step(o);
+    assert_true(td_item(w) == -fine);
+    td_optimizer_free(o);
+    assert_int_equal(td_error(s)->code, TD_E_OK);
+}
+
+/* Each group steps by its own rates, and takes from the optimiser what it does not say. */
+static void groups(void **state)
+{
+    (void)state;
+    td_tensor a = falling(0), b = falling(8), c = falling(0), d = falling(0);
+    int64_t before = td_tensor_count(s);
+    td_optimizer *o = td_sgd(s, TD_LIST(a), .lr = 1);
+    td_set_lr(o, 2); /* what is added later begins with the rate that the optimiser was made with */
+    assert_int_equal(td_add_param_group(o, TD_LIST(b), .lr = 0.5, .weight_decay = 0.25), 1);
+    assert_int_equal(td_add_param_group(o, TD_LIST(c, d), .momentum = 0.5), 2);
+    assert_int_equal(td_add_param_group(o, TD_LIST_OF(0, NULL)), 3);
+    assert_true(td_lr(o) == 2 && td_lr(o, .group = 1) == 0.5 && td_lr(o, .group = 2) == 1);
+    for (int step = 0; step < 2; step++) {
+        td_zero_grad(o);
+        fall(a);
+        fall(b);
+        fall(c);
+        td_step(o);
+    }
+    assert_true(td_item(a) == -4);
+    assert_true(td_item(b) == 6.5 - 0.5 * (1 + 6.5 * 0.25)); /* 8 - 0.5 (1 + 8 * 0.25) = 6.5 */
+    assert_true(td_item(c) == -1 - 1.5);
+    assert_true(td_item(d) == 0);
+    td_set_lr(o, 0.25, .group = 1);
+    assert_true(td_lr(o) == 2 && td_lr(o, .group = 1) == 0.25 && td_lr(o, .group = 2) == 1);
+    td_set_lr(o, 0.125);
+    for (int group = 0; group < 4; group++)
+        assert_true(td_lr(o, .group = group) == 0.125);
+    td_zero_grad(o);
+    td_step(o); /* no group has a gradient any more */
+    assert_true(td_item(a) == -4 && td_item(c) == -2.5);
+    td_optimizer_free(o);
+    assert_int_equal(td_tensor_count(s), before);
+    assert_int_equal(td_error(s)->code, TD_E_OK);
+}
+
+static void refused_groups(void **state)
+{
+    (void)state;
+    td_tensor a = falling(0), b = falling(0);
+    td_optimizer *adam = td_adam(s, TD_LIST(a)), *sgd = td_sgd(s, TD_LIST(a), .momentum = 0.5, .nesterov = true);
+    td_add_param_group(adam, TD_LIST(b), .momentum = 0.5);
+    expect_error(TD_E_ARGUMENT, "add_param_group: momentum is given, which adam_step_ has not", __LINE__ - 1);
+    td_add_param_group(adam, TD_LIST(b), .beta2 = 1);
+    expect_error(TD_E_ARGUMENT, "adam_step_: beta2 is 1 where 0 or more and less than 1 is due", __LINE__ - 1);
+    td_add_param_group(adam, TD_LIST(b), .lr = -2);
+    expect_error(TD_E_ARGUMENT, "adam_step_: lr is -2", __LINE__ - 1);
+    td_add_param_group(sgd, TD_LIST(b), .momentum = 0);
+    expect_error(TD_E_ARGUMENT, "nesterov with momentum 0", __LINE__ - 1);
+    td_add_param_group(adam, TD_LIST(b, a));
+    expect_error(TD_E_ARGUMENT, "parameter 1 is in group 0 already", __LINE__ - 1);
+    td_add_param_group(adam, TD_LIST(td_add(a, b)));
+    expect_error(TD_E_GRAD, "parameter 0 is no leaf: it is the result of add", __LINE__ - 1);
+    fall(b);
+    td_step(adam); /* none of them has become a parameter */
+    td_step(sgd);
+    assert_true(td_item(b) == 0);
+    assert_int_equal(td_error(s)->code, TD_E_OK);
+    td_optimizer_free(adam);
+    td_optimizer_free(sgd);
 }
 
 /* What is on the tape keeps the gradient that it was made of; a parameter that is named twice is scaled twice. */
@@ -240,6 +376,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(as_pytorch, open_session, close_session),
         cmocka_unit_test_setup_teardown(refusals, open_session, close_session),
+        cmocka_unit_test_setup_teardown(rates_in_their_turn, open_session, close_session),
+        cmocka_unit_test_setup_teardown(groups, open_session, close_session),
+        cmocka_unit_test_setup_teardown(refused_groups, open_session, close_session),
         cmocka_unit_test_setup_teardown(clipping, open_session, close_session),
         cmocka_unit_test_setup_teardown(clipped_behind_the_tape, open_session, close_session),
         cmocka_unit_test_setup_teardown(nothing_to_do, open_session, close_session),

@@ -893,8 +893,8 @@ static void test_golden_calls(void **state)
     golden_call("slice", "slice", TD_FLAG_GRAD, 0, 8, ab, NULL, &slice);
     struct td_input fill[] = {H(8), N(TD_BOOLEAN, i, 1)};
     golden_call("fill_", "fill_", 0, 0, 0, fill, NULL, NULL);
-    struct td_input lists[] = {H(1), H(2), H(3), H(4), H(5)};
-    struct td_sgd_step__attrs sgd = {.lr = 0.25, .momentum = 0.5};
+    struct td_input lists[] = {H(1), H(2), H(3), H(4), H(5), H(6)};
+    struct td_sgd_step__attrs sgd = {.momentum = 0.5};
     golden_call("sgd_step_", "sgd_step_", 0, 9, 0, lists, (const uint16_t[]){2, 2}, &sgd);
 }
 

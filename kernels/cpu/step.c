@@ -155,11 +155,11 @@ static void for_runs(const struct td_operand *param, struct run run, int64_t fro
 
 /* ---- what one parameter's update needs ---- */
 
-typedef void step_param(const struct td_launch *launch, int k, int64_t from, int64_t to);
+typedef void step_param(const struct td_launch *launch, double lr, int k, int64_t from, int64_t to);
 
 static int64_t count_of(const struct td_launch *launch, int k)
 {
-    return ((const int64_t *)launch->in[launch->in_count - 1].data)[k];
+    return ((const int64_t *)launch->in[launch->in_count - 2].data)[k];
 }
 
 /* The state of parameter k in a list, counted from 1; NULL if the list is empty. */
@@ -171,11 +171,11 @@ static void *state_of(const struct td_launch *launch, int list, int k)
     return launch->list_counts[list] ? launch->in[base + k].data : NULL;
 }
 
-static void sgd_param(const struct td_launch *launch, int k, int64_t from, int64_t to)
+static void sgd_param(const struct td_launch *launch, double lr, int k, int64_t from, int64_t to)
 {
     const struct td_sgd_step__attrs *a = launch->attrs;
     const struct td_operand *param = &launch->in[k];
-    struct sgd sgd = {.lr = a->lr,
+    struct sgd sgd = {.lr = lr,
                       .momentum = a->momentum,
                       .undamped = 1 - a->dampening,
                       .weight_decay = a->weight_decay,
@@ -188,17 +188,17 @@ static void sgd_param(const struct td_launch *launch, int k, int64_t from, int64
     for_runs(param, run, from, to, param->dtype == TD_F64 ? sgd_f64 : sgd_f32, &sgd);
 }
 
-static void adam_param(const struct td_launch *launch, int k, int64_t from, int64_t to)
+static void adam_param(const struct td_launch *launch, double lr, int k, int64_t from, int64_t to)
 {
     const struct td_adam_step__attrs *a = launch->attrs;
     const struct td_operand *param = &launch->in[k];
     int64_t count = count_of(launch, k);
     bool decoupled = a->decoupled != 0;
-    struct adam adam = {.size = a->lr / (1 - power(a->beta1, count)),
+    struct adam adam = {.size = lr / (1 - power(a->beta1, count)),
                         .root = __builtin_sqrt(1 - power(a->beta2, count)),
                         .eps = a->eps,
                         .decay = decoupled ? 0 : a->weight_decay,
-                        .shrink = decoupled ? 1 - a->lr * a->weight_decay : 1,
+                        .shrink = decoupled ? 1 - lr * a->weight_decay : 1,
                         .beta1 = a->beta1,
                         .fresh1 = 1 - a->beta1,
                         .beta2 = a->beta2,
@@ -210,11 +210,11 @@ static void adam_param(const struct td_launch *launch, int k, int64_t from, int6
     for_runs(param, run, from, to, param->dtype == TD_F64 ? adam_f64 : adam_f32, &adam);
 }
 
-static void rmsprop_param(const struct td_launch *launch, int k, int64_t from, int64_t to)
+static void rmsprop_param(const struct td_launch *launch, double lr, int k, int64_t from, int64_t to)
 {
     const struct td_rmsprop_step__attrs *a = launch->attrs;
     const struct td_operand *param = &launch->in[k];
-    struct rmsprop rmsprop = {.lr = a->lr,
+    struct rmsprop rmsprop = {.lr = lr,
                               .alpha = a->alpha,
                               .fresh = 1 - a->alpha,
                               .eps = a->eps,
@@ -227,32 +227,33 @@ static void rmsprop_param(const struct td_launch *launch, int k, int64_t from, i
     for_runs(param, run, from, to, param->dtype == TD_F64 ? rmsprop_f64 : rmsprop_f32, &rmsprop);
 }
 
-static void adagrad_param(const struct td_launch *launch, int k, int64_t from, int64_t to)
+static void adagrad_param(const struct td_launch *launch, double lr, int k, int64_t from, int64_t to)
 {
     const struct td_adagrad_step__attrs *a = launch->attrs;
     const struct td_operand *param = &launch->in[k];
     struct adagrad adagrad = {
-        .lr = a->lr / (1 + ((double)count_of(launch, k) - 1) * a->lr_decay), .eps = a->eps, .decay = a->weight_decay};
+        .lr = lr / (1 + ((double)count_of(launch, k) - 1) * a->lr_decay), .eps = a->eps, .decay = a->weight_decay};
     struct run run = {.grad = launch->grads[k].data, .first = state_of(launch, 1, k)};
     for_runs(param, run, from, to, param->dtype == TD_F64 ? adagrad_f64 : adagrad_f32, &adagrad);
 }
 
-static void lion_param(const struct td_launch *launch, int k, int64_t from, int64_t to)
+static void lion_param(const struct td_launch *launch, double lr, int k, int64_t from, int64_t to)
 {
     const struct td_lion_step__attrs *a = launch->attrs;
     const struct td_operand *param = &launch->in[k];
-    struct lion lion = {.lr = a->lr,
+    struct lion lion = {.lr = lr,
                         .beta1 = a->beta1,
                         .fresh1 = 1 - a->beta1,
                         .beta2 = a->beta2,
                         .fresh2 = 1 - a->beta2,
-                        .shrink = 1 - a->lr * a->weight_decay};
+                        .shrink = 1 - lr * a->weight_decay};
     struct run run = {.grad = launch->grads[k].data, .first = state_of(launch, 1, k)};
     for_runs(param, run, from, to, param->dtype == TD_F64 ? lion_f64 : lion_f32, &lion);
 }
 
-static void ema_param(const struct td_launch *launch, int k, int64_t from, int64_t to)
+static void ema_param(const struct td_launch *launch, double lr, int k, int64_t from, int64_t to)
 {
+    (void)lr; /* it has none */
     double decay = ((const struct td_ema_step__attrs *)launch->attrs)->decay;
     const struct td_operand *param = &launch->in[k];
     struct run run = {.first = state_of(launch, 1, k)};
@@ -264,6 +265,7 @@ static void ema_param(const struct td_launch *launch, int k, int64_t from, int64
 struct step {
     const struct td_launch *launch;
     step_param *update;
+    double lr;
     int first; /* parameter */
 };
 
@@ -279,7 +281,7 @@ static void step_part(const void *data, int64_t from, int64_t to)
     for (int k = step->first; to > 0; k++) {
         int64_t count = numel_stepped(step->launch, k);
         if (from < count)
-            step->update(step->launch, k, from, to < count ? to : count);
+            step->update(step->launch, step->lr, k, from, to < count ? to : count);
         from = from > count ? from - count : 0;
         to -= count;
     }
@@ -298,9 +300,10 @@ static const char *end_of(const struct td_operand *x)
 static void step_all(struct td_launch *launch, step_param *update)
 {
     bool counted = td_op_stepping(launch->op) == TD_STEPS_BY_GRADIENTS;
-    int64_t *counts = counted ? launch->in[launch->in_count - 1].data : NULL;
+    int64_t *counts = counted ? launch->in[launch->in_count - 2].data : NULL;
+    double lr = counted ? *(const double *)launch->in[launch->in_count - 1].data : 0; /* may be a parameter itself */
     for (int k = 0; k < launch->list_counts[0];) {
-        struct step step = {launch, update, k};
+        struct step step = {launch, update, lr, k};
         const char *end = NULL;
         int64_t total = 0;
         for (; k < launch->list_counts[0] && (const char *)launch->in[k].data >= end; k++) {

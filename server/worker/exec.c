@@ -414,10 +414,10 @@ static const struct tensor *gradient_of(const struct execution *e, int k)
     return node_is_leaf(node) ? node->grad : NULL;
 }
 
-/* Announces all that a step writes. */
+/* Announces all that a step writes; the rate of an optimiser stands last and is only read. */
 static int announce_step(struct execution *e, enum td_stepping how)
 {
-    int params = e->list_counts[0];
+    int params = e->list_counts[0], end = e->operation.in_count - (how == TD_STEPS_BY_GRADIENTS);
     for (int k = 0; k < params && how == TD_STEPS_GRADIENTS; k++) {
         const struct tensor *grad = gradient_of(e, k);
         struct td_meta meta;
@@ -427,7 +427,7 @@ static int announce_step(struct execution *e, enum td_stepping how)
         if (announce_write(e, grad, &meta))
             return e->failure.code;
     }
-    for (int k = how == TD_STEPS_STATES ? params : 0; k < e->operation.in_count && how != TD_STEPS_GRADIENTS; k++)
+    for (int k = how == TD_STEPS_STATES ? params : 0; k < end && how != TD_STEPS_GRADIENTS; k++)
         if (announce_write(e, e->in[k].tensor, &e->metas[k]))
             return e->failure.code;
     return TD_E_OK;

@@ -293,11 +293,13 @@ static void put_training(struct choices *c, struct client *client)
     struct td_zeros_attrs weight = {.shape = {2, {n, m}}, .dtype = dtype},
                           input = {.shape = {2, {3, n}}, .dtype = dtype};
     struct td_zeros_attrs counts = {.shape = {1, {1}}, .dtype = TD_I64}, rows = {.shape = {1, {3}}, .dtype = TD_I64};
+    struct td_full_attrs rate = {.value = {.category = TD_FLOATING, .f = 0.1}, .dtype = TD_F64};
     if (way & 2) {
         put_call(client, TD_OP_ones, TD_FLAG_REQUIRES_GRAD, 0, 0, NULL, NULL, &weight);
         put_call(client, TD_OP_zeros, 0, 1, 0, NULL, NULL, &weight);
         put_call(client, TD_OP_zeros, 0, 2, 0, NULL, NULL, &weight);
         put_call(client, TD_OP_zeros, 0, 3, 0, NULL, NULL, &counts);
+        put_call(client, TD_OP_full, 0, 8, 0, NULL, NULL, &rate);
     }
     put_call(client, TD_OP_randn, 0, 4, 0, NULL, NULL, &input);
     put_call(client, TD_OP_matmul, TD_FLAG_GRAD, 5, 2, (uint32_t[]){4, 0}, NULL, NULL);
@@ -314,11 +316,11 @@ static void put_training(struct choices *c, struct client *client)
     if ((way & 24) == 24)
         put_grads(c, client);
     if (way & 32)
-        put_call(client, TD_OP_sgd_step_, 0, 0, 3, (uint32_t[]){0, 1, 3}, (uint16_t[]){1, 1},
-                 &(struct td_sgd_step__attrs){.lr = 0.1, .momentum = 0.9, .nesterov = way >> 6 & 1});
+        put_call(client, TD_OP_sgd_step_, 0, 0, 4, (uint32_t[]){0, 1, 3, 8}, (uint16_t[]){1, 1},
+                 &(struct td_sgd_step__attrs){.momentum = 0.9, .nesterov = way >> 6 & 1});
     else
-        put_call(client, TD_OP_adam_step_, 0, 0, 4, (uint32_t[]){0, 1, 2, 3}, (uint16_t[]){1, 1, 1, 0},
-                 &(struct td_adam_step__attrs){.lr = 0.1, .beta1 = 0.9, .beta2 = 0.9, .eps = 1e-8});
+        put_call(client, TD_OP_adam_step_, 0, 0, 5, (uint32_t[]){0, 1, 2, 3, 8}, (uint16_t[]){1, 1, 1, 0},
+                 &(struct td_adam_step__attrs){.beta1 = 0.9, .beta2 = 0.9, .eps = 1e-8});
 }
 
 static void put_control(struct choices *c, struct client *client)

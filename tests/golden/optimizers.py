@@ -3,11 +3,13 @@
 
 Of clipped ones the norm of all gradients follows each loss that has gradients, and of averaged ones the average of
 the parameters the parameters. A line is NAME LOSSES | PARAMETERS: the loss before each step, and all parameters after the last. Every seventh step
-comes without gradients, and the third parameter never has one. The model, the data and the rates stand in
+comes without gradients, and the third parameter never has one. Those of groups have the weight in a group of its own,
+and scheduled ones take a step of the schedule after each of the optimiser. The model, the data and the rates stand in
 tests/test_optimizers.c as well. SPDX-License-Identifier: Apache-2.0
 """
 import torch
 from torch import optim
+from torch.optim import lr_scheduler
 
 STEPS = 100
 
@@ -52,7 +54,31 @@ CASES = {
     "sgd_averaged": lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
     "lion": lambda p: Lion(p, lr=0.01, betas=(0.9, 0.99), weight_decay=0),
     "lion_decay": lambda p: Lion(p, lr=0.01, betas=(0.8, 0.95), weight_decay=0.1),
+    "sgd_groups": lambda p: optim.SGD(groups(p, lr=0.05, momentum=0.9, weight_decay=0.01), lr=0.1),
+    "sgd_groups_nesterov": lambda p: optim.SGD(groups(p, momentum=0.5), lr=0.1, momentum=0.9, nesterov=True),
+    "adam_groups": lambda p: optim.Adam(groups(p, lr=0.02, betas=(0.5, 0.75), eps=1e-4, weight_decay=0.1), lr=0.05),
+    "adam_groups_amsgrad": lambda p: optim.Adam(groups(p, lr=0.02), lr=0.05, betas=(0.9, 0.75), amsgrad=True),
+    "rmsprop_groups": lambda p: optim.RMSprop(groups(p, lr=0.02, alpha=0.75, momentum=0.9), lr=0.01, centered=True),
+    "adagrad_groups": lambda p: optim.Adagrad(groups(p, lr=0.05, lr_decay=0.05, weight_decay=0.1), lr=0.1),
+    "lion_groups": lambda p: Lion(groups(p, lr=0.02, betas=(0.8, 0.95)), lr=0.01, betas=(0.9, 0.99), weight_decay=0.1),
+    "sgd_scheduled": lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
+    "adam_scheduled": lambda p: optim.Adam(p, lr=0.05),
+    "rmsprop_scheduled": lambda p: optim.RMSprop(p, lr=0.02, momentum=0.5),
+    "adamw_everything": lambda p: optim.AdamW(groups(p, lr=0.02, betas=(0.8, 0.999), weight_decay=0.2), lr=0.05,
+                                              weight_decay=0.01),
 }
+
+SCHEDULES = {
+    "sgd_scheduled": lambda o: lr_scheduler.StepLR(o, 30, gamma=0.5),
+    "adam_scheduled": lambda o: lr_scheduler.OneCycleLR(o, 0.1, STEPS + 1, cycle_momentum=False),
+    "rmsprop_scheduled": lambda o: lr_scheduler.LinearLR(o, total_iters=20),
+    "adamw_everything": lambda o: lr_scheduler.CosineAnnealingLR(o, STEPS, eta_min=0.001),
+}
+
+
+def groups(parameters, **rates):
+    """The first parameter, and the others with rates of their own."""
+    return [{"params": parameters[:1]}, dict(params=parameters[1:], **rates)]
 
 
 def numbers(shape, seed):
@@ -63,7 +89,7 @@ def numbers(shape, seed):
 
 def clip(name, parameters):
     """The norms that clipping gave."""
-    if name == "sgd_clipped":
+    if name in ("sgd_clipped", "adamw_everything"):
         return [torch.nn.utils.clip_grad_norm_(parameters, 0.1).item()]
     if name == "sgd_clipped_greatest":
         return [torch.nn.utils.clip_grad_norm_(parameters, 0.0625, float("inf")).item()]
@@ -78,6 +104,7 @@ def train(name, make):
     parameters = [weight, bias, idle]
     averages = [p.detach().clone() for p in parameters]
     optimizer, losses = make(parameters), []
+    schedule = SCHEDULES[name](optimizer) if name in SCHEDULES else None
     for step in range(STEPS):
         loss = ((torch.tanh(x @ weight + bias) - target) ** 2).mean()
         losses.append(loss.item())
@@ -86,10 +113,12 @@ def train(name, make):
             loss.backward()
             losses += clip(name, parameters)
         optimizer.step()
+        if schedule:
+            schedule.step()
         with torch.no_grad():
             for p, average in zip(parameters, averages):
                 average.mul_(0.9).add_(p, alpha=0.1)
-    parameters += averages if name == "sgd_averaged" else []
+    parameters += averages if name in ("sgd_averaged", "adamw_everything") else []
     return losses, [v for p in parameters for v in p.flatten().tolist()]
 
 

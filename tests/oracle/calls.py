@@ -147,7 +147,7 @@ class Call:
     def draw_arguments(self):
         """Tensors that belong to a dimension or a window come after it, whatever the row's order is."""
         parameters = self.row["params"]
-        is_tensor = [p["kind"] in ("IN", "NUM", "INDEX", "MASK", "OPT", "INS", "SIZE", "INDICES") for p in parameters]
+        is_tensor = [p["kind"] in ("IN", "NUM", "INDEX", "MASK", "RATE", "OPT", "INS", "SIZE", "INDICES") for p in parameters]
         order = [k for k, t in enumerate(is_tensor) if t][:1]
         order += [k for k, t in enumerate(is_tensor) if not t] + [k for k, t in enumerate(is_tensor) if t][1:]
         for k in order:

@@ -528,6 +528,10 @@ def counts(c):
     return c.case.leaf("i64", [n], [c.choices.below(3) for _ in range(n)])
 
 
+def rate(c):
+    return c.case.leaf("f64", [], [0.125])
+
+
 # ---- searches ----
 
 def rising(c):

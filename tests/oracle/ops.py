@@ -154,7 +154,7 @@ def sgd_step(params, momenta, counts, lr, momentum, dampening, weight_decay, nes
         for old, new in zip(states[0] if states else [], buffers):
             if new is not None:
                 old.copy_(new)
-    step(run, params, [momenta] if momenta else [], counts, lr=lr, momentum=momentum, dampening=dampening,
+    step(run, params, [momenta] if momenta else [], counts, lr=float(lr), momentum=momentum, dampening=dampening,
          weight_decay=weight_decay, nesterov=bool(nesterov))
     return params
 
@@ -164,7 +164,7 @@ def adam_step(params, means, squares, greatest, counts, lr, beta1, beta2, eps, w
         (adamw if decoupled else adam)(p, g, states[0], states[1], states[2] if greatest else [],
                                        [n.float() for n in counts], foreach=False, capturable=False,
                                        amsgrad=bool(greatest), maximize=False, **rates)
-    step(run, params, [means, squares] + [greatest] * bool(greatest), counts, lr=lr, beta1=beta1, beta2=beta2, eps=eps,
+    step(run, params, [means, squares] + [greatest] * bool(greatest), counts, lr=float(lr), beta1=beta1, beta2=beta2, eps=eps,
          weight_decay=weight_decay)
     return params
 
@@ -173,7 +173,7 @@ def rmsprop_step(params, squares, momenta, means, counts, lr, alpha, eps, moment
     def run(p, g, states, counts, rates):
         rmsprop(p, g, states[0], states[-1] if means else [], states[1] if momenta else [], foreach=False,
                 maximize=False, centered=bool(means), **rates)
-    step(run, params, [squares] + [momenta] * bool(momenta) + [means] * bool(means), counts, lr=lr, alpha=alpha,
+    step(run, params, [squares] + [momenta] * bool(momenta) + [means] * bool(means), counts, lr=float(lr), alpha=alpha,
          eps=eps, momentum=momentum, weight_decay=weight_decay)
     return params
 
@@ -182,7 +182,7 @@ def adagrad_step(params, sums, counts, lr, lr_decay, eps, weight_decay):
     def run(p, g, states, counts, rates):
         adagrad(p, g, states[0], [n.float() for n in counts], has_sparse_grad=False, foreach=False, maximize=False,
                 **rates)
-    step(run, params, [sums], counts, lr=lr, lr_decay=lr_decay, eps=eps, weight_decay=weight_decay)
+    step(run, params, [sums], counts, lr=float(lr), lr_decay=lr_decay, eps=eps, weight_decay=weight_decay)
     return params
 
 
@@ -190,7 +190,7 @@ def lion_step(params, means, counts, lr, beta1, beta2, weight_decay):
     """torch has none: the update as its paper (Chen et al., 2023) states it."""
     def run(params, grads, states, counts, rates):
         for p, g, m in zip(params, grads, states[0]):
-            p.mul_(1 - lr * weight_decay).add_(torch.sign(beta1 * m + (1 - beta1) * g), alpha=-lr)
+            p.mul_(1 - float(lr) * weight_decay).add_(torch.sign(beta1 * m + (1 - beta1) * g), alpha=-float(lr))
             m.mul_(beta2).add_(g, alpha=1 - beta2)
     step(run, params, [means], counts)
     return params
@@ -655,11 +655,11 @@ OPS = {
     "bincount": Op(lambda x, w, n: as_due(-1 if w.dtype == torch.bool else max(n, int(x.max()) + 1 if len(x) else 0), n, torch.bincount(x, w, n).to(w.dtype)), x=lambda c: ([c.choices.pick([3, 5, 1, 0])], 4), weights=lambda c: list(c.tensor_of("x").shape), sized=lambda c: 4),
     "cat": Op(torch.cat, tensors=d.joined(False), dim=d.drawn_dim),
     "stack": Op(torch.stack, tensors=d.joined(True), dim=d.drawn_dim),
-    "sgd_step_": Op(sgd_step, params=d.parameters, momenta=d.states, counts=d.counts, lr=d.choose(0.125), momentum=d.choose(0.5, 0.9), dampening=d.choose(0.0), weight_decay=d.choose(0.0, 0.25)),
-    "adam_step_": Op(adam_step, params=d.parameters, means=d.states, squares=d.positive_states, greatest=d.maybe(d.positive_states), counts=d.counts, lr=d.choose(0.125), beta1=d.choose(0.5, 0.9), beta2=d.choose(0.75, 0.99), eps=d.choose(1e-8, 0.01), weight_decay=d.choose(0.0, 0.25)),
-    "rmsprop_step_": Op(rmsprop_step, params=d.parameters, squares=d.positive_states, momenta=d.states, means=d.maybe(d.small_states), counts=d.counts, lr=d.choose(0.125), alpha=d.choose(0.5, 0.99), eps=d.choose(1e-8, 0.01), momentum=d.choose(0.0, 0.9), weight_decay=d.choose(0.0, 0.25)),
-    "adagrad_step_": Op(adagrad_step, params=d.parameters, sums=d.positive_states, counts=d.counts, lr=d.choose(0.125), lr_decay=d.choose(0.0, 0.5), eps=d.choose(1e-10, 0.01), weight_decay=d.choose(0.0, 0.25)),
-    "lion_step_": Op(lion_step, params=d.parameters, means=d.states, counts=d.counts, lr=d.choose(0.125), beta1=d.choose(0.5, 0.875), beta2=d.choose(0.75, 0.99), weight_decay=d.choose(0.0, 0.25)),
+    "sgd_step_": Op(sgd_step, params=d.parameters, momenta=d.states, counts=d.counts, lr=d.rate, momentum=d.choose(0.5, 0.9), dampening=d.choose(0.0), weight_decay=d.choose(0.0, 0.25)),
+    "adam_step_": Op(adam_step, params=d.parameters, means=d.states, squares=d.positive_states, greatest=d.maybe(d.positive_states), counts=d.counts, lr=d.rate, beta1=d.choose(0.5, 0.9), beta2=d.choose(0.75, 0.99), eps=d.choose(1e-8, 0.01), weight_decay=d.choose(0.0, 0.25)),
+    "rmsprop_step_": Op(rmsprop_step, params=d.parameters, squares=d.positive_states, momenta=d.states, means=d.maybe(d.small_states), counts=d.counts, lr=d.rate, alpha=d.choose(0.5, 0.99), eps=d.choose(1e-8, 0.01), momentum=d.choose(0.0, 0.9), weight_decay=d.choose(0.0, 0.25)),
+    "adagrad_step_": Op(adagrad_step, params=d.parameters, sums=d.positive_states, counts=d.counts, lr=d.rate, lr_decay=d.choose(0.0, 0.5), eps=d.choose(1e-10, 0.01), weight_decay=d.choose(0.0, 0.25)),
+    "lion_step_": Op(lion_step, params=d.parameters, means=d.states, counts=d.counts, lr=d.rate, beta1=d.choose(0.5, 0.875), beta2=d.choose(0.75, 0.99), weight_decay=d.choose(0.0, 0.25)),
     "clip_grad_norm_": Op(clip_grad_norm, params=d.parameters, max_norm=d.choose(0.5, 1.0, 8.0), norm_type=d.choose(2.0, INF, 1.0, 3.0)),
     "clip_grad_value_": Op(clip_grad_value, params=d.parameters, clip_value=d.choose(0.5, 1.0, 3.0)),
     "ema_step_": Op(ema_step, params=d.parameters, averages=d.states, decay=d.choose(0.5, 0.99, 1.0, 0.0)),
