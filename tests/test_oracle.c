@@ -306,15 +306,21 @@ static double epsilon_of(uint8_t dtype)
     return dtype == TD_F64 ? DBL_EPSILON : dtype == TD_F32 ? (double)FLT_EPSILON : dtype == TD_F16 ? 0x1p-10 : 0x1p-7;
 }
 
+/* The least number that has all of its places. */
+static double least_normal(uint8_t dtype)
+{
+    return dtype == TD_F64 ? DBL_MIN : dtype == TD_F16 ? 0x1p-14 : (double)FLT_MIN;
+}
+
 static bool fits(double got, double want, uint8_t dtype, const struct tolerance *tolerance)
 {
     bool zeros_differ = got == 0 && want == 0 && signbit(got) != signbit(want) && tolerance->absolute == 0;
-    double relative = 16 * epsilon_of(dtype);
+    double unit = epsilon_of(dtype) * fmax(fabs(want), least_normal(dtype));
     if (isnan(got) || isnan(want))
         return isnan(got) && isnan(want);
     if (got == want)
         return !zeros_differ;
-    return tolerance->any && fabs(got - want) <= relative * fabs(want) + tolerance->absolute;
+    return tolerance->any && fabs(got - want) <= 16 * unit + tolerance->absolute;
 }
 
 static void expect_values(struct replay *r, const char *name, td_tensor x, uint8_t dtype,

@@ -291,7 +291,8 @@ RULE(fmin)
 /* s = 1 / (a * a + b * b): g * b * s, -g * a * s */
 RULE(atan2)
 {
-    ref a = in(r, 0), b = in(r, 1);
+    /* The square of an integer would wrap. */
+    ref a = as_computed(r, in(r, 0)), b = as_computed(r, in(r, 1));
     ref s = unary(r, TD_OP_reciprocal, add(r, unary(r, TD_OP_square, a), unary(r, TD_OP_square, b)));
     if (needs(r, 0))
         give(r, 0, mul(r, mul(r, g, b), s));
@@ -340,7 +341,7 @@ RULE(xlogy)
         give(r, 0, where(r, flat, zero, binary(r, TD_OP_xlogy, g, base)));
     }
     if (needs(r, 1))
-        give(r, 1, mul(r, g, divide(r, a, b)));
+        give(r, 1, divide(r, mul(r, g, a), b)); /* a / b may be too small for its type */
 }
 
 /* g * (1 - w), g * w, g * (b - a) */
