@@ -201,6 +201,9 @@ static void test_mixed_types(void **state)
     td_copy_(base, a);
     td_backward(td_sum(td_matmul(base, td_to(n, TD_F32))));
     EXPECT(td_grad(a), 2 * 3, 2 * 4);
+    a = LEAF(1, 2);
+    td_backward(td_sum(td_lerp(a, LEAF(5, 6), 1 / 3.0)));
+    EXPECT(td_grad(a), 2 / 3.0, 2 / 3.0); /* not what f32 has of them */
     a = LEAF(1, 2), n = td_from(s, ((int8_t[]){100, -3}), TD_I8, TD_SHAPE(2));
     td_backward(td_sum(td_atan2(n, a)));
     EXPECT(td_grad(a), -100 / 10001.0, 3 / 13.0); /* 100 * 100 is no i8 */

@@ -348,8 +348,9 @@ RULE(xlogy)
 RULE(lerp)
 {
     ref w = in(r, 2);
+    bool fixed = r->values[w].is_number; /* two numbers would meet in f32 */
     if (needs(r, 0))
-        give(r, 0, mul(r, g, one_minus(r, w)));
+        give(r, 0, mul(r, g, fixed ? real(r, 1 - td_number_real(r->values[w].number)) : one_minus(r, w)));
     if (needs(r, 1))
         give(r, 1, mul(r, g, w));
     if (needs(r, 2))

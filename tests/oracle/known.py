@@ -21,9 +21,9 @@ LACKS = r"not implemented for|same (scalar |d)?type|[Ee]xpected .*(dtype|scalar 
 
 def layout(text, answer):
     """The sizes of a result, the strides due, and ours."""
-    found = re.search(r"\b%s>\w+(\[[\d,]+\])/(\[[\d,]+\])" % answer.split()[0], text)
-    got = re.search(r"strides \(([\d, ]+)\)", answer)
-    return [json.loads(n) for n in (found.group(1), found.group(2), "[%s]" % got.group(1))] if found and got else [[], [], []]
+    got = re.match(r"(\w+) has strides \(([\d, ]+)\)", answer)
+    found = got and re.search(r"\b%s>\w+(\[[\d,]+\])/(\[[\d,]+\])" % got.group(1), text)
+    return [json.loads(n) for n in (found.group(1), found.group(2), "[%s]" % got.group(2))] if found else [[], [], []]
 
 
 def of_ones(op, text, answer):
@@ -77,7 +77,7 @@ KNOWN = [
     (None, None, "strides", channels_last, "torch gives results in channels-last order strides of their own"),
     ("program", None, "strides", channels_last, "the same"),
     ("max_pool1d max_pool2d avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d",
-     None, "strides", by_channels, "the same"),
+     None, "strides", by_channels, "torch gives results in channels-last order strides of their own"),
     ("pow", None, r"grad.* is -?\d\S* where -?nan", "nan|inf",
      "a gradient of 0 stays 0 under a cotangent of nan or inf; torch multiplies"),
     ("pow", None, "grad", "#b0", "torch takes an exponent of False for one that is not 0 and gives nan at 0"),
@@ -98,8 +98,9 @@ KNOWN = [
      "torch looks at the sizes only where there is a batch"),
     ("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_weight",
      "should be the same|expects float|primitive descriptor", "not refused", None, "it promotes where torch refuses"),
-    ("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d", None, "strides", of_ones,
-     "torch leaves the strides of sizes of 1 as its kernels do"),
+    ("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d", None, "strides", by_channels, "the same"),
+    ("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d", None, r"^t\d+ is \w+$", r"=conv\w+ t\d+ t\d+ t\d+ ",
+     "torch does not always look at a bias's dtype"),
     ("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_weight",
      "view size is not compatible", "not refused", None, "torch does not take every layout without a batch"),
     ("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_weight", None, "where", endless,
@@ -141,6 +142,7 @@ KNOWN = [
     ("hardtanh threshold", "unsigned type|without overflow", "not refused", "u8", "numbers that u8 does not hold are cut"),
     ("copysign", None, "grad.* where -?nan", "nan|inf", "the gradient at nan and inf is that of the sign; torch divides them"),
     ("softsign", None, r"grad.* is -?(\d\S*|inf) where -?nan", "inf", "a gradient of 0 at infinities; torch divides them, and cotangents of inf by others"),
+    ("sinc", None, "grad.* is -?nan where -?inf", "f16.*inf", "a slope that halves round to 0 meets a cotangent of inf"),
     ("logit", None, "grad.* is -?nan where 0", "nan", "the gradient at nan; torch's own varies with the position"),
     ("nan_to_num", None, "grad.* is 0 where -?nan", "nan|inf", "the gradient of what is replaced is 0; torch multiplies by 0"),
     ("logaddexp logaddexp2", None, "grad.* where -?nan", "inf",
