@@ -1,5 +1,5 @@
-/* PyTorch's own results, replayed through libtensord and a daemon: every op of the table (oracle/golden/NAME.txt) and
- * programs of views and writes (oracle/golden/programs.txt). With the argument "-" cases come from standard input and a
+/* PyTorch's own results, replayed through libtensord and a daemon: every op of the table (oracle/golden/NAME.txt),
+ * programs of views and writes (oracle/golden/programs.txt), what was found wrong once (oracle/golden/found.txt). With the argument "-" cases come from standard input and a
  * line goes back for each, which is how oracle/fuzz.py works. What a case looks like stands in oracle/README.md.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <float.h>
@@ -564,14 +564,15 @@ static int serve(void)
 
 int main(int argc, char **argv)
 {
-    struct CMUnitTest tests[TD_OP_LIMIT + 1];
-    static char names[TD_OP_LIMIT + 1][64];
+    static const char *const more[] = {"programs", "found"};
+    struct CMUnitTest tests[TD_OP_LIMIT + 2];
+    static char names[TD_OP_LIMIT + 2][64];
     size_t count = 0;
     if (argc == 2 && !strcmp(argv[1], "-"))
         return serve();
-    for (int id = TD_OP_FIRST; id <= TD_OP_LIMIT; id++) {
+    for (int id = TD_OP_FIRST; id < TD_OP_LIMIT + 2; id++) {
         const struct td_op *op = td_op_of((uint64_t)id);
-        const char *file = id == TD_OP_LIMIT ? "programs" : op ? op->name : NULL;
+        const char *file = id >= TD_OP_LIMIT ? more[id - TD_OP_LIMIT] : op ? op->name : NULL;
         if (!file)
             continue;
         snprintf(names[id], sizeof names[id], "oracle_%s", file);

@@ -39,9 +39,10 @@ def channels_last(op, text, answer):
 
 
 def by_channels(op, text, answer):
-    """torch's windows lie so that the channels are nearest."""
+    """torch's images lie so that the channels are nearest."""
     sizes, want, got = layout(text, answer)
-    return sizes and want[len(sizes) - 1 - int(op[-2])] == 1 or of_ones(op, text, answer)
+    rank = int(op[-2]) if op.endswith("d") else 2
+    return len(sizes) > rank and want[len(sizes) - 1 - rank] == 1 or of_ones(op, text, answer)
 
 
 def both(answer):
@@ -75,6 +76,7 @@ KNOWN = [
      "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d", None, r"refused \[dtype: \w+: (takes|cannot give|\w+ is \w+ where .* is due)", r"(bool|u8|i8|i16|i32|i64)\b",
      "the row takes fewer dtypes; torch often looks at the dtype only where there are elements"),
     (None, None, "strides", channels_last, "torch gives results in channels-last order strides of their own"),
+    ("cat roll", None, "strides", by_channels, "the same"),
     ("program", None, "strides", channels_last, "the same"),
     ("max_pool1d max_pool2d avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d",
      None, "strides", by_channels, "torch gives results in channels-last order strides of their own"),
@@ -129,7 +131,7 @@ KNOWN = [
     ("masked_select", None, "grad", "permute", "torch puts the gradient of a permuted x into the order of its memory"),
     ("index", None, "strides", r">\w+\[(\d+,)*0\b", "torch's strides of nothing vary"),
     ("index index_put", None, "out of range", r"\b0\b.*\]:", "torch does not look at indices where nothing is picked"),
-    ("pad", ".", "not refused", None, "any dimensions are padded in any mode; torch has those of images"),
+    ("pad", r"Invalid padding size|Expected \dD|Only 2D|[Nn]egative|for padding", "not refused", None, "any dimensions are padded in any mode; torch has those of images"),
     ("tril triu", None, "less than two dimensions", r"\[0\]", "torch takes one dimension without elements"),
     ("index_copy index_fill", None, "out of range for a dimension", r"=index_(copy|fill) .*>\w+\[(\d+,)*0[],]",
      "torch does not look at an index where nothing is written"),
@@ -154,7 +156,7 @@ KNOWN = [
      "the gradient at nan; torch's own varies with the position"),
     ("hardswish", None, "grad", r"\b-?3\b", "0 and the cotangent at -3 and 3, as later versions of torch"),
     ("polygamma", None, "is -?nan where -?inf", "-inf", "there is no value at -inf"),
-    ("digamma polygamma", None, r"is -?(inf|nan) where -?\d", None, "torch is finite at the poles"),
+    ("digamma polygamma", None, r"is -?(inf|nan) where -?(\d|inf)", None, "torch is finite at the poles"),
     ("digamma polygamma", None, "0 where -?nan", "inf", "0 at inf; torch has nan"),
     ("digamma polygamma", None, "where", slightly, "torch's polygamma of order 1 has nine digits"),
     ("as_strided", None, r"grad.* where -?0 is due", None,
