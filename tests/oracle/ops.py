@@ -314,9 +314,9 @@ def all_of(sizes, rank, otherwise):
 
 def conv(function):
     def run(x, weight, bias, stride, padding, dilation, groups, same):
-        if same and any(padding or []):
-            raise RuntimeError("same and a padding")
         n = weight.dim() - 2
+        if same and padding is not None and (any(padding) or len(padding) not in (1, n)):
+            raise RuntimeError("same and a padding")
         return function(x, weight, bias, all_of(stride, n, 1), "same" if same else all_of(padding, n, 0),
                         all_of(dilation, n, 1), groups)
     return run
