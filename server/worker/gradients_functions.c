@@ -300,12 +300,12 @@ RULE(atan2)
         give(r, 1, neg(r, mul(r, mul(r, g, a), s)));
 }
 
-/* g * (a / y), g * (b / y) */
+/* g * a / y, g * b / y */
 RULE(hypot)
 {
     for (int k = 0; k < 2; k++)
         if (needs(r, k))
-            give(r, k, mul(r, g, divide(r, in(r, k), out(r))));
+            give(r, k, divide(r, mul(r, g, in(r, k)), out(r)));
 }
 
 /* g * sign(y) * sign(a), 0 where a is 0; zeros */
