@@ -123,8 +123,8 @@ static long double erfinv_true(long double y)
 }
 
 #define FAR 40 /* where the series below have all the digits of a long double */
-static const long double bernoulli[] = {1 / 6.0L,  -1 / 30.0L,        1 / 42.0L,  -1 / 30.0L,
-                                        5 / 66.0L, -691 / 2730.0L, 7 / 6.0L, -3617 / 510.0L};
+static const long double bernoulli[] = {1 / 6.0L,  -1 / 30.0L,     1 / 42.0L, -1 / 30.0L,
+                                        5 / 66.0L, -691 / 2730.0L, 7 / 6.0L,  -3617 / 510.0L};
 #define BERNOULLI (int)(sizeof bernoulli / sizeof *bernoulli)
 
 static long double digamma_true(long double x)
@@ -174,7 +174,9 @@ static void test_what_libm_has_not(void **state)
     double erfinv = 0, erfinv_single = 0, digamma = 0, trigamma = 0, tetragamma = 0, log2_sum = 0, log2_sum_single = 0;
     random_state = seed;
     for (int i = 0; i < 20000; i++) {
-        double y = i % 3 ? between(-1, 1) : i % 2 ? 1 - ldexp(between(0.5, 1), -below(50)) : ldexp(between(-1, 1), -below(60));
+        double y = i % 3   ? between(-1, 1)
+                   : i % 2 ? 1 - ldexp(between(0.5, 1), -below(50))
+                           : ldexp(between(-1, 1), -below(60));
         double x = i % 4 ? between(0, 50) : i % 8 ? between(-20, 0) : ldexp(between(0.5, 1), below(60) - 30);
         double a = between(-50, 50), b = i % 2 ? a + between(-2, 2) : between(-50, 50);
         erfinv = fmax(erfinv, ulps(td_erfinv_f64(y), erfinv_true(y), 53, -1074));
@@ -184,7 +186,7 @@ static void test_what_libm_has_not(void **state)
         tetragamma = fmax(tetragamma, ulps_of_terms(td_polygamma_f64(2, x), polygamma_true(2, x), x > 0 ? 0 : 10, 53));
         log2_sum = fmax(log2_sum, ulps_of_terms(td_log2_sum_f64(a, b), log2_sum_true(a, b), fabs(a), 53));
         log2_sum_single = fmax(log2_sum_single, ulps_of_terms((double)td_log2_sum_f32((float)a, (float)b),
-                                                             log2_sum_true((float)a, (float)b), fabs(a), 24));
+                                                              log2_sum_true((float)a, (float)b), fabs(a), 24));
     }
     print_message("erfinv: %.2f ulp in f32, %.2f in f64; digamma %.2f, polygamma %.2f of order 1, %.2f of order 2; "
                   "logaddexp2 %.2f in f32, %.2f in f64\n",
@@ -304,16 +306,16 @@ int main(void)
     seed = given ? strtoull(given, NULL, 0) : 20251123;
     print_message("TEST_SEED=%" PRIu64 "\n", seed);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accuracy_exp),   cmocka_unit_test(test_accuracy_log),
-        cmocka_unit_test(test_accuracy_tanh),  cmocka_unit_test(test_accuracy_sigmoid),
-        cmocka_unit_test(test_accuracy_sin),   cmocka_unit_test(test_accuracy_cos),
-        cmocka_unit_test(test_accuracy_erf),   cmocka_unit_test(test_accuracy_silu),
-        cmocka_unit_test(test_accuracy_sinh),  cmocka_unit_test(test_accuracy_cosh),
-        cmocka_unit_test(test_accuracy_asinh), cmocka_unit_test(test_accuracy_acosh),
-        cmocka_unit_test(test_accuracy_atanh), cmocka_unit_test(test_accuracy_expm1),
-        cmocka_unit_test(test_accuracy_log1p), cmocka_unit_test(test_accuracy_erfc),
+        cmocka_unit_test(test_accuracy_exp),    cmocka_unit_test(test_accuracy_log),
+        cmocka_unit_test(test_accuracy_tanh),   cmocka_unit_test(test_accuracy_sigmoid),
+        cmocka_unit_test(test_accuracy_sin),    cmocka_unit_test(test_accuracy_cos),
+        cmocka_unit_test(test_accuracy_erf),    cmocka_unit_test(test_accuracy_silu),
+        cmocka_unit_test(test_accuracy_sinh),   cmocka_unit_test(test_accuracy_cosh),
+        cmocka_unit_test(test_accuracy_asinh),  cmocka_unit_test(test_accuracy_acosh),
+        cmocka_unit_test(test_accuracy_atanh),  cmocka_unit_test(test_accuracy_expm1),
+        cmocka_unit_test(test_accuracy_log1p),  cmocka_unit_test(test_accuracy_erfc),
         cmocka_unit_test(test_accuracy_lgamma), cmocka_unit_test(test_what_libm_has_not),
-        cmocka_unit_test(test_special_values), cmocka_unit_test(test_far_angles),
+        cmocka_unit_test(test_special_values),  cmocka_unit_test(test_far_angles),
         cmocka_unit_test(test_powers),
     };
     return cmocka_run_group_tests_name("maths", tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* PyTorch's own results, replayed through libtensord and a daemon: every op of the table (oracle/golden/NAME.txt),
- * programs of views and writes (oracle/golden/programs.txt), what was found wrong once (oracle/golden/found.txt). With the argument "-" cases come from standard input and a
- * line goes back for each, which is how oracle/fuzz.py works. What a case looks like stands in oracle/README.md.
- * SPDX-License-Identifier: Apache-2.0 */
+ * programs of views and writes (oracle/golden/programs.txt), what was found wrong once (oracle/golden/found.txt). With
+ * the argument "-" cases come from standard input and a line goes back for each, which is how oracle/fuzz.py works.
+ * What a case looks like stands in oracle/README.md. SPDX-License-Identifier: Apache-2.0 */
 #include <float.h>
 #include <inttypes.h>
 #include <math.h>
