@@ -41,7 +41,7 @@ def channels_last(op, text, answer):
 def by_channels(op, text, answer):
     """torch's images lie so that the channels are nearest, or there are none."""
     sizes, want, got = layout(text, answer)
-    rank = int(op[-2]) if op.endswith("d") else 2
+    rank = int(op[-2]) if op[-2].isdigit() else 2
     return len(sizes) > rank and (0 in sizes or want[len(sizes) - 1 - rank] == 1) or of_ones(op, text, answer)
 
 
