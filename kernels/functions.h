@@ -122,7 +122,7 @@ TD_HD static inline double td_log_sum_f64(double a, double b)
     return a == b ? a + M_LN2 : td_max_f64(a, b) + td_softlog(a - b);
 }
 
-/* A rational start (Giles), then two steps of Newton, on erfc where erf has lost its digits. */
+/* A rational start (Giles), then two steps of Halley, on erfc where erf has lost its digits. */
 TD_HD static inline double td_erfinv_f64(double y)
 {
     double a = td_magnitude(y), rest = 1.0 - a, x;
@@ -139,7 +139,8 @@ TD_HD static inline double td_erfinv_f64(double y)
     }
     for (int k = 0; k < 2; k++) {
         double slope = M_2_SQRTPI * td_exp_f64(-x * x);
-        x = a <= 0.5 ? x - (erf(x) - a) / slope : x + (erfc(x) - rest) / slope;
+        double beyond = (a <= 0.5 ? erf(x) - a : rest - erfc(x)) / slope;
+        x -= beyond / (1.0 + x * beyond);
     }
     return td_signed_as(x, y);
 }

@@ -71,7 +71,7 @@ TD_HD static inline double td_digamma_f64(double x)
         return td_digamma_above(x);
     if (x == floor(x))
         return td_f64_of_bits(TD_NAN_BITS_F64);
-    return td_digamma_above(1 - x) - M_PI / tan(M_PI * (x - trunc(x)));
+    return td_digamma_above(1 - x) - M_PI / tan(M_PI * (x - rint(x))); /* exact beside a pole */
 }
 
 /* (-1)^(n + 1) * n! * zeta(n + 1, x) */

@@ -178,6 +178,9 @@ static int decide_dtypes(struct td_inference *i)
             return td_hint(i->failure, "td_to(%s, %s) makes a tensor that holds it.", i->op->params[0].name,
                            td_dtype_constant(common));
         }
+        /* In place two numbers of a floating type meet as elsewhere, and what comes of them is rounded once. */
+        if (i->op->kind == TD_INPLACE && !overwrites(i->op) && td_dtype_category(common) == TD_FLOATING)
+            i->compute = common;
         common = common ? i->in[0].dtype : common;
     } else if (i->op->gives != TD_GIVEN) {
         bool floats = td_dtype_category(common) == TD_FLOATING;

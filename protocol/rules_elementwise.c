@@ -238,9 +238,9 @@ static void follow_parts(struct td_inference *i)
     struct td_meta *out = &i->out[0];
     int64_t strides[1][TD_RANK_MAX];
     memcpy(strides[0], out->stride, sizeof strides[0]);
-    if (td_meta_is_contiguous(out) || i->op->id == TD_OP_isinf)
-        td_contiguous_strides(out->rank, out->shape, out->stride);
-    if (i->op->id == TD_OP_isinf)
+    bool contiguous = td_meta_is_contiguous(out);
+    td_contiguous_strides(out->rank, out->shape, out->stride);
+    if (!contiguous || i->op->id == TD_OP_isinf)
         rule_follow_strides(out, 1, strides);
 }
 

@@ -74,16 +74,23 @@ static int pick(struct td_inference *i, int first, const struct td_dims *dims, s
     return TD_E_OK;
 }
 
-/* The strides of x and of each index, seen in the result's shape. */
+/* The strides of x and of each index, seen in the result's shape: to PyTorch an index is viewed with sizes of 1 for x's
+ * dimensions, which have strides then, and is broadcast to those of other sizes. */
 static void seen_strides(const struct td_inference *i, const struct picked *p, int64_t (*strides)[TD_RANK_MAX])
 {
     for (int d = 0; d < p->count; d++)
         strides[0][d] = p->of[d] < 0 ? 0 : i->in[0].stride[p->of[d]];
     for (int k = 1; k < i->in_count; k++) {
-        int64_t expanded[TD_RANK_MAX];
-        rule_expanded_strides(&i->in[k], p->rank, p->own, expanded);
-        for (int d = 0, own = 0; d < p->count; d++)
-            strides[k][d] = p->of[d] < 0 ? expanded[own++] : 0;
+        struct td_meta own = {.rank = (uint8_t)p->rank};
+        int64_t shape[TD_RANK_MAX];
+        memcpy(own.shape, p->own, sizeof own.shape);
+        rule_expanded_strides(&i->in[k], p->rank, p->own, own.stride);
+        for (int d = 0; d < p->count; d++)
+            shape[d] = p->of[d] < 0 ? p->shape[d] : 1;
+        td_view_strides(&own, p->count, shape, strides[k]);
+        for (int d = 0; d < p->count; d++)
+            if (p->shape[d] != shape[d])
+                strides[k][d] = 0;
     }
 }
 

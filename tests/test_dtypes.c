@@ -169,6 +169,26 @@ static void are_written_in_place(void **state)
     }
 }
 
+/* Not in the target's type: what it does not hold is rounded once, in the end. */
+static void meet_in_place_as_elsewhere(void **state)
+{
+    (void)state;
+    td_tensor x = td_full(s, TD_SHAPE(2), 1e30);
+    td_mul_(x, td_full(s, TD_SHAPE(2), 1e-40, .dtype = TD_F64));
+    assert_true(td_item(td_select(x, 0, 0)) == (double)(float)((double)1e30f * 1e-40));
+    static const enum td_dtype finer[] = {TD_BF16, TD_F32, TD_F64};
+    for (int k = 0; k < 3; k++) {
+        x = td_full(s, TD_SHAPE(2, 2), 1024, .dtype = TD_F16);
+        td_mul_(td_select(x, 1, 0), td_full(s, TD_SHAPE(2), 0x1p-30, .dtype = finer[k])); /* f16 has no 0x1p-30 */
+        assert_true(td_item(td_select(td_select(x, 0, 1), 0, 0)) == 0x1p-20);
+        assert_true(td_item(td_select(td_select(x, 0, 1), 0, 1)) == 1024);
+        assert_int_equal(td_dtype_of(x), TD_F16);
+    }
+    x = td_full(s, TD_SHAPE(1), 2, .dtype = TD_I32);
+    td_add_(x, td_full(s, TD_SHAPE(1), (INT64_C(1) << 32) + 3, .dtype = TD_I64));
+    assert_true(td_item(x) == 5);
+}
+
 static void round_numbers_first(void **state)
 {
     (void)state;
@@ -245,6 +265,7 @@ int main(void)
         cmocka_unit_test(meet_as_in_pytorch),
         cmocka_unit_test_setup_teardown(give_what_wide_ones_do_rounded, open_session, close_session),
         cmocka_unit_test_setup_teardown(are_written_in_place, open_session, close_session),
+        cmocka_unit_test_setup_teardown(meet_in_place_as_elsewhere, open_session, close_session),
         cmocka_unit_test_setup_teardown(round_numbers_first, open_session, close_session),
         cmocka_unit_test_setup_teardown(have_gradients, open_session, close_session),
         cmocka_unit_test_setup_teardown(halves_are_trained, open_session, close_session),

@@ -201,6 +201,21 @@ static void test_mixed_types(void **state)
     td_copy_(base, a);
     td_backward(td_sum(td_matmul(base, td_to(n, TD_F32))));
     EXPECT(td_grad(a), 2 * 3, 2 * 4);
+    a = LEAF(1, 2);
+    td_backward(td_sum(td_lerp(a, LEAF(5, 6), 1 / 3.0)));
+    EXPECT(td_grad(a), 2 / 3.0, 2 / 3.0); /* not what f32 has of them */
+    a = LEAF(1, 2), n = td_from(s, ((int8_t[]){100, -3}), TD_I8, TD_SHAPE(2));
+    td_backward(td_sum(td_atan2(n, a)));
+    EXPECT(td_grad(a), -100 / 10001.0, 3 / 13.0); /* 100 * 100 is no i8 */
+}
+
+/* A quotient may be too small for its type where the gradient is not. */
+static void test_small_quotients(void **state)
+{
+    (void)state;
+    td_tensor a = LEAF(1e-200), b = LEAF(1e200);
+    td_backward(td_mul(td_sum(td_xlogy(a, b)), 1e300));
+    assert_true(fabs(td_item(td_grad(b)) - 1e-100) < 1e-112);
 }
 
 int main(void)
@@ -208,7 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BY_HAND(test_known_values), BY_HAND(test_ties_and_edges),    BY_HAND(test_powers_of_zero),
         BY_HAND(test_dropout),      BY_HAND(test_picked_and_joined), BY_HAND(test_products_and_softmax),
-        BY_HAND(test_mixed_types),
+        BY_HAND(test_mixed_types),  BY_HAND(test_small_quotients),
     };
     return cmocka_run_group_tests(tests, setup_group, teardown_group);
 }

@@ -15,6 +15,7 @@
 
 #include "kernels/bessel.h"
 #include "kernels/functions.h"
+#include "kernels/gamma.h"
 #include "kernels/scalar.h"
 #include "kernels/special.h"
 
@@ -87,6 +88,114 @@ static double ulps(double got, long double want, int digits, int exponent_min)
     }
 FUNCTIONS(ACCURACY)
 ACCURACY(silu, silu_true, -80, 30, -700, 50, 4)
+ACCURACY(sinh, sinhl, -90, 90, -720, 720, 2)
+ACCURACY(cosh, coshl, -90, 90, -720, 720, 2)
+ACCURACY(asinh, asinhl, -100, 100, -100, 100, 2)
+ACCURACY(acosh, acoshl, 1, 100, 1, 100, 2)
+ACCURACY(atanh, atanhl, -1, 1, -1, 1, 2)
+ACCURACY(expm1, expm1l, -20, 90, -40, 720, 2)
+ACCURACY(log1p, log1pl, -1, 100, -1, 100, 2)
+ACCURACY(erfc, erfcl, -5, 10, -6, 27, 4)
+ACCURACY(lgamma, lgammal, -30, 1000, -30, 1000, 4)
+
+/* ---- what libm has not ---- */
+
+/* Error in units of the last place of want, or of size where that is greater: what a sum cancelled from is rounded. */
+static double ulps_of_terms(double got, long double want, double size, int digits)
+{
+    if (isnan(want) || isinf(want) || isinf(got) || isnan(got))
+        return ulps(got, want, digits, -1074);
+    return (double)fabsl(got - want) / ldexp(1, ilogb(fmax(fabs((double)want), size)) + 1 - digits);
+}
+
+/* By halving, on the side where erf or erfc has its digits. */
+static long double erfinv_true(long double y)
+{
+    long double size = fabsl(y), low = size <= 0.5L ? 0.88L * size : 0, high = size <= 0.5L ? size : 7;
+    if (size == 1)
+        return copysignl(INFINITY, y);
+    for (int k = 0; k < 80; k++) {
+        long double middle = (low + high) / 2;
+        bool below_it = size <= 0.5L ? erfl(middle) < size : erfcl(middle) > 1 - size;
+        low = below_it ? middle : low;
+        high = below_it ? high : middle;
+    }
+    return copysignl(low, y);
+}
+
+#define FAR 40 /* where the series below have all the digits of a long double */
+static const long double bernoulli[] = {1 / 6.0L,  -1 / 30.0L,     1 / 42.0L, -1 / 30.0L,
+                                        5 / 66.0L, -691 / 2730.0L, 7 / 6.0L,  -3617 / 510.0L};
+#define BERNOULLI (int)(sizeof bernoulli / sizeof *bernoulli)
+
+static long double digamma_true(long double x)
+{
+    long double sum = 0, power = 1;
+    if (x <= 0 && x == floorl(x))
+        return x == 0 ? -copysignl(INFINITY, x) : (long double)NAN;
+    if (x < 0)
+        return digamma_true(1 - x) - M_PIl / tanl(M_PIl * (x - rintl(x)));
+    for (; x < FAR; x += 1)
+        sum -= 1 / x;
+    sum += logl(x) - 0.5L / x;
+    for (int k = 1; k <= BERNOULLI; k++)
+        sum -= bernoulli[k - 1] / (2 * k) * (power /= x * x);
+    return sum;
+}
+
+/* Of order n, 1 or 2. */
+static long double polygamma_true(int n, long double x)
+{
+    long double sum = 0, step = n, turn = M_PIl * (x - rintl(x)), sine = sinl(turn) / M_PIl;
+    if (x <= 0 && x == floorl(x))
+        return INFINITY;
+    if (x < 0)
+        return n == 1 ? 1 / (sine * sine) - polygamma_true(1, 1 - x)
+                      : polygamma_true(2, 1 - x) - 2 * cosl(turn) / (sine * sine * sine);
+    for (; x < FAR; x += 1)
+        sum += n * powl(x, -n - 1);
+    sum += powl(x, -n) + n * powl(x, -n - 1) / 2;
+    step = powl(x, -n) * n;
+    for (int k = 1; k <= BERNOULLI; k++) { /* B(2k) / (2k)! * (n + 2k - 1)! / (n - 1)! / x^(n + 2k), divided by n! */
+        step *= k == 1 ? 1 : (n + 2 * k - 2);
+        step /= k == 1 ? 2 * x * x / (n + 1) : 2.0L * k * (2 * k - 1) * x * x / (n + 2 * k - 1);
+        sum += bernoulli[k - 1] * step;
+    }
+    return n == 1 ? sum : -sum;
+}
+
+static long double log2_sum_true(long double a, long double b)
+{
+    return fmaxl(a, b) + log1pl(exp2l(-fabsl(a - b))) / M_LN2l;
+}
+
+static void test_what_libm_has_not(void **state)
+{
+    (void)state;
+    double erfinv = 0, erfinv_single = 0, digamma = 0, trigamma = 0, tetragamma = 0, log2_sum = 0, log2_sum_single = 0;
+    random_state = seed;
+    for (int i = 0; i < 20000; i++) {
+        double y = i % 3   ? between(-1, 1)
+                   : i % 2 ? 1 - ldexp(between(0.5, 1), -below(50))
+                           : ldexp(between(-1, 1), -below(60));
+        double x = i % 4 ? between(0, 50) : i % 8 ? between(-20, 0) : ldexp(between(0.5, 1), below(60) - 30);
+        double a = between(-50, 50), b = i % 2 ? a + between(-2, 2) : between(-50, 50);
+        erfinv = fmax(erfinv, ulps(td_erfinv_f64(y), erfinv_true(y), 53, -1074));
+        erfinv_single = fmax(erfinv_single, ulps(td_erfinv_f32((float)y), erfinv_true((float)y), 24, -149));
+        digamma = fmax(digamma, ulps_of_terms(td_digamma_f64(x), digamma_true(x), 1, 53));
+        trigamma = fmax(trigamma, ulps_of_terms(td_polygamma_f64(1, x), polygamma_true(1, x), 0, 53));
+        tetragamma = fmax(tetragamma, ulps_of_terms(td_polygamma_f64(2, x), polygamma_true(2, x), x > 0 ? 0 : 10, 53));
+        log2_sum = fmax(log2_sum, ulps_of_terms(td_log2_sum_f64(a, b), log2_sum_true(a, b), fabs(a), 53));
+        log2_sum_single = fmax(log2_sum_single, ulps_of_terms((double)td_log2_sum_f32((float)a, (float)b),
+                                                              log2_sum_true((float)a, (float)b), fabs(a), 24));
+    }
+    print_message("erfinv: %.2f ulp in f32, %.2f in f64; digamma %.2f, polygamma %.2f of order 1, %.2f of order 2; "
+                  "logaddexp2 %.2f in f32, %.2f in f64\n",
+                  erfinv_single, erfinv, digamma, trigamma, tetragamma, log2_sum_single, log2_sum);
+    assert_true(erfinv_single <= 1 && erfinv <= 4);
+    assert_true(digamma <= 16 && trigamma <= 8 && tetragamma <= 16);
+    assert_true(log2_sum_single <= 1 && log2_sum <= 4);
+}
 
 /* Arguments of all magnitudes, and the f64 that come nearest to a multiple of pi / 2 (Kahan's, and 2^k pi / 2). */
 static void test_far_angles(void **state)
@@ -228,12 +337,17 @@ int main(void)
     seed = given ? strtoull(given, NULL, 0) : 20251123;
     print_message("TEST_SEED=%" PRIu64 "\n", seed);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accuracy_exp),   cmocka_unit_test(test_accuracy_log),
-        cmocka_unit_test(test_accuracy_tanh),  cmocka_unit_test(test_accuracy_sigmoid),
-        cmocka_unit_test(test_accuracy_sin),   cmocka_unit_test(test_accuracy_cos),
-        cmocka_unit_test(test_accuracy_erf),   cmocka_unit_test(test_accuracy_silu),
-        cmocka_unit_test(test_special_values), cmocka_unit_test(test_far_angles),
-        cmocka_unit_test(test_powers),         cmocka_unit_test(test_bessel),
+        cmocka_unit_test(test_accuracy_exp),    cmocka_unit_test(test_accuracy_log),
+        cmocka_unit_test(test_accuracy_tanh),   cmocka_unit_test(test_accuracy_sigmoid),
+        cmocka_unit_test(test_accuracy_sin),    cmocka_unit_test(test_accuracy_cos),
+        cmocka_unit_test(test_accuracy_erf),    cmocka_unit_test(test_accuracy_silu),
+        cmocka_unit_test(test_accuracy_sinh),   cmocka_unit_test(test_accuracy_cosh),
+        cmocka_unit_test(test_accuracy_asinh),  cmocka_unit_test(test_accuracy_acosh),
+        cmocka_unit_test(test_accuracy_atanh),  cmocka_unit_test(test_accuracy_expm1),
+        cmocka_unit_test(test_accuracy_log1p),  cmocka_unit_test(test_accuracy_erfc),
+        cmocka_unit_test(test_accuracy_lgamma), cmocka_unit_test(test_what_libm_has_not),
+        cmocka_unit_test(test_special_values),  cmocka_unit_test(test_far_angles),
+        cmocka_unit_test(test_powers),            cmocka_unit_test(test_bessel),
     };
     return cmocka_run_group_tests_name("maths", tests, NULL, NULL);
 }

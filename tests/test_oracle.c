@@ -1,7 +1,7 @@
-/* PyTorch's own results, replayed through libtensord and a daemon: every op of the table (oracle/golden/NAME.txt) and
- * programs of views and writes (oracle/golden/programs.txt). With the argument "-" cases come from standard input and a
- * line goes back for each, which is how oracle/fuzz.py works. What a case looks like stands in oracle/README.md.
- * SPDX-License-Identifier: Apache-2.0 */
+/* PyTorch's own results, replayed through libtensord and a daemon: every op of the table (oracle/golden/NAME.txt),
+ * programs of views and writes (oracle/golden/programs.txt), what was found wrong once (oracle/golden/found.txt). With
+ * the argument "-" cases come from standard input and a line goes back for each, which is how oracle/fuzz.py works.
+ * What a case looks like stands in oracle/README.md. SPDX-License-Identifier: Apache-2.0 */
 #include <float.h>
 #include <inttypes.h>
 #include <math.h>
@@ -306,15 +306,21 @@ static double epsilon_of(uint8_t dtype)
     return dtype == TD_F64 ? DBL_EPSILON : dtype == TD_F32 ? (double)FLT_EPSILON : dtype == TD_F16 ? 0x1p-10 : 0x1p-7;
 }
 
+/* The least number that has all of its places. */
+static double least_normal(uint8_t dtype)
+{
+    return dtype == TD_F64 ? DBL_MIN : dtype == TD_F16 ? 0x1p-14 : (double)FLT_MIN;
+}
+
 static bool fits(double got, double want, uint8_t dtype, const struct tolerance *tolerance)
 {
     bool zeros_differ = got == 0 && want == 0 && signbit(got) != signbit(want) && tolerance->absolute == 0;
-    double relative = 16 * epsilon_of(dtype);
+    double unit = epsilon_of(dtype) * fmax(fabs(want), least_normal(dtype));
     if (isnan(got) || isnan(want))
         return isnan(got) && isnan(want);
     if (got == want)
         return !zeros_differ;
-    return tolerance->any && fabs(got - want) <= relative * fabs(want) + tolerance->absolute;
+    return tolerance->any && fabs(got - want) <= 16 * unit + tolerance->absolute;
 }
 
 static void expect_values(struct replay *r, const char *name, td_tensor x, uint8_t dtype,
@@ -558,14 +564,15 @@ static int serve(void)
 
 int main(int argc, char **argv)
 {
-    struct CMUnitTest tests[TD_OP_LIMIT + 1];
-    static char names[TD_OP_LIMIT + 1][64];
+    static const char *const more[] = {"programs", "found"};
+    struct CMUnitTest tests[TD_OP_LIMIT + 2];
+    static char names[TD_OP_LIMIT + 2][64];
     size_t count = 0;
     if (argc == 2 && !strcmp(argv[1], "-"))
         return serve();
-    for (int id = TD_OP_FIRST; id <= TD_OP_LIMIT; id++) {
+    for (int id = TD_OP_FIRST; id < TD_OP_LIMIT + 2; id++) {
         const struct td_op *op = td_op_of((uint64_t)id);
-        const char *file = id == TD_OP_LIMIT ? "programs" : op ? op->name : NULL;
+        const char *file = id >= TD_OP_LIMIT ? more[id - TD_OP_LIMIT] : op ? op->name : NULL;
         if (!file)
             continue;
         snprintf(names[id], sizeof names[id], "oracle_%s", file);

@@ -291,7 +291,8 @@ RULE(fmin)
 /* s = 1 / (a * a + b * b): g * b * s, -g * a * s */
 RULE(atan2)
 {
-    ref a = in(r, 0), b = in(r, 1);
+    /* The square of an integer would wrap. */
+    ref a = as_computed(r, in(r, 0)), b = as_computed(r, in(r, 1));
     ref s = unary(r, TD_OP_reciprocal, add(r, unary(r, TD_OP_square, a), unary(r, TD_OP_square, b)));
     if (needs(r, 0))
         give(r, 0, mul(r, mul(r, g, b), s));
@@ -299,12 +300,12 @@ RULE(atan2)
         give(r, 1, neg(r, mul(r, mul(r, g, a), s)));
 }
 
-/* g * (a / y), g * (b / y) */
+/* g * a / y, g * b / y */
 RULE(hypot)
 {
     for (int k = 0; k < 2; k++)
         if (needs(r, k))
-            give(r, k, mul(r, g, divide(r, in(r, k), out(r))));
+            give(r, k, divide(r, mul(r, g, in(r, k)), out(r)));
 }
 
 /* g * sign(y) * sign(a), 0 where a is 0; zeros */
@@ -340,15 +341,16 @@ RULE(xlogy)
         give(r, 0, where(r, flat, zero, binary(r, TD_OP_xlogy, g, base)));
     }
     if (needs(r, 1))
-        give(r, 1, mul(r, g, divide(r, a, b)));
+        give(r, 1, divide(r, mul(r, g, a), b)); /* a / b may be too small for its type */
 }
 
 /* g * (1 - w), g * w, g * (b - a) */
 RULE(lerp)
 {
     ref w = in(r, 2);
+    bool fixed = r->values[w].is_number; /* two numbers would meet in f32 */
     if (needs(r, 0))
-        give(r, 0, mul(r, g, one_minus(r, w)));
+        give(r, 0, mul(r, g, fixed ? real(r, 1 - td_number_real(r->values[w].number)) : one_minus(r, w)));
     if (needs(r, 1))
         give(r, 1, mul(r, g, w));
     if (needs(r, 2))

@@ -58,11 +58,12 @@ static inline uint8_t works_in(const struct execution *e, const struct td_op *op
 }
 
 /* The kernel gives result k in the dtype that it works in, rounded afterwards. An op in place reads its target there
- * as well: that one has been converted with the inputs. */
+ * as well: that one has been converted with the inputs, to what it has in common with them. */
 int make_result(struct execution *e, int k)
 {
     struct td_operand *out = &e->launch.out[k];
-    uint8_t dtype = works_in(e, e->launch.op, out->dtype);
+    bool in_place = e->operation.op->kind == TD_INPLACE;
+    uint8_t dtype = works_in(e, e->launch.op, in_place ? e->inference.compute : out->dtype);
     struct conversion *narrowing = &e->narrowings[e->narrowing_count];
     if (dtype == out->dtype)
         return TD_E_OK;
@@ -70,7 +71,7 @@ int make_result(struct execution *e, int k)
     struct td_operand final = *out;
     memcpy(meta.shape, out->shape, sizeof meta.shape);
     td_contiguous_strides(meta.rank, meta.shape, meta.stride);
-    if (e->operation.op->kind == TD_INPLACE) {
+    if (in_place) {
         *out = e->operands[0];
         narrowing->storage = NULL;
     } else {

@@ -2,7 +2,7 @@
 import torch
 
 import draws
-from case import DTYPES, ROWS, TABLE, Case, Name, Num, Refused, biggest
+from case import DTYPES, REFUSALS, ROWS, Case, Name, Num, Refused, biggest
 from ops import OPS, TORCH
 
 NAN, INF = float("nan"), float("inf")
@@ -164,7 +164,26 @@ class Call:
             return None
         if self.row["shape"] in ("elementwise", "write"):
             return self.op.loose * EPSILON[dtype]
-        return 32 * EPSILON[dtype] * max(1.0, biggest(y))
+        return 32 * EPSILON[dtype] * max(1.0, biggest(y)) * self.growth()
+
+    def growth(self):
+        """What rounding errors grow by."""
+        return self.op.grows(self) if self.op.grows else 1.0
+
+    def terms(self, arguments, given, y, seed):
+        """Of an elementwise op, how much comes together in each leaf's gradient, whatever cancels."""
+        case, tensors = self.case, [n for n in arguments if isinstance(n, Name)]
+        seen = {n: case.tensors[n].detach().expand(y.shape).clone() for n in tensors}
+        apart = [seen[n].requires_grad_() for n in tensors if case.tensors[n].requires_grad]
+        try:
+            again = TORCH[self.row["name"]](*[seen[n] if n in seen else case.value(n) for n in arguments])
+        except REFUSALS:  # masked_fill wants a value without dimensions
+            return {}
+        parts = torch.autograd.grad(again, apart, case.tensors[seed].to(again.dtype))
+        sizes = [part.double().abs().nan_to_num(0, 0, 0).sum_to_size(x.shape).to(x.dtype) for part, x in zip(parts, given)]
+        leaves = [case.tensors[n] for n in case.kept]
+        found = torch.autograd.grad(given, leaves, sizes, allow_unused=True)
+        return {n: biggest(size) for n, size in zip(case.kept, found) if size is not None and size.numel() < y.numel()}
 
     def expect(self, results, arguments):
         case, row = self.case, self.row
@@ -186,13 +205,20 @@ class Call:
         y = case.tensors[found[0]]
         self.pool, self.grad = "modest", False
         seed = self.tensor(list(y.shape), next(name for name, t in DTYPES.items() if t == y.dtype))
+        given = [case.tensors[name] for one in arguments for name in (one if isinstance(one, list) else [one])
+                 if isinstance(name, Name) and case.tensors[name].requires_grad]
+        for x in given:
+            x.retain_grad()
         try:
             case.backward(found[0], seed)
         except Refused:
             return  # torch has the call without its gradient, as mse_loss of f32 and i32
-        grads = [case.tensors[name].grad for name in case.kept]
-        scale = 1.0 if self.row["shape"] == "elementwise" else max([1.0] + [biggest(g) for g in grads if g is not None])
-        case.expect_grads(scale * (1 + self.op.loose / 32), y.numel(), y.dtype)
+        # Also those of the operands themselves, which may cancel in sums where a leaf is expanded.
+        grads = [x.grad for x in given + [case.tensors[name] for name in case.kept]]
+        elementwise = self.row["shape"] == "elementwise"
+        scale = 1.0 if elementwise else max([1.0] + [biggest(g) for g in grads if g is not None])
+        terms = self.terms(arguments, given, y, seed) if elementwise else {}
+        case.expect_grads(scale * (1 + self.op.loose / 32) * self.growth(), y.numel(), y.dtype, terms)
 
     def run(self):
         """The case's text."""

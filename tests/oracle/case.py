@@ -163,10 +163,10 @@ class Case:
             raise Refused(str(error))
         self.statements.append("backward %s%s" % (name, "" if seed is None else " " + seed))
 
-    def expect_grads(self, scale, count=0, dtype=torch.float64):
+    def expect_grads(self, scale, count=0, dtype=torch.float64, terms={}):
         """scale: what the error may be relative to, besides each gradient's own magnitude. Where a tensor has less
-        elements than count its gradient is a sum, and the error relative to the greatest one. dtype: of the result,
-        which a wider operand's gradient is computed in, too."""
+        elements than count its gradient is a sum, and the error relative to the greatest one, or to its terms where
+        they are known. dtype: of the result, which a wider operand's gradient is computed in, too."""
         for name in self.kept:
             g = self.tensors[name].grad
             if g is None:
@@ -174,7 +174,8 @@ class Case:
                 continue
             finest = max(torch.finfo(g.dtype).eps, torch.finfo(dtype).eps)
             relative = biggest(g) if finest > torch.finfo(g.dtype).eps else 0
-            error = 32 * finest * (max(scale, biggest(g)) if g.numel() < count else max(scale, relative))
+            most = max(biggest(g), terms.get(name, 0)) if g.numel() < count else relative
+            error = 32 * finest * max(scale, most)
             self.statements.append("%s.grad>%s%s%s" % (name, NAMES[g.dtype], sizes(g.shape),
                                                        self.of_values(g, error, True)))
 

@@ -36,12 +36,13 @@ def edges(op, dtype):
     shapes = [[len(values)]] if len(inputs) == 1 else [[len(values), 1], [len(values)]]
     names = [call.case.leaf(dtype, shape, [bool(v) if dtype == "bool" else v for v in values], call.grad)
              for shape in shapes]
+    arguments = names + [call.draw(p, False) for p in defaults]
     try:
-        results = call.case.call(op, *names, *[call.draw(p, False) for p in defaults])
+        results = call.case.call(op, *arguments)
     except Refused as refused:
         call.refusal = str(refused)
         return call.case.text(), call.refusal
-    call.expect(results, names)
+    call.expect(results, arguments)
     return call.case.text(), None
 
 

@@ -3,10 +3,13 @@ them, lists of dimensions as lists or None, numbers as Python numbers.
 
 Op(function, values=..., loose=..., parameter=draw, ...): what inputs are drawn from (calls.POOLS), what the result may
 be off by in units of the last place of 1, whether the sign of a zero says nothing (torch's own varies with the
-position), and how a parameter is drawn where the table's kinds and names do not tell.
+position), what rounding errors grow by on the way to the result (a function of the call), and how a parameter is drawn
+where the table's kinds and names do not tell.
 
 SPDX-License-Identifier: Apache-2.0
 """
+import math
+
 import torch
 from torch.optim.adagrad import adagrad
 from torch.optim.adam import adam
@@ -15,6 +18,7 @@ from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
 import draws as d
+from case import biggest
 
 F = torch.nn.functional
 REDUCTIONS = ["none", "mean", "sum"]
@@ -24,9 +28,9 @@ ALL, INF = -2**63, float("inf")
 
 
 class Op:
-    def __init__(self, function, values=None, loose=0, zeros=False, sized=None, **drawn):
+    def __init__(self, function, values=None, loose=0, zeros=False, sized=None, grows=None, **drawn):
         self.function, self.values, self.loose, self.zeros, self.drawn = function, values, loose, zeros, drawn
-        self.sized = sized
+        self.sized, self.grows = sized, grows
 
 
 def window(x, shape, stride, offset, write=None):
@@ -37,6 +41,21 @@ def window(x, shape, stride, offset, write=None):
     y = x.clone(memory_format=torch.contiguous_format)
     write(y.view(-1).as_strided(shape, stride, offset))
     return y
+
+
+def promoted(function, operands=2, once=False):
+    """With operands in the result's type: torch's gradients take some factors in an operand's own, where integers wrap
+    and logarithms are coarse. once: halves in f32 and rounded once, where torch rounds between."""
+    def run(*given):
+        y = function(*given)
+        if not y.dtype.is_floating_point:
+            return y
+        wide = torch.float32 if once and y.dtype in (torch.float16, torch.bfloat16) else y.dtype
+
+        def operand(x):
+            return x.to(y.dtype).to(wide) if torch.is_tensor(x) else x if wide == y.dtype else torch.tensor(x).to(y.dtype).item()
+        return torch.empty_like(y.detach()).copy_(function(*[operand(x) for x in given[:operands]], *given[operands:]))
+    return run
 
 
 def extreme(function):
@@ -223,6 +242,12 @@ def rowwise(function):
     return run
 
 
+def condition(c):
+    """Of the worst of the matrices: no end of it where only rounding keeps one from being singular."""
+    x = c.tensor_of(c.row["params"][0]["name"])
+    return torch.linalg.cond(x.detach().double()).nan_to_num(INF, INF).max().item() if x.numel() else 1
+
+
 def slogdet(x):
     """torch's sign wants a gradient, of which there is none."""
     sign, size = torch.linalg.slogdet(x)
@@ -289,9 +314,9 @@ def all_of(sizes, rank, otherwise):
 
 def conv(function):
     def run(x, weight, bias, stride, padding, dilation, groups, same):
-        if same and any(padding or []):
-            raise RuntimeError("same and a padding")
         n = weight.dim() - 2
+        if same and padding is not None and (any(padding) or len(padding) not in (1, n)):
+            raise RuntimeError("same and a padding")
         return function(x, weight, bias, all_of(stride, n, 1), "same" if same else all_of(padding, n, 0),
                         all_of(dilation, n, 1), groups)
     return run
@@ -301,7 +326,7 @@ def conv_transpose(function):
     """Halves in f32: torch 1.13 overlooks stride and dilation of bf16 in places."""
     def run(x, weight, bias, stride, padding, dilation, groups, more):
         n = weight.dim() - 2
-        if x.dtype in (torch.float16, torch.bfloat16) and weight.dtype == x.dtype:
+        if x.dtype in (torch.float16, torch.bfloat16) and weight.dtype == x.dtype and (bias is None or bias.dtype == x.dtype):
             wide = None if bias is None else bias.float()
             return run(x.float(), weight.float(), wide, stride, padding, dilation, groups, more).to(x.dtype)
         return function(x, weight, bias, all_of(stride, n, 1), all_of(padding, n, 0), all_of(more, n, 0), groups,
@@ -448,6 +473,15 @@ def rms_norm(x, shape, weight, eps):
     return y if weight is None else y * weight
 
 
+def scaled_up(c):
+    """What is left of x without its mean is scaled by as much: of a constant row that is rounding."""
+    x, weight, eps = c.tensor_of("x").detach().double(), c.arguments["weight"], max(c.arguments["eps"], 1e-7)
+    rows = x.flatten(-len(c.arguments["normalized_shape"]))
+    rows = rows - rows.mean(-1, keepdim=True) if c.row["name"] == "layer_norm" else rows
+    scale = (rows.square().mean(-1) + eps).rsqrt()
+    return math.prod(max(1.0, biggest(t)) for t in [x, scale] + ([c.tensor_of("weight").double()] if weight else []))
+
+
 OPS = {
     "from": Op(None),  # every leaf of every case
     "zeros": Op(lambda s, t: torch.zeros(s, dtype=t)),
@@ -510,7 +544,7 @@ OPS = {
     "mul": Op(torch.mul),
     "div": Op(torch.div),
     "rsub": Op(torch.rsub),
-    "pow": Op(torch.pow),
+    "pow": Op(promoted(torch.pow)),
     "maximum": Op(torch.maximum, zeros=True),
     "minimum": Op(torch.minimum, zeros=True),
     "eq": Op(torch.eq),
@@ -549,7 +583,7 @@ OPS = {
     "selu": Op(F.selu, loose=8),
     "mish": Op(F.mish, loose=4),
     "softplus": Op(F.softplus, beta=d.choose(1.0, 2.0), threshold=d.choose(20.0, 1.0), loose=4),
-    "softsign": Op(F.softsign),
+    "softsign": Op(promoted(F.softsign, 1, True)),
     "hardsigmoid": Op(F.hardsigmoid, loose=4),
     "hardswish": Op(F.hardswish, loose=8),
     "softshrink": Op(F.softshrink, lambd=d.choose(0.5, 1.0, 0.0), zeros=True),
@@ -560,21 +594,21 @@ OPS = {
     "isfinite": Op(torch.isfinite),
     "logical_not": Op(torch.logical_not),
     "bitwise_not": Op(torch.bitwise_not),
-    "sinc": Op(torch.sinc, loose=8),
+    "sinc": Op(promoted(torch.sinc, 1, True), loose=8),
     "nan_to_num": Op(lambda x, n, p, m: torch.nan_to_num(x, n, None if p == INF else p, None if m == -INF else m), nan=d.choose(0.0, 2.0), posinf=d.choose(INF, 3.0), neginf=d.choose(-INF, -3.0)),
     "erfinv": Op(torch.erfinv, loose=16),
-    "logit": Op(lambda x, e: torch.logit(x, None if e < 0 else e), eps=d.choose(-INF, 0.25, 0.0), loose=8),
-    "fmod": Op(torch.fmod, values="modest"),
-    "remainder": Op(torch.remainder, values="modest"),
-    "floor_divide": Op(lambda a, b: torch.div(a, b, rounding_mode="floor"), values="modest"),
-    "trunc_divide": Op(lambda a, b: torch.div(a, b, rounding_mode="trunc"), values="modest"),
+    "logit": Op(promoted(lambda x, e: torch.logit(x, None if e < 0 else e), 1, True), eps=d.choose(-INF, 0.25, 0.0), loose=8),
+    "fmod": Op(promoted(torch.fmod, 2, True), values="modest"),
+    "remainder": Op(promoted(torch.remainder, 2, True), values="modest"),
+    "floor_divide": Op(promoted(lambda a, b: torch.div(a, b, rounding_mode="floor"), 2, True), values="modest"),
+    "trunc_divide": Op(promoted(lambda a, b: torch.div(a, b, rounding_mode="trunc"), 2, True), values="modest"),
     "fmax": Op(torch.fmax, zeros=True),
     "fmin": Op(torch.fmin, zeros=True),
-    "atan2": Op(torch.atan2),
+    "atan2": Op(promoted(torch.atan2)),
     "hypot": Op(torch.hypot),
     "copysign": Op(torch.copysign),
     "logaddexp": Op(torch.logaddexp, loose=8),
-    "xlogy": Op(torch.xlogy, loose=4),
+    "xlogy": Op(promoted(torch.xlogy, 2, True), loose=4),
     "logical_and": Op(torch.logical_and),
     "logical_or": Op(torch.logical_or),
     "logical_xor": Op(torch.logical_xor),
@@ -582,9 +616,9 @@ OPS = {
     "bitwise_or": Op(torch.bitwise_or),
     "bitwise_xor": Op(torch.bitwise_xor),
     "heaviside": Op(torch.heaviside),
-    "lerp": Op(torch.lerp, loose=16),
-    "addcmul": Op(lambda x, a, b, v: torch.addcmul(x, a, b, value=v if x.is_floating_point() else int(v)), value=d.choose(1.0, 2.0, -1.0), values="modest"),
-    "addcdiv": Op(lambda x, a, b, v: torch.addcdiv(x, a, b, value=v), value=d.choose(1.0, 0.5, -2.0), values="modest", loose=16),
+    "lerp": Op(promoted(torch.lerp, 3, True), loose=16),
+    "addcmul": Op(promoted(lambda x, a, b, v: torch.addcmul(x, a, b, value=v if x.is_floating_point() else int(v)), 3, True), value=d.choose(1.0, 2.0, -1.0), values="modest"),
+    "addcdiv": Op(promoted(lambda x, a, b, v: torch.addcdiv(x, a, b, value=v), 3, True), value=d.choose(1.0, 0.5, -2.0), values="modest", loose=16),
     "full_like": Op(lambda x, v, t: torch.empty_like(x.detach(), dtype=t).fill_(v), values="tame", value=d.fill_number),
     "masked_fill": Op(lambda x, m, v: x.masked_fill(m, v), values="tame", value=d.fill_number),
     "sum": Op(total(torch.sum)),
@@ -617,8 +651,8 @@ OPS = {
     "mode": Op(mode, values="ties", zeros=True),
     "matmul": Op(torch.matmul, a=d.matrices, b=d.factor),
     "linear": Op(torch.nn.functional.linear, x=d.matrices, weight=d.layer, bias=d.layer_bias),
-    "inverse": Op(rowwise(LA.inv), x=d.square, values="calm"),
-    "solve": Op(rowwise(lambda a, b, t: LA.solve(a, b, left=bool(t))), a=d.square, b=d.other_side, left=d.choose(1, 0), values="calm"),
+    "inverse": Op(rowwise(LA.inv), grows=condition, x=d.square, values="calm"),
+    "solve": Op(rowwise(lambda a, b, t: LA.solve(a, b, left=bool(t))), grows=condition, a=d.square, b=d.other_side, left=d.choose(1, 0), values="calm"),
     "solve_triangular": Op(rowwise(lambda a, b, u, t, o: LA.solve_triangular(a, b, upper=u, left=bool(t), unitriangular=o)), a=d.square, b=d.other_side, left=d.choose(1, 0), values="calm"),
     "cholesky": Op(rowwise(lambda x, u: LA.cholesky(x, upper=u)), x=d.positive_definite, values="calm"),
     "det": Op(LA.det, x=d.square, values="calm"),
@@ -628,7 +662,7 @@ OPS = {
     "eigh": Op(rowwise(eigh), x=d.symmetric, values="calm"),
     "svdvals": Op(LA.svdvals, x=d.rectangle, values="calm"),
     "svd": Op(rowwise(svd), x=d.rectangle, values="calm"),
-    "log_softmax": Op(torch.log_softmax),
+    "log_softmax": Op(narrow_in_f32(torch.log_softmax)),
     "softmax": Op(torch.softmax),
     "mse_loss": Op(lambda x, t, r: F.mse_loss(x, t, reduction=REDUCTIONS[r])),
     "embedding": Op(embedding, weight=d.matrix, index=d.words, padding_idx=d.padding_row),
@@ -678,8 +712,8 @@ OPS = {
     "cross_entropy": Op(lambda x, t, w, i, r, e: F.cross_entropy(x, t, w, ignore_index=i, reduction=REDUCTIONS[r], label_smoothing=e), x=d.logits, target=d.classes, weight=d.class_weights, ignore_index=d.choose(-100, 1), label_smoothing=d.choose(0.0, 0.25, 1.0)),
     "nll_loss": Op(lambda x, t, w, i, r: F.nll_loss(x, t, w, ignore_index=i, reduction=REDUCTIONS[r]), x=d.logits, target=d.classes, weight=d.class_weights, ignore_index=d.choose(-100, 1)),
     "bce": Op(bce, values="chances", loose=4096),
-    "layer_norm": Op(in_wide(F.layer_norm), loose=256, x=d.some_rows, normalized_shape=d.last_sizes, weight=d.affine, bias=d.affine, eps=d.choose(1e-5, 0.25)),
-    "rms_norm": Op(in_wide(rms_norm), loose=256, x=d.some_rows, normalized_shape=d.last_sizes, weight=d.affine, eps=d.choose(-1.0, 0.25)),
+    "layer_norm": Op(in_wide(F.layer_norm), grows=scaled_up, x=d.some_rows, normalized_shape=d.last_sizes, weight=d.affine, bias=d.affine, eps=d.choose(1e-5, 0.25)),
+    "rms_norm": Op(in_wide(rms_norm), grows=scaled_up, x=d.some_rows, normalized_shape=d.last_sizes, weight=d.affine, eps=d.choose(-1.0, 0.25)),
     "strided_read": Op(window, content=d.window_content, shape=d.window_shape, stride=d.window_stride, offset=d.window_offset),
     "strided_write": Op(lambda x, v, s, t, o: window(x, s, t, o, lambda w: w.copy_(v) if torch.is_tensor(v) else w.fill_(v)), values="tame", content=d.window_content, value=d.fitting_number, shape=d.window_shape, stride=d.window_stride, offset=d.window_offset),
     "strided_add": Op(lambda x, v, s, t, o: window(x, s, t, o, lambda w: w.add_(v)), content=d.window_content, value=d.fitting_number, shape=d.window_shape, stride=d.window_stride, offset=d.window_offset),

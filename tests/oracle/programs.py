@@ -38,14 +38,20 @@ def as_view(function):
 forbidden = []  # what torch would not even read
 
 
+def readable(x):
+    """torch forbids to read a view made under no_grad, and to make views of it, once its base has a recorded write."""
+    try:
+        x.grad_fn
+    except RuntimeError:
+        return False
+    return True
+
+
 def settled(x):
-    """A view made under no_grad of what requires a gradient is a constant. (torch forbids to read it, or any view made
-    under no_grad, once its base has a recorded write.)"""
+    """A view made under no_grad of what requires a gradient is a constant, and so is one that torch forbids to read."""
     if not torch.is_tensor(x):
         return x
-    try:
-        x.grad_fn  # where torch forbids
-    except RuntimeError:
+    if not readable(x):
         forbidden.append(x)
         return x.detach()
     return x.detach() if hasattr(x, "constant") else x
@@ -57,10 +63,7 @@ def reading(function):
 
 def writing(function):
     def run(x, y):
-        try:
-            x.grad_fn  # torch takes a view for a leaf until this is asked for, once its base has a recorded write
-        except RuntimeError:
-            pass
+        readable(x)  # torch takes a view for a leaf until this is asked for, once its base has a recorded write
         return function(x, copied(settled(y)))
     return run
 
@@ -134,9 +137,10 @@ class Program:
         x = self.case.tensors[name]
         if op == "narrow" and arguments[1] == -1:
             return  # see known.py
-        constant = x.requires_grad or hasattr(x, "constant")
-        if torch.is_grad_enabled() and hasattr(x, "constant"):
-            return  # torch forbids what could follow
+        apart = hasattr(x, "constant") or not readable(x)
+        if torch.is_grad_enabled() and apart:
+            return  # torch forbids it, or what could follow
+        constant = apart or x.requires_grad
         names = self.case.call(op, name, *arguments)
         y = self.case.tensors[names[0]]
         if not torch.is_grad_enabled() and constant and op != "detach" and y.storage().data_ptr() == x.storage().data_ptr():
