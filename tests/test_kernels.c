@@ -629,7 +629,7 @@ static void check_halves(const char *isa, const struct td_op *op, uint8_t dtype)
     for (int k = 0; k < wide.in_count; k++)
         if (wide.in[k].meta.dtype == TD_F32)
             halve(&wide.in[k], dtype, &narrow.in[k]);
-        else /* counts, which both raise */
+        else if (wide.in[k].meta.dtype == TD_I64) /* counts, which both raise */
             make(&narrow.in[k], TD_I64, 1, wide.in[k].meta.shape, TD_REALS, DENSE);
     for (int k = 0; k < wide.in_count; k++)
         for (int64_t i = 0; i < wide.in[k].values.count && wide.in[k].meta.dtype == TD_I64; i++)
@@ -653,12 +653,13 @@ static void check_halves(const char *isa, const struct td_op *op, uint8_t dtype)
     tensor_deinit(&norm[0]);
     tensor_deinit(&norm[1]);
     for (int k = 0; k < INPUTS; k++) {
+        const void *memory = wide.in[k].memory;
         tensor_deinit(&wide.in[k]);
         tensor_deinit(&wide.grads[k]);
         free(narrow.grads[k].memory);
         if (narrow.in[k].meta.dtype == TD_I64)
             tensor_deinit(&narrow.in[k]);
-        else
+        else if (narrow.in[k].memory != memory) /* a rate is only read, by both */
             free(narrow.in[k].memory);
     }
 }
