@@ -125,6 +125,21 @@ void functions_forget(struct td_session *s)
     s->functions = NULL;
 }
 
+int function_inputs(const struct td_function *f)
+{
+    return f->given.inputs;
+}
+
+int function_outputs(const struct td_function *f)
+{
+    return f->given.outputs;
+}
+
+const char *function_name(const struct td_function *f)
+{
+    return f->name;
+}
+
 /* ---- what forward and backward call ---- */
 
 void td_save_for_backward_at(td_origin origin, td_context *ctx, td_list tensors)

@@ -338,6 +338,9 @@ struct td_optimizer {
 void optimizers_forget(struct td_session *s);
 void programs_forget(struct td_session *s);
 void functions_forget(struct td_session *s);
+int function_inputs(const struct td_function *function);
+int function_outputs(const struct td_function *function);
+const char *function_name(const struct td_function *function);
 /* Whether something is being recorded, so that what must be read cannot be: raised then, and the recording fails. */
 bool recording_refuses(struct td_session *s, const char *what, td_origin origin);
 /* What may not be called while recording fails. */

@@ -127,9 +127,76 @@ TD_API td_tensor td_jacobian_at(td_origin origin, td_mapping *f, td_tensor x,
 TD_API td_tensor td_hessian_at(td_origin origin, td_mapping *f, td_tensor x,
                                const struct td_derivative_keywords *keywords);
 
+/* ---- checks by differences ---- */
+
+/* How the gradients of a function came off. Elements are counted row by row; matrices have a row for each element of the
+ * output and a column for each of the input, and are tensors of the session, only where the check failed. */
+typedef struct td_gradcheck_report {
+    bool passed;
+    bool deterministic; /* a second walk gave the same bits */
+    int input, output;  /* where the worst element is */
+    int64_t input_element, output_element;
+    double analytic, numeric, absolute_error, relative_error;
+    double excess; /* |analytic - numeric| / (atol + rtol |numeric|): above 1 it is refused */
+    td_tensor analytic_matrix, numeric_matrix;
+} td_gradcheck_report;
+
+struct td_gradcheck_keywords {
+    double eps, atol, rtol;
+    const void *data; /* of a td_mapping; the .attributes of a td_function */
+    td_gradcheck_report *report;
+    TD_KEYWORDS_END
+};
+struct td_gradcheck_arguments {
+    td_function *function;
+    td_mapping *mapping;
+    td_list inputs;
+    const struct td_gradcheck_keywords *keywords;
+};
+/* td_gradcheck(function, x) or td_gradcheck(function, TD_LIST(a, b)): compares the gradients that the function's backward
+ * gives with central differences of its values, as torch.autograd.gradcheck does, and looks whether a second walk gives
+ * the same bits. All inputs are f64 and are checked; those of the program do not change. function is a td_function or a
+ * td_mapping. All of it is computed in the daemon, and only the verdict is waited for. Where it fails that is the error of
+ * code TD_E_GRAD which names the worst element, and the result is false. Keywords: .eps (1e-6), .atol (1e-5), .rtol
+ * (1e-3), .data (NULL), .report (NULL). */
+TD_API bool td_gradcheck_at(td_origin origin, const struct td_gradcheck_arguments *arguments);
+/* The same of the gradients themselves, and so of second derivatives, for seeds of its own. */
+TD_API bool td_gradgradcheck_at(td_origin origin, const struct td_gradcheck_arguments *arguments);
+
 #ifdef __cplusplus
 }
 #else
+static inline td_function *td_checked_function(td_function *function)
+{
+    return function;
+}
+static inline td_function *td_checked_none(td_mapping *mapping)
+{
+    (void)mapping;
+    return 0;
+}
+static inline td_mapping *td_checked_mapping(td_mapping *mapping)
+{
+    return mapping;
+}
+static inline td_mapping *td_checked_no_mapping(td_function *function)
+{
+    (void)function;
+    return 0;
+}
+#define TD_GRADCHECK(at, f, inputs_, ...)                                                                               \
+    __extension__({                                                                                                    \
+        const td_tensor td_one_[1] = {_Generic((inputs_), td_tensor: (inputs_), default: (td_tensor){0})};             \
+        at(TD_HERE(0),                                                                                                 \
+           &(const struct td_gradcheck_arguments){                                                                     \
+               .function = _Generic((f), td_function *: td_checked_function, default: td_checked_none)(f),             \
+               .mapping = _Generic((f), td_function *: td_checked_no_mapping, default: td_checked_mapping)(f),         \
+               .inputs = _Generic((inputs_), td_list: (inputs_), default: TD_LIST_OF(1, td_one_)),                     \
+               .keywords = TD_KEYWORDS(td_gradcheck, .eps = 1e-6, .atol = 1e-5, .rtol = 1e-3, .td_keywords_only = 0,   \
+                                       __VA_ARGS__)});                                                                 \
+    })
+#define td_gradcheck(f, inputs, ...) TD_GRADCHECK(td_gradcheck_at, f, inputs, __VA_ARGS__)
+#define td_gradgradcheck(f, inputs, ...) TD_GRADCHECK(td_gradgradcheck_at, f, inputs, __VA_ARGS__)
 #define td_grad_of(output, input, ...)                                                              \
     TD_WITH_KEYWORDS(td_tensor,                                                                     \
                      td_grad_of_at(TD_HERE(TD_FRESH(#output, 0) | TD_FRESH(#input, 1)), output, input, \
