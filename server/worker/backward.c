@@ -12,9 +12,9 @@
 enum phase {
     PHASE_SEARCH,  /* finds what lies between the roots and the wanted gradients */
     PHASE_SEED,    /* gives the roots their gradients, made where none was given */
-    PHASE_NODE,    /* takes the next node */
-    PHASE_RETAIN,  /* gives its gradient to who is to keep it */
-    PHASE_RULE,    /* writes its rule down */
+    PHASE_NODE,    /* takes the next node and writes its rule down */
+    PHASE_RETAIN,  /* before that, if there are any: gives its gradient to those who are to keep it */
+    PHASE_RULE,    /* writes its rule down behind them */
     PHASE_RUN,     /* runs the rule's steps */
     PHASE_DELIVER, /* hands its gradients to the inputs' nodes */
     PHASE_COMBINE, /* adds to the gradients that leaves have already */
@@ -179,6 +179,23 @@ static void drop_node(struct session *session, struct walk *w)
     w->node = NULL;
 }
 
+static void write_rule(struct session *session, struct walk *w)
+{
+    TD_NO_FAILURE(failure);
+    if (w->node->released && w->node->op->keeps) {
+        td_fail(&failure, TD_E_GRAD, "%s: the graph through %s has been walked already, and what it kept is gone",
+                w->name, w->node->op->name);
+        td_hint(&failure, "Give .retain_graph = true to the first td_backward or td_grad_of.");
+        fail(session, w, &failure);
+        return;
+    }
+    w->phase = PHASE_RUN;
+    if (rule_write(&w->rule, session, w->node, w->create))
+        fail(session, w, &w->rule.failure);
+    else if (!w->retain)
+        node_release(session, w->node);
+}
+
 static void next_node(struct session *session, struct walk *w)
 {
     if (w->node)
@@ -195,7 +212,10 @@ static void next_node(struct session *session, struct walk *w)
     if (w->wanted && !(w->node->way & WAY_RUNS))
         return;
     w->retained = w->wanted ? NULL : w->node->retained;
-    w->phase = w->retained ? PHASE_RETAIN : PHASE_RULE;
+    if (w->retained)
+        w->phase = PHASE_RETAIN;
+    else
+        write_rule(session, w);
 }
 
 /* A tensor whose node is that of an older version has no gradient here. */
@@ -215,23 +235,6 @@ static void retain(struct session *session, struct walk *w)
     w->retained = retained->next;
     if (!w->retained)
         w->phase = PHASE_RULE;
-}
-
-static void write_rule(struct session *session, struct walk *w)
-{
-    TD_NO_FAILURE(failure);
-    if (w->node->released && w->node->op->keeps) {
-        td_fail(&failure, TD_E_GRAD, "%s: the graph through %s has been walked already, and what it kept is gone",
-                w->name, w->node->op->name);
-        td_hint(&failure, "Give .retain_graph = true to the first td_backward or td_grad_of.");
-        fail(session, w, &failure);
-        return;
-    }
-    w->phase = PHASE_RUN;
-    if (rule_write(&w->rule, session, w->node, w->create))
-        fail(session, w, &w->rule.failure);
-    else if (!w->retain)
-        node_release(session, w->node);
 }
 
 static bool is_gradient(const struct rule *rule, ref value)

@@ -337,11 +337,7 @@ static void put_training(struct choices *c, struct client *client)
         put_call(client, TD_OP_sum, TD_FLAG_GRAD, 7, 1, (uint32_t[]){6}, NULL,
                  &(struct td_sum_attrs){.dims.count = -1});
     }
-    if (choose(c) & 1)
-        put_loss_grads(c, client);
     put_backward(client, 7, way & 8, way & 16);
-    if (way & 24) /* the graph is there still */
-        put_loss_grads(c, client);
     if (way & 32)
         put_call(client, TD_OP_sgd_step_, 0, 0, 3, (uint32_t[]){0, 1, 3}, (uint16_t[]){1, 1},
                  &(struct td_sgd_step__attrs){.lr = 0.1, .momentum = 0.9, .nesterov = way >> 6 & 1});
@@ -353,8 +349,8 @@ static void put_training(struct choices *c, struct client *client)
 static void put_control(struct choices *c, struct client *client)
 {
     static const uint32_t later[] = {TD_R_GRADS, TD_R_RETAIN_GRAD, TD_R_GRAPH};
-    uint8_t kind = choose(c) % 24;
-    uint32_t count, id = kind < 16 ? 1 + kind : PICK(c, later);
+    uint8_t kind = choose(c);
+    uint32_t count, id = kind < 208 ? 1 + kind % 16u : later[kind % 3];
     switch (id) {
     case TD_R_RELEASE:
     case TD_R_ZERO_GRAD:
@@ -442,6 +438,8 @@ static void put_request(struct choices *c, struct client *client)
         put_control(c, client);
     else if (kind < 250)
         put_training(c, client);
+    else if (kind < 253)
+        put_loss_grads(c, client);
     else
         put_garbage(c, client);
 }
