@@ -191,6 +191,7 @@ static void test_refusals(void **state)
     expect_refusal(TD_E_ARGUMENT, "2 gradients are given", __LINE__ - 1);
     td_grads_of(TD_LIST(td_sum(y)), TD_LIST_OF(0, &x), grads);
     expect_refusal(TD_E_ARGUMENT, "no inputs", __LINE__ - 1);
+    REFUSED(TD_E_GRAD, "leaf that requires a gradient", td_add_(x, 1));
     /* An error value among them is the cause of all. */
     td_tensor bad = td_matmul(x, LEAF(1));
     expect_error(TD_E_SHAPE);
