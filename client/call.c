@@ -19,10 +19,10 @@ struct call {
     struct entry **entries; /* NULL: a number. Of the table: good until a handle is taken */
     struct td_inference inferred;
     struct td_failure failure;
-    struct cause *cause; /* of a refusal */
+    struct cause *cause;       /* of a refusal */
     bool recording, inference; /* the modes */
     bool from_inference;       /* an input was made in inference mode */
-    bool vague; /* an input, or a SIZE, is unknown: of the results rank and dtype are found only */
+    bool vague;                /* an input, or a SIZE, is unknown: of the results rank and dtype are found only */
 };
 
 bool consumes(td_origin origin, td_tensor x, int k)

@@ -8,7 +8,7 @@
 /* f called with an x of its own, in a scope that takes away what is made on the way. */
 struct trial {
     struct chain chain;
-    struct td_derivative_keywords keywords;
+    const struct td_derivative_keywords *keywords;
     td_guard scope, recording;
     td_tensor given, x, y;
 };
@@ -24,7 +24,7 @@ static td_origin plainly(const struct trial *t)
 static td_tensor own_x(const struct trial *t)
 {
     td_tensor x = lasting(t->given).tensor;
-    if (!t->keywords.create_graph || !td_requires_grad_at(plainly(t), x))
+    if (!t->keywords->create_graph || !td_requires_grad_at(plainly(t), x))
         return td_set_requires_grad_at(plainly(t), chain_unary(&t->chain, TD_OP_detach, lasting(x)), true);
     td_layout layout = chain_layout(&t->chain, x);
     struct td_view_attrs attrs = {.shape.count = layout.rank};
@@ -47,7 +47,7 @@ static bool begin(struct trial *t, const char *name, td_origin origin, td_mappin
 {
     TD_NO_FAILURE(failure);
     t->chain = (struct chain){.name = name, .origin = origin, .session = x.session};
-    t->keywords = keywords ? *keywords : no_keywords;
+    t->keywords = keywords ? keywords : &no_keywords;
     t->given = x;
     if (!query_begin((td_origin){origin.where, 0}, x, name, false)) { /* which says why */
         t->y = x;
@@ -63,7 +63,7 @@ static bool begin(struct trial *t, const char *name, td_origin origin, td_mappin
     td_scope_begin(x.session, &t->scope);
     td_enable_grad_begin(x.session, &t->recording);
     t->x = own_x(t);
-    t->y = lasting(f(lasting(t->x).tensor, t->keywords.data)).tensor;
+    t->y = lasting(f(lasting(t->x).tensor, t->keywords->data)).tensor;
     return true;
 }
 
@@ -84,11 +84,10 @@ static td_tensor out_of(const struct trial *t, td_tensor y)
 static td_tensor end(struct trial *t, td_tensor result)
 {
     result = out_of(t, result);
-    if (t->keywords.value)
-        *t->keywords.value = lasting(out_of(t, t->keywords.create_graph
-                                                   ? t->y
-                                                   : chain_unary(&t->chain, TD_OP_detach, lasting(t->y))))
-                                 .tensor;
+    if (t->keywords->value)
+        *t->keywords->value =
+            lasting(out_of(t, t->keywords->create_graph ? t->y : chain_unary(&t->chain, TD_OP_detach, lasting(t->y))))
+                .tensor;
     td_guard_end(&t->recording);
     td_guard_end(&t->scope);
     chain_used(&t->chain, t->given, 0);
@@ -104,7 +103,7 @@ static td_tensor derive(const struct trial *t, td_tensor y, td_tensor x, td_tens
 /* Options of the last derivation of a trial. */
 static uint32_t last(const struct trial *t)
 {
-    return t->keywords.create_graph ? TD_GRADS_CREATE : 0;
+    return t->keywords->create_graph ? TD_GRADS_CREATE : 0;
 }
 
 /* ---- products ---- */
@@ -160,8 +159,7 @@ td_tensor td_hvp_at(td_origin origin, td_mapping *f, td_tensor x, td_tensor v,
     else if (!gives_one(&t, &result))
         result = end(&t, result);
     else
-        result = end(
-            &t, derive(&t, derive(&t, t.y, t.x, (td_tensor){0}, TD_GRADS_CREATE), t.x, v, last(&t)));
+        result = end(&t, derive(&t, derive(&t, t.y, t.x, (td_tensor){0}, TD_GRADS_CREATE), t.x, v, last(&t)));
     chain_used(&t.chain, v, 1);
     return result;
 }
@@ -257,15 +255,15 @@ td_tensor td_hessian_at(td_origin origin, td_mapping *f, td_tensor x, const stru
 
 /* ---- the functions without a call site ---- */
 
-#define PLAIN_PRODUCT(name)                                                                                            \
-    td_tensor(td_##name)(td_mapping * f, td_tensor x, td_tensor v, const struct td_derivative_keywords *keywords)      \
-    {                                                                                                                  \
-        return td_##name##_at((td_origin){0}, f, x, v, keywords);                                                      \
+#define PLAIN_PRODUCT(name)                                                                                       \
+    td_tensor(td_##name)(td_mapping * f, td_tensor x, td_tensor v, const struct td_derivative_keywords *keywords) \
+    {                                                                                                             \
+        return td_##name##_at((td_origin){0}, f, x, v, keywords);                                                 \
     }
-#define PLAIN_MATRIX(name)                                                                          \
+#define PLAIN_MATRIX(name)                                                                           \
     td_tensor(td_##name)(td_mapping * f, td_tensor x, const struct td_derivative_keywords *keywords) \
-    {                                                                                               \
-        return td_##name##_at((td_origin){0}, f, x, keywords);                                      \
+    {                                                                                                \
+        return td_##name##_at((td_origin){0}, f, x, keywords);                                       \
     }
 
 PLAIN_PRODUCT(vjp)

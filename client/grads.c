@@ -222,8 +222,7 @@ td_tensor grads_ask(const char *name, td_origin origin, td_tensor output, td_ten
     return gradient;
 }
 
-td_tensor td_grad_of_at(td_origin origin, td_tensor output, td_tensor input,
-                        const struct td_grad_of_keywords *keywords)
+td_tensor td_grad_of_at(td_origin origin, td_tensor output, td_tensor input, const struct td_grad_of_keywords *keywords)
 {
     static const struct td_grad_of_keywords defaults = {0};
     const struct td_grad_of_keywords *k = keywords ? keywords : &defaults;

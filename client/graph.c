@@ -165,21 +165,21 @@ static bool print_node(FILE *out, struct td_reader *r, uint32_t place, bool leav
     for (uint32_t d = 0; d < rank && !r->failed; d++)
         r->failed |= !td_take_int(r, &sizes[d]);
     uint64_t kept = td_read_uint(r);
-    bool walked = td_read_bool(r), shown = !r->failed && leaf == leaves;
+    bool any = false, walked = td_read_bool(r), shown = !r->failed && leaf == leaves;
     uint32_t inputs = td_read_array(r);
     if (shown) {
         snprintf(label, sizeof label, name_bytes ? "%.*s \"%.*s\"" : "%.*s", leaf ? 4 : (int)op_bytes,
                  leaf ? "leaf" : op, (int)name_bytes, name);
-        fprintf(out, "%5u  %-22s %s %-14s", place, label, td_dtype_name((uint8_t)dtype),
+        fprintf(out, leaf ? "%5u  %-22s %s %s" : "%5u  %-22s %s %-14s", place, label, td_dtype_name((uint8_t)dtype),
                 td_shape_text((int)rank, sizes, shape, sizeof shape));
     }
     for (uint32_t k = 0; k < inputs && !r->failed; k++) {
-        const char *before = k ? ", " : " of ";
         if (td_read_nil(r))
             continue;
         uint64_t input = td_read_uint(r);
         if (shown)
-            fprintf(out, "%s%llu", before, (unsigned long long)input);
+            fprintf(out, "%s%llu", any ? ", " : "  of ", (unsigned long long)input);
+        any = true;
     }
     if (shown) {
         if (kept)
@@ -242,7 +242,10 @@ static char *text_of(td_origin origin, td_tensor x, const char *name, const stru
     int64_t limit = keywords ? keywords->limit : TD_GRAPH_LISTED;
     char *text = NULL;
     size_t bytes;
-    if (!ask(origin, x, name, limit < 0 ? 0 : (uint64_t)limit < TD_HANDLES_MAX ? (uint64_t)limit : TD_HANDLES_MAX - 1,
+    if (!ask(origin, x, name,
+             limit < 0                          ? 0
+             : (uint64_t)limit < TD_HANDLES_MAX ? (uint64_t)limit
+                                                : TD_HANDLES_MAX - 1,
              &a))
         return NULL;
     td_graph *graph = graph_from(origin, x.session, &a, name);

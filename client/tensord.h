@@ -513,8 +513,8 @@ struct td_backward_keywords {
 };
 TD_API void td_backward(td_tensor loss, const struct td_backward_keywords *keywords TD_DEFAULT(NULL));
 TD_API void td_backward_at(td_origin origin, td_tensor loss, const struct td_backward_keywords *keywords);
-/* The gradient of w, a leaf or what td_retain_grad was called with, as it is now; each call shows the newest. It belongs
- * to w and ends with it. */
+/* The gradient of w, a leaf or what td_retain_grad was called with, as it is now; each call shows the newest. It
+ * belongs to w and ends with it. */
 TD_API td_tensor td_grad(td_tensor w);
 TD_API bool td_requires_grad(td_tensor x);
 /* Makes a leaf of autograd of x, or ends that. Returns x. */
@@ -718,9 +718,9 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #define TD_NO_GRAD(s) TD_GUARD(td_no_grad_begin, s, TD_JOIN(td_guard_, __COUNTER__))
 /* TD_ENABLE_GRAD(s); inside TD_NO_GRAD: until the end of the block ops are recorded again. */
 #define TD_ENABLE_GRAD(s) TD_GUARD(td_enable_grad_begin, s, TD_JOIN(td_guard_, __COUNTER__))
-/* TD_INFERENCE_MODE(s); as TD_NO_GRAD, and what is made until the end of the block can be part of no graph later, either:
- * together with something that requires a gradient it is refused, and so are writes to it outside of the block. A
- * td_clone made outside is free of that. Views of what was made outside are no such results. */
+/* TD_INFERENCE_MODE(s); as TD_NO_GRAD, and what is made until the end of the block can be part of no graph later,
+ * either: together with something that requires a gradient it is refused, and so are writes to it outside of the block.
+ * A td_clone made outside is free of that. Views of what was made outside are no such results. */
 #define TD_INFERENCE_MODE(s) TD_GUARD(td_inference_mode_begin, s, TD_JOIN(td_guard_, __COUNTER__))
 
 #define TD_LIST(...) ((td_list){TD_COUNT(__VA_ARGS__), (const td_tensor[]){__VA_ARGS__}, #__VA_ARGS__})

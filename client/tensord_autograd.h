@@ -197,43 +197,42 @@ static inline td_mapping *td_checked_no_mapping(td_function *function)
     })
 #define td_gradcheck(f, inputs, ...) TD_GRADCHECK(td_gradcheck_at, f, inputs, __VA_ARGS__)
 #define td_gradgradcheck(f, inputs, ...) TD_GRADCHECK(td_gradgradcheck_at, f, inputs, __VA_ARGS__)
-#define td_grad_of(output, input, ...)                                                              \
-    TD_WITH_KEYWORDS(td_tensor,                                                                     \
-                     td_grad_of_at(TD_HERE(TD_FRESH(#output, 0) | TD_FRESH(#input, 1)), output, input, \
-                                   TD_KEYWORDS(td_grad_of, .retain_graph = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_grad_of(output, input, ...)                                                               \
+    TD_WITH_KEYWORDS(                                                                                \
+        td_tensor, td_grad_of_at(TD_HERE(TD_FRESH(#output, 0) | TD_FRESH(#input, 1)), output, input, \
+                                 TD_KEYWORDS(td_grad_of, .retain_graph = false, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_retain_grad(x) td_retain_grad_at(TD_HERE(TD_FRESH(#x, 0)), x)
-#define td_grads_of(outputs, inputs, grads, ...)                      \
-    TD_DO_WITH_KEYWORDS(                                              \
+#define td_grads_of(outputs, inputs, grads, ...)           \
+    TD_DO_WITH_KEYWORDS(                                   \
         td_grads_of_at(TD_HERE(0), outputs, inputs, grads, \
                        TD_KEYWORDS(td_grads_of, .retain_graph = false, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_graph_info(x) td_graph_info_at(TD_HERE(TD_FRESH(#x, 0)), x)
-#define td_graph_text(x, ...)                               \
-    TD_WITH_KEYWORDS(char *,                                \
-                     td_graph_text_at(TD_HERE(TD_FRESH(#x, 0)), x, \
-                                      TD_KEYWORDS(td_graph_text, .limit = TD_GRAPH_LISTED, .td_keywords_only = 0, __VA_ARGS__)))
-#define td_graph_print(x, ...)      \
-    TD_DO_WITH_KEYWORDS(            \
+#define td_graph_text(x, ...)                                                                      \
+    TD_WITH_KEYWORDS(char *, td_graph_text_at(TD_HERE(TD_FRESH(#x, 0)), x,                         \
+                                              TD_KEYWORDS(td_graph_text, .limit = TD_GRAPH_LISTED, \
+                                                          .td_keywords_only = 0, __VA_ARGS__)))
+#define td_graph_print(x, ...)                         \
+    TD_DO_WITH_KEYWORDS(                               \
         td_graph_print_at(TD_HERE(TD_FRESH(#x, 0)), x, \
                           TD_KEYWORDS(td_graph_text, .limit = TD_GRAPH_LISTED, .td_keywords_only = 0, __VA_ARGS__)))
 #define TD_DERIVATIVE_KEYWORDS(...) \
     TD_KEYWORDS(td_derivative, .create_graph = false, .td_keywords_only = 0, __VA_ARGS__)
-#define td_vjp(f, x, v, ...)  \
+#define td_vjp(f, x, v, ...)                                                                   \
     TD_WITH_KEYWORDS(td_tensor, td_vjp_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#v, 1)), f, x, v, \
-                                TD_DERIVATIVE_KEYWORDS(__VA_ARGS__)))
-#define td_jvp(f, x, v, ...)  \
+                                          TD_DERIVATIVE_KEYWORDS(__VA_ARGS__)))
+#define td_jvp(f, x, v, ...)                                                                   \
     TD_WITH_KEYWORDS(td_tensor, td_jvp_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#v, 1)), f, x, v, \
-                                TD_DERIVATIVE_KEYWORDS(__VA_ARGS__)))
-#define td_hvp(f, x, v, ...)  \
+                                          TD_DERIVATIVE_KEYWORDS(__VA_ARGS__)))
+#define td_hvp(f, x, v, ...)                                                                   \
     TD_WITH_KEYWORDS(td_tensor, td_hvp_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#v, 1)), f, x, v, \
-                                TD_DERIVATIVE_KEYWORDS(__VA_ARGS__)))
+                                          TD_DERIVATIVE_KEYWORDS(__VA_ARGS__)))
 #define td_jacobian(f, x, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_jacobian_at(TD_HERE(TD_FRESH(#x, 0)), f, x, TD_DERIVATIVE_KEYWORDS(__VA_ARGS__)))
 #define td_hessian(f, x, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_hessian_at(TD_HERE(TD_FRESH(#x, 0)), f, x, TD_DERIVATIVE_KEYWORDS(__VA_ARGS__)))
-#define td_backward_all(losses, ...)           \
-    TD_DO_WITH_KEYWORDS(td_backward_all_at(    \
-        TD_HERE(0), losses, \
-        TD_KEYWORDS(td_backward_all, .retain_graph = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_backward_all(losses, ...)        \
+    TD_DO_WITH_KEYWORDS(td_backward_all_at( \
+        TD_HERE(0), losses, TD_KEYWORDS(td_backward_all, .retain_graph = false, .td_keywords_only = 0, __VA_ARGS__)))
 #endif
 
 #endif

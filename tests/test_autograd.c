@@ -88,6 +88,12 @@ static void test_no_grad_and_detach(void **state)
     EXPECT(v, 11, 12);
     td_backward(td_sum(td_square(v)));
     EXPECT(td_grad(v), 1 + 22, 4 + 24);
+    {
+        TD_NO_GRAD(s);
+        TD_ENABLE_GRAD(s);
+        EXPECT(td_grad_of(td_sum(td_square(v)), v), 22, 24); /* which adds nothing */
+    }
+    EXPECT(td_grad(v), 1 + 22, 4 + 24);
     td_tensor frozen = td_set_requires_grad(LEAF(1, 2), false), u = LEAF(3, 4);
     td_backward(td_sum(td_mul(frozen, u)));
     EXPECT(td_grad(u), 1, 2);

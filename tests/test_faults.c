@@ -142,6 +142,18 @@ static void say_backward(struct script *script, uint32_t root, bool create)
     script->at = td_write_bool(td_write_bool(script->at, create), create);
 }
 
+/* Gradients of root by two inputs, as two handles from out on. */
+static void say_grads(struct script *script, uint32_t root, uint32_t a, uint32_t b, uint32_t out, uint32_t options)
+{
+    script->at = td_write_uint(td_write_uint(script->at, 0), 1);
+    script->at = td_write_uint(td_write_array(script->at, 6), TD_R_GRADS);
+    script->at = td_write_uint(td_write_array(script->at, 1), root);
+    script->at = td_write_nil(td_write_array(script->at, 1));
+    script->at = td_write_uint(td_write_uint(td_write_array(script->at, 2), a), b);
+    script->at = td_write_uint(td_write_uint(td_write_array(script->at, 2), out), out + 1);
+    script->at = td_write_uint(script->at, options);
+}
+
 static void say_upload(struct script *script, uint32_t handle, uint32_t bytes)
 {
     script->at = td_write_uint(td_write_uint(script->at, 0), 1);
@@ -392,8 +404,14 @@ static void say_everything(struct script *script)
     SAY(add, TD_FLAG_GRAD, 7, NULL, 6, 4); /* converts, and is refused */
     SAY(add, TD_FLAG_GRAD, 8, NULL, 6, 0);
     SAY(sum, TD_FLAG_GRAD, 9, &all, 8);
+    REQUEST(RETAIN_GRAD, 5);
     say_backward(script, 9, true);
     REQUEST(GRAD, 10, 0);
+    REQUEST(GRAD, 20, 5);
+    REQUEST(RETAIN_GRAD, 20);
+    say_grads(script, 9, 0, 5, 16, TD_GRADS_CREATE);
+    say_grads(script, 9, 20, 1, 18, TD_GRADS_RETAIN | TD_GRADS_ZEROS);
+    REQUEST(GRAPH, 9, 100);
     SAY(square, TD_FLAG_GRAD, 11, NULL, 10);
     SAY(sum, TD_FLAG_GRAD, 12, &all, 11);
     say_backward(script, 12, false);

@@ -22,18 +22,18 @@ static void expect_refusal(int code, const char *part, int line)
     assert_true(*error->hint);
     td_clear_error(s);
 }
-#define REFUSED(code, part, ...)                  \
-    do {                                          \
-        (void)(__VA_ARGS__);                      \
-        expect_refusal(code, part, __LINE__);     \
+#define REFUSED(code, part, ...)              \
+    do {                                      \
+        (void)(__VA_ARGS__);                  \
+        expect_refusal(code, part, __LINE__); \
     } while (0)
 
 /* A result that is looked at and released. */
-#define EXPECT_ONCE(x, ...)          \
-    do {                             \
-        td_tensor once_ = (x);       \
-        EXPECT(once_, __VA_ARGS__);  \
-        td_release(once_);           \
+#define EXPECT_ONCE(x, ...)         \
+    do {                            \
+        td_tensor once_ = (x);      \
+        EXPECT(once_, __VA_ARGS__); \
+        td_release(once_);          \
     } while (0)
 
 /* ---- td_grad_of ---- */
@@ -61,9 +61,8 @@ static void test_gradient_by_name(void **state)
     td_fill_(seed, 0.0);
     td_add_(own, 1);
     EXPECT(own, 11, 101);
-    td_tensor wide = td_grad_of(td_sum(td_mul(td_transpose(td_expand(td_reshape(x, TD_SHAPE(2, 1)), TD_SHAPE(2, 2)), 0, 1),
-                                               2)),
-                                x);
+    td_tensor wide =
+        td_grad_of(td_sum(td_mul(td_transpose(td_expand(td_reshape(x, TD_SHAPE(2, 1)), TD_SHAPE(2, 2)), 0, 1), 2)), x);
     EXPECT(wide, 4, 4);
     assert_true(td_is_contiguous(wide));
 }
@@ -73,8 +72,7 @@ static void test_several_of_several(void **state)
     (void)state;
     td_tensor x = LEAF(1, 2), w = LEAF(3, 4), h = td_mul(x, w), a = td_square(h), b = td_exp(td_mul(x, 0));
     td_tensor grads[4], seed = td_from(s, ((double[]){1, 10}), TD_F64, TD_SHAPE(2));
-    td_grads_of(TD_LIST(td_sum(a), b), TD_LIST(x, w, h, x), grads,
-                .grad_outputs = TD_LIST((td_tensor){0}, seed));
+    td_grads_of(TD_LIST(td_sum(a), b), TD_LIST(x, w, h, x), grads, .grad_outputs = TD_LIST((td_tensor){0}, seed));
     EXPECT(grads[0], 18, 64);
     EXPECT(grads[1], 6, 32);
     EXPECT(grads[2], 6, 16);
@@ -105,7 +103,7 @@ static void test_the_rest_stays(void **state)
     td_tensor inner = td_mul(x, v), made = td_square(inner), outer = td_mul(made, w), loss = td_sum(td_square(outer));
     EXPECT(td_grad_of(loss, w), 2 * 625 * 3, 2 * 144 * 144 * 4);
     EXPECT(td_grad_of(td_sum(made), x), 2 * 5 * 5, 2 * 12 * 6); /* through made and inner */
-    td_grad_of(loss, w); /* that part is gone */
+    td_grad_of(loss, w);                                        /* that part is gone */
     expect_error(TD_E_GRAD);
 }
 
@@ -189,8 +187,11 @@ static void test_refusals(void **state)
     REFUSED(TD_E_HANDLE, "input 0 is used after", td_grad_of(td_sum(y), gone));
     REFUSED(TD_E_HANDLE, "output 0 is used after", td_grad_of(gone, x));
     td_list two = TD_LIST(x, x);
-    REFUSED(TD_E_ARGUMENT, "2 gradients are given", ({ td_grads_of(TD_LIST(y), TD_LIST(x), grads, .grad_outputs = two); 0; }));
-    REFUSED(TD_E_ARGUMENT, "no inputs", ({ td_grads_of(TD_LIST(td_sum(y)), TD_LIST_OF(0, &x), grads); 0; }));
+    td_grads_of(TD_LIST(y), TD_LIST(x), grads, .grad_outputs = two);
+    expect_refusal(TD_E_ARGUMENT, "2 gradients are given", __LINE__ - 1);
+    td_grads_of(TD_LIST(td_sum(y)), TD_LIST_OF(0, &x), grads);
+    expect_refusal(TD_E_ARGUMENT, "no inputs", __LINE__ - 1);
+    REFUSED(TD_E_GRAD, "leaf that requires a gradient", td_add_(x, 1));
     /* An error value among them is the cause of all. */
     td_tensor bad = td_matmul(x, LEAF(1));
     expect_error(TD_E_SHAPE);
@@ -217,9 +218,11 @@ static void test_backward_from_several(void **state)
     EXPECT(td_grad(w), 7 + 12, 33 + 16);
     td_backward(loss);
     EXPECT(td_grad(w), 7 + 18, 33 + 24);
-    REFUSED(TD_E_GRAD, "walked already", ({ td_backward_all(TD_LIST(loss)); 0; }));
+    td_backward_all(TD_LIST(loss));
+    expect_refusal(TD_E_GRAD, "walked already", __LINE__ - 1);
     EXPECT(td_grad(w), 7 + 18, 33 + 24);
-    REFUSED(TD_E_GRAD, "needs a gradient", ({ td_backward_all(TD_LIST(td_sum(x), td_mul(x, 2))); 0; }));
+    td_backward_all(TD_LIST(td_sum(x), td_mul(x, 2)));
+    expect_refusal(TD_E_GRAD, "needs a gradient", __LINE__ - 1);
     td_tensor v = LEAF(2);
     td_backward_all(TD_LIST(td_sum(td_pow(v, 3))), .create_graph = true);
     assert_true(td_requires_grad(td_grad(v)));
@@ -615,8 +618,16 @@ static void test_graph_info(void **state)
     free(graph);
     char *text = td_graph_text(loss);
     assert_non_null(text);
-    const char *due[] = {"graph: 4 ops, 1 leaf, ", "sum \"loss\"", "f64 ()", "of 1", "leaf \"the weights\"",
-                         "f64 (100)", "of 3, 4", line, "by op\n", "by line\n"};
+    const char *due[] = {"graph: 4 ops, 1 leaf, ",
+                         "sum \"loss\"",
+                         "f64 ()",
+                         "of 1",
+                         "leaf \"the weights\"",
+                         "f64 (100)",
+                         "of 3, 4",
+                         line,
+                         "by op\n",
+                         "by line\n"};
     for (size_t k = 0; k < sizeof due / sizeof *due; k++) {
         if (!strstr(text, due[k]))
             print_error("no %s in:\n%s", due[k], text);
@@ -663,28 +674,100 @@ static void test_graph_of_many(void **state)
     EXPECT(td_grad_of(td_sum(y), x, .retain_graph = true), 1, 1);
 }
 
+/* ---- as no library would ask ---- */
+
+static void raw_list(struct raw *raw, uint32_t count, const int *handles)
+{
+    raw->at = td_write_array(raw->at, count);
+    for (uint32_t k = 0; k < count; k++)
+        raw->at = handles[k] < 0 ? td_write_nil(raw->at) : td_write_uint(raw->at, (uint64_t)handles[k]);
+}
+
+/* GRADS of root by input into result; a negative handle is nil. */
+static void raw_grads(struct raw *raw, int root, int seed, int input, int result, int64_t options)
+{
+    raw_request(raw, 0, 0, 6, TD_R_GRADS);
+    raw_list(raw, 1, &root);
+    raw_list(raw, 1, &seed);
+    raw_list(raw, 1, &input);
+    raw_list(raw, 1, &result);
+    raw->at = td_write_int(raw->at, options);
+}
+
+static void expect_raw(struct raw *raw, int code, const char *part)
+{
+    struct raw_error error = raw_barrier(raw, true);
+    if (error.code != code || (part && !strstr(error.message, part)))
+        print_error("%s: %s\n", td_code_name(error.code), error.message);
+    assert_int_equal(error.code, code);
+    assert_true(!part || strstr(error.message, part));
+}
+
+static void test_bad_requests(void **state)
+{
+    (void)state;
+    struct raw raw = raw_open(&daemon_);
+    double value;
+    size_t count;
+    raw_request(&raw, 2, 0, 5, TD_OP_full); /* 1: a leaf of 3 */
+    raw.at = td_write_uint(raw.at, 1);
+    raw.at = td_write_real(td_write_array(raw.at, 0), 3);
+    raw.at = td_write_uint(raw.at, TD_F64);
+    raw_request(&raw, 1, 0, 4, TD_OP_mul); /* 2 = 1 * 1 */
+    raw.at = td_write_uint(td_write_uint(td_write_uint(raw.at, 2), 1), 1);
+    expect_raw(&raw, TD_E_OK, NULL);
+    raw_request(&raw, 0, 0, 1, TD_R_GRADS);
+    expect_raw(&raw, TD_E_ARGUMENT, "are due");
+    raw_request(&raw, 0, 0, 3, TD_R_GRADS); /* lists that are none */
+    raw.at = td_write_bool(td_write_uint(raw.at, 2), true);
+    expect_raw(&raw, TD_E_ARGUMENT, "are due");
+    raw_request(&raw, 0, 0, 6, TD_R_GRADS); /* no roots */
+    for (int k = 0; k < 4; k++)
+        raw_list(&raw, 0, NULL);
+    raw.at = td_write_uint(raw.at, 0);
+    expect_raw(&raw, TD_E_ARGUMENT, "no root");
+    raw_grads(&raw, -1, -1, 1, 3, 0);
+    expect_raw(&raw, TD_E_HANDLE, NULL);
+    assert_int_equal(raw_read(&raw, 3, &value, 1, &count).code, TD_E_HANDLE); /* an error value */
+    raw_grads(&raw, 2, -1, 77, 4, 0);
+    expect_raw(&raw, TD_E_HANDLE, "no tensor 77");
+    raw_grads(&raw, 2, -1, 1, 4, 1 << 20); /* 4 is in use: it keeps what it was */
+    expect_raw(&raw, TD_E_ARGUMENT, "options");
+    raw_grads(&raw, 2, -1, 1, 5, -1);
+    expect_raw(&raw, TD_E_ARGUMENT, "options");
+    raw_grads(&raw, 2, -1, 1, 1, 1); /* the result would take the place of the input */
+    expect_raw(&raw, TD_E_HANDLE, "in use");
+    raw_grads(&raw, 2, -1, 1, (int)TD_HANDLES_MAX, 1);
+    expect_raw(&raw, TD_E_ARGUMENT, "no handle below");
+    raw_request(&raw, 0, 0, 6, TD_R_GRADS); /* a list too long */
+    for (int k = 0; k < 4; k++) {
+        raw.at = td_write_array(raw.at, TD_LIST_MAX + 1);
+        for (int i = 0; i <= TD_LIST_MAX; i++)
+            raw.at = td_write_uint(raw.at, k < 3 ? 2 : 10);
+    }
+    raw.at = td_write_uint(raw.at, 0);
+    expect_raw(&raw, TD_E_LIMIT, "1025");
+    raw_grads(&raw, 2, -1, 1, 6, 0); /* all is well after that */
+    assert_int_equal(raw_read(&raw, 6, &value, 1, &count).code, TD_E_OK);
+    assert_true(count == 1 && value == 6);
+    raw_request(&raw, 0, 0, 1, TD_R_RETAIN_GRAD);
+    expect_raw(&raw, TD_E_HANDLE, NULL);
+    raw_close(&raw);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BY_HAND(test_gradient_by_name),
-        BY_HAND(test_several_of_several),
-        BY_HAND(test_the_rest_stays),
-        BY_HAND(test_higher_orders),
-        BY_HAND(test_written_in_place),
-        BY_HAND(test_unused),
-        BY_HAND(test_refusals),
-        BY_HAND(test_backward_from_several),
-        BY_HAND(test_retained),
-        BY_HAND(test_retained_of_the_newest),
-        BY_HAND(test_nothing_is_left),
-        BY_HAND(test_enable_grad),
-        BY_HAND(test_inference_mode),
-        BY_HAND(test_products),
-        BY_HAND(test_matrices),
-        BY_HAND(test_orders_of_a_network),
-        BY_HAND(test_orders_of_tanh),
-        BY_HAND(test_graph_info),
-        BY_HAND(test_graph_of_many),
+        BY_HAND(test_gradient_by_name), BY_HAND(test_several_of_several),
+        BY_HAND(test_the_rest_stays),   BY_HAND(test_higher_orders),
+        BY_HAND(test_written_in_place), BY_HAND(test_unused),
+        BY_HAND(test_refusals),         BY_HAND(test_backward_from_several),
+        BY_HAND(test_retained),         BY_HAND(test_retained_of_the_newest),
+        BY_HAND(test_nothing_is_left),  BY_HAND(test_enable_grad),
+        BY_HAND(test_inference_mode),   BY_HAND(test_products),
+        BY_HAND(test_matrices),         BY_HAND(test_orders_of_a_network),
+        BY_HAND(test_orders_of_tanh),   BY_HAND(test_graph_info),
+        BY_HAND(test_graph_of_many),    BY_HAND(test_bad_requests),
     };
     return cmocka_run_group_tests(tests, setup_group, teardown_group);
 }

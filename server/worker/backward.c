@@ -13,9 +13,9 @@
 enum phase {
     PHASE_SEARCH,  /* finds what lies between the roots and the wanted gradients */
     PHASE_SEED,    /* gives the roots their gradients, made where none was given */
-    PHASE_NODE,    /* takes the next node */
-    PHASE_RETAIN,  /* gives its gradient to who is to keep it */
-    PHASE_RULE,    /* writes its rule down */
+    PHASE_NODE,    /* takes the next node and writes its rule down */
+    PHASE_RETAIN,  /* before that, if there are any: gives its gradient to those who are to keep it */
+    PHASE_RULE,    /* writes its rule down behind them */
     PHASE_RUN,     /* runs the rule's steps */
     PHASE_FILL,    /* the node is a function's: makes zeros of the gradients that have not come */
     PHASE_CALL,    /* runs its backward program */
@@ -101,7 +101,7 @@ static void run_op(struct session *session, struct walk *w, const struct td_op *
                                  .draw = w->draw,
                                  .grad = w->create,
                                  .site = w->site,
-                                 .walked = w->node            ? w->node
+                                 .walked = w->node         ? w->node
                                            : w->root_count ? w->roots->node
                                                            : NULL},
              store, w);
@@ -194,44 +194,6 @@ static void drop_gradients(struct session *session, struct walk *w)
     w->gradients = NULL;
 }
 
-static void next_node(struct session *session, struct walk *w)
-{
-    if (w->node)
-        drop_node(session, w);
-    w->at = 0;
-    if (w->heap.count == 0) {
-        w->phase = w->wanted ? PHASE_GATHER : PHASE_COMBINE;
-        return;
-    }
-    w->node = heap_pop(&w->heap);
-    w->node->queued = false;
-    if (w->wanted && w->node->way & WAY_TARGET)
-        wanted_take(w->wanted, w->node);
-    if (w->wanted && !(w->node->way & WAY_RUNS))
-        return;
-    w->retained = w->wanted ? NULL : w->node->retained;
-    w->phase = w->retained ? PHASE_RETAIN : PHASE_RULE;
-}
-
-/* A tensor whose node is that of an older version has no gradient here. */
-static bool is_stale(const struct tensor *tensor)
-{
-    bool apart = tensor->flags & TENSOR_NO_GRAD_VIEW;
-    return tensor->history && !apart && tensor->history->version != tensor->version;
-}
-
-static void retain(struct session *session, struct walk *w)
-{
-    struct retained *retained = w->retained;
-    const struct tensor *tensor = retained->tensor;
-    struct tensor *pending = w->node->out[tensor->output].pending;
-    if (pending && !is_stale(tensor))
-        hand_on(session, w, retained->sink, 0, pending);
-    w->retained = retained->next;
-    if (!w->retained)
-        w->phase = PHASE_RULE;
-}
-
 static void write_rule(struct session *session, struct walk *w)
 {
     TD_NO_FAILURE(failure);
@@ -251,6 +213,47 @@ static void write_rule(struct session *session, struct walk *w)
         fail(session, w, &w->rule.failure);
     else if (!w->retain)
         node_release(session, w->node);
+}
+
+static void next_node(struct session *session, struct walk *w)
+{
+    if (w->node)
+        drop_node(session, w);
+    w->at = 0;
+    if (w->heap.count == 0) {
+        w->phase = w->wanted ? PHASE_GATHER : PHASE_COMBINE;
+        return;
+    }
+    w->node = heap_pop(&w->heap);
+    w->node->queued = false;
+    if (w->wanted && w->node->way & WAY_TARGET)
+        wanted_take(w->wanted, w->node);
+    if (w->wanted && !(w->node->way & WAY_RUNS))
+        return;
+    w->retained = w->wanted ? NULL : w->node->retained;
+    if (w->retained)
+        w->phase = PHASE_RETAIN;
+    else
+        write_rule(session, w);
+}
+
+/* A tensor whose node is that of an older version has no gradient here. */
+static bool is_stale(const struct tensor *tensor)
+{
+    bool apart = tensor->flags & TENSOR_NO_GRAD_VIEW;
+    return tensor->history && !apart && tensor->history->version != tensor->version;
+}
+
+static void retain(struct session *session, struct walk *w)
+{
+    struct retained *retained = w->retained;
+    const struct tensor *tensor = retained->tensor;
+    struct tensor *pending = w->node->out[tensor->output].pending;
+    if (pending && !is_stale(tensor))
+        hand_on(session, w, retained->sink, 0, pending);
+    w->retained = retained->next;
+    if (!w->retained)
+        w->phase = PHASE_RULE;
 }
 
 static bool is_gradient(const struct rule *rule, ref value)

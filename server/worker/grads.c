@@ -25,9 +25,11 @@ static uint32_t take_element(struct td_reader *reader, struct td_failure *failur
     int64_t handle;
     if (td_read_nil(reader))
         return NO_HANDLE;
-    if (td_take_int(reader, &handle) && handle >= 0 && handle < TD_HANDLES_MAX)
+    bool integer = td_take_int(reader, &handle);
+    if (integer && handle >= 0 && handle < TD_HANDLES_MAX)
         return (uint32_t)handle;
-    td_read_skip(reader);
+    if (!integer)
+        td_read_skip(reader);
     td_fail(failure, TD_E_ARGUMENT, "a list holds something that is no handle below %u", TD_HANDLES_MAX);
     return BAD_HANDLE;
 }

@@ -21,8 +21,8 @@ static void queue_dead(struct session *session, struct node *node)
     node->session = session;
 }
 
-/* A gradient with a graph of its own, or one that has a gradient, waits for node_bury: its node may be a leaf with such a
- * gradient, and so on. */
+/* A gradient with a graph of its own, or one that has a gradient, waits for node_bury: its node may be a leaf with such
+ * a gradient, and so on. */
 static void drop_simple_grad(struct session *session, struct node *leaf)
 {
     if (!leaf->grad || leaf->grad->node || leaf->grad->retained)

@@ -48,19 +48,19 @@ struct node {
     uint32_t site;   /* the caller's line */
     uint64_t number; /* in order of making: every input's is smaller; 0 for a leaf */
     uint64_t request;
-    const struct td_op *op; /* NULL: a leaf */
-    struct draw draw;       /* of a RANDOM op */
-    struct applied *applied; /* a function of the client's; NULL: an op */
-    bool released;           /* its saved values are gone */
-    struct tensor *grad;    /* leaf: the gradient so far, NULL: none */
+    const struct td_op *op;    /* NULL: a leaf */
+    struct draw draw;          /* of a RANDOM op */
+    struct applied *applied;   /* a function of the client's; NULL: an op */
+    bool released;             /* its saved values are gone */
+    struct tensor *grad;       /* leaf: the gradient so far, NULL: none */
     struct retained *retained; /* of tensors that it is the node of */
     uint32_t tensors; /* leaf: those that it is the node of; grad ends with the last, since nobody can ask for it */
     bool waits;       /* leaf: among the dead, only to have its gradient dropped */
     uint8_t way;      /* enum way, of the search with number walk */
     uint32_t place;   /* of that search: where it stands in its list, from 1 */
     uint64_t walk;
-    bool queued;      /* during a walk: it is in the heap or among the leaves */
-    bool combined;    /* during a walk: what is pending has been added to grad */
+    bool queued;   /* during a walk: it is in the heap or among the leaves */
+    bool combined; /* during a walk: what is pending has been added to grad */
     struct node *next_dead;
     struct session *session; /* once dead or waiting: whose it was */
     int out_count;           /* a leaf has one: itself */

@@ -62,9 +62,9 @@ struct tensor {
     uint8_t output;       /* which of node's outputs it is */
     struct cause *failed; /* an error value: everything below is empty then */
     struct storage *storage;
-    struct node *node;       /* what its gradient goes to, as of version; NULL: it wants none */
+    struct node *node;         /* what its gradient goes to, as of version; NULL: it wants none */
     struct retained *retained; /* NULL: its gradient is not kept, but for a leaf's */
-    struct history *history; /* NULL: no views and no recorded writes yet */
+    struct history *history;   /* NULL: no views and no recorded writes yet */
     uint64_t version;
     char *name;
     int64_t offset; /* elements */

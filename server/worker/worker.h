@@ -33,8 +33,8 @@ struct worker {
     uint64_t copied_bytes;               /* moved because a write met a reader, by all sessions so far */
     struct session *sessions;            /* all of them */
     struct session *run_head, *run_tail; /* those with work to do, in the order of their turns */
-    uint64_t looked_ns; /* the clock at the last arrival, which a turn takes for its start; 0: not known */
-    struct node *dead;  /* nodes of graphs that nobody needs, waiting to be freed in pieces */
+    uint64_t looked_ns;  /* the clock at the last arrival, which a turn takes for its start; 0: not known */
+    struct node *dead;   /* nodes of graphs that nobody needs, waiting to be freed in pieces */
     uint64_t walk_count; /* numbers the searches in graphs, whosever they are */
     struct execution *spare_executions;
     uint64_t life;       /* which one of the supervisor's workers this is */

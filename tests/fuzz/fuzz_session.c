@@ -259,6 +259,33 @@ static void put_handles(struct choices *c, struct client *client, uint32_t count
         put(client, choose_handle(c, client));
 }
 
+/* Gradients of handle 7, the loss of put_training, by what it was computed from: mostly there are any. */
+static void put_loss_grads(struct choices *c, struct client *client)
+{
+    uint8_t way = choose(c);
+    uint32_t inputs = 1 + way % 3, out[3];
+    if (way & 4) {
+        begin(client, 0, 2, TD_R_RETAIN_GRAD);
+        put(client, 5 + (way & 3));
+    }
+    for (uint32_t k = 0; k < inputs; k++) {
+        out[k] = 10 + (way + k) % 6;
+        if (client->used >> out[k] & 1)
+            release(client, out[k]);
+        client->used |= 1u << out[k];
+    }
+    begin(client, 0, 6, TD_R_GRADS);
+    client->at = td_write_uint(td_write_array(client->at, 1), 7);
+    client->at = td_write_nil(td_write_array(client->at, 1));
+    client->at = td_write_array(client->at, inputs);
+    for (uint32_t k = 0; k < inputs; k++)
+        put(client, k == 0 && way & 8 ? 5 : k == 2 ? 4 + (way >> 6) : 0);
+    client->at = td_write_array(client->at, inputs);
+    for (uint32_t k = 0; k < inputs; k++)
+        put(client, out[k]);
+    put(client, way >> 4 & 7);
+}
+
 /* Gradients of a few roots by a few inputs; now and then lists that do not fit. */
 static void put_grads(struct choices *c, struct client *client)
 {
@@ -313,8 +340,6 @@ static void put_training(struct choices *c, struct client *client)
                  &(struct td_sum_attrs){.dims.count = -1});
     }
     put_backward(client, 7, way & 8, way & 16);
-    if ((way & 24) == 24)
-        put_grads(c, client);
     if (way & 32)
         put_call(client, TD_OP_sgd_step_, 0, 0, 4, (uint32_t[]){0, 1, 3, 8}, (uint16_t[]){1, 1},
                  &(struct td_sgd_step__attrs){.momentum = 0.9, .nesterov = way >> 6 & 1});
@@ -326,8 +351,8 @@ static void put_training(struct choices *c, struct client *client)
 static void put_control(struct choices *c, struct client *client)
 {
     static const uint32_t later[] = {TD_R_GRADS, TD_R_RETAIN_GRAD, TD_R_GRAPH};
-    uint8_t kind = choose(c) % 24;
-    uint32_t count, id = kind < 16 ? 1u + kind : (uint32_t)PICK(c, later);
+    uint8_t kind = choose(c);
+    uint32_t count, id = kind < 208 ? 1u + kind % 16u : later[kind % 3];
     switch (id) {
     case TD_R_RELEASE:
     case TD_R_ZERO_GRAD:
@@ -415,6 +440,8 @@ static void put_request(struct choices *c, struct client *client)
         put_control(c, client);
     else if (kind < 250)
         put_training(c, client);
+    else if (kind < 253)
+        put_loss_grads(c, client);
     else
         put_garbage(c, client);
 }
