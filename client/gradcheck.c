@@ -1,5 +1,5 @@
-/* gradcheck: the gradients of a function against differences of its values, all of it ops in the daemon; only the verdict
- * is read. SPDX-License-Identifier: Apache-2.0 */
+/* gradcheck: the gradients of a function against differences of its values, all of it ops in the daemon; only the
+ * verdict is read. SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -17,6 +17,9 @@ struct subject {
     int in_count, out_count;
     td_tensor in[2 * TD_FUNCTION_TENSORS];
 };
+
+/* That a check's tensors are in: run's, check's and check_input's. */
+#define SCOPES 3
 
 static td_origin plainly(const struct subject *s)
 {
@@ -59,7 +62,8 @@ static td_tensor binary(const struct subject *s, enum td_op_id id, td_operand a,
 static int values(const struct subject *s, const td_tensor *in, td_tensor *out)
 {
     if (!s->function) {
-        out[0] = kept(s->mapping(kept(in[0]), (void *)(uintptr_t)s->keywords.data)); /* the program's own, as it gave it */
+        out[0] =
+            kept(s->mapping(kept(in[0]), (void *)(uintptr_t)s->keywords.data)); /* the program's own, as it gave it */
         return 1;
     }
     td_apply_to_at(plainly(s), s->function, TD_LIST_OF(function_inputs(s->function), in), out,
@@ -99,6 +103,19 @@ static void own_inputs(const struct subject *s, bool wants, td_tensor *in)
     }
 }
 
+/* A view of one element of x, which may lie in memory as it likes. */
+static td_tensor place_of(const struct subject *s, td_tensor x, int64_t index)
+{
+    td_layout layout = chain_layout(&s->chain, x);
+    td_tensor place = kept(x);
+    for (int d = layout.rank - 1; d >= 0; d--) {
+        struct td_select_attrs attrs = {.dim = d, .index = index % layout.shape[d]};
+        place = kept(op(s, TD_OP_select, &attrs, place));
+        index /= layout.shape[d];
+    }
+    return place;
+}
+
 /* ---- Jacobians: a matrix for one output and one input, a row for each element of the output ---- */
 
 static td_tensor matrix(const struct subject *s, int64_t rows, int64_t columns)
@@ -127,7 +144,7 @@ static void put_column(const struct subject *s, td_tensor *in, int i, int64_t in
 {
     TD_SCOPE(s->chain.session);
     td_tensor up[TD_FUNCTION_TENSORS], down[TD_FUNCTION_TENSORS];
-    td_tensor place = kept(element(s, flat(s, kept(in[i])), index));
+    td_tensor place = place_of(s, in[i], index);
     td_tensor middle = kept(op(s, TD_OP_clone, &(struct td_clone_attrs){}, place));
     put(s, place, binary(s, TD_OP_add, lasting(middle), td_operand_of_real(s->keywords.eps)));
     int count = evaluate_apart(s, in, up);
@@ -190,8 +207,8 @@ static double read_at(const struct subject *s, td_tensor x, int64_t index)
 static int64_t find_worst(const struct subject *s, td_tensor analytic, td_tensor numeric, double *excess)
 {
     TD_SCOPE(s->chain.session);
-    td_tensor apart = chain_unary(&s->chain, TD_OP_abs,
-                                  passing(binary(s, TD_OP_sub, lasting(analytic), lasting(numeric))));
+    td_tensor apart =
+        chain_unary(&s->chain, TD_OP_abs, passing(binary(s, TD_OP_sub, lasting(analytic), lasting(numeric))));
     td_tensor size = chain_unary(&s->chain, TD_OP_abs, lasting(numeric));
     td_tensor part = binary(s, TD_OP_mul, passing(size), td_operand_of_real(s->keywords.rtol));
     td_tensor allowed = binary(s, TD_OP_add, passing(part), td_operand_of_real(s->keywords.atol));
@@ -227,24 +244,28 @@ static void refuse(const struct subject *s, const struct td_gradcheck_report *r,
     const char *name = s->function ? function_name(s->function) : "the function";
     if (!r->deterministic)
         td_fail(&failure, TD_E_GRAD,
-                "%s: %s gives other gradients the second time: it is random, or changes something outside", s->chain.name,
-                name);
+                "%s: %s gives other gradients the second time: it is random, or changes something outside",
+                s->chain.name, name);
     else
-        td_fail(&failure, TD_E_GRAD,
-                "%s: d output %d %s / d input %d %s of %s is %.10g by backward and %.10g by differences (absolute error "
-                "%.3g, relative %.3g)",
-                s->chain.name, r->output, place_text(s, output, r->output_element, of, sizeof of), r->input,
-                place_text(s, s->in[r->input], r->input_element, by, sizeof by), name, r->analytic, r->numeric,
-                r->absolute_error, r->relative_error);
-    td_hint(&failure, r->deterministic ? "A kink nearby shows so, too: try other inputs before the backward is searched."
-                                       : "td_manual_seed inside makes random ops draw the same.");
+        td_fail(
+            &failure, TD_E_GRAD,
+            "%s: d output %d %s / d input %d %s of %s is %.10g by backward and %.10g by differences (absolute error "
+            "%.3g, relative %.3g)",
+            s->chain.name, r->output, place_text(s, output, r->output_element, of, sizeof of), r->input,
+            place_text(s, s->in[r->input], r->input_element, by, sizeof by), name, r->analytic, r->numeric,
+            r->absolute_error, r->relative_error);
+    td_hint(&failure, r->deterministic
+                          ? "A kink nearby shows so, too: try other inputs before the backward is searched."
+                          : "td_manual_seed inside makes random ops draw the same.");
     chain_drop(chain_refuse(&s->chain, &failure));
 }
 
 /* A tensor that outlives the check, for the program's report. */
 static td_tensor given_out(const struct subject *s, td_tensor x)
 {
-    return kept(td_keep_at(plainly(s), td_keep_at(plainly(s), x)));
+    for (int scope = 0; scope < SCOPES; scope++)
+        x = td_keep_at(plainly(s), x);
+    return kept(x);
 }
 
 /* Checks the gradients by input i. False after an error, or where they differ: r says where. */
@@ -309,7 +330,8 @@ static bool check_dtypes(const struct subject *s)
             continue;
         if (dtype == TD_DTYPE_NONE)
             return false;
-        td_fail(&failure, TD_E_DTYPE, "%s: input %d is %s; differences need f64", s->chain.name, k, td_dtype_name(dtype));
+        td_fail(&failure, TD_E_DTYPE, "%s: input %d is %s; differences need f64", s->chain.name, k,
+                td_dtype_name(dtype));
         td_hint(&failure, "td_to(x, TD_F64) converts.");
         chain_drop(chain_refuse(&s->chain, &failure));
         return false;
@@ -370,13 +392,12 @@ static bool add_seeds(struct subject *s)
         struct td_reshape_attrs shape = {.shape.count = layout.rank};
         memcpy(shape.shape.v, layout.shape, sizeof shape.shape.v);
         int64_t count = td_checked_numel(layout.rank, layout.shape);
-        td_tensor numbers =
-            chain_step(&s->chain, TD_OP_arange,
-                       &(struct td_arange_attrs){.start = td_number_of_real(1),
-                                                 .end = td_number_of_real((double)count + 1),
-                                                 .step = td_number_of_real(1),
-                                                 .dtype = TD_F64},
-                       0, NULL);
+        td_tensor numbers = chain_step(&s->chain, TD_OP_arange,
+                                       &(struct td_arange_attrs){.start = td_number_of_real(1),
+                                                                 .end = td_number_of_real((double)count + 1),
+                                                                 .step = td_number_of_real(1),
+                                                                 .dtype = TD_F64},
+                                       0, NULL);
         /* cos(1), cos(2), ...: of any size and sign */
         s->in[s->in_count++] = kept(op(s, TD_OP_reshape, &shape, op(s, TD_OP_cos, NULL, numbers)));
     }

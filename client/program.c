@@ -68,8 +68,8 @@ bool recording_refuses(struct td_session *s, const char *what, td_origin origin)
     what = client_speaker(what);
     if (!s->recording)
         return false;
-    td_fail(&failure, TD_E_ARGUMENT, "%s: reads inside of what is recorded from %s on; replays would not read again", what,
-            s->recording->where ? s->recording->where : "td_record");
+    td_fail(&failure, TD_E_ARGUMENT, "%s: reads inside of what is recorded from %s on; replays would not read again",
+            what, s->recording->where ? s->recording->where : "td_record");
     td_hint(&failure, "Give the tensor as an output, and read that after td_run.");
     struct cause *cause = error_make(s, &failure, what, origin);
     for (struct recording *r = s->recording; r; r = r->outer)
@@ -180,8 +180,9 @@ static bool is_innermost(struct td_program *p, td_origin origin)
     struct td_failure failure = {0};
     if (!p->ended && p->session->recording == &p->recording)
         return true;
-    td_fail(&failure, TD_E_ARGUMENT, p->ended ? "record_end: the program is complete already"
-                                              : "record_end: another program began later and has not ended");
+    td_fail(&failure, TD_E_ARGUMENT,
+            p->ended ? "record_end: the program is complete already"
+                     : "record_end: another program began later and has not ended");
     cause_unref(error_make(p->session, &failure, "record_end", origin));
     return false;
 }

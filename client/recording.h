@@ -1,5 +1,5 @@
-/* Recordings in work: what td_record and the tracing of functions share. Private to client/; the session's lock is held.
- * SPDX-License-Identifier: Apache-2.0 */
+/* Recordings in work: what td_record and the tracing of functions share. Private to client/; the session's lock is
+ * held. SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_CLIENT_RECORDING_H
 #define TD_CLIENT_RECORDING_H
 
@@ -7,8 +7,8 @@
 
 struct recording {
     struct recording *outer;
-    const char *where; /* the line that began it */
-    pthread_t thread;  /* whose requests it takes */
+    const char *where;   /* the line that began it */
+    pthread_t thread;    /* whose requests it takes */
     struct cause *cause; /* the program will not be run */
 };
 

@@ -708,11 +708,11 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 /* TD_SCOPE(s); at the top of a block: every tensor made from here on by this thread is released where the block ends,
  * however it ends (break, continue, return, goto). td_keep lets one out. */
 #define TD_SCOPE(s) TD_GUARD(td_scope_begin, s, TD_JOIN(td_guard_, __COUNTER__))
-/* TD_CHECKPOINT(s); at the top of a block: its graph is not kept. td_backward computes the block again when it comes there,
- * from the tensors that it took from outside and with the same random numbers, so that a deep model needs memory for the
- * ends of its blocks and the inside of one. The block is a TD_SCOPE, too: td_keep lets its results out. Writes to tensors
- * from outside happen once (the running statistics of td_batch_norm); those that would be recorded are refused, as are
- * td_backward and td_step inside. May be nested. */
+/* TD_CHECKPOINT(s); at the top of a block: its graph is not kept. td_backward computes the block again when it comes
+ * there, from the tensors that it took from outside and with the same random numbers, so that a deep model needs memory
+ * for the ends of its blocks and the inside of one. The block is a TD_SCOPE, too: td_keep lets its results out. Writes
+ * to tensors from outside happen once (the running statistics of td_batch_norm); those that would be recorded are
+ * refused, as are td_backward and td_step inside. May be nested. */
 #define TD_CHECKPOINT(s) TD_GUARD(td_checkpoint_begin, s, TD_JOIN(td_guard_, __COUNTER__))
 /* TD_NO_GRAD(s); until the end of the block nothing is recorded for td_backward. */
 #define TD_NO_GRAD(s) TD_GUARD(td_no_grad_begin, s, TD_JOIN(td_guard_, __COUNTER__))

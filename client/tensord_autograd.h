@@ -129,8 +129,8 @@ TD_API td_tensor td_hessian_at(td_origin origin, td_mapping *f, td_tensor x,
 
 /* ---- checks by differences ---- */
 
-/* How the gradients of a function came off. Elements are counted row by row; matrices have a row for each element of the
- * output and a column for each of the input, and are tensors of the session, only where the check failed. */
+/* How the gradients of a function came off. Elements are counted row by row; matrices have a row for each element of
+ * the output and a column for each of the input, and are tensors of the session, only where the check failed. */
 typedef struct td_gradcheck_report {
     bool passed;
     bool deterministic; /* a second walk gave the same bits */
@@ -153,12 +153,12 @@ struct td_gradcheck_arguments {
     td_list inputs;
     const struct td_gradcheck_keywords *keywords;
 };
-/* td_gradcheck(function, x) or td_gradcheck(function, TD_LIST(a, b)): compares the gradients that the function's backward
- * gives with central differences of its values, as torch.autograd.gradcheck does, and looks whether a second walk gives
- * the same bits. All inputs are f64 and are checked; those of the program do not change. function is a td_function or a
- * td_mapping. All of it is computed in the daemon, and only the verdict is waited for. Where it fails that is the error of
- * code TD_E_GRAD which names the worst element, and the result is false. Keywords: .eps (1e-6), .atol (1e-5), .rtol
- * (1e-3), .data (NULL), .report (NULL). */
+/* td_gradcheck(function, x) or td_gradcheck(function, TD_LIST(a, b)): compares the gradients that the function's
+ * backward gives with central differences of its values, as torch.autograd.gradcheck does, and looks whether a second
+ * walk gives the same bits. All inputs are f64 and are checked; those of the program do not change. function is a
+ * td_function or a td_mapping. All of it is computed in the daemon, and only the verdict is waited for. Where it fails
+ * that is the error of code TD_E_GRAD which names the worst element, and the result is false. Keywords: .eps (1e-6),
+ * .atol (1e-5), .rtol (1e-3), .data (NULL), .report (NULL). */
 TD_API bool td_gradcheck_at(td_origin origin, const struct td_gradcheck_arguments *arguments);
 /* The same of the gradients themselves, and so of second derivatives, for seeds of its own. */
 TD_API bool td_gradgradcheck_at(td_origin origin, const struct td_gradcheck_arguments *arguments);
@@ -184,16 +184,21 @@ static inline td_mapping *td_checked_no_mapping(td_function *function)
     (void)function;
     return 0;
 }
-#define TD_GRADCHECK(at, f, inputs_, ...)                                                                               \
-    __extension__({                                                                                                    \
-        const td_tensor td_one_[1] = {_Generic((inputs_), td_tensor: (inputs_), default: (td_tensor){0})};             \
-        at(TD_HERE(0),                                                                                                 \
-           &(const struct td_gradcheck_arguments){                                                                     \
-               .function = _Generic((f), td_function *: td_checked_function, default: td_checked_none)(f),             \
-               .mapping = _Generic((f), td_function *: td_checked_no_mapping, default: td_checked_mapping)(f),         \
-               .inputs = _Generic((inputs_), td_list: (inputs_), default: TD_LIST_OF(1, td_one_)),                     \
-               .keywords = TD_KEYWORDS(td_gradcheck, .eps = 1e-6, .atol = 1e-5, .rtol = 1e-3, .td_keywords_only = 0,   \
-                                       __VA_ARGS__)});                                                                 \
+#define TD_GRADCHECK(at, f, inputs_, ...)                                                                    \
+    __extension__({                                                                                          \
+        const td_tensor td_one_[1] = {_Generic((inputs_), td_tensor : (inputs_), default : (td_tensor){0})}; \
+        at(TD_HERE(0), &(const struct td_gradcheck_arguments){                                               \
+                           .function = _Generic((f), td_function *                                           \
+                                                : td_checked_function, default                               \
+                                                : td_checked_none)(f),                                       \
+                           .mapping = _Generic((f), td_function *                                            \
+                                               : td_checked_no_mapping, default                              \
+                                               : td_checked_mapping)(f),                                     \
+                           .inputs = _Generic((inputs_), td_list                                             \
+                                              : (inputs_), default                                           \
+                                              : TD_LIST_OF(1, td_one_)),                                     \
+                           .keywords = TD_KEYWORDS(td_gradcheck, .eps = 1e-6, .atol = 1e-5, .rtol = 1e-3,    \
+                                                   .td_keywords_only = 0, __VA_ARGS__)});                    \
     })
 #define td_gradcheck(f, inputs, ...) TD_GRADCHECK(td_gradcheck_at, f, inputs, __VA_ARGS__)
 #define td_gradgradcheck(f, inputs, ...) TD_GRADCHECK(td_gradgradcheck_at, f, inputs, __VA_ARGS__)

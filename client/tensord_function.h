@@ -1,6 +1,6 @@
-/* Custom autograd functions: a forward and a backward of your own, in ops. Both are C functions that are called once for
- * each kind of input (dtypes, shapes, strides, whether a gradient is required, the attributes' bytes); what they compute
- * is traced, and the daemon runs it from then on without asking back.
+/* Custom autograd functions: a forward and a backward of your own, in ops. Both are C functions that are called once
+ * for each kind of input (dtypes, shapes, strides, whether a gradient is required, the attributes' bytes); what they
+ * compute is traced, and the daemon runs it from then on without asking back.
  *
  *     static void square_forward(td_context *ctx, const td_tensor *in, td_tensor *out)
  *     {
@@ -30,8 +30,8 @@ typedef struct td_function td_function;
 typedef struct td_context td_context;
 
 /* forward fills out, .outputs tensors, from in, .inputs of them; nothing in it is recorded for autograd. backward fills
- * grad_in, the gradient of each input, from grad_out, that of each output (zeros where none came); entries of inputs that
- * require none may stay as they are. With .create_graph, gradients of gradients come from the ops of backward. */
+ * grad_in, the gradient of each input, from grad_out, that of each output (zeros where none came); entries of inputs
+ * that require none may stay as they are. With .create_graph, gradients of gradients come from the ops of backward. */
 typedef void td_function_forward(td_context *ctx, const td_tensor *in, td_tensor *out);
 typedef void td_function_backward(td_context *ctx, const td_tensor *grad_out, td_tensor *grad_in);
 
@@ -80,13 +80,13 @@ TD_API td_session *td_context_session(const td_context *ctx);
 #ifdef __cplusplus
 }
 #else
-#define td_function_new(s, name, ...) \
+#define td_function_new(s, name, ...)                                       \
     TD_WITH_KEYWORDS(td_function *, td_function_new_at(TD_HERE(0), s, name, \
                                                        TD_KEYWORDS(td_function, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_apply(function, ...)       \
     td_apply_at(TD_HERE(0), function, \
                 ((td_list){TD_COUNT(__VA_ARGS__), (const td_tensor[]){__VA_ARGS__}, #__VA_ARGS__}))
-#define td_apply_to(function, inputs, outputs, ...) \
+#define td_apply_to(function, inputs, outputs, ...)                           \
     TD_DO_WITH_KEYWORDS(td_apply_to_at(TD_HERE(0), function, inputs, outputs, \
                                        TD_KEYWORDS(td_apply, .attributes = NULL, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_save_for_backward(ctx, ...) td_save_for_backward_at(TD_HERE(0), ctx, TD_LIST(__VA_ARGS__))

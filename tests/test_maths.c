@@ -347,7 +347,7 @@ int main(void)
         cmocka_unit_test(test_accuracy_log1p),  cmocka_unit_test(test_accuracy_erfc),
         cmocka_unit_test(test_accuracy_lgamma), cmocka_unit_test(test_what_libm_has_not),
         cmocka_unit_test(test_special_values),  cmocka_unit_test(test_far_angles),
-        cmocka_unit_test(test_powers),            cmocka_unit_test(test_bessel),
+        cmocka_unit_test(test_powers),          cmocka_unit_test(test_bessel),
     };
     return cmocka_run_group_tests_name("maths", tests, NULL, NULL);
 }

@@ -258,8 +258,7 @@ static void test_random_numbers_and_uploads(void **state)
         eager[k] = td_add(td_randn(s, TD_SHAPE(3)), td_from(s, ((const float[]){1, 2, 3}), TD_F32, TD_SHAPE(3)));
     td_manual_seed(s, 9);
     td_program *p = td_record(s, TD_LIST_OF(0, NULL));
-    td_tensor first =
-        td_add(td_randn(s, TD_SHAPE(3)), td_from(s, ((const float[]){1, 2, 3}), TD_F32, TD_SHAPE(3)));
+    td_tensor first = td_add(td_randn(s, TD_SHAPE(3)), td_from(s, ((const float[]){1, 2, 3}), TD_F32, TD_SHAPE(3)));
     td_record_end(p, TD_LIST(first));
     assert_true(td_equal(first, eager[0]));
     for (int k = 1; k < 3; k++) {
@@ -380,8 +379,8 @@ static void test_a_function_is_called_once_for_each_kind(void **state)
 {
     (void)state;
     td_session *s = open_session();
-    td_function *square = td_function_new(s, "square", .inputs = 1, .outputs = 1, .forward = square_forward,
-                                          .backward = square_backward);
+    td_function *square =
+        td_function_new(s, "square", .inputs = 1, .outputs = 1, .forward = square_forward, .backward = square_backward);
     forwards = backwards = 0;
     for (int k = 1; k <= 3; k++) {
         TD_SCOPE(s);
@@ -483,8 +482,8 @@ static void test_second_derivatives_that_are_not_known(void **state)
 {
     (void)state;
     td_session *s = open_session();
-    td_function *inside = td_function_new(s, "inside", .inputs = 1, .outputs = 1, .forward = inside_forward,
-                                          .backward = inside_backward);
+    td_function *inside =
+        td_function_new(s, "inside", .inputs = 1, .outputs = 1, .forward = inside_forward, .backward = inside_backward);
     td_function *once = td_function_new(s, "once", .inputs = 1, .outputs = 1, .forward = square_forward,
                                         .backward = square_backward, .once_differentiable = true);
     td_function *const functions[] = {inside, once};
@@ -563,8 +562,8 @@ static void test_functions_inside_programs_and_functions(void **state)
 {
     (void)state;
     td_session *s = open_session();
-    td_function *square = td_function_new(s, "square", .inputs = 1, .outputs = 1, .forward = square_forward,
-                                          .backward = square_backward);
+    td_function *square =
+        td_function_new(s, "square", .inputs = 1, .outputs = 1, .forward = square_forward, .backward = square_backward);
     td_tensor w = td_full(s, TD_SHAPE(1), 3.0, .requires_grad = true), x = td_ones(s, TD_SHAPE(1)), out[1];
     td_program *p = td_record(s, TD_LIST(x));
     td_tensor y = td_apply(square, td_mul(w, x)); /* traced while the program is recorded */
@@ -671,7 +670,8 @@ static void check_checkpoints(enum how how, bool second)
     }
     assert_int_equal(td_error(s)->code, TD_E_OK);
     for (int k = 0; k < 2 * DEPTH + 3; k++)
-        assert_true(second ? td_allclose(gradients[0][k], gradients[1][k]) : td_equal(gradients[0][k], gradients[1][k]));
+        assert_true(second ? td_allclose(gradients[0][k], gradients[1][k])
+                           : td_equal(gradients[0][k], gradients[1][k]));
     assert_int_equal(td_close(s), 0);
     wait_until_empty();
 }
@@ -773,8 +773,8 @@ static void test_checkpoints_in_programs_and_functions_in_checkpoints(void **sta
 {
     (void)state;
     td_session *s = open_session();
-    td_function *square = td_function_new(s, "square", .inputs = 1, .outputs = 1, .forward = square_forward,
-                                          .backward = square_backward);
+    td_function *square =
+        td_function_new(s, "square", .inputs = 1, .outputs = 1, .forward = square_forward, .backward = square_backward);
     td_tensor w = td_full(s, TD_SHAPE(1), 3.0, .requires_grad = true), x = td_ones(s, TD_SHAPE(1)), out[1];
     td_program *p = td_record(s, TD_LIST(x));
     td_tensor y;

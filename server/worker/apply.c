@@ -257,7 +257,8 @@ int apply_run(struct session *session, const struct application *given, struct t
 {
     int kept = given->forward->out_count - given->out_count;
     if (given->in_count > TD_FUNCTION_TENSORS || given->out_count > TD_FUNCTION_TENSORS || given->out_count < 1)
-        return td_fail(failure, TD_E_LIMIT, "%d inputs and %d outputs; functions have 1 to %d outputs and at most %d inputs",
+        return td_fail(failure, TD_E_LIMIT,
+                       "%d inputs and %d outputs; functions have 1 to %d outputs and at most %d inputs",
                        given->in_count, given->out_count, TD_FUNCTION_TENSORS, TD_FUNCTION_TENSORS);
     if (kept < 0 || (given->backward && given->backward->in_count != given->out_count + kept) ||
         (given->backward && given->backward->out_count != given->in_count))

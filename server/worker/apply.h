@@ -1,6 +1,6 @@
 /* Functions of the client's: a forward program that is run, and a node whose rule is a backward program. The backward
- * program's inputs are the gradients of the outputs and then what the forward one saved, its outputs the gradients of the
- * inputs. SPDX-License-Identifier: Apache-2.0 */
+ * program's inputs are the gradients of the outputs and then what the forward one saved, its outputs the gradients of
+ * the inputs. SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_SERVER_WORKER_APPLY_H
 #define TD_SERVER_WORKER_APPLY_H
 
@@ -21,7 +21,7 @@ struct applied {
     const char *why;          /* a constant */
     char name[TD_NAME_BYTES];
     struct checkpoint *checkpoint; /* it is one: there is no backward program */
-    bool once; /* the gradient is not to be differentiated again */
+    bool once;                     /* the gradient is not to be differentiated again */
     int kept_count;
     struct kept kept[];
 };
@@ -54,6 +54,7 @@ void applied_release(struct session *session, struct applied *applied);
 void applied_free(struct session *session, struct applied *applied);
 
 #define APPLIED_ONCE "is marked as once differentiable"
-#define APPLIED_INSIDE "saved a value that is neither an input nor an output, so that its second derivative is not known"
+#define APPLIED_INSIDE \
+    "saved a value that is neither an input nor an output, so that its second derivative is not known"
 
 #endif

@@ -11,15 +11,15 @@
 #include "server/worker/wanted.h"
 
 enum phase {
-    PHASE_SEARCH,  /* finds what lies between the roots and the wanted gradients */
-    PHASE_SEED,    /* gives the roots their gradients, made where none was given */
-    PHASE_NODE,    /* takes the next node and writes its rule down */
-    PHASE_RETAIN,  /* before that, if there are any: gives its gradient to those who are to keep it */
-    PHASE_RULE,    /* writes its rule down behind them */
-    PHASE_RUN,     /* runs the rule's steps */
-    PHASE_FILL,    /* the node is a function's: makes zeros of the gradients that have not come */
-    PHASE_CALL,    /* runs its backward program */
-    PHASE_RELAY,   /* the node is a checkpoint's, whose program has been run: hands its gradients to that one's results */
+    PHASE_SEARCH, /* finds what lies between the roots and the wanted gradients */
+    PHASE_SEED,   /* gives the roots their gradients, made where none was given */
+    PHASE_NODE,   /* takes the next node and writes its rule down */
+    PHASE_RETAIN, /* before that, if there are any: gives its gradient to those who are to keep it */
+    PHASE_RULE,   /* writes its rule down behind them */
+    PHASE_RUN,    /* runs the rule's steps */
+    PHASE_FILL,   /* the node is a function's: makes zeros of the gradients that have not come */
+    PHASE_CALL,   /* runs its backward program */
+    PHASE_RELAY, /* the node is a checkpoint's, whose program has been run: hands its gradients to that one's results */
     PHASE_DELIVER, /* hands the gradients to the inputs' nodes */
     PHASE_COMBINE, /* adds to the gradients that leaves have already */
     PHASE_GATHER,  /* makes the wanted gradients out of what has come */
@@ -44,9 +44,9 @@ struct walk {
     struct node_list heap;   /* nodes with a gradient pending, the highest number first */
     struct node_list leaves; /* leaves with a gradient pending */
     struct rule rule;
-    struct tensor **gradients; /* of a function's inputs, in_count of the node's; NULL: the rule has them */
-    struct tensor **replayed;  /* a checkpoint's results, out_count of the node's */
-    struct draw outer_draw;    /* where the session's random numbers stood before its replay */
+    struct tensor **gradients;             /* of a function's inputs, in_count of the node's; NULL: the rule has them */
+    struct tensor **replayed;              /* a checkpoint's results, out_count of the node's */
+    struct draw outer_draw;                /* where the session's random numbers stood before its replay */
     struct node *node;                     /* whose rule is in work, with a reference */
     struct retained *retained;             /* the next of those who are to keep its gradient */
     int at;                                /* root, step, input, leaf or target that is next */
@@ -341,8 +341,9 @@ static void take_gradients(struct session *session, struct tensor *const *result
         }
         tensor_meta(gradient, &meta);
         if (!td_meta_same_shape(&meta, due) || meta.dtype != due->dtype)
-            td_fail(&failure, TD_E_SHAPE, "backward: the backward of %s gave %s %s as the gradient of its input %d, %s %s",
-                    applied->name, td_dtype_name(meta.dtype), td_shape_text(meta.rank, meta.shape, given, sizeof given), k,
+            td_fail(&failure, TD_E_SHAPE,
+                    "backward: the backward of %s gave %s %s as the gradient of its input %d, %s %s", applied->name,
+                    td_dtype_name(meta.dtype), td_shape_text(meta.rank, meta.shape, given, sizeof given), k,
                     td_dtype_name(due->dtype), td_shape_text(due->rank, due->shape, wanted, sizeof wanted));
         else if (w->create && applied->once)
             applied_refuse(session, w->node, gradient, APPLIED_ONCE, &failure);

@@ -1,7 +1,7 @@
-/* Checkpoints: a stretch of requests whose graph is not kept. While it lasts its requests are carried out without a tape
- * and recorded as a program; at its end what it made and what is still held becomes the outputs of one node, which keeps
- * the tensors that came from outside as they were before. The walk replays the program from those, with the same random
- * numbers and now with a tape, and goes on down that: whatever order of derivative is asked for falls out.
+/* Checkpoints: a stretch of requests whose graph is not kept. While it lasts its requests are carried out without a
+ * tape and recorded as a program; at its end what it made and what is still held becomes the outputs of one node, which
+ * keeps the tensors that came from outside as they were before. The walk replays the program from those, with the same
+ * random numbers and now with a tape, and goes on down that: whatever order of derivative is asked for falls out.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_SERVER_WORKER_CHECKPOINT_H
 #define TD_SERVER_WORKER_CHECKPOINT_H
@@ -17,7 +17,7 @@ struct window {
 
 struct checkpoint {
     struct program *program;
-    struct draw draw; /* where the session's random numbers stood */
+    struct draw draw;          /* where the session's random numbers stood */
     struct storage **contents; /* forks: whoever writes to either gets a copy */
     struct storage **origins;  /* while it is recorded: whose forks they are; with references */
     size_t content_count, content_capacity, origin_capacity;

@@ -382,8 +382,7 @@ static bool spoils_checkpoint(const struct session *session, uint64_t id, struct
 {
     bool inside = session_records(session) && session->recording->checkpoint;
     if (!inside || !(id == TD_R_BACKWARD || id == TD_R_GRAD || id == TD_R_ZERO_GRAD || id == TD_R_REQUIRES_GRAD ||
-                     id == TD_R_GRADS || id == TD_R_RETAIN_GRAD ||
-                     id == TD_R_SEED))
+                     id == TD_R_GRADS || id == TD_R_RETAIN_GRAD || id == TD_R_SEED))
         return false;
     td_fail(failure, TD_E_GRAD, "cannot be inside of TD_CHECKPOINT, which the walk will repeat");
     td_hint(failure, "Put it before or behind the block.");

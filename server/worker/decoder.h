@@ -17,7 +17,7 @@ struct request {
     uint32_t flags, site;
     uint32_t elements; /* of the array behind the id, not yet read */
     bool cancelled;
-    bool more;    /* its list of handles is long: the rest is for the next step */
+    bool more; /* its list of handles is long: the rest is for the next step */
 };
 
 /* Carries out a request that is not an op (requests.def); control.c. */

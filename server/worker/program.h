@@ -1,7 +1,7 @@
 /* Recorded programs: a stretch of a session's requests, kept as the bytes that they came in, and what they meant beside
  * their own results. Replaying one is decoding the bytes again over handles of its own: each request does what it would
- * have done had it been sent again, with other inputs. So whatever a request can do a program can, an error in the middle
- * spoils what an error there would, and nothing of a program can differ from the requests that it was made of.
+ * have done had it been sent again, with other inputs. So whatever a request can do a program can, an error in the
+ * middle spoils what an error there would, and nothing of a program can differ from the requests that it was made of.
  *
  * A recording is live, and its requests are carried out as they come, or a trace: then none is, its inputs and all that
  * is made of them are error values of one cause, and only the bytes are of interest. Recordings nest.
@@ -56,7 +56,7 @@ struct recording {
     struct recording *outer;
     struct program *program;
     bool trace;
-    const struct names *names; /* whose requests are recorded */
+    const struct names *names;     /* whose requests are recorded */
     struct checkpoint *checkpoint; /* NULL: it is none */
     bool no_grad, marks;           /* of a checkpoint: the session's before it */
     uint8_t *known;                /* by handle: enum known */
@@ -82,7 +82,8 @@ struct cause *trace_cause(void);
 /* Room for one more element of size bytes in *array. */
 bool array_grow(void *array, size_t count, size_t *capacity, size_t size);
 
-/* Begins program number, which must not exist, or 0 for one that never has a number; takes over nothing. trace: inputs are handles that are free. */
+/* Begins program number, which must not exist, or 0 for one that never has a number; takes over nothing. trace: inputs
+ * are handles that are free. */
 int recording_begin(struct session *session, uint32_t number, const char *name, bool trace, int in_count,
                     const uint32_t *in, struct td_failure *failure);
 /* The innermost recording is complete: its program, which must be of that number, can be run. out: UINT32_MAX for

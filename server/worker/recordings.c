@@ -165,8 +165,7 @@ static void fail_asked(struct session *session, const struct request *request, c
 {
     TD_NO_FAILURE(memory);
     struct cause *own = cause ? NULL : request_fail(session, request, name, failure);
-    struct outputs *outputs =
-        outputs_new(request, name, asked->handles + asked->in_count, asked->out_count, &memory);
+    struct outputs *outputs = outputs_new(request, name, asked->handles + asked->in_count, asked->out_count, &memory);
     if (outputs)
         bind_outputs(session, NULL, 0, cause ? cause : own, outputs);
     cause_unref(own);
@@ -192,9 +191,10 @@ void run_run(struct session *session, struct request *request, struct td_failure
     if (!failure->code && !cause && asked.out_count != program->out_count)
         td_fail(failure, TD_E_ARGUMENT, "%d handles for the %d outputs of the program", asked.out_count,
                 program->out_count);
-    struct outputs *outputs = failure->code || cause || request->reader->failed
-                                  ? NULL
-                                  : outputs_new(request, "run", asked.handles + asked.in_count, asked.out_count, failure);
+    struct outputs *outputs =
+        failure->code || cause || request->reader->failed
+            ? NULL
+            : outputs_new(request, "run", asked.handles + asked.in_count, asked.out_count, failure);
     if (outputs && program_run(session, program, asked.in_count, asked.in, session->no_grad, bind_outputs, outputs_drop,
                                outputs, failure))
         free(outputs);
@@ -222,10 +222,10 @@ void run_apply(struct session *session, struct request *request, struct td_failu
     struct cause *cause = forward && !failure->code ? no_run(session, forward) : NULL;
     if (backward && !cause && !failure->code)
         cause = backward->cause;
-    struct outputs *outputs = failure->code || cause || request->reader->failed
-                                  ? NULL
-                                  : outputs_new(request, forward->name, asked.handles + asked.in_count, asked.out_count,
-                                                failure);
+    struct outputs *outputs =
+        failure->code || cause || request->reader->failed
+            ? NULL
+            : outputs_new(request, forward->name, asked.handles + asked.in_count, asked.out_count, failure);
     if (outputs && apply_run(session,
                              &(struct application){.forward = forward,
                                                    .backward = backward,

@@ -56,11 +56,10 @@ char *take_text(struct request *request, uint32_t limit, struct td_failure *fail
 }
 
 struct cause *request_fail(struct session *session, const struct request *request, const char *name,
-                          const struct td_failure *failure)
+                           const struct td_failure *failure)
 {
     struct td_failure named = {0};
     td_fail(&named, failure->code, "%s: %s", name, failure->message);
     memcpy(named.hint, failure->hint, sizeof named.hint);
     return session_fail(session, name, request->site, &named);
 }
-

@@ -55,8 +55,8 @@ struct session {
     struct iterator decoder;
     const struct td_op *call_op; /* of the request in work */
     uint32_t call_out[TD_OUTPUTS_MAX], call_site;
-    bool no_grad; /* ops are not recorded for autograd, whatever their flags say */
-    bool marks;   /* no_grad is a checkpoint's: what would be recorded is marked */
+    bool no_grad;                  /* ops are not recorded for autograd, whatever their flags say */
+    bool marks;                    /* no_grad is a checkpoint's: what would be recorded is marked */
     bool frame_starts;             /* nothing of the frame in work has been read */
     bool cancelled;                /* a cancel has come: what runs now is to end */
     size_t frame_at, frame_end;    /* of the frame in work, from input_start; both 0 between frames */
@@ -73,7 +73,7 @@ struct session {
     uint64_t arrived_ns; /* when the oldest request that has not been answered came; 0: there is none */
 
     /* tensors */
-    struct names own, *names;  /* names: whose handles requests speak of now */
+    struct names own, *names;         /* names: whose handles requests speak of now */
     uint64_t bytes[BLACKBOX_CLASSES]; /* of blocks charged to this session */
     uint8_t making;                   /* enum blackbox_class of the blocks that it takes now */
     uint64_t copied_bytes;            /* moved because a write met a reader */
@@ -87,7 +87,7 @@ struct session {
     struct recording *recording; /* the innermost one; NULL: none */
     uint32_t program_count;
     size_t program_bytes; /* of all programs */
-    uint64_t dead_nodes; /* of graphs nobody needs, not yet freed */
+    uint64_t dead_nodes;  /* of graphs nobody needs, not yet freed */
 
     /* schedule.c */
     struct iterator *top;

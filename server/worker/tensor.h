@@ -27,7 +27,7 @@ struct storage {
     uint32_t refs;    /* tensors on it */
     uint16_t outside; /* checkpoints in work that it is older than */
     bool wants;       /* something on it would want a gradient, but for a checkpoint in work */
-    size_t bytes;  /* as were asked for: the block may have more */
+    size_t bytes;     /* as were asked for: the block may have more */
     struct block *block;
 };
 

@@ -77,7 +77,7 @@ struct bench_torch {
     FILE *to, *from;
     char name[64]; /* with its version */
 };
-/* False where it is not installed. which: "sgd", "adam", "lenet". */
+/* False where it is not installed. which: "sgd", "adam", "lenet", "chain". */
 bool bench_torch_start(struct bench_torch *torch, const char *which);
 void bench_torch_stop(struct bench_torch *torch);
 /* The steps of a round of the struct bench_torch in data: seconds that one took. */

@@ -1,4 +1,4 @@
-"""The training steps of training.c and lenet.c in PyTorch: for each line of input that many steps, and the seconds they took.
+"""The steps of training.c and lenet.c in PyTorch: for each line of input that many steps, and the seconds they took.
 SPDX-License-Identifier: Apache-2.0"""
 import sys
 import time
@@ -23,12 +23,27 @@ else:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
 x = torch.randn(64, 1, 28, 28) if sys.argv[1] == "lenet" else torch.randn(64, 784)
 target = torch.randint(0, 10, (64,))
+leaf = torch.ones(8, requires_grad=True)
+
+
+def train():
+    loss = loss_of(model(x), target)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def chain():
+    y = leaf
+    for _ in range(1000):
+        y = y * 0.999
+    y.sum().backward()
+
+
+step = chain if sys.argv[1] == "chain" else train
 print(torch.__version__, flush=True)
 for line in sys.stdin:
     start = time.perf_counter()
     for _ in range(int(line)):
-        loss = loss_of(model(x), target)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        step()
     print(time.perf_counter() - start, flush=True)

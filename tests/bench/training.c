@@ -1,5 +1,6 @@
 /* One training step, 784-128-10, batch 64, resident: through the daemon, by hand in C on the same BLAS, and in PyTorch
- * where it is installed. Eager, one thread each. SPDX-License-Identifier: Apache-2.0 */
+ * where it is installed; eager and recorded; and a chain of tiny ops. One thread each. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include <cblas.h>
 #include <math.h>
 #include <stdio.h>
@@ -133,6 +134,7 @@ struct served {
     td_session *session;
     td_tensor x, target, w1, b1, w2, b2;
     td_optimizer *optimizer;
+    td_program *program; /* the step, recorded; NULL: it is eager */
 };
 
 static td_tensor leaf(td_session *s, const float *data, struct td_dims shape)
@@ -155,16 +157,24 @@ static struct served served_new(const struct test_daemon *daemon)
     return served;
 }
 
+static void served_step(const struct served *m)
+{
+    td_tensor h = td_relu(td_add(td_matmul(m->x, m->w1), m->b1));
+    td_tensor loss = td_cross_entropy(td_add(td_matmul(td_take(h), m->w2), m->b2), m->target);
+    td_zero_grad(m->optimizer);
+    td_backward(td_take(loss));
+    td_step(m->optimizer);
+}
+
 static double served_steps(void *data)
 {
     struct served *m = data;
     double start = bench_now_s();
     for (int k = 0; k < STEPS; k++) {
-        td_tensor h = td_relu(td_add(td_matmul(m->x, m->w1), m->b1));
-        td_tensor loss = td_cross_entropy(td_add(td_matmul(td_take(h), m->w2), m->b2), m->target);
-        td_zero_grad(m->optimizer);
-        td_backward(td_take(loss));
-        td_step(m->optimizer);
+        if (m->program)
+            td_run(m->program, TD_LIST_OF(0, NULL), NULL);
+        else
+            served_step(m);
     }
     td_sync(m->session);
     return (bench_now_s() - start) / STEPS;
@@ -186,13 +196,20 @@ static void check(const struct served *m)
 
 /* ---- the rows ---- */
 
-static void compare_steps(const struct test_daemon *daemon, bool adam, double goal)
+static void compare_steps(const struct test_daemon *daemon, bool adam, bool recorded, double goal, double torch_goal)
 {
-    const char *what = adam ? "MLP 784-128-10 b64, Adam step" : "MLP 784-128-10 b64, SGD step";
+    char what[64];
+    snprintf(what, sizeof what, "MLP 784-128-10 b64, %s step%s", adam ? "Adam" : "SGD", recorded ? ", recorded" : "");
     struct bench_torch torch = {.steps = STEPS};
     bool has_torch = bench_torch_start(&torch, adam ? "adam" : "sgd");
     bare_reset(adam);
     struct served served = served_new(daemon);
+    if (recorded) { /* which makes a step */
+        served.program = td_record(served.session, TD_LIST_OF(0, NULL));
+        served_step(&served);
+        td_record_end(served.program, TD_LIST_OF(0, NULL));
+        bare_step(&bare);
+    }
     struct bench_side sides[] = {
         {"tensord", served_steps, &served}, {"bare C", bare_steps, &bare}, {"torch", bench_torch_steps, &torch}};
     struct bench_result r = bench_rounds(60, has_torch ? 3 : 2, sides);
@@ -201,20 +218,84 @@ static void compare_steps(const struct test_daemon *daemon, bool adam, double go
                                      BENCH_AT_MOST, goal});
     if (has_torch) {
         bench_report(&(struct bench_row){what, "us", r.median[0] * 1e6, torch.name, r.median[2] * 1e6, r.ratio[2],
-                                         BENCH_AT_MOST, 1});
+                                         BENCH_AT_MOST, torch_goal});
         bench_torch_stop(&torch);
     } else {
         bench_skip(what, "PyTorch is not installed");
     }
+    td_program_free(served.program);
     td_optimizer_free(served.optimizer);
     td_close(served.session);
+}
+
+/* ---- a chain of tiny ops ---- */
+
+#define CHAIN 1000
+
+struct chain {
+    td_session *session;
+    td_tensor w;
+    td_program *program;
+};
+
+static struct chain chain_new(const struct test_daemon *daemon, bool backward)
+{
+    td_session *s = td_open(daemon->address);
+    struct chain c = {.session = s, .w = td_ones(s, TD_SHAPE(8), .requires_grad = backward)};
+    c.program = td_record(s, TD_LIST_OF(0, NULL));
+    td_tensor y = td_mul(c.w, 0.999);
+    for (int k = 1; k < CHAIN; k++)
+        y = td_mul(td_take(y), 0.999);
+    if (backward)
+        td_backward(td_sum(td_take(y)));
+    else
+        td_release(y);
+    td_record_end(c.program, TD_LIST_OF(0, NULL));
+    return c;
+}
+
+static double chain_runs(void *data)
+{
+    struct chain *c = data;
+    double start = bench_now_s();
+    for (int k = 0; k < STEPS; k++)
+        td_run(c->program, TD_LIST_OF(0, NULL), NULL);
+    td_sync(c->session);
+    return (bench_now_s() - start) / STEPS;
+}
+
+static void compare_chain(const struct test_daemon *daemon)
+{
+    const char *what = "1000 tiny ops, forward and backward, recorded";
+    struct bench_torch torch = {.steps = STEPS};
+    bool has_torch = bench_torch_start(&torch, "chain");
+    struct chain both = chain_new(daemon, true), forward = chain_new(daemon, false);
+    struct bench_side sides[] = {{"tensord", chain_runs, &both}, {"torch", bench_torch_steps, &torch}};
+    struct bench_side alone = {"tensord", chain_runs, &forward};
+    struct bench_result r = bench_rounds(40, has_torch ? 2 : 1, sides), f = bench_rounds(40, 1, &alone);
+    bench_report(&(struct bench_row){"a recorded op of 8 elements, its kernel included", "us",
+                                     f.median[0] / CHAIN * 1e6, .sense = BENCH_AT_MOST, .goal = 0.25});
+    if (has_torch) {
+        bench_report(&(struct bench_row){what, "us", r.median[0] * 1e6, torch.name, r.median[1] * 1e6, r.ratio[1],
+                                         BENCH_AT_MOST, 0.25});
+        bench_torch_stop(&torch);
+    } else {
+        bench_skip(what, "PyTorch is not installed");
+    }
+    td_program_free(both.program);
+    td_program_free(forward.program);
+    td_close(both.session);
+    td_close(forward.session);
 }
 
 void bench_training(const struct test_daemon *daemon)
 {
     openblas_set_num_threads(1);
     fill();
-    compare_steps(daemon, false, 1.4);
-    compare_steps(daemon, true, 1.4);
+    compare_steps(daemon, false, false, 1.3, 1);
+    compare_steps(daemon, true, false, 1.3, 1);
+    compare_steps(daemon, false, true, 1.15, 1);
+    compare_steps(daemon, true, true, 1.15, 0.5);
+    compare_chain(daemon);
     bench_lenet();
 }
