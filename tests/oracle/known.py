@@ -124,6 +124,7 @@ KNOWN = [
     ("var std", None, r"grad.* is -?nan where -?inf", None,
      "of as many elements as correction the gradient is nan; torch's is inf where no dimensions are given"),
     ("mode", None, "", "nan", "each nan is by itself; torch sorts by a comparison that has no place for nan"),
+    ("mse_loss", None, "strides", of_ones, "torch broadcasts before it converts, and gives sizes of 1 other strides then"),
     ("mse_loss", None, r" is \w+$", None, "torch gives the mean and the sum the first operand's dtype"),
     ("full full_like fill_ randint masked_fill index_fill pad", "without overflow|is out of bounds for", "not refused", "u8|i8|i16|i32", "a number that does not fit wraps, as elements do"),
     ("where masked_fill pow", "at::Half without overflow", "not refused", "f16", "a number that does not fit is inf, as elements are"),
