@@ -41,8 +41,8 @@ def channels_last(op, text, answer):
 def by_channels(op, text, answer):
     """torch's images lie so that the channels are nearest, or there are none."""
     sizes, want, got = layout(text, answer)
-    rank = int(op[-2]) if op[-2].isdigit() else 2
-    return len(sizes) > rank and (0 in sizes or want[len(sizes) - 1 - rank] == 1) or of_ones(op, text, answer)
+    rank = int(op[-2]) if op[-2].isdigit() else len(sizes) - 2
+    return len(sizes) > rank > 0 and (0 in sizes or want[len(sizes) - 1 - rank] == 1) or of_ones(op, text, answer)
 
 
 def both(answer):
@@ -100,7 +100,7 @@ KNOWN = [
      "torch looks at the sizes only where there is a batch"),
     ("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_weight",
      "should be the same|expects float|primitive descriptor", "not refused", None, "it promotes where torch refuses"),
-    ("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d", None, "strides", by_channels,
+    ("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_weight", None, "strides", by_channels,
      "torch gives results in channels-last order strides of their own"),
     ("linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d", None, r"^t\d+ is \w+$", r"=(linear|conv\w+) t\d+ t\d+ t\d+ ",
      "torch does not always look at a bias's dtype"),
@@ -124,6 +124,7 @@ KNOWN = [
     ("var std", None, r"grad.* is -?nan where -?inf", None,
      "of as many elements as correction the gradient is nan; torch's is inf where no dimensions are given"),
     ("mode", None, "", "nan", "each nan is by itself; torch sorts by a comparison that has no place for nan"),
+    ("mse_loss", None, "strides", of_ones, "torch broadcasts before it converts, and gives sizes of 1 other strides then"),
     ("mse_loss", None, r" is \w+$", None, "torch gives the mean and the sum the first operand's dtype"),
     ("full full_like fill_ randint masked_fill index_fill pad", "without overflow|is out of bounds for", "not refused", "u8|i8|i16|i32", "a number that does not fit wraps, as elements do"),
     ("where masked_fill pow", "at::Half without overflow", "not refused", "f16", "a number that does not fit is inf, as elements are"),
