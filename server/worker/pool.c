@@ -189,7 +189,7 @@ static void split(struct pool *pool, struct block *block, size_t size)
 }
 
 /* Puts what lies after first into it. Both are in no list. The bytes of two owners together belong to neither, and so
- * are cleared for whoever takes them next. */
+ * are cleared for whoever takes them next; fresh ones show nothing to anybody, and so become those of their neighbour. */
 static void join(struct pool *pool, struct block *first)
 {
     struct block *second = first->after;
@@ -197,7 +197,9 @@ static void join(struct pool *pool, struct block *first)
     first->after = second->after;
     if (first->after)
         first->after->before = first;
-    if (first->session != second->session)
+    if (first->session == 0)
+        first->session = second->session;
+    else if (second->session && first->session != second->session)
         first->session = UINT64_MAX;
     struct_free(pool, second);
 }
