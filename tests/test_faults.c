@@ -36,7 +36,7 @@ void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count, size_t bytes);
 void *__real_realloc(void *at, size_t bytes);
 void __real_free(void *at);
-struct block *__real_pool_take(struct pool *pool, size_t bytes, uint64_t session, uint64_t request, uint64_t *was);
+struct block *__real_pool_take(struct pool *pool, size_t bytes, uint64_t session, uint64_t request);
 
 void *__wrap_malloc(size_t bytes)
 {
@@ -65,9 +65,9 @@ void __wrap_free(void *at)
     __real_free(at);
 }
 
-struct block *__wrap_pool_take(struct pool *pool, size_t bytes, uint64_t session, uint64_t request, uint64_t *was)
+struct block *__wrap_pool_take(struct pool *pool, size_t bytes, uint64_t session, uint64_t request)
 {
-    return fails(&device_left) ? NULL : __real_pool_take(pool, bytes, session, request, was);
+    return fails(&device_left) ? NULL : __real_pool_take(pool, bytes, session, request);
 }
 
 enum kind { HOST, HOST_FROM_THEN_ON, DEVICE, DEVICE_FROM_THEN_ON, KINDS };

@@ -23,7 +23,6 @@ static void takes_and_gives_at_random(void **state)
     struct pool pool;
     struct block *blocks[BLOCKS] = {0};
     size_t used = 0;
-    uint64_t was;
     (void)state;
     pool_init(&pool, td_device_cpu(), 512 * MIB);
     for (int round = 0; round < ROUNDS; round++) {
@@ -37,7 +36,7 @@ static void takes_and_gives_at_random(void **state)
             *block = NULL;
         } else {
             size_t bytes = random_below(&random, 8) ? random_below(&random, 9000) : random_below(&random, 2 * MIB);
-            *block = pool_take(&pool, bytes, 7, (uint64_t)round, &was);
+            *block = pool_take(&pool, bytes, 7, (uint64_t)round);
             assert_non_null(*block);
             assert_true((*block)->size >= bytes && (uintptr_t)(*block)->data % POOL_GRAIN == 0);
             assert_int_equal((*block)->session, 7);
@@ -52,7 +51,7 @@ static void takes_and_gives_at_random(void **state)
             pool_give(&pool, blocks[k]);
     assert_int_equal(pool.used_bytes, 0);
     /* All is joined again: what was reserved last can be had in one piece. */
-    blocks[0] = pool_take(&pool, 16 * MIB, 1, 1, &was);
+    blocks[0] = pool_take(&pool, 16 * MIB, 1, 1);
     assert_non_null(blocks[0]);
     pool_give(&pool, blocks[0]);
     pool_deinit(&pool);
@@ -61,18 +60,17 @@ static void takes_and_gives_at_random(void **state)
 static void limit_holds(void **state)
 {
     struct pool pool;
-    uint64_t was;
     (void)state;
     pool_init(&pool, td_device_cpu(), 64 * MIB);
-    assert_null(pool_take(&pool, 65 * MIB, 1, 1, &was));
-    assert_null(pool_take(&pool, SIZE_MAX, 1, 1, &was));
-    assert_null(pool_take(&pool, SIZE_MAX - 8, 1, 1, &was));
-    struct block *first = pool_take(&pool, 40 * MIB, 1, 1, &was);
+    assert_null(pool_take(&pool, 65 * MIB, 1, 1));
+    assert_null(pool_take(&pool, SIZE_MAX, 1, 1));
+    assert_null(pool_take(&pool, SIZE_MAX - 8, 1, 1));
+    struct block *first = pool_take(&pool, 40 * MIB, 1, 1);
     assert_non_null(first);
-    assert_null(pool_take(&pool, 40 * MIB, 1, 1, &was));
+    assert_null(pool_take(&pool, 40 * MIB, 1, 1));
     assert_true(pool.reserved_bytes <= 64 * MIB);
     pool_give(&pool, first);
-    struct block *second = pool_take(&pool, 40 * MIB, 1, 1, &was);
+    struct block *second = pool_take(&pool, 40 * MIB, 1, 1);
     assert_non_null(second);
     pool_give(&pool, second);
     pool_deinit(&pool);
@@ -83,44 +81,16 @@ static void small_blocks_do_not_starve_big_ones(void **state)
     enum { COUNT = 8 * 1024 };
     static struct block *blocks[COUNT];
     struct pool pool;
-    uint64_t was;
     (void)state;
     pool_init(&pool, td_device_cpu(), 32 * MIB);
     for (int k = 0; k < COUNT; k++)
-        assert_non_null(blocks[k] = pool_take(&pool, 4000, 1, 1, &was));
+        assert_non_null(blocks[k] = pool_take(&pool, 4000, 1, 1));
     for (int k = 0; k < COUNT; k++)
         pool_give(&pool, blocks[k]);
     /* They are kept by exact size, but given up when a big block needs the room. */
-    blocks[0] = pool_take(&pool, 31 * MIB, 1, 1, &was);
+    blocks[0] = pool_take(&pool, 31 * MIB, 1, 1);
     assert_non_null(blocks[0]);
     pool_give(&pool, blocks[0]);
-    pool_deinit(&pool);
-}
-
-static void tells_whose_bytes_they_were(void **state)
-{
-    struct pool pool;
-    uint64_t was;
-    (void)state;
-    pool_init(&pool, td_device_cpu(), 64 * MIB);
-    struct block *block = pool_take(&pool, 1000, 3, 1, &was);
-    assert_int_equal(was, 0);
-    pool_give(&pool, block);
-    block = pool_take(&pool, 1000, 4, 1, &was);
-    assert_int_equal(was, 3);
-    struct block *big = pool_take(&pool, MIB, 5, 1, &was), *other = pool_take(&pool, MIB, 6, 1, &was);
-    assert_int_equal(was, 0);
-    pool_give(&pool, other);
-    /* Bytes of one owner beside fresh ones are that owner's: who takes them again need not have them cleared. */
-    other = pool_take(&pool, 2 * MIB, 6, 1, &was);
-    assert_int_equal(was, 6);
-    pool_give(&pool, other);
-    pool_give(&pool, big);
-    /* Bytes of two owners in one run are nobody's: never those of who asks. */
-    big = pool_take(&pool, 3 * MIB, 5, 1, &was);
-    assert_true(was != 0 && was != 5 && was != 6);
-    pool_give(&pool, big);
-    pool_give(&pool, block);
     pool_deinit(&pool);
 }
 
@@ -272,7 +242,6 @@ int main(void)
         cmocka_unit_test(takes_and_gives_at_random),
         cmocka_unit_test(limit_holds),
         cmocka_unit_test(small_blocks_do_not_starve_big_ones),
-        cmocka_unit_test(tells_whose_bytes_they_were),
         cmocka_unit_test_setup_teardown(write_without_readers_is_in_place, setup, teardown),
         cmocka_unit_test_setup_teardown(write_beside_a_reader_is_in_place, setup, teardown),
         cmocka_unit_test_setup_teardown(small_reader_moves_and_keeps_its_bytes, setup, teardown),

@@ -188,8 +188,7 @@ static void split(struct pool *pool, struct block *block, size_t size)
     bin_insert(pool, rest);
 }
 
-/* Puts what lies after first into it. Both are in no list. The bytes of two owners together belong to neither, and so
- * are cleared for whoever takes them next; fresh ones show nothing to anybody, and so become those of their neighbour. */
+/* Puts what lies after first into it. Both are in no list. */
 static void join(struct pool *pool, struct block *first)
 {
     struct block *second = first->after;
@@ -197,10 +196,6 @@ static void join(struct pool *pool, struct block *first)
     first->after = second->after;
     if (first->after)
         first->after->before = first;
-    if (first->session == 0)
-        first->session = second->session;
-    else if (second->session && first->session != second->session)
-        first->session = UINT64_MAX;
     struct_free(pool, second);
 }
 
@@ -252,7 +247,7 @@ static struct block *find(struct pool *pool, size_t size)
     return block;
 }
 
-struct block *pool_take(struct pool *pool, size_t bytes, uint64_t session, uint64_t request, uint64_t *was)
+struct block *pool_take(struct pool *pool, size_t bytes, uint64_t session, uint64_t request)
 {
     if (bytes > BYTES_MAX)
         return NULL;
@@ -265,7 +260,6 @@ struct block *pool_take(struct pool *pool, size_t bytes, uint64_t session, uint6
         return NULL;
     }
     ASAN_UNPOISON_MEMORY_REGION(block->data, block->size);
-    *was = block->session;
     block->session = session;
     block->request = request;
     block->storages = block->readers = 0;

@@ -17,7 +17,7 @@ struct reader;
 struct block {
     void *data;
     size_t size;       /* of the run: at least what was asked for */
-    uint64_t session;  /* who has it, or had it last; 0: nobody yet */
+    uint64_t session;  /* who has it */
     uint64_t request;  /* of that session: the one that took it */
     uint32_t storages; /* storages that stand on it */
     uint32_t readers;  /* length of the list */
@@ -56,9 +56,8 @@ struct pool {
 void pool_init(struct pool *pool, const struct td_device *device, size_t limit_bytes);
 /* Gives everything back to the device; no block may be in use. */
 void pool_deinit(struct pool *pool);
-/* A block of at least bytes, its content whatever lay there; NULL if the limit does not allow it. was is set to the
- * session that had the bytes before, 0 if they are fresh and therefore zero. */
-struct block *pool_take(struct pool *pool, size_t bytes, uint64_t session, uint64_t request, uint64_t *was);
+/* A block of at least bytes, its content whatever lay there; NULL if the limit does not allow it. */
+struct block *pool_take(struct pool *pool, size_t bytes, uint64_t session, uint64_t request);
 void pool_give(struct pool *pool, struct block *block);
 /* The largest block that could be had now without growing. */
 size_t pool_largest_free(const struct pool *pool);

@@ -433,6 +433,7 @@ static void end_run(struct session *session, struct run *run)
     session->names = run->outer;
     session->no_grad = run->outer_no_grad;
     session->list_left = 0;
+    session_fill_end(session); /* whoever gets the results need not be a request, before which that would be done */
     sweep(session, &program->names);
     if (program->names.capacity > NAMES_KEPT) {
         free(program->names.tensors);

@@ -24,11 +24,12 @@ void cause_unref(struct cause *cause)
 
 /* ---- blocks ---- */
 
+/* What others left there is not cleared: nobody sees a block before all of it has been written, by the op whose result it
+ * is, by a copy, or for uploads by session_fill_end; and what an op that fails has half written is never shown. */
 static struct block *block_take(struct session *session, size_t bytes, struct td_failure *failure)
 {
     struct pool *pool = &session->worker->pool;
-    uint64_t was;
-    struct block *block = pool_take(pool, bytes, session->number, session->request, &was);
+    struct block *block = pool_take(pool, bytes, session->number, session->request);
     if (!block) {
         td_fail(failure, TD_E_MEMORY,
                 "%.3f MB do not fit: of the device's %.1f MB %.1f are in use, %.1f by this session; the largest free "
@@ -38,8 +39,6 @@ static struct block *block_take(struct session *session, size_t bytes, struct td
         td_hint(failure, "Release tensors, or work in smaller pieces.");
         return NULL;
     }
-    if (was && was != session->number)
-        pool->device->zero(block->data, block->size);
     block->class = session->making;
     session->bytes[block->class] += block->size;
     return block;
