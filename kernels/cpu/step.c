@@ -30,8 +30,8 @@ struct sgd {
 };
 
 struct adam {
-    double size, root, eps, decay, shrink; /* p = p * shrink - size * m / (sqrt(v) / root + eps) */
-    double beta1, fresh1, beta2, fresh2;   /* fresh: 1 - beta */
+    double size, eps, decay, shrink;     /* p = p * shrink - size * m / (sqrt(v) + eps) */
+    double beta1, fresh1, beta2, fresh2; /* fresh: 1 - beta */
 };
 
 struct rmsprop {
@@ -194,9 +194,11 @@ static void adam_param(const struct td_launch *launch, double lr, int k, int64_t
     const struct td_operand *param = &launch->in[k];
     int64_t count = count_of(launch, k);
     bool decoupled = a->decoupled != 0;
-    struct adam adam = {.size = lr / (1 - power(a->beta1, count)),
-                        .root = __builtin_sqrt(1 - power(a->beta2, count)),
-                        .eps = a->eps,
+    /* lr / (1 - beta1^t) * m / (sqrt(v) / root + eps) with root taken out of the divisor: a division less an element.
+     */
+    double root = __builtin_sqrt(1 - power(a->beta2, count));
+    struct adam adam = {.size = lr / (1 - power(a->beta1, count)) * root,
+                        .eps = a->eps * root,
                         .decay = decoupled ? 0 : a->weight_decay,
                         .shrink = decoupled ? 1 - lr * a->weight_decay : 1,
                         .beta1 = a->beta1,

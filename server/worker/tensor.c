@@ -24,8 +24,8 @@ void cause_unref(struct cause *cause)
 
 /* ---- blocks ---- */
 
-/* What others left there is not cleared: nobody sees a block before all of it has been written, by the op whose result it
- * is, by a copy, or for uploads by session_fill_end; and what an op that fails has half written is never shown. */
+/* What others left there is not cleared: nobody sees a block before all of it has been written, by the op whose result
+ * it is, by a copy, or for uploads by session_fill_end; and what an op that fails has half written is never shown. */
 static struct block *block_take(struct session *session, size_t bytes, struct td_failure *failure)
 {
     struct pool *pool = &session->worker->pool;
