@@ -348,10 +348,115 @@ static void put_training(struct choices *c, struct client *client)
                  &(struct td_adam_step__attrs){.beta1 = 0.9, .beta2 = 0.9, .eps = 1e-8});
 }
 
+/* ---- programs: numbers 1 to 4 ---- */
+
+static uint32_t choose_program(struct choices *c)
+{
+    return 1 + choose(c) % 4;
+}
+
+static void put_record(struct client *client, uint32_t number, bool trace, uint32_t count, const uint32_t *in)
+{
+    begin(client, 0, 4 + count, TD_R_RECORD);
+    put(client, number);
+    client->at = td_write_bool(td_write_text(client->at, "f", 1), trace);
+    for (uint32_t k = 0; k < count; k++)
+        put(client, in[k]);
+}
+
+static void put_record_end(struct client *client, uint32_t number, uint32_t count, const uint32_t *out)
+{
+    begin(client, 0, 2 + count, TD_R_RECORD_END);
+    put(client, number);
+    for (uint32_t k = 0; k < count; k++)
+        if (out[k] == LEFT_OUT)
+            client->at = td_write_nil(client->at);
+        else
+            put(client, out[k]);
+}
+
+/* y = x x as a function of programs 1 and 2, applied to handle 0, and its gradient: what chance would hardly find. */
+static void put_function(struct choices *c, struct client *client)
+{
+    uint8_t way = choose(c);
+    struct td_zeros_attrs shape = {.shape = {1, {1 + (way & 3)}}, .dtype = TD_F64};
+    put_call(client, TD_OP_ones, TD_FLAG_REQUIRES_GRAD, 0, 0, NULL, NULL, &shape);
+    put_record(client, 1, true, 1, (uint32_t[]){20});
+    put_call(client, TD_OP_mul, 0, 21, 2, (uint32_t[]){20, way & 4 ? 20 : 0}, NULL, NULL);
+    if (way & 8)
+        put_call(client, TD_OP_exp, 0, 22, 1, (uint32_t[]){21}, NULL, NULL);
+    put_record_end(client, 1, 2, (uint32_t[]){21, way & 8 ? 22 : way & 16 ? 21 : 20});
+    put_record(client, 2, true, 2, (uint32_t[]){23, 24});
+    put_call(client, TD_OP_mul, TD_FLAG_GRAD, 25, 2, (uint32_t[]){23, way & 32 ? 0 : 24}, NULL, NULL);
+    put_record_end(client, 2, 1, (uint32_t[]){way == 255 ? LEFT_OUT : 25});
+    for (uint32_t k = 20; k <= 25; k++)
+        release(client, k);
+    begin(client, TD_FLAG_GRAD, 7, TD_R_APPLY);
+    put(client, 1);
+    put(client, 2);
+    put(client, way >> 6 & 1 ? TD_APPLY_ONCE : 0);
+    put(client, 1);
+    put(client, 0);
+    put(client, 6);
+    put_call(client, TD_OP_sum, TD_FLAG_GRAD, 7, 1, (uint32_t[]){6}, NULL, &(struct td_sum_attrs){.dims.count = -1});
+    put_backward(client, 7, way & 64, way & 128);
+}
+
+/* The requests about programs in any order, mostly with handles that are there. */
+static void put_program(struct choices *c, struct client *client)
+{
+    uint8_t way = choose(c);
+    uint32_t in[3], out[3], in_count = way >> 3 & 3, out_count = way >> 5 & 3, number = choose_program(c);
+    for (uint32_t k = 0; k < 3; k++)
+        in[k] = choose_handle(c, client);
+    switch (way & 7) {
+    case 0:
+        put_record(client, number, way & 128, in_count % 3, in);
+        break;
+    case 1:
+        in[2] = LEFT_OUT;
+        put_record_end(client, number, in_count, in);
+        break;
+    case 2:
+    case 3:
+        for (uint32_t k = 0; k < out_count; k++)
+            out[k] = choose_out(c, client);
+        begin(client, way & 128 ? TD_FLAG_GRAD : 0, (way & 7) == 2 ? 3 + in_count + out_count : 5 + in_count + out_count,
+              (way & 7) == 2 ? TD_R_RUN : TD_R_APPLY);
+        put(client, number);
+        if ((way & 7) == 3) {
+            put(client, choose_program(c));
+            put(client, choose(c) % 32);
+        }
+        put(client, in_count);
+        for (uint32_t k = 0; k < in_count; k++)
+            put(client, in[k]);
+        for (uint32_t k = 0; k < out_count; k++)
+            put(client, out[k]);
+        break;
+    case 4:
+        begin(client, 0, 2, TD_R_PROGRAM_FREE);
+        put(client, number);
+        break;
+    case 5:
+        begin(client, 0, 1, TD_R_CHECKPOINT);
+        break;
+    case 6:
+        begin(client, 0, 1, TD_R_CHECKPOINT_END);
+        break;
+    default:
+        put_function(c, client);
+    }
+}
+
 static void put_control(struct choices *c, struct client *client)
 {
     static const uint32_t later[] = {TD_R_GRADS, TD_R_RETAIN_GRAD, TD_R_GRAPH};
     uint8_t kind = choose(c);
+    if (kind >= 224) {
+        put_program(c, client);
+        return;
+    }
     uint32_t count, id = kind < 208 ? 1u + kind % 16u : later[kind % 3];
     switch (id) {
     case TD_R_RELEASE:
