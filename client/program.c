@@ -361,6 +361,31 @@ void td_run_at(td_origin origin, td_program *p, td_list inputs, td_tensor *resul
     session_leave(s);
 }
 
+struct td_session *program_session(const struct td_program *p)
+{
+    return p->session;
+}
+
+uint32_t program_number(const struct td_program *p)
+{
+    return p->number;
+}
+
+struct cause *program_refuses(const struct td_program *p, const char *name, td_origin origin)
+{
+    td_session *s = p->session;
+    struct td_failure failure = {0};
+    if (s->dead || p->cause)
+        return cause_ref(s->dead ? s->dead : p->cause);
+    if (!p->ended)
+        td_fail(&failure, TD_E_ARGUMENT, "%s: the program is still being recorded", name);
+    else if (s->recording)
+        td_fail(&failure, TD_E_ARGUMENT, "%s: cannot be part of a recording, since it reads", name);
+    else if (p->epoch != s->wire.epoch)
+        td_fail(&failure, TD_E_LOST, "%s: the program was lost with the daemon that it was recorded in", name);
+    return failure.code ? cause_new(&failure, name, origin.where, s->wire.requests) : NULL;
+}
+
 void td_program_free(td_program *p)
 {
     td_session *s = p ? p->session : NULL;

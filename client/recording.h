@@ -20,4 +20,9 @@ void recording_begin(struct td_session *s, struct recording *recording, uint32_t
 /* out: handles, 0 for none. */
 void recording_end(struct td_session *s, struct recording *recording, uint32_t number, td_origin origin, int count,
                    const uint32_t *out);
+/* Of a program: its session, NULL once that is closed; its number; why the daemon has none of it, NULL: it has. */
+struct td_session *program_session(const struct td_program *program);
+uint32_t program_number(const struct td_program *program);
+struct cause *program_refuses(const struct td_program *program, const char *name, td_origin origin);
+
 #endif

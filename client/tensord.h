@@ -633,6 +633,15 @@ TD_API void td_record_end_at(td_origin origin, td_program *program, td_list outp
  * have other dtypes, shapes or strides than were recorded: then it waits to know those of the outputs. */
 TD_API void td_run(td_program *program, td_list inputs, td_tensor *outputs);
 TD_API void td_run_at(td_origin origin, td_program *program, td_list inputs, td_tensor *outputs);
+/* What the program consists of, to be freed with free; NULL after an error. Waits. Counts (how often it was run, how often
+ * on inputs of other dtypes, shapes, strides or sharing), inputs, outputs, names of captured tensors, and the first 512
+ * requests: op, tensors read and written as %number, line of the recorded call. As text, as JSON, and printed. */
+TD_API char *td_program_text(td_program *program);
+TD_API char *td_program_json(td_program *program);
+TD_API void td_program_print(td_program *program);
+TD_API char *td_program_text_at(td_origin origin, td_program *program);
+TD_API char *td_program_json_at(td_origin origin, td_program *program);
+TD_API void td_program_print_at(td_origin origin, td_program *program);
 /* NULL is fine. What has captured the program (another one, a graph) keeps it. Before or after td_close. */
 TD_API void td_program_free(td_program *program);
 
@@ -750,6 +759,9 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #define td_ema_step_(s, parameters, averages, decay) td_ema_step__at(TD_HERE(0), s, parameters, averages, decay)
 #define td_record(s, ...) td_record_at(TD_HERE(0), s, __VA_ARGS__)
 #define td_record_end(program, ...) td_record_end_at(TD_HERE(0), program, __VA_ARGS__)
+#define td_program_text(program) td_program_text_at(TD_HERE(0), program)
+#define td_program_json(program) td_program_json_at(TD_HERE(0), program)
+#define td_program_print(program) td_program_print_at(TD_HERE(0), program)
 #define td_run(program, ...) td_run_at(TD_HERE(0), program, __VA_ARGS__)
 #define td_step(optimizer) td_step_at(TD_HERE(0), optimizer)
 #define td_zero_grad(optimizer) td_zero_grad_at(TD_HERE(0), optimizer)

@@ -322,6 +322,35 @@ static void test_what_fails_in_the_middle_has_no_effect(void **state)
     assert_int_equal(td_close(s), 0);
 }
 
+static void test_what_a_program_consists_of(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor x = td_ones(s, TD_SHAPE(2)), out[1];
+    td_tensor w = td_name(td_full(s, TD_SHAPE(2), 3.0, .requires_grad = true), "weight \"w\"");
+    td_program *p = td_record(s, TD_LIST(x));
+    td_tensor y = td_sum(td_mul(x, w));
+    td_backward(y);
+    td_record_end(p, TD_LIST(y));
+    td_run(p, TD_LIST(x), out);
+    td_run(p, TD_LIST(td_ones(s, TD_SHAPE(2), .dtype = TD_F64)), out);
+    char *text = td_program_text(p), *json = td_program_json(p);
+    assert_non_null(text);
+    assert_non_null(strstr(text, "program of 3 requests"));
+    assert_non_null(strstr(text, "1 tensors captured; run 2 times, 1 on inputs unlike those recorded"));
+    assert_non_null(strstr(text, "is weight \"w\"\n"));
+    assert_non_null(strstr(text, "\n  mul "));
+    assert_non_null(strstr(text, "\n  backward "));
+    assert_non_null(strstr(text, "test_programs.c:"));
+    assert_non_null(strstr(json, "\"runs\": 2, \"runs_on_other_inputs\": 1"));
+    assert_non_null(strstr(json, "\"name\": \"weight \\u0022w\\u0022\""));
+    free(text);
+    free(json);
+    td_program_free(p);
+    assert_int_equal(td_close(s), 0);
+    wait_until_empty();
+}
+
 static void test_misuse(void **state)
 {
     (void)state;
@@ -816,6 +845,7 @@ int main(void)
         cmocka_unit_test(test_random_numbers_and_uploads),
         cmocka_unit_test(test_reading_inside_is_an_error),
         cmocka_unit_test(test_what_fails_in_the_middle_has_no_effect),
+        cmocka_unit_test(test_what_a_program_consists_of),
         cmocka_unit_test(test_misuse),
         cmocka_unit_test(test_a_function_is_called_once_for_each_kind),
         cmocka_unit_test(test_several_inputs_outputs_and_attributes),

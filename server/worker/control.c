@@ -345,7 +345,7 @@ static void answer_barrier(struct session *session, bool clear)
     session->error = NULL;
 }
 
-static const char *name_of(uint64_t id)
+const char *control_name(uint64_t id)
 {
     switch (id) {
 #define TD_REQUEST(id, name, NAME, ...) \
@@ -458,6 +458,9 @@ static void dispatch(struct session *session, uint64_t id, struct request *reque
     case TD_R_APPLY:
         run_apply(session, request, failure);
         break;
+    case TD_R_PROGRAM:
+        run_program(session, request, failure);
+        break;
     case TD_R_PROGRAM_FREE:
         run_program_free(session, request, failure);
         break;
@@ -494,5 +497,5 @@ void control_run(struct session *session, uint64_t id, struct request *request)
     if (request->reader->failed || session->closing)
         return;
     if (failure.code)
-        cause_unref(request_fail(session, request, name_of(id), &failure));
+        cause_unref(request_fail(session, request, control_name(id), &failure));
 }

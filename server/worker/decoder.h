@@ -22,6 +22,8 @@ struct request {
 
 /* Carries out a request that is not an op (requests.def); control.c. */
 void control_run(struct session *session, uint64_t id, struct request *request);
+/* "backward" for TD_R_BACKWARD. */
+const char *control_name(uint64_t id);
 /* Whether a recording keeps requests of that id. */
 bool control_is_recorded(uint64_t id);
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "server/worker/apply.h"
+#include "server/worker/listing.h"
 #include "server/worker/request.h"
 
 static uint32_t take_number(struct request *request, struct td_failure *failure)
@@ -69,6 +70,25 @@ void run_program_free(struct session *session, struct request *request, struct t
     struct program *program = failure->code ? NULL : program_find(session, number, failure);
     if (program)
         program_forget(session, program);
+}
+
+void run_program(struct session *session, struct request *request, struct td_failure *failure)
+{
+    uint32_t number = take_number(request, failure);
+    int64_t limit = 0;
+    struct program *program = failure->code ? NULL : program_find(session, number, failure);
+    if (!failure->code && (!take_integer(request, &limit) || limit < 0))
+        td_fail(failure, TD_E_ARGUMENT, "number and limit are due");
+    if (request->reader->failed)
+        return;
+    if (!failure->code) {
+        listing_reply(session, program, limit < LISTING_MAX ? (uint32_t)limit : LISTING_MAX);
+        return;
+    }
+    struct cause *cause = request_fail(session, request, "program", failure);
+    listing_failed(session, cause);
+    cause_unref(cause);
+    failure->code = TD_E_OK; /* told already */
 }
 
 /* ---- running ---- */
