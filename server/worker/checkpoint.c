@@ -169,8 +169,8 @@ int checkpoint_end(struct session *session, uint32_t site, struct td_failure *fa
     uint32_t *out = malloc(((size_t)count + 1) * sizeof *out);
     if (!out)
         no_memory(failure);
-    else
-        memcpy(out, handles ? handles : out, (size_t)count * sizeof *out);
+    else if (count)
+        memcpy(out, handles, (size_t)count * sizeof *out);
     session->no_grad = recording->no_grad;
     session->marks = recording->marks;
     c->program->out = out;

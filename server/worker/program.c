@@ -266,7 +266,8 @@ int recording_begin(struct session *session, uint32_t number, const char *name, 
     if (!program->in || !program->inputs) {
         td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
     } else {
-        memcpy(program->in, in, (size_t)in_count * sizeof *in);
+        if (in_count)
+            memcpy(program->in, in, (size_t)in_count * sizeof *in);
         program->in_count = in_count;
     }
     recording->outer = session->recording;
