@@ -552,6 +552,61 @@ static void test_functions_nest(void **state)
     close_session(s);
 }
 
+/* ---- the graph ---- */
+
+static const td_graph_part *part_of(const td_graph *graph, const char *name)
+{
+    for (int64_t k = 0; k < graph->op_count; k++)
+        if (!strcmp(graph->ops[k].name, name))
+            return &graph->ops[k];
+    fail_msg("the graph has no %s", name);
+    return NULL;
+}
+
+static void test_the_graph_has_their_names(void **state)
+{
+    (void)state;
+    enum { MANY = 70, BYTES = 64 * 64 * 4 };
+    td_session *s = open_session();
+    td_function *square = square_new(s), *many[MANY];
+    td_tensor x = td_ones(s, TD_SHAPE(64, 64), .requires_grad = true), y;
+    {
+        TD_CHECKPOINT(s);
+        y = td_keep(td_apply(square, td_mul(x, 2.0)));
+    }
+    y = td_apply(square, td_apply(square, td_take(y)));
+    td_graph *graph = td_graph_info(y);
+    assert_non_null(graph);
+    assert_int_equal(graph->nodes, 3);
+    assert_int_equal(part_of(graph, "square")->nodes, 2);
+    assert_int_equal(part_of(graph, "square")->bytes, 2 * BYTES);
+    assert_int_equal(part_of(graph, "checkpoint")->nodes, 1);
+    assert_int_equal(part_of(graph, "checkpoint")->bytes, BYTES);
+    free(graph);
+    char *text = td_graph_text(y);
+    assert_non_null(strstr(text, "square"));
+    assert_non_null(strstr(text, "checkpoint"));
+    free(text);
+    for (int k = 0; k < MANY; k++) {
+        char name[16];
+        snprintf(name, sizeof name, "f%d", k);
+        many[k] = td_function_new(s, name, .inputs = 1, .outputs = 1, .forward = square_forward,
+                                  .backward = square_backward);
+        y = td_apply(many[k], td_take(y));
+    }
+    graph = td_graph_info(y);
+    assert_int_equal(graph->nodes, 3 + MANY);
+    assert_int_equal(graph->op_count, 64);
+    free(graph);
+    td_backward(td_sum(y));
+    td_backward(td_sum(y));
+    assert_error(s, TD_E_GRAD, "backward: the graph through f69 has been walked already");
+    for (int k = 0; k < MANY; k++)
+        td_function_free(many[k]);
+    td_function_free(square);
+    close_session(s);
+}
+
 /* ---- a function within itself ---- */
 
 static void exp_forward(td_context *ctx, const td_tensor *in, td_tensor *out)
@@ -672,6 +727,7 @@ int main(void)
         cmocka_unit_test(test_programs_and_checkpoints),
         cmocka_unit_test(test_each_kind_is_traced_once),
         cmocka_unit_test(test_functions_nest),
+        cmocka_unit_test(test_the_graph_has_their_names),
         cmocka_unit_test(test_a_backward_may_apply_its_function),
         cmocka_unit_test(test_a_forward_may_apply_its_function_to_another_kind),
         cmocka_unit_test(test_replays_never_take_a_variable_for_a_constant),
