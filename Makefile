@@ -206,7 +206,7 @@ $(B)/tensord-cuda.so: $(patsubst %.cu,$(B)/%.cu.o,$(CUS))
 # ---- compiling ----
 
 flags = $(BASE) $(if $(filter protocol/% client/% server/%,$(1)),$(WHOLE)) $(if $(filter protocol/% client/%,$(1)),$(LIBRARY)) $(if $(filter kernels/%,$(1)),$(KERNEL)) \
-    $(if $(filter client/examples/%,$(1)),-Iclient) $(if $(filter server/% tests/%,$(1)),$(UV_CFLAGS)) \
+    $(if $(filter client/examples/% tests/%,$(1)),-Iclient) $(if $(filter server/% tests/%,$(1)),$(UV_CFLAGS)) \
     $(if $(filter server/web/%,$(1)),$(LWS_CFLAGS) -DTD_LWS_SONAME=$(LWS_SONAME)) \
     $(if $(filter kernels/cpu/% tests/%,$(1)),$(BLAS_CFLAGS)) $(if $(filter tests/%,$(1)),$(CMOCKA_CFLAGS)) $(Z_CFLAGS) \
     $(if $(filter tests/bench/%,$(1)),$(BARE)) $(MSGPACK_CFLAGS)
@@ -279,7 +279,7 @@ TEST_ENV = TENSORD_ROOT=$(CURDIR) TENSORD_BUILD=$(CURDIR)/$(B) TENSORD_BIN=$(CUR
 
 SELECTED := $(if $(ONLY),$(patsubst %,$(B)/tests/test_%,$(subst $(comma),$(space),$(ONLY))),$(TEST_PROGRAMS) \
     $(FUZZ_PROGRAMS))
-CHECKS := $(if $(ONLY),,tests/layers.sh tests/headers.sh tests/generated.sh tests/wrong.sh tests/dashboard.sh)
+CHECKS := $(if $(ONLY),,tests/layers.sh tests/headers.sh tests/generated.sh tests/examples.sh tests/wrong.sh tests/dashboard.sh)
 test: $(SELECTED) $(WATCHED) $(if $(ONLY),$(B)/tensord $(B)/tensorctl,all $(if $(wildcard protocol/gen.c),$(B)/gen))
 	@[ '$(DEPS)' = 0 ] || [ -n '$(ONLY)' ] || tests/dashboard.sh --prepare
 	@$(TEST_ENV) tests/run.sh $(SELECTED) $(CHECKS)

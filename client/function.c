@@ -7,12 +7,15 @@
 
 /* What a function saved for its backward, at most. */
 #define SAVED_MAX 64
+/* Traces of a function within each other: each is some calls deep on the C stack. */
+#define DEPTH_MAX 64
 
 /* A function for one kind of inputs. */
 struct trace {
     struct trace *next;
     struct td_meta in[TD_FUNCTION_TENSORS];
     uint32_t needs; /* bit k: input k requires a gradient */
+    bool once;      /* its backward is not traced for derivatives of its own */
     void *attributes;
     uint32_t forward, backward; /* programs; backward 0: nothing requires a gradient */
     uint32_t flags;             /* of apply */
@@ -28,7 +31,7 @@ struct td_function {
     char name[TD_NAME_BYTES];
     struct td_function_keywords given;
     uint32_t epoch;
-    struct trace *traces;
+    struct trace *traces, *in_work; /* complete; being traced, the innermost first */
     bool freed; /* by the program; the name lives on with the session */
 };
 
@@ -316,6 +319,20 @@ static uint32_t check_gradient(struct td_context *ctx, td_tensor gradient, int k
     return 0;
 }
 
+/* A second derivative goes through what backward computes: functions that it applies need a backward, too. */
+static void will_be_derived(struct td_session *s, int count, const td_tensor *tensors)
+{
+    session_enter(s);
+    for (int k = 0; k < count; k++) {
+        struct entry *e = handles_find(s, tensors[k]);
+        if (!e || td_dtype_category(e->meta.dtype) != TD_FLOATING)
+            continue;
+        e->flags |= ENTRY_REQUIRES_GRAD;
+        e->flags &= ~(uint32_t)ENTRY_LEAF;
+    }
+    session_leave(s);
+}
+
 static void trace_backward(struct td_context *ctx, td_origin origin)
 {
     struct td_function *f = ctx->function;
@@ -336,6 +353,8 @@ static void trace_backward(struct td_context *ctx, td_origin origin)
     ctx->forward = false;
     ctx->saved_count = trace->saved_count;
     begin(ctx, &recording, trace->backward, origin, f->given.outputs + trace->saved_count, metas, in);
+    if (!trace->once)
+        will_be_derived(s, f->given.outputs + trace->saved_count, in);
     memcpy(ctx->saved, in + f->given.outputs, (size_t)trace->saved_count * sizeof *in);
     if (f->given.backward)
         f->given.backward(ctx, in, gradients);
@@ -350,7 +369,7 @@ static void trace_backward(struct td_context *ctx, td_origin origin)
 static bool matches(const struct td_function *f, const struct trace *trace, const struct trace *wanted,
                     const void *attributes)
 {
-    if (trace->needs != wanted->needs ||
+    if (trace->needs != wanted->needs || trace->once != wanted->once ||
         (f->given.attributes && memcmp(trace->attributes, attributes, f->given.attributes)))
         return false;
     for (int k = 0; k < f->given.inputs; k++) {
@@ -362,11 +381,25 @@ static bool matches(const struct td_function *f, const struct trace *trace, cons
     return true;
 }
 
+/* Why the function cannot be traced for wanted while it is being traced. */
+static int check_depth(const struct td_function *f, const struct trace *wanted, const void *attributes,
+                       struct td_failure *failure)
+{
+    int depth = 0;
+    for (const struct trace *trace = f->in_work; trace && !failure->code; trace = trace->next)
+        if (matches(f, trace, wanted, attributes))
+            td_fail(failure, TD_E_ARGUMENT, "applies itself to inputs of the same kind, which has no end");
+        else if (++depth == DEPTH_MAX)
+            td_fail(failure, TD_E_LIMIT, "applies itself within itself %d times", DEPTH_MAX);
+    return failure->code;
+}
+
 /* The trace for inputs like those of wanted, made now if there is none. Without the lock. */
-static struct trace *find_trace(struct td_function *f, const struct trace *wanted, const void *attributes,
-                                td_origin origin)
+static struct trace *find_trace(struct td_function *f, struct trace *wanted, const void *attributes, td_origin origin)
 {
     td_session *s = f->session;
+    /* One whose backward applies the function itself ends there: its own derivative is an error. */
+    wanted->once = wanted->needs && (f->given.once_differentiable || f->in_work);
     for (struct trace *trace = f->traces; trace; trace = trace->next)
         if (matches(f, trace, wanted, attributes))
             return trace;
@@ -379,13 +412,21 @@ static struct trace *find_trace(struct td_function *f, const struct trace *wante
         abort();
     if (f->given.attributes)
         memcpy(trace->attributes, attributes, f->given.attributes);
-    trace->flags = f->given.once_differentiable ? TD_APPLY_ONCE : 0;
+    trace->flags = trace->once ? TD_APPLY_ONCE : 0;
     trace->forward = recording_number(s);
     trace->backward = trace->needs ? recording_number(s) : 0;
     *ctx = (struct td_context){.function = f, .trace = trace, .attributes = trace->attributes};
-    trace_forward(ctx, origin);
-    if (trace->backward && !f->given.backward && !trace->cause)
+    bool ends = check_depth(f, trace, attributes, &ctx->failure) == TD_E_OK;
+    trace->next = f->in_work;
+    f->in_work = trace;
+    if (ends)
+        trace_forward(ctx, origin);
+    else
+        trace->forward = 0;
+    if (trace->backward && !f->given.backward && !trace->cause) {
         td_fail(&ctx->failure, TD_E_GRAD, "has no .backward, and an input requires a gradient");
+        td_hint(&ctx->failure, "Give it one, or apply it under TD_NO_GRAD.");
+    }
     if (trace->backward && !trace->cause && !ctx->failure.code)
         trace_backward(ctx, origin);
     else
@@ -397,6 +438,7 @@ static struct trace *find_trace(struct td_function *f, const struct trace *wante
         trace->cause = cause_new(&named, f->name, origin.where, s->wire.requests);
     }
     free(ctx);
+    f->in_work = trace->next;
     trace->next = f->traces;
     f->traces = trace;
     return trace;

@@ -21,7 +21,7 @@ try() {
 
 # An undef list is no header; client/tensord_*.h are parts of client/tensord.h, which is tried below.
 while read -r header; do
-    echo "#include \"$header\"" | try "$header" "$cc" -std=gnu11 -D_GNU_SOURCE -DTD_ISA=generic -I. -x c
+    echo "#include \"$header\"" | try "$header" "$cc" -std=gnu11 -D_GNU_SOURCE -DTD_ISA=generic -I. -Iclient -x c
 done < <(find protocol kernels server client -name '*.h' ! -name '*_undef.h' ! -name 'tensord_*.h' | sort)
 
 if [ -e client/tensord.h ]; then

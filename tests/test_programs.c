@@ -151,6 +151,43 @@ static void test_replay_gives_the_bits_of_eager_adam(void **state)
     check_step(true);
 }
 
+/* The rate is on the device: replays use the one that was set before them. */
+static void test_a_schedule_goes_on_in_replays(void **state)
+{
+    (void)state;
+    for (int adam = 0; adam < 2; adam++) {
+        td_session *s = open_session();
+        struct model eager = model_new(s, adam), replayed = model_new(s, adam), constant = model_new(s, adam);
+        td_tensor x = td_randn(s, TD_SHAPE(BATCH, FEATURES)), t = td_randint(s, 0, CLASSES, TD_SHAPE(BATCH)), out[1];
+        struct model *const models[] = {&eager, &replayed, &constant};
+        for (int k = 0; k < 3; k++) {
+            td_program *program = NULL;
+            td_manual_seed(s, 6);
+            for (int i = 0; i < STEPS; i++) {
+                TD_SCOPE(s);
+                if (k < 2)
+                    td_set_lr(models[k]->optimizer, 0.1 / (i + 1));
+                if (k == 0) {
+                    step(eager, x, t);
+                } else if (i == 0) {
+                    program = td_record(s, TD_LIST(x, t));
+                    td_record_end(program, TD_LIST(step(*models[k], x, t)));
+                } else {
+                    td_run(program, TD_LIST(x, t), out);
+                }
+            }
+            td_program_free(program);
+        }
+        assert_true(td_equal(eager.w1, replayed.w1) && td_equal(eager.w2, replayed.w2));
+        assert_false(td_equal(eager.w1, constant.w1));
+        assert_int_equal(td_error(s)->code, TD_E_OK);
+        for (int k = 0; k < 3; k++)
+            td_optimizer_free(models[k]->optimizer);
+        assert_int_equal(td_close(s), 0);
+    }
+    wait_until_empty();
+}
+
 /* ---- what a program means ---- */
 
 static void test_captured_tensors_are_references(void **state)
@@ -838,6 +875,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replay_gives_the_bits_of_eager_sgd),
         cmocka_unit_test(test_replay_gives_the_bits_of_eager_adam),
+        cmocka_unit_test(test_a_schedule_goes_on_in_replays),
         cmocka_unit_test(test_captured_tensors_are_references),
         cmocka_unit_test(test_inputs_of_other_shapes_strides_and_sharing),
         cmocka_unit_test(test_outputs_carry_a_graph),

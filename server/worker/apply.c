@@ -101,6 +101,7 @@ struct applying {
     struct application given;
     struct program *backward; /* with a reference */
     char name[TD_NAME_BYTES];
+    bool asked_grad; /* given.grad, also where there is no backward */
     struct tensor *in[];
 };
 
@@ -150,6 +151,22 @@ static int keep(struct applied *applied, int k, struct tensor *const *results, c
     if (!value || !(kept->saved = saved_new(value)))
         return no_memory(failure);
     return TD_E_OK;
+}
+
+/* What is replayed may have other inputs than were traced: one that requires a gradient that backward does not give, as
+ * it did not require one then, is no constant. */
+static int check_needs(struct session *session, const struct applying *a, struct td_failure *failure)
+{
+    bool failed = false;
+    for (int k = 0; k < a->given.in_count && a->asked_grad && !failure->code; k++) {
+        if (a->in[k]->failed || (a->backward && a->backward->out[k] != UINT32_MAX) ||
+            !tensor_edge(session, a->in[k], &failed))
+            continue;
+        td_fail(failure, TD_E_GRAD, "%s: input %d requires a gradient, and did not where the call was recorded", a->name,
+                k);
+        td_hint(failure, "Record it with one that does, or detach the input.");
+    }
+    return failed ? no_memory(failure) : failure->code;
 }
 
 /* The node of the application, with a reference for each output and one more. */
@@ -222,7 +239,7 @@ static void applied_then(struct session *session, struct tensor *const *results,
     int out_count = a->given.out_count < count ? a->given.out_count : count;
     if (!cause)
         cause = failed_among(results, count);
-    if (!cause && wants_node(session, a, &failure))
+    if (!cause && !check_needs(session, a, &failure) && wants_node(session, a, &failure))
         node = tie_node(session, a, results, count, &failure);
     for (int k = 0; k < out_count && !cause && !failure.code; k++) {
         outs[k] = results[k] ? output_of_function(results[k]) : NULL;
@@ -273,6 +290,7 @@ int apply_run(struct session *session, const struct application *given, struct t
     a->given = *given;
     a->given.in = a->in;
     a->backward = given->backward ? program_ref(given->backward) : NULL;
+    a->asked_grad = a->given.grad;
     if (!a->backward)
         a->given.grad = false;
     memcpy(a->name, given->forward->name, sizeof a->name);

@@ -199,7 +199,7 @@ static void write_rule(struct session *session, struct walk *w)
     TD_NO_FAILURE(failure);
     if (w->node->released && w->node->op->keeps) {
         td_fail(&failure, TD_E_GRAD, "%s: the graph through %s has been walked already, and what it kept is gone",
-                w->name, w->node->op->name);
+                w->name, w->node->applied ? w->node->applied->name : w->node->op->name);
         td_hint(&failure, "Give .retain_graph = true to the first td_backward or td_grad_of.");
         fail(session, w, &failure);
         return;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/worker/apply.h"
+#include "server/worker/checkpoint.h"
 #include "server/worker/decoder.h"
 #include "server/worker/nodes.h"
 #include "server/worker/reply.h"
@@ -16,9 +18,17 @@
 #define LISTED_MAX 512
 #define SITES_MAX 1024
 #define INPUTS_MAX 32
+/* Names of functions; the rest of them is counted as the last. */
+#define FUNCTIONS_MAX 64
 
 struct tally {
     uint64_t nodes, bytes;
+};
+
+/* The client's functions, and checkpoints. */
+struct function_tally {
+    const char *name; /* borrowed from a node: no request runs meanwhile */
+    struct tally tally;
 };
 
 struct listed {
@@ -35,6 +45,8 @@ struct survey {
     struct cause *cause;
     struct tally all, leaves;
     struct tally ops[TD_OP_LIMIT];
+    struct function_tally functions[FUNCTIONS_MAX];
+    int function_count;
     struct tally *sites; /* by number */
     uint32_t site_count, next_handle;
     uint32_t listed_ops, listed_leaves, listed_count;
@@ -43,14 +55,29 @@ struct survey {
 
 /* ---- looking ---- */
 
-/* Bytes that the node keeps and nobody before it in this survey. */
-static uint64_t kept_bytes(const struct survey *y, const struct saved *saved)
+/* Bytes that nobody before has kept in this survey. */
+static uint64_t block_bytes(const struct survey *y, struct block *block)
 {
-    struct block *block = saved ? saved->reader.block : NULL;
     if (!block || block->walk == y->walk)
         return 0;
     block->walk = y->walk;
     return block->size;
+}
+
+static uint64_t kept_bytes(const struct survey *y, const struct saved *saved)
+{
+    return block_bytes(y, saved ? saved->reader.block : NULL);
+}
+
+static uint64_t applied_bytes(const struct survey *y, const struct applied *applied)
+{
+    const struct checkpoint *c = applied->checkpoint;
+    uint64_t bytes = 0;
+    for (int k = 0; k < applied->kept_count; k++)
+        bytes += kept_bytes(y, applied->kept[k].saved);
+    for (size_t k = 0; c && k < c->content_count; k++)
+        bytes += block_bytes(y, c->contents[k]->block);
+    return bytes;
 }
 
 static bool reach(struct survey *y, struct node *node)
@@ -67,6 +94,22 @@ static void count_in(struct tally *tally, uint64_t bytes)
 {
     tally->nodes++;
     tally->bytes += bytes;
+}
+
+static struct tally *tally_of(struct survey *y, const struct node *node)
+{
+    if (node_is_leaf(node))
+        return &y->leaves;
+    if (!node->applied)
+        return &y->ops[node->op->id];
+    int k = 0;
+    while (k < y->function_count && strcmp(y->functions[k].name, node->applied->name))
+        k++;
+    if (k == FUNCTIONS_MAX)
+        k--;
+    if (k == y->function_count)
+        y->functions[y->function_count++].name = node->applied->name;
+    return &y->functions[k].tally;
 }
 
 static void list_node(struct survey *y, struct node *node, uint64_t bytes)
@@ -91,11 +134,10 @@ static bool look_at(struct survey *y, struct node *node)
     }
     for (int k = 0; k < node->out_count; k++)
         bytes += kept_bytes(y, node->out[k].saved);
+    if (node->applied)
+        bytes += applied_bytes(y, node->applied);
     count_in(&y->all, bytes);
-    if (node_is_leaf(node))
-        count_in(&y->leaves, bytes);
-    else
-        count_in(&y->ops[node->op->id], bytes);
+    count_in(tally_of(y, node), bytes);
     if (!node_is_leaf(node) && node->site < y->site_count)
         count_in(&y->sites[node->site], bytes);
     list_node(y, node, bytes);
@@ -140,10 +182,12 @@ static void pack_tallies(msgpack_packer *packer, const struct session *session, 
     size_t ops = 0, sites = 0;
     for (int id = 0; id < TD_OP_LIMIT; id++)
         ops += y->ops[id].nodes > 0;
-    msgpack_pack_array(packer, ops);
+    msgpack_pack_array(packer, ops + (size_t)y->function_count);
     for (int id = 0; id < TD_OP_LIMIT; id++)
         if (y->ops[id].nodes)
             pack_tally(packer, td_op_of((uint64_t)id)->name, &y->ops[id]);
+    for (int k = 0; k < y->function_count; k++)
+        pack_tally(packer, y->functions[k].name, &y->functions[k].tally);
     for (uint32_t k = 0; k < y->site_count; k++)
         sites += y->sites[k].nodes > 0;
     sites = sites < SITES_MAX ? sites : SITES_MAX;
@@ -163,7 +207,7 @@ static void pack_listed(msgpack_packer *packer, const struct session *session, c
     int inputs = node->in_count < INPUTS_MAX ? node->in_count : INPUTS_MAX;
     msgpack_pack_array(packer, 8);
     reply_text(packer, listed->name ? listed->name : "");
-    reply_text(packer, node_is_leaf(node) ? "" : node->op->name);
+    reply_text(packer, node_is_leaf(node) ? "" : node->applied ? node->applied->name : node->op->name);
     reply_text(packer, node_is_leaf(node) ? "" : session_site(session, node->site));
     msgpack_pack_int(packer, out->dtype);
     msgpack_pack_array(packer, out->rank);

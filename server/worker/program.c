@@ -343,8 +343,15 @@ void recording_releases(struct session *session, uint32_t handle)
     uint8_t bytes[4 * TD_WIRE_MAX], *at = td_write_uint(td_write_uint(bytes, 0), 0);
     at = td_write_uint(td_write_uint(td_write_array(at, 2), TD_R_RELEASE), handle);
     for (struct recording *r = session->recording; r; r = around(r))
-        if (knows(r, handle))
+        if (knows(r, handle) && r->known[handle] != KNOWN_GONE)
             append(session, r, bytes, (size_t)(at - bytes));
+}
+
+void recording_lets_go(struct session *session, uint32_t handle)
+{
+    for (struct recording *r = session->recording; r; r = around(r))
+        if (knows(r, handle))
+            r->known[handle] = KNOWN_GONE;
 }
 
 void recording_uses(struct session *session, uint32_t handle, struct tensor *tensor)

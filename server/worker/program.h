@@ -63,7 +63,7 @@ struct recording {
     uint32_t known_count;
 };
 
-enum known { KNOWN_NOT, KNOWN_GIVEN /* an input, or captured */, KNOWN_MADE };
+enum known { KNOWN_NOT, KNOWN_GIVEN /* an input, or captured */, KNOWN_MADE, KNOWN_GONE /* it was one of these */ };
 
 /* ---- recording ---- */
 
@@ -96,6 +96,8 @@ void recording_pop(struct session *session);
  * that. */
 void recording_add(struct session *session, const uint8_t *bytes, size_t size, bool ends);
 void recording_releases(struct session *session, uint32_t handle);
+/* handle is free again: what it stands for next may be no part of the recordings. */
+void recording_lets_go(struct session *session, uint32_t handle);
 /* handle has been looked up, or bound. */
 void recording_uses(struct session *session, uint32_t handle, struct tensor *tensor);
 void recording_binds(struct session *session, uint32_t handle);

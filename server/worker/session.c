@@ -227,6 +227,8 @@ int session_release(struct session *session, uint32_t handle, struct td_failure 
     tensor_unref(session, names->tensors[handle]);
     names->tensors[handle] = NULL;
     names->count--;
+    if (session_records(session))
+        recording_lets_go(session, handle);
     return TD_E_OK;
 }
 

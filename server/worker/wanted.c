@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "server/worker/apply.h"
 #include "server/worker/session.h"
 
 /* Edges looked at in a step. */
@@ -79,6 +80,8 @@ static void look_back(struct session *session, struct wanted *wanted, int *edges
     for (int k = 0; k < node->in_count; k++)
         if (node->in[k].node && node_on_way(node->in[k].node, wanted->walk))
             node->way |= WAY_RUNS;
+    if (node->applied && node->applied->why) /* what it depends on is not known: an error, not zeros */
+        node->way |= WAY_RUNS;
     *edges += 1 + node->in_count;
     node_unref(session, node);
 }
