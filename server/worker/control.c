@@ -371,6 +371,7 @@ bool control_is_recorded(uint64_t id)
     case TD_R_CHECKPOINT_END:
     case TD_R_GRADS:
     case TD_R_RETAIN_GRAD:
+    case TD_R_HOOK:
         return true;
     default: /* releases are written down where the program has the handle: recording_releases */
         return false;
@@ -458,6 +459,9 @@ static void dispatch(struct session *session, uint64_t id, struct request *reque
         break;
     case TD_R_APPLY:
         run_apply(session, request, failure);
+        break;
+    case TD_R_HOOK:
+        run_hook(session, request, failure);
         break;
     case TD_R_PROGRAM_FREE:
         run_program_free(session, request, failure);

@@ -323,9 +323,42 @@ static void put_training(struct choices *c, struct client *client)
                  &(struct td_adam_step__attrs){.beta1 = 0.9, .beta2 = 0.9, .eps = 1e-8});
 }
 
+/* A hook: a program of a product, traced or carried out, on a handle that may be the leaf of put_training. */
+static void put_hook(struct choices *c, struct client *client)
+{
+    uint8_t way = choose(c), number = 1 + way % 3;
+    uint32_t x = way & 4 ? 0 : choose_handle(c, client);
+    if (!(way & 8)) {
+        uint32_t in = way & 16 ? choose_out(c, client) : x, out = choose_out(c, client);
+        begin(client, 0, 5, TD_R_RECORD);
+        put(client, number);
+        client->at = td_write_bool(td_write_text(client->at, "", 0), way & 16);
+        put(client, in);
+        put_call(client, TD_OP_mul, TD_FLAG_GRAD, out, 2, (uint32_t[]){in, choose_handle(c, client)}, NULL, NULL);
+        begin(client, 0, 3, TD_R_RECORD_END);
+        put(client, number);
+        if (way & 32)
+            client->at = td_write_nil(client->at);
+        else
+            put(client, out);
+    }
+    begin(client, 0, 3, TD_R_HOOK);
+    if ((way & 0x18) == 0x18)
+        client->at = td_write_nil(client->at);
+    else
+        put(client, x);
+    put(client, number);
+    if (way & 64) {
+        begin(client, 0, 2, TD_R_PROGRAM_FREE);
+        put(client, number);
+    }
+    if (way & 128)
+        put_training(c, client);
+}
+
 static void put_control(struct choices *c, struct client *client)
 {
-    static const uint32_t later[] = {TD_R_GRADS, TD_R_RETAIN_GRAD, TD_R_GRAPH};
+    static const uint32_t later[] = {TD_R_GRADS, TD_R_RETAIN_GRAD, TD_R_GRAPH, TD_R_HOOK};
     uint8_t kind = choose(c) % 24;
     uint32_t count, id = kind < 16 ? 1u + kind : (uint32_t)PICK(c, later);
     switch (id) {
@@ -357,6 +390,9 @@ static void put_control(struct choices *c, struct client *client)
         break;
     case TD_R_GRADS:
         put_grads(c, client);
+        break;
+    case TD_R_HOOK:
+        put_hook(c, client);
         break;
     case TD_R_GRAD:
         begin(client, 0, 3, id);
