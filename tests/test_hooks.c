@@ -1,4 +1,4 @@
-/* End to end: hooks on gradients. SPDX-License-Identifier: Apache-2.0 */
+/* End to end: hooks on gradients, and TD_DETECT_ANOMALY. SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <math.h>
@@ -465,6 +465,166 @@ static void test_the_end_of_the_session_in_a_walk(void **state)
     wait_until_empty(0);
 }
 
+/* ---- anomalies ---- */
+
+static void test_the_op_that_makes_it(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor x = td_from(s, ((const float[]){1, 2, 3, 4, 0, -1}), TD_F32, TD_SHAPE(2, 3)), y;
+    {
+        TD_DETECT_ANOMALY(s);
+        y = td_add(td_log(x), 1.0);
+        assert_error_at(s, __LINE__ - 1, TD_E_NAN, "log: element [1, 1] of the result is -inf");
+        assert_false(isfinite(td_item(td_sum(y)))); /* an error value */
+        td_clear_error(s);
+        td_sqrt(td_t(x));
+        assert_error_at(s, __LINE__ - 1, TD_E_NAN, "sqrt: element [2, 1] of the result is nan");
+        td_to(td_full(s, TD_SHAPE(2), 1e30), TD_F16);
+        assert_error_at(s, __LINE__ - 1, TD_E_NAN, "to: element [0] of the result is inf");
+        td_mul(td_full(s, TD_SHAPE(), 1e30, .dtype = TD_BF16), 1e30);
+        assert_error_at(s, __LINE__ - 1, TD_E_NAN, "mul: element [] of the result is inf");
+        td_exp(td_full(s, TD_SHAPE(70, 70), 1e30, .dtype = TD_F64));
+        assert_error_at(s, __LINE__ - 1, TD_E_NAN, "exp: element [0, 0] of the result is inf");
+        td_tensor large = td_zeros(s, TD_SHAPE(3000, 1001));
+        td_fill_(td_select(td_select(large, 0, 2999), 0, 7), -1.0); /* on the device's thread */
+        td_sqrt(large);
+        assert_error_at(s, __LINE__ - 1, TD_E_NAN, "sqrt: element [2999, 7] of the result is nan");
+        td_div(td_ones(s, TD_SHAPE(2), .dtype = TD_I64), 0.0);
+        assert_error_at(s, __LINE__ - 1, TD_E_NAN, "div: element [0] of the result is inf");
+        td_sqrt_(x); /* an op and a copy: nothing is written */
+        assert_error_at(s, __LINE__ - 1, TD_E_NAN, "sqrt");
+        ASSERT_VALUES(x, 1, 2, 3, 4, 0, -1);
+        td_tensor z = td_full(s, TD_SHAPE(3, 2), 1e30);
+        td_mul_(td_t(z), 1e30);
+        assert_error_at(s, __LINE__ - 1, TD_E_NAN, "mul_: element [0, 0] of the target is inf");
+        td_mul_(z, 2.0); /* has it already */
+        td_sub(z, z);
+        assert_error_at(s, __LINE__ - 1, TD_E_NAN, "sub: element [0, 0] of the result is nan");
+    }
+    assert_false(isfinite(td_item(td_sum(td_log(x)))));
+    assert_int_equal(td_close(s), 0);
+}
+
+static void test_what_is_no_anomaly(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    TD_DETECT_ANOMALY(s);
+    td_tensor given = td_from(s, ((const float[]){1, NAN, INFINITY}), TD_F32, TD_SHAPE(3));
+    td_tensor x = td_ones(s, TD_SHAPE(3)), mask = td_from(s, ((const bool[]){0, 1, 0}), TD_BOOL, TD_SHAPE(3));
+    td_tensor w = td_full(s, TD_SHAPE(3), 2.0, .requires_grad = true);
+    td_exp(given);
+    td_add(given, x);
+    td_add_(given, 1.0);
+    td_full(s, TD_SHAPE(2), -INFINITY);
+    td_full_like(x, INFINITY);
+    td_tensor masked = td_masked_fill(w, mask, -INFINITY);
+    ASSERT_VALUES(td_softmax(masked, 0), 0.5, 0, 0.5);
+    td_backward(td_sum(td_mul(td_softmax(masked, 0), x)));
+    td_masked_fill_(td_clone(x), mask, INFINITY);
+    td_fill_(td_clone(x), NAN);
+    td_where(mask, x, INFINITY);
+    td_norm(x, .p = INFINITY);
+    td_clamp(x, .min = -INFINITY);
+    td_pad(x, TD_DIMS(1, 1), .value = -INFINITY);
+    td_sum(td_zeros(s, TD_SHAPE(0)));
+    td_expand(td_full(s, TD_SHAPE(1), INFINITY), TD_SHAPE(1000000));
+    td_batch_norm(td_ones(s, TD_SHAPE(2, 3)), .running_mean = td_zeros(s, TD_SHAPE(3)), .running_var = x);
+    {
+        TD_DETECT_ANOMALY(s);
+    }
+    assert_int_equal(td_error(s)->code, TD_E_OK);
+    td_softmax(td_masked_fill(x, td_full(s, TD_SHAPE(3), 1, .dtype = TD_BOOL), -INFINITY), 0); /* nothing is left */
+    assert_error_at(s, __LINE__ - 1, TD_E_NAN, "softmax: element [0] of the result is nan");
+    assert_int_equal(td_close(s), 0);
+}
+
+static td_tensor root_of(td_tensor grad, void *data)
+{
+    (void)data;
+    hook_line = __LINE__ + 1;
+    return td_sqrt(td_sub(grad, 5.0));
+}
+
+static void assert_message(td_session *s, const char *format, int line)
+{
+    char part[160];
+    snprintf(part, sizeof part, format, line);
+    if (!strstr(td_error(s)->message, part))
+        fail_msg("%s (%s)", td_error(s)->message, part);
+}
+
+static void test_gradients(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor x = td_from(s, ((const float[]){4, 0}), TD_F32, TD_SHAPE(2), .requires_grad = true);
+    TD_DETECT_ANOMALY(s);
+    int line = __LINE__ + 1;
+    td_tensor y = td_sqrt(x), loss = td_sum(td_mul(y, 3.0));
+    td_backward(loss);
+    assert_message(s, "backward: the gradient of sqrt, called at test_hooks.c:%d, has element [1] inf", line);
+    assert_error_at(s, __LINE__ - 2, TD_E_NAN, "inf");
+    assert_false(td_ok(td_grad(x)) && isfinite(td_item(td_sum(td_grad(x))))); /* it has none */
+    td_clear_error(s);
+    td_tensor z = td_sqrt(x), g;
+    g = td_grad_of(td_sum(z), x);
+    assert_message(s, "the gradient of sqrt, called at test_hooks.c:%d", __LINE__ - 2);
+    assert_error_at(s, __LINE__ - 2, TD_E_NAN, "inf");
+    assert_true(isnan(td_item(td_sum(g))));
+    td_clear_error(s);
+    td_tensor w = leaf(s, 0, 0);
+    for (int k = 0; k < 2; k++)
+        td_backward(td_sum(td_mul(w, 3e38)));
+    assert_error_at(s, __LINE__ - 1, TD_E_NAN, "backward: the sum of a leaf's gradients has element [0] inf");
+    ASSERT_VALUES(td_grad(w), 3e38, 3e38);
+    td_tensor v = leaf(s, 1, 2);
+    td_register_hook(v, root_of); /* an op of the hook's own has its line there */
+    td_backward(td_sum(v));
+    assert_error_at(s, hook_line, TD_E_NAN, "sqrt: element [0] of the result is nan");
+    assert_int_equal(td_close(s), 0);
+}
+
+static void test_steps(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor w = leaf(s, 1, 3e38), v = leaf(s, 1, 2);
+    td_optimizer *sgd = td_sgd(s, TD_LIST(v, w), .lr = 3e38);
+    td_backward(td_sum(td_add(td_mul(w, -1.0), v)));
+    {
+        TD_DETECT_ANOMALY(s);
+        td_step(sgd);
+        assert_error_at(s, __LINE__ - 1, TD_E_NAN, "sgd_step_: element [1] of parameter 1 is inf");
+        td_step(sgd); /* has it already */
+    }
+    td_optimizer_free(sgd);
+    assert_int_equal(td_close(s), 0);
+}
+
+static void test_recorded_and_turned_off(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor x = td_ones(s, TD_SHAPE(2)), zero = td_zeros(s, TD_SHAPE(2)), out[1];
+    td_program *p = td_record(s, TD_LIST(x));
+    td_tensor y = td_log(x);
+    int line = __LINE__ - 1;
+    td_record_end(p, TD_LIST(y));
+    td_run(p, TD_LIST(zero), out);
+    assert_int_equal(td_error(s)->code, TD_E_OK);
+    {
+        TD_DETECT_ANOMALY(s);
+        td_run(p, TD_LIST(zero), out);
+        assert_error_at(s, line, TD_E_NAN, "log: element [0] of the result is -inf");
+    }
+    td_run(p, TD_LIST(zero), out);
+    assert_int_equal(td_error(s)->code, TD_E_OK);
+    td_program_free(p);
+    assert_int_equal(td_close(s), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -482,6 +642,11 @@ int main(void)
         cmocka_unit_test(test_nothing_is_left),
         cmocka_unit_test(test_cycles_end),
         cmocka_unit_test(test_the_end_of_the_session_in_a_walk),
+        cmocka_unit_test(test_the_op_that_makes_it),
+        cmocka_unit_test(test_what_is_no_anomaly),
+        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_recorded_and_turned_off),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -106,6 +106,7 @@ static void run_op(struct session *session, struct walk *w, const struct td_op *
                                  .draw = w->draw,
                                  .grad = w->create,
                                  .site = w->site,
+                                 .gathers = !w->node,
                                  .walked = w->node            ? w->node
                                            : w->root_count ? w->roots->node
                                                            : NULL},

@@ -80,6 +80,7 @@ struct session {
     struct cause *error;              /* the first failure that nobody has cleared */
     struct tensor *filling; /* made for uploads, of which the first filled bytes have come in order; NULL: none */
     size_t filled;
+    uint32_t watching; /* blocks of TD_DETECT_ANOMALY that are open */
     uint64_t seed, random_counter;
     uint64_t replay_walk;        /* while a checkpoint is replayed: the search that its nodes are on the way of */
     uint64_t node_count;         /* numbers the nodes of the tape */

@@ -358,7 +358,7 @@ static void put_hook(struct choices *c, struct client *client)
 
 static void put_control(struct choices *c, struct client *client)
 {
-    static const uint32_t later[] = {TD_R_GRADS, TD_R_RETAIN_GRAD, TD_R_GRAPH, TD_R_HOOK};
+    static const uint32_t later[] = {TD_R_GRADS, TD_R_RETAIN_GRAD, TD_R_GRAPH, TD_R_HOOK, TD_R_ANOMALY};
     uint8_t kind = choose(c) % 24;
     uint32_t count, id = kind < 16 ? 1u + kind : (uint32_t)PICK(c, later);
     switch (id) {
@@ -393,6 +393,10 @@ static void put_control(struct choices *c, struct client *client)
         break;
     case TD_R_HOOK:
         put_hook(c, client);
+        break;
+    case TD_R_ANOMALY:
+        begin(client, 0, 2, id);
+        client->at = td_write_bool(client->at, choose(c) & 3);
         break;
     case TD_R_GRAD:
         begin(client, 0, 3, id);
