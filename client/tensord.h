@@ -725,7 +725,7 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
  * td_clone made outside is free of that. Views of what was made outside are no such results. */
 #define TD_INFERENCE_MODE(s) TD_GUARD(td_inference_mode_begin, s, TD_JOIN(td_guard_, __COUNTER__))
 /* TD_DETECT_ANOMALY(s); until the end of the block, in all threads of the session, the op that makes the first nan or
- * infinity is an error of code TD_E_NAN, forward and backward, as is td_step. It names the op, the element and its value;
+ * infinity is an error of code TD_E_NAN: forward, backward and in td_step. It names the op, the element and its value;
  * in td_backward also the op whose gradient it is, with its line. Its result is an error value, so that nothing comes of
  * it; an op that is made to write in place (td_add_, td_mul_, a step) has written. An op is not blamed for what went in: a
  * nan is its own where no input is nan, an infinity where no input is nan or infinite. Numbers that are given count as

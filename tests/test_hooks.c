@@ -202,7 +202,8 @@ static td_tensor viewed(td_tensor grad, void *data)
 {
     (void)data;
     assert_true(td_is_contiguous(grad));
-    return td_t(td_mul(td_view(grad, TD_SHAPE(3, 2)), td_from(grad.session, ((const float[]){1, 2}), TD_F32, TD_SHAPE(2))));
+    return td_t(
+        td_mul(td_view(grad, TD_SHAPE(3, 2)), td_from(grad.session, ((const float[]){1, 2}), TD_F32, TD_SHAPE(2))));
 }
 
 /* A sum's gradient is expanded, and may be looked at by others. */
@@ -251,7 +252,7 @@ static void test_second_derivatives(void **state)
     td_tensor x = leaf(s, 1, 2), y = td_mul(x, x), w = leaf(s, 3, 5);
     td_register_hook(x, squared);
     td_tensor g = td_grad_of(td_sum(td_mul(y, x)), x, .create_graph = true);
-    ASSERT_VALUES(g, 9, 144); /* (3 x^2)^2 */
+    ASSERT_VALUES(g, 9, 144);                /* (3 x^2)^2 */
     td_tensor gg = td_grad_of(td_sum(g), x); /* 36 x^3, squared by the hook */
     ASSERT_VALUES(gg, 1296, 82944);
     td_tensor v = leaf(s, 1, 2);
@@ -598,6 +599,10 @@ static void test_steps(void **state)
         td_step(sgd);
         assert_error_at(s, __LINE__ - 1, TD_E_NAN, "sgd_step_: element [1] of parameter 1 is inf");
         td_step(sgd); /* has it already */
+        td_tensor u = leaf(s, 0, 0);
+        td_backward(td_sum(td_mul(u, 3e38)));
+        td_clip_grad_norm_(s, TD_LIST(u), 1.0, .norm_type = 1);
+        assert_error_at(s, __LINE__ - 1, TD_E_NAN, "clip_grad_norm_: element [] of the result is inf");
     }
     td_optimizer_free(sgd);
     assert_int_equal(td_close(s), 0);

@@ -18,32 +18,33 @@ struct seen {
 
 /* ---- elements ---- */
 
-/* A row of elements whose exponent has the bits of exponent: the whole of it first, in a loop that can be vectorised. */
-#define LOOK_AT_ROW(type, name)                                                                                  \
-    static void name(const void *data, int64_t stride, int64_t count, type exponent, int64_t position,           \
-                     struct seen *seen)                                                                          \
-    {                                                                                                            \
-        const type *at = data;                                                                                   \
-        const type sign = (type)1 << (8 * sizeof(type) - 1);                                                     \
-        type any = 0;                                                                                            \
-        if (stride == 1)                                                                                         \
-            for (int64_t i = 0; i < count; i++)                                                                  \
-                any |= (at[i] & exponent) == exponent;                                                           \
-        for (int64_t i = 0; i < count && (any || stride != 1); i++) {                                            \
-            type bits = at[i * stride];                                                                          \
-            if ((bits & exponent) != exponent)                                                                   \
-                continue;                                                                                        \
-            if ((type)(bits & ~sign) != exponent) {                                                              \
-                seen->what |= ODD_NAN;                                                                           \
-                seen->nan = position + i;                                                                        \
-                return;                                                                                          \
-            }                                                                                                    \
-            if (seen->what & ODD_INFINITE)                                                                       \
-                continue;                                                                                        \
-            seen->what |= ODD_INFINITE;                                                                          \
-            seen->infinity = position + i;                                                                       \
-            seen->negative = bits & sign;                                                                        \
-        }                                                                                                        \
+/* A row of elements whose exponent has the bits of exponent: the whole of it first, in a loop that can be vectorised.
+ */
+#define LOOK_AT_ROW(type, name)                                                                        \
+    static void name(const void *data, int64_t stride, int64_t count, type exponent, int64_t position, \
+                     struct seen *seen)                                                                \
+    {                                                                                                  \
+        const type *at = data;                                                                         \
+        const type sign = (type)1 << (8 * sizeof(type) - 1);                                           \
+        type any = 0;                                                                                  \
+        if (stride == 1)                                                                               \
+            for (int64_t i = 0; i < count; i++)                                                        \
+                any |= (at[i] & exponent) == exponent;                                                 \
+        for (int64_t i = 0; i < count && (any || stride != 1); i++) {                                  \
+            type bits = at[i * stride];                                                                \
+            if ((bits & exponent) != exponent)                                                         \
+                continue;                                                                              \
+            if ((type)(bits & ~sign) != exponent) {                                                    \
+                seen->what |= ODD_NAN;                                                                 \
+                seen->nan = position + i;                                                              \
+                return;                                                                                \
+            }                                                                                          \
+            if (seen->what & ODD_INFINITE)                                                             \
+                continue;                                                                              \
+            seen->what |= ODD_INFINITE;                                                                \
+            seen->infinity = position + i;                                                             \
+            seen->negative = bits & sign;                                                              \
+        }                                                                                              \
     }
 LOOK_AT_ROW(uint16_t, look_at_row_16)
 LOOK_AT_ROW(uint32_t, look_at_row_32)
@@ -151,7 +152,9 @@ static unsigned look_at_attrs(const struct execution *e)
 static unsigned look_at_inputs(const struct execution *e)
 {
     unsigned what = e->anomaly.before | look_at_attrs(e);
-    int written = e->operation.op->kind == TD_INPLACE ? 1 : e->operation.op->kind == TD_STEP ? e->operation.in_count : 0;
+    int written = e->operation.op->kind == TD_INPLACE ? 1
+                  : e->operation.op->kind == TD_STEP  ? e->operation.in_count
+                                                      : 0;
     for (int k = written; k < e->operation.in_count; k++) {
         if (e->in[k].tensor)
             what |= look_at_tensor(e->in[k].tensor).what;
@@ -164,7 +167,9 @@ static unsigned look_at_inputs(const struct execution *e)
 void anomaly_before(struct execution *e)
 {
     e->anomaly = (struct anomaly){0};
-    int written = e->operation.op->kind == TD_INPLACE ? 1 : e->operation.op->kind == TD_STEP ? e->operation.in_count : 0;
+    int written = e->operation.op->kind == TD_INPLACE ? 1
+                  : e->operation.op->kind == TD_STEP  ? e->operation.in_count
+                                                      : 0;
     for (int k = 0; k < written; k++)
         if (e->in[k].tensor)
             e->anomaly.before |= look_at_tensor(e->in[k].tensor).what;
@@ -174,8 +179,8 @@ void anomaly_before(struct execution *e)
 
 /* ---- what comes out ---- */
 
-/* True: something was found that could be the inputs'. */
-static bool suspect(struct execution *e, const struct tensor *result, int which, unsigned *inputs, bool *looked)
+/* Whether result has something that cannot be the inputs', which are looked at once. */
+static bool suspect(struct execution *e, const struct tensor *result, unsigned *inputs, bool *looked)
 {
     struct seen seen = look_at_tensor(result);
     if (!seen.what)
@@ -188,10 +193,9 @@ static bool suspect(struct execution *e, const struct tensor *result, int which,
         nan = seen.nan < seen.infinity;
     if (!nan && !infinite)
         return false;
-    e->anomaly.found = true;
+    e->anomaly.found = result;
     e->anomaly.nan = nan;
     e->anomaly.negative = seen.negative;
-    e->anomaly.which = which;
     e->anomaly.position = nan ? seen.nan : seen.infinity;
     return true;
 }
@@ -203,10 +207,11 @@ void anomaly_after(struct execution *e)
     unsigned inputs = 0;
     bool looked = false;
     for (int k = 0; k < results && !e->anomaly.found; k++)
-        if (e->out[k])
-            suspect(e, e->out[k], k, &inputs, &looked);
+        if (e->out[k] && suspect(e, e->out[k], &inputs, &looked))
+            e->anomaly.which = k;
     for (int k = 0; k < parameters(e) && !e->anomaly.found; k++)
-        suspect(e, e->in[k].tensor, k, &inputs, &looked);
+        if (suspect(e, e->in[k].tensor, &inputs, &looked))
+            e->anomaly.which = k;
 }
 
 /* "[1, 2]" */
@@ -231,10 +236,9 @@ const char *anomaly_fail(struct execution *e)
     const struct td_op *op = e->operation.op;
     const struct node *walked = e->operation.walked;
     const char *value = a->nan ? "nan" : a->negative ? "-inf" : "inf";
-    const struct tensor *result = op->kind == TD_STEP && parameters(e) ? e->in[a->which].tensor : e->out[a->which];
     char index[24 * TD_RANK_MAX], which[32] = "the result";
-    index_text(result, a->position, index, sizeof index);
-    if (op->kind == TD_STEP && parameters(e))
+    index_text(a->found, a->position, index, sizeof index);
+    if (op->kind == TD_STEP && a->found != e->out[a->which])
         snprintf(which, sizeof which, "parameter %d", a->which);
     else if (op->kind == TD_INPLACE)
         snprintf(which, sizeof which, "the target");

@@ -18,9 +18,9 @@ struct conversion {
 /* What TD_DETECT_ANOMALY saw (anomaly.c). */
 struct anomaly {
     unsigned before; /* what stood in what is written, before it was: enum oddity */
-    bool found;
+    const struct tensor *found; /* where; NULL: nowhere */
     bool negative, nan;
-    int which;        /* of the results, or of a step's parameters */
+    int which;        /* of the results, or of a step's parameters, it is */
     int64_t position; /* of the element, row by row */
 };
 

@@ -1,6 +1,6 @@
-/* Hooks: programs that a walk runs on the gradient of a tensor as soon as it is complete. A hook belongs to the node that
- * the tensor's gradient goes to, and ends with it, or when it is taken away.
- * SPDX-License-Identifier: Apache-2.0 */
+/* Hooks: programs that a walk runs on the gradient of a tensor as soon as it is complete. A hook belongs to the node
+ * that the tensor's gradient goes to, and ends with it, or when it is taken away. SPDX-License-Identifier: Apache-2.0
+ */
 #ifndef TD_SERVER_WORKER_HOOKS_H
 #define TD_SERVER_WORKER_HOOKS_H
 
@@ -8,7 +8,7 @@
 #include "server/worker/tape.h"
 
 struct hook {
-    struct hook *next;              /* of the node, in the order in which they came */
+    struct hook *next;                        /* of the node, in the order in which they came */
     struct hook *program_next, *program_prev; /* that run the same program */
     struct node *node;
     struct program *program; /* with a reference */
