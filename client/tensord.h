@@ -726,12 +726,13 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #define TD_INFERENCE_MODE(s) TD_GUARD(td_inference_mode_begin, s, TD_JOIN(td_guard_, __COUNTER__))
 /* TD_DETECT_ANOMALY(s); until the end of the block, in all threads of the session, the op that makes the first nan or
  * infinity is an error of code TD_E_NAN: forward, backward and in td_step. It names the op, the element and its value;
- * in td_backward also the op whose gradient it is, with its line. Its result is an error value, so that nothing comes of
- * it; an op that is made to write in place (td_add_, td_mul_, a step) has written. An op is not blamed for what went in: a
- * nan is its own where no input is nan, an infinity where no input is nan or infinite. Numbers that are given count as
- * inputs (td_masked_fill by -INFINITY, td_full_like of one), and what makes tensors of nothing (td_from, td_full) is never
- * blamed. Of td_run and of functions what is looked at is what runs inside of the block. Costs a look at each result,
- * and nothing outside of such blocks. A daemon that is lost takes it along: the block goes on without. */
+ * in td_backward also the op whose gradient it is, with its line. Its result is an error value, so that nothing comes
+ * of it; an op that is made to write in place (td_add_, td_mul_, a step) has written. An op is not blamed for what went
+ * in: a nan is its own where no input is nan, an infinity where no input is nan or infinite. Numbers that are given
+ * count as inputs (td_masked_fill by -INFINITY, td_full_like of one), and what makes tensors of nothing (td_from,
+ * td_full) is never blamed. Of td_run and of functions what is looked at is what runs inside of the block. Costs a look
+ * at each result, and nothing outside of such blocks. A daemon that is lost takes it along: the block goes on without.
+ */
 #define TD_DETECT_ANOMALY(s) TD_GUARD(td_detect_anomaly_begin, s, TD_JOIN(td_guard_, __COUNTER__))
 
 #define TD_LIST(...) ((td_list){TD_COUNT(__VA_ARGS__), (const td_tensor[]){__VA_ARGS__}, #__VA_ARGS__})
