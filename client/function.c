@@ -32,7 +32,7 @@ struct td_function {
     struct td_function_keywords given;
     uint32_t epoch;
     struct trace *traces, *in_work; /* complete; being traced, the innermost first */
-    bool freed; /* by the program; the name lives on with the session */
+    bool freed;                     /* by the program; the name lives on with the session */
 };
 
 /* One call of forward or backward. */
@@ -196,24 +196,6 @@ td_session *td_context_session(const td_context *ctx)
 
 /* ---- tracing ---- */
 
-/* A handle that stands for a tensor like meta while requests are traced. */
-static td_tensor placeholder(struct td_session *s, const struct td_meta *meta)
-{
-    uint32_t handle = handles_take(&s->handles);
-    if (!handle)
-        return (td_tensor){s, 0, 0};
-    struct entry *e = &s->handles.entries[handle];
-    if (!entry_set_storage(e, NULL)) {
-        handles_drop(&s->handles, handle);
-        return (td_tensor){s, 0, 0};
-    }
-    e->meta = *meta;
-    e->flags |= ENTRY_LEAF;
-    e->maker = td_op_of(TD_OP_clone);
-    scope_add(s, handle);
-    return handles_tensor(s, handle, false);
-}
-
 /* Begins a trace whose inputs are like metas. */
 static void begin(struct td_context *ctx, struct recording *recording, uint32_t number, td_origin origin, int count,
                   const struct td_meta *metas, td_tensor *in)
@@ -222,7 +204,7 @@ static void begin(struct td_context *ctx, struct recording *recording, uint32_t 
     uint32_t handles[TD_FUNCTION_TENSORS + SAVED_MAX];
     session_enter(s);
     for (int k = 0; k < count; k++) {
-        in[k] = placeholder(s, &metas[k]);
+        in[k] = recording_placeholder(s, &metas[k]);
         handles[k] = in[k].handle;
         if (!handles[k])
             td_fail(&ctx->failure, TD_E_LIMIT, "no handle is left of %u", s->handles.limit);
@@ -478,7 +460,7 @@ static struct cause *look(struct td_function *f, td_list inputs, struct trace *w
 static uint32_t make_output(struct td_function *f, const struct trace *trace, int k)
 {
     td_session *s = f->session;
-    td_tensor x = placeholder(s, &trace->out[k]);
+    td_tensor x = recording_placeholder(s, &trace->out[k]);
     if (!x.handle)
         return 0;
     struct entry *e = &s->handles.entries[x.handle];

@@ -62,6 +62,23 @@ void recording_end(struct td_session *s, struct recording *recording, uint32_t n
     s->recording = recording->outer;
 }
 
+td_tensor recording_placeholder(struct td_session *s, const struct td_meta *meta)
+{
+    uint32_t handle = handles_take(&s->handles);
+    if (!handle)
+        return (td_tensor){s, 0, 0};
+    struct entry *e = &s->handles.entries[handle];
+    if (!entry_set_storage(e, NULL)) {
+        handles_drop(&s->handles, handle);
+        return (td_tensor){s, 0, 0};
+    }
+    e->meta = *meta;
+    e->flags |= ENTRY_LEAF;
+    e->maker = td_op_of(TD_OP_clone);
+    scope_add(s, handle);
+    return handles_tensor(s, handle, false);
+}
+
 bool recording_refuses(struct td_session *s, const char *what, td_origin origin)
 {
     struct td_failure failure = {0};

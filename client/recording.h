@@ -14,6 +14,8 @@ struct recording {
 
 /* A number for a program that none had. */
 uint32_t recording_number(struct td_session *s);
+/* A handle that stands for a tensor like meta while requests are traced; handle 0 if there is none left. */
+td_tensor recording_placeholder(struct td_session *s, const struct td_meta *meta);
 /* Begins program number with these inputs; until recording_end every request goes into it. */
 void recording_begin(struct td_session *s, struct recording *recording, uint32_t number, const char *name, bool trace,
                      td_origin origin, int count, const uint32_t *in);

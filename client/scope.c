@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "client/internal.h"
 
-/* Up to GUARD_CHECKPOINT those that hold tensors; the others say what is recorded. */
-enum guard_kind { GUARD_SCOPE, GUARD_CHECKPOINT, GUARD_NO_GRAD, GUARD_GRAD, GUARD_INFERENCE };
+/* Up to GUARD_CHECKPOINT those that hold tensors; from GUARD_NO_GRAD on those that say what is recorded. */
+enum guard_kind { GUARD_SCOPE, GUARD_CHECKPOINT, GUARD_ANOMALY, GUARD_NO_GRAD, GUARD_GRAD, GUARD_INFERENCE };
 
 /* The innermost guard of this thread, of whatever session. */
 static __thread td_guard *innermost;
@@ -26,7 +26,7 @@ bool scope_inference_mode(const struct td_session *s)
 bool scope_grad_mode(const struct td_session *s)
 {
     const td_guard *guard = innermost;
-    while (guard && (guard->session != s || guard->kind <= GUARD_CHECKPOINT))
+    while (guard && (guard->session != s || guard->kind < GUARD_NO_GRAD))
         guard = guard->outer;
     /* Nothing inside inference mode is recorded, also where recording is asked for again. */
     return !guard || (guard->kind == GUARD_GRAD && !scope_inference_mode(s));
@@ -91,6 +91,23 @@ td_guard *td_checkpoint_begin(td_session *s, td_guard *guard)
     return guard;
 }
 
+/* With the lock held. */
+static void detect_anomaly(td_session *s, bool on)
+{
+    uint8_t *at = s->dead ? NULL : request_begin(s, 64);
+    if (at)
+        request_end(s, td_write_bool(request_head(at, 0, 0, 2, TD_R_ANOMALY), on));
+}
+
+td_guard *td_detect_anomaly_begin(td_session *s, td_guard *guard)
+{
+    begin(s, guard, GUARD_ANOMALY);
+    session_enter(s);
+    detect_anomaly(s, true);
+    session_leave(s);
+    return guard;
+}
+
 td_guard *td_no_grad_begin(td_session *s, td_guard *guard)
 {
     return begin(s, guard, GUARD_NO_GRAD);
@@ -123,6 +140,8 @@ void td_guard_end(td_guard *guard)
         request_release(s, guard->first);
     if (guard->kind == GUARD_CHECKPOINT && !s->dead)
         request_numbers(s, 0, TD_R_CHECKPOINT_END, 0, NULL);
+    if (guard->kind == GUARD_ANOMALY)
+        detect_anomaly(s, false);
     session_leave(s);
 }
 

@@ -486,7 +486,8 @@ TD_API td_tensor td_take(td_tensor x);
 /* A name for errors and for the dashboard, of at most 127 bytes. Returns x, so it may stand around its making. */
 TD_API td_tensor td_name(td_tensor x, const char *name);
 
-/* A guard at the top of a block; use TD_SCOPE, TD_NO_GRAD, TD_ENABLE_GRAD and TD_INFERENCE_MODE. */
+/* A guard at the top of a block; use TD_SCOPE, TD_NO_GRAD, TD_ENABLE_GRAD, TD_INFERENCE_MODE and TD_DETECT_ANOMALY.
+ */
 typedef struct td_guard {
     td_session *session;                    /* NULL: ended already, by td_close */
     struct td_guard *outer, *session_outer; /* of this thread; of this session */
@@ -498,6 +499,7 @@ TD_API td_guard *td_no_grad_begin(td_session *s, td_guard *guard);
 TD_API td_guard *td_checkpoint_begin(td_session *s, td_guard *guard);
 TD_API td_guard *td_enable_grad_begin(td_session *s, td_guard *guard);
 TD_API td_guard *td_inference_mode_begin(td_session *s, td_guard *guard);
+TD_API td_guard *td_detect_anomaly_begin(td_session *s, td_guard *guard);
 TD_API void td_guard_end(td_guard *guard);
 
 /* ---- autograd ---- */
@@ -633,9 +635,10 @@ TD_API void td_record_end_at(td_origin origin, td_program *program, td_list outp
  * have other dtypes, shapes or strides than were recorded: then it waits to know those of the outputs. */
 TD_API void td_run(td_program *program, td_list inputs, td_tensor *outputs);
 TD_API void td_run_at(td_origin origin, td_program *program, td_list inputs, td_tensor *outputs);
-/* What the program consists of, to be freed with free; NULL after an error. Waits. Counts (how often it was run, how often
- * on inputs of other dtypes, shapes, strides or sharing), inputs, outputs, names of captured tensors, and the first 512
- * requests: op, tensors read and written as %number, line of the recorded call. As text, as JSON, and printed. */
+/* What the program consists of, to be freed with free; NULL after an error. Waits. Counts (how often it was run, how
+ * often on inputs of other dtypes, shapes, strides or sharing), inputs, outputs, names of captured tensors, and the
+ * first 512 requests: op, tensors read and written as %number, line of the recorded call. As text, as JSON, and
+ * printed. */
 TD_API char *td_program_text(td_program *program);
 TD_API char *td_program_json(td_program *program);
 TD_API void td_program_print(td_program *program);
@@ -731,6 +734,16 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
  * either: together with something that requires a gradient it is refused, and so are writes to it outside of the block.
  * A td_clone made outside is free of that. Views of what was made outside are no such results. */
 #define TD_INFERENCE_MODE(s) TD_GUARD(td_inference_mode_begin, s, TD_JOIN(td_guard_, __COUNTER__))
+/* TD_DETECT_ANOMALY(s); until the end of the block, in all threads of the session, the op that makes the first nan or
+ * infinity is an error of code TD_E_NAN: forward, backward and in td_step. It names the op, the element and its value;
+ * in td_backward also the op whose gradient it is, with its line. Its result is an error value, so that nothing comes
+ * of it; an op that is made to write in place (td_add_, td_mul_, a step) has written. An op is not blamed for what went
+ * in: a nan is its own where no input is nan, an infinity where no input is nan or infinite. Numbers that are given
+ * count as inputs (td_masked_fill by -INFINITY, td_full_like of one), and what makes tensors of nothing (td_from,
+ * td_full) is never blamed. Of td_run and of functions what is looked at is what runs inside of the block. Costs a look
+ * at each result, and nothing outside of such blocks. A daemon that is lost takes it along: the block goes on without.
+ */
+#define TD_DETECT_ANOMALY(s) TD_GUARD(td_detect_anomaly_begin, s, TD_JOIN(td_guard_, __COUNTER__))
 
 #define TD_LIST(...) ((td_list){TD_COUNT(__VA_ARGS__), (const td_tensor[]){__VA_ARGS__}, #__VA_ARGS__})
 #define TD_LIST_OF(count, items) ((td_list){(count), (items), NULL})

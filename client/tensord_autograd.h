@@ -55,6 +55,46 @@ TD_API void td_backward_all_at(td_origin origin, td_list losses, const struct td
 TD_API td_tensor td_retain_grad(td_tensor x);
 TD_API td_tensor td_retain_grad_at(td_origin origin, td_tensor x);
 
+/* ---- hooks, as torch.Tensor.register_hook ---- */
+
+/* What is made of a gradient before anybody else has it: gives what it is from now on, of the same shape and dtype, or
+ * (td_tensor){0} to leave it as it is. Written in ops, and called once, by td_register_hook, with a contiguous grad
+ * that has a shape and no values: what it computes is traced, and the daemon runs it in each walk, as custom functions
+ * are run (tensord_function.h). Tensors from outside are seen as they are then, and written to as they would be there:
+ *
+ *     static td_tensor scale_and_log(td_tensor grad, void *norm)
+ *     {
+ *         td_copy_(*(td_tensor *)norm, td_norm(td_detach(grad)));
+ *         return td_mul(grad, 0.5);
+ *     }
+ *
+ * It cannot walk the graph itself (td_backward, td_grad_of). What it makes is released when it returns. */
+typedef td_tensor td_hook_function(td_tensor grad, void *data);
+/* Tells a hook from others; passed by value, and a zeroed one is none. */
+typedef struct td_hook {
+    td_session *session;
+    uint32_t number, epoch;
+} td_hook;
+struct td_register_hook_keywords {
+    void *data;
+    TD_KEYWORDS_END
+};
+/* From now on every walk calls hook when the gradient of x is complete, before it goes to what x was computed from, is
+ * added to a leaf's, kept for td_retain_grad or given out by td_grad_of. x may be a leaf or computed; of one that is
+ * written to afterwards it is the gradient of what it was. Several hooks run in the order in which they were
+ * registered. With .create_graph what a hook computes has gradients itself. An error in it, or a result of another
+ * shape or dtype, is raised here, at this line, and then there is no hook: what is returned is zeroed. The hook ends
+ * with the graph that x is part of, or by td_remove_hook. One that uses x itself, or what was computed from x, keeps
+ * both: then nothing but td_remove_hook or the session's end lets go of them. Inside td_record it is registered by each
+ * td_run, too; what a hook then uses from inside the recording is what the recording made. Inside TD_CHECKPOINT it is
+ * for tensors made there. Keyword: .data (NULL), what the hook is called with. */
+TD_API td_hook td_register_hook(td_tensor x, td_hook_function *hook,
+                                const struct td_register_hook_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_hook td_register_hook_at(td_origin origin, td_tensor x, td_hook_function *hook,
+                                   const struct td_register_hook_keywords *keywords);
+/* No walk that begins later calls it. One that has ended already, or was never there, is fine. */
+TD_API void td_remove_hook(td_hook hook);
+
 /* ---- what the graph is made of ---- */
 
 /* Ops of one kind, or of one line of the program. */
@@ -211,6 +251,10 @@ static inline td_mapping *td_checked_no_mapping(td_function *function)
     TD_DO_WITH_KEYWORDS(                                   \
         td_grads_of_at(TD_HERE(0), outputs, inputs, grads, \
                        TD_KEYWORDS(td_grads_of, .retain_graph = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_register_hook(x, hook, ...)                                  \
+    TD_WITH_KEYWORDS(                                                   \
+        td_hook, td_register_hook_at(TD_HERE(TD_FRESH(#x, 0)), x, hook, \
+                                     TD_KEYWORDS(td_register_hook, .data = NULL, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_graph_info(x) td_graph_info_at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define td_graph_text(x, ...)                                                                      \
     TD_WITH_KEYWORDS(char *, td_graph_text_at(TD_HERE(TD_FRESH(#x, 0)), x,                         \

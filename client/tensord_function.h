@@ -30,10 +30,10 @@ typedef struct td_function td_function;
 typedef struct td_context td_context;
 
 /* forward fills out, .outputs tensors, from in, .inputs of them; nothing in it is recorded for autograd. backward fills
- * grad_in, the gradient of each input, from grad_out, that of each output (zeros where none came); entries of inputs that
- * require none may stay as they are. With .create_graph, gradients of gradients come from the ops of backward. Both may
- * apply other functions, and backward the function itself: it then has a first and a second derivative, and a third is
- * an error. */
+ * grad_in, the gradient of each input, from grad_out, that of each output (zeros where none came); entries of inputs
+ * that require none may stay as they are. With .create_graph, gradients of gradients come from the ops of backward.
+ * Both may apply other functions, and backward the function itself: it then has a first and a second derivative, and a
+ * third is an error. */
 typedef void td_function_forward(td_context *ctx, const td_tensor *in, td_tensor *out);
 typedef void td_function_backward(td_context *ctx, const td_tensor *grad_out, td_tensor *grad_in);
 

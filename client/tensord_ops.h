@@ -59,6 +59,7 @@ enum td_error_code {
     TD_E_INTERNAL = 17, /* a fault of tensord itself; please report it */
     TD_E_FILE = 18, /* a file cannot be read or written, or is not what its format demands */
     TD_E_SINGULAR = 19, /* a matrix that is singular, or not positive definite, where it must not be */
+    TD_E_NAN = 20, /* a result that is not a number or infinite, where TD_DETECT_ANOMALY looks for them */
 };
 #endif
 

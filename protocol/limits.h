@@ -51,6 +51,8 @@
 /* Recorded programs of one session that are alive, where each checkpoint in a graph is one, and the bytes of all their
  * requests: uploads inside count. */
 #define TD_PROGRAMS_MAX 65536
+/* Hooks on one tensor. */
+#define TD_HOOKS_MAX 1024
 #define TD_PROGRAM_BYTES ((size_t)64 << 20)
 
 /* Inputs, and outputs, of a custom autograd function: a bit each in one integer. */

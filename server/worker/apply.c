@@ -162,8 +162,8 @@ static int check_needs(struct session *session, const struct applying *a, struct
         if (a->in[k]->failed || (a->backward && a->backward->out[k] != UINT32_MAX) ||
             !tensor_edge(session, a->in[k], &failed))
             continue;
-        td_fail(failure, TD_E_GRAD, "%s: input %d requires a gradient, and did not where the call was recorded", a->name,
-                k);
+        td_fail(failure, TD_E_GRAD, "%s: input %d requires a gradient, and did not where the call was recorded",
+                a->name, k);
         td_hint(failure, "Record it with one that does, or detach the input.");
     }
     return failed ? no_memory(failure) : failure->code;

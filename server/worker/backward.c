@@ -7,20 +7,23 @@
 #include "server/worker/apply.h"
 #include "server/worker/checkpoint.h"
 #include "server/worker/exec.h"
+#include "server/worker/hooks.h"
 #include "server/worker/rule.h"
 #include "server/worker/wanted.h"
 
 enum phase {
     PHASE_SEARCH, /* finds what lies between the roots and the wanted gradients */
     PHASE_SEED,   /* gives the roots their gradients, made where none was given */
-    PHASE_NODE,   /* takes the next node and writes its rule down */
-    PHASE_RETAIN, /* before that, if there are any: gives its gradient to those who are to keep it */
-    PHASE_RULE,   /* writes its rule down behind them */
+    PHASE_NODE,   /* takes the next node */
+    PHASE_HOOK,   /* runs the hooks on its gradients */
+    PHASE_RETAIN, /* gives its gradient to who is to keep it */
+    PHASE_RULE,   /* writes its rule down behind them; at once where nobody keeps it */
     PHASE_RUN,    /* runs the rule's steps */
     PHASE_FILL,   /* the node is a function's: makes zeros of the gradients that have not come */
     PHASE_CALL,   /* runs its backward program */
     PHASE_RELAY, /* the node is a checkpoint's, whose program has been run: hands its gradients to that one's results */
     PHASE_DELIVER, /* hands the gradients to the inputs' nodes */
+    PHASE_LEAVES,  /* runs the hooks on the gradients of leaves */
     PHASE_COMBINE, /* adds to the gradients that leaves have already */
     PHASE_GATHER,  /* makes the wanted gradients out of what has come */
     PHASE_COMMIT
@@ -48,6 +51,8 @@ struct walk {
     struct tensor **replayed;              /* a checkpoint's results, out_count of the node's */
     struct draw outer_draw;                /* where the session's random numbers stood before its replay */
     struct node *node;                     /* whose rule is in work, with a reference */
+    uint64_t hook, last_hook;              /* the orders of the last hook that ran, and of the last that is to */
+    struct tensor **hooked;                /* the gradient that a hook gave, until it is made the walk's own */
     struct retained *retained;             /* the next of those who are to keep its gradient */
     int at;                                /* root, step, input, leaf or target that is next */
     struct tensor **slots[TD_OUTPUTS_MAX]; /* where the results of the op in work go */
@@ -101,6 +106,7 @@ static void run_op(struct session *session, struct walk *w, const struct td_op *
                                  .draw = w->draw,
                                  .grad = w->create,
                                  .site = w->site,
+                                 .gathers = !w->node,
                                  .walked = w->node         ? w->node
                                            : w->root_count ? w->roots->node
                                                            : NULL},
@@ -215,17 +221,10 @@ static void write_rule(struct session *session, struct walk *w)
         node_release(session, w->node);
 }
 
-static void next_node(struct session *session, struct walk *w)
+/* The gradients at the node in work are complete. */
+static void meet_node(struct session *session, struct walk *w)
 {
-    if (w->node)
-        drop_node(session, w);
-    w->at = 0;
-    if (w->heap.count == 0) {
-        w->phase = w->wanted ? PHASE_GATHER : PHASE_COMBINE;
-        return;
-    }
-    w->node = heap_pop(&w->heap);
-    w->node->queued = false;
+    w->phase = PHASE_NODE;
     if (w->wanted && w->node->way & WAY_TARGET)
         wanted_take(w->wanted, w->node);
     if (w->wanted && !(w->node->way & WAY_RUNS))
@@ -235,6 +234,32 @@ static void next_node(struct session *session, struct walk *w)
         w->phase = PHASE_RETAIN;
     else
         write_rule(session, w);
+}
+
+/* Hooks that come while others run wait for the next walk. */
+static void begin_hooks(const struct session *session, struct walk *w)
+{
+    w->hook = 0;
+    w->last_hook = session->hook_count;
+}
+
+static void next_node(struct session *session, struct walk *w)
+{
+    if (w->node)
+        drop_node(session, w);
+    w->at = 0;
+    if (w->heap.count == 0) {
+        begin_hooks(session, w);
+        w->phase = PHASE_LEAVES;
+        return;
+    }
+    w->node = heap_pop(&w->heap);
+    w->node->queued = false;
+    begin_hooks(session, w);
+    if (w->node->hooks)
+        w->phase = PHASE_HOOK;
+    else
+        meet_node(session, w);
 }
 
 /* A tensor whose node is that of an older version has no gradient here. */
@@ -502,6 +527,79 @@ static bool make_own(struct session *session, struct walk *w, struct tensor **gr
     return true;
 }
 
+/* What a hook gave in place of a gradient: nothing, or what it is from now on. */
+static void take_hooked(struct session *session, struct tensor *const *results, int count, struct cause *cause,
+                        void *data)
+{
+    struct walk *w = data;
+    struct tensor *gradient = count ? results[0] : NULL;
+    session->in_hook = false;
+    struct td_meta meta, due;
+    char given[TD_SHAPE_TEXT], wanted[TD_SHAPE_TEXT];
+    TD_NO_FAILURE(failure);
+    if (gradient && gradient->failed && !cause)
+        cause = gradient->failed;
+    if (cause && !w->cause)
+        w->cause = cause_ref(cause);
+    if (!gradient || cause) {
+        tensor_unref(session, gradient);
+        w->hooked = NULL;
+        return;
+    }
+    tensor_meta(gradient, &meta);
+    tensor_meta(*w->hooked, &due);
+    if (td_meta_same_shape(&meta, &due) && meta.dtype == due.dtype) {
+        tensor_unref(session, *w->hooked);
+        *w->hooked = gradient;
+        return;
+    }
+    td_fail(&failure, TD_E_SHAPE, "%s: a hook gave %s %s in place of a gradient of %s %s", w->name,
+            td_dtype_name(meta.dtype), td_shape_text(meta.rank, meta.shape, given, sizeof given),
+            td_dtype_name(due.dtype), td_shape_text(due.rank, due.shape, wanted, sizeof wanted));
+    fail(session, w, &failure);
+    tensor_unref(session, gradient);
+    w->hooked = NULL;
+}
+
+/* A step of the hooks on the gradients at node. A hook sees a tensor of its own, contiguous as the one that it was
+ * traced with, and what it gives is made one, too: neither can change with what somebody writes later. False: they are
+ * done. */
+static bool run_hooks(struct session *session, struct walk *w, struct node *node)
+{
+    TD_NO_FAILURE(failure);
+    if (w->hooked) {
+        if (make_own(session, w, w->hooked))
+            w->hooked = NULL;
+        return true;
+    }
+    struct hook *hook = hook_next(node, w->hook, w->last_hook);
+    if (!hook)
+        return false;
+    struct tensor **gradient = &node->out[hook->output].pending;
+    if (!make_own(session, w, gradient))
+        return true;
+    w->hook = hook->order;
+    w->hooked = gradient;
+    if (program_run(session, hook->program, 1, gradient, !w->create, take_hooked, NULL, w, &failure)) {
+        w->hooked = NULL;
+        fail(session, w, &failure);
+    } else {
+        session->in_hook = true;
+    }
+    return true;
+}
+
+static void hook_leaf(struct session *session, struct walk *w)
+{
+    if ((size_t)w->at == w->leaves.count) {
+        w->at = 0;
+        w->phase = w->wanted ? PHASE_GATHER : PHASE_COMBINE;
+    } else if (!run_hooks(session, w, w->leaves.nodes[w->at])) {
+        w->at++;
+        begin_hooks(session, w);
+    }
+}
+
 /* Makes a leaf's new gradient out of what has come and what it had. */
 static void combine(struct session *session, struct walk *w)
 {
@@ -573,6 +671,10 @@ static enum step walk_step(struct session *session, struct walk *w)
     case PHASE_NODE:
         next_node(session, w);
         break;
+    case PHASE_HOOK:
+        if (!run_hooks(session, w, w->node))
+            meet_node(session, w);
+        break;
     case PHASE_RETAIN:
         retain(session, w);
         break;
@@ -596,6 +698,9 @@ static enum step walk_step(struct session *session, struct walk *w)
         break;
     case PHASE_DELIVER:
         deliver(session, w);
+        break;
+    case PHASE_LEAVES:
+        hook_leaf(session, w);
         break;
     case PHASE_COMBINE:
         combine(session, w);
@@ -698,6 +803,10 @@ static int add_root(struct session *session, struct walk *w, const struct errand
 
 int backward_start(struct session *session, const struct errand *errand, struct td_failure *failure)
 {
+    if (session->in_hook) { /* it would meet the gradients of the walk around */
+        td_fail(failure, TD_E_GRAD, "a hook cannot walk the graph");
+        return td_hint(failure, "td_retain_grad and td_grad show gradients after the walk.");
+    }
     struct walk *w = calloc(1, sizeof *w);
     if (!w || !(w->roots = calloc((size_t)errand->root_count, sizeof *w->roots))) {
         free(w);

@@ -320,6 +320,18 @@ static void run_name(struct session *session, struct request *request, struct td
     tensor->name = name;
 }
 
+/* On and off as often: blocks of several threads may overlap. */
+static void run_anomaly(struct session *session, struct request *request, struct td_failure *failure)
+{
+    bool on;
+    if (!take_bool(request, &on))
+        td_fail(failure, TD_E_ARGUMENT, "a bool is due");
+    else if (on && session->watching < UINT32_MAX)
+        session->watching++;
+    else if (!on && session->watching > 0)
+        session->watching--;
+}
+
 static void run_seed(struct session *session, struct request *request, struct td_failure *failure)
 {
     struct td_reader trial = *request->reader;
@@ -371,6 +383,7 @@ bool control_is_recorded(uint64_t id)
     case TD_R_CHECKPOINT_END:
     case TD_R_GRADS:
     case TD_R_RETAIN_GRAD:
+    case TD_R_HOOK:
         return true;
     default: /* releases are written down where the program has the handle: recording_releases */
         return false;
@@ -422,6 +435,9 @@ static void dispatch(struct session *session, uint64_t id, struct request *reque
     case TD_R_GRAPH:
         run_graph(session, request, failure);
         break;
+    case TD_R_ANOMALY:
+        run_anomaly(session, request, failure);
+        break;
     case TD_R_GRAD:
         run_grad(session, request, failure);
         break;
@@ -460,6 +476,9 @@ static void dispatch(struct session *session, uint64_t id, struct request *reque
         break;
     case TD_R_PROGRAM:
         run_program(session, request, failure);
+        break;
+    case TD_R_HOOK:
+        run_hook(session, request, failure);
         break;
     case TD_R_PROGRAM_FREE:
         run_program_free(session, request, failure);

@@ -40,7 +40,7 @@ static struct execution *execution_new(struct session *session, const struct ope
     e->grads = NULL;
     e->lists = NULL;
     e->failure.code = TD_E_OK;
-    e->recorded = e->launches = e->offloaded = false;
+    e->recorded = e->launches = e->offloaded = e->watched = false;
     e->node_number = e->took_ns = 0;
     memset(e->out, 0, sizeof e->out);
     e->conversion_count = e->narrowing_count = 0;
@@ -605,12 +605,15 @@ static void finish_failed(struct execution *e, struct cause *cause)
 void execution_finish(struct execution *e)
 {
     struct session *session = e->session;
+    const char *name = e->operation.op->name;
     if (!e->failure.code)
         read_fault(e);
+    if (e->watched && !e->failure.code && e->anomaly.found)
+        name = anomaly_fail(e);
     if (!e->failure.code && e->out[0])
         note_results(e);
     if (e->failure.code) {
-        finish_failed(e, session_fail(session, e->operation.op->name, e->operation.site, &e->failure));
+        finish_failed(e, session_fail(session, name, e->operation.site, &e->failure));
         return;
     }
     if (e->operation.op->kind == TD_RANDOM && !e->operation.draw) /* a request that failed has drawn nothing */
@@ -629,12 +632,16 @@ void execution_finish(struct execution *e)
 
 void execution_run(struct execution *e, const struct td_device *device)
 {
+    if (e->watched)
+        anomaly_before(e);
     for (int k = 0; k < e->conversion_count; k++)
         device->run(&e->conversions[k].launch);
     if (e->launches)
         device->run(&e->launch);
     for (int k = 0; k < e->narrowing_count && e->launch.fault.code == TD_E_OK; k++)
         device->run(&e->narrowings[k].launch);
+    if (e->watched && e->launch.fault.code == TD_E_OK)
+        anomaly_after(e);
 }
 
 void execution_run_timed(struct execution *e, const struct td_device *device)
@@ -692,6 +699,7 @@ bool exec_run(struct session *session, const struct operation *operation, exec_t
         execution_finish(e);
         return true;
     }
+    e->watched = session->watching && e->launches && operation->op->kind != TD_CREATE;
     uint64_t cost = execution_cost(e, worker->device);
     if (cost > COST_MAX_NS) {
         refuse_cost(e, cost);

@@ -24,6 +24,7 @@ struct operation {
     bool marks;                  /* mark what would be recorded, but for a checkpoint in work */
     bool requires_grad;          /* CREATE: the result is a leaf */
     uint32_t site;
+    bool gathers;              /* of a walk: at the gradient of a leaf */
     const struct node *walked; /* of a backward rule: whose; NULL else. Need not live longer than exec_run */
 };
 

@@ -15,6 +15,15 @@ struct conversion {
     struct td_launch launch;
 };
 
+/* What TD_DETECT_ANOMALY saw (anomaly.c). */
+struct anomaly {
+    unsigned before;            /* what stood in what is written, before it was: enum oddity */
+    const struct tensor *found; /* where; NULL: nowhere */
+    bool negative, nan;
+    int which;        /* of the results, or of a step's parameters, it is */
+    int64_t position; /* of the element, row by row */
+};
+
 struct execution {
     struct execution *next; /* among the spare ones, or in a queue of the device's thread */
     struct session *session;
@@ -38,6 +47,7 @@ struct execution {
     struct td_failure failure;
     bool recorded;                      /* some input wants a gradient and recording is on */
     bool marked;                        /* it would be recorded, but for a checkpoint in work */
+    bool watched;                       /* its results are looked at: anomaly */
     bool offloaded;                     /* it went to the device's thread */
     uint64_t node_number;               /* of the node that it made; 0: none */
     uint64_t took_ns;                   /* 0: too short to be timed */
@@ -52,7 +62,14 @@ struct execution {
     int narrowing_count;
     bool launches; /* launch is to be run */
     struct td_launch launch;
+    struct anomaly anomaly;
 };
+
+/* anomaly.c: looks at what is about to be written, and at what has been; touches nothing of the session. */
+void anomaly_before(struct execution *execution);
+void anomaly_after(struct execution *execution);
+/* What anomaly_after found becomes the failure, and the name of what failed is returned. */
+const char *anomaly_fail(struct execution *execution);
 
 /* operands.c: operand shows the elements of meta at data. */
 void operand_of(struct td_operand *operand, const struct td_meta *meta, void *data);

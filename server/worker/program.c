@@ -266,7 +266,7 @@ int recording_begin(struct session *session, uint32_t number, const char *name, 
     if (!program->in || !program->inputs) {
         td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
     } else {
-        if (in_count)
+        if (in_count) /* a checkpoint has none, nor an array */
             memcpy(program->in, in, (size_t)in_count * sizeof *in);
         program->in_count = in_count;
     }

@@ -45,6 +45,8 @@ struct program {
     size_t capture_count, capture_capacity;
     struct callee *callees;
     size_t callee_count, callee_capacity;
+    uint32_t hook;      /* the number that its hooks are known by; 0: it has never been one */
+    struct hook *hooks; /* that run it (hooks.h) */
     uint32_t *in, *out; /* handles; UINT32_MAX in out: none */
     struct program_input *inputs;
     int in_count, out_count;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "server/worker/apply.h"
+#include "server/worker/hooks.h"
 #include "server/worker/listing.h"
 #include "server/worker/request.h"
 
@@ -264,4 +265,60 @@ void run_apply(struct session *session, struct request *request, struct td_failu
     if ((failure->code || cause) && asked.in && !request->reader->failed)
         fail_asked(session, request, "apply", &asked, cause, failure);
     asked_free(&asked);
+}
+
+/* ---- hooks ---- */
+
+/* Whether a hook on tensor is to be left to the walk of the checkpoint in work, which makes the tensor's graph. */
+static bool left_to_walk(const struct session *session, const struct tensor *tensor, struct td_failure *failure)
+{
+    if (!session->marks)
+        return false;
+    if (!tensor->storage->outside)
+        return tensor->storage->wants;
+    td_fail(failure, TD_E_GRAD, "a tensor from outside of TD_CHECKPOINT cannot be given a hook inside of it");
+    td_hint(failure, "Call td_register_hook before the block.");
+    return true;
+}
+
+static void add_hook(struct session *session, struct tensor *tensor, struct program *program, uint32_t number,
+                     struct td_failure *failure)
+{
+    bool failed = false;
+    if (left_to_walk(session, tensor, failure))
+        return;
+    struct node *node = tensor_edge(session, tensor, &failed);
+    if (failed) {
+        td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+    } else if (!node) {
+        td_fail(failure, TD_E_GRAD, "the tensor%s%s wants no gradient", tensor->name ? " " : "",
+                tensor->name ? tensor->name : "");
+        td_hint(failure, "td_set_requires_grad(x, true) makes a leaf; compute outside TD_NO_GRAD.");
+    } else {
+        hook_add(session, node, tensor->output, program, number, failure);
+    }
+}
+
+void run_hook(struct session *session, struct request *request, struct td_failure *failure)
+{
+    TD_NO_FAILURE(missing);
+    bool ends = take_nil(request);
+    struct tensor *tensor = ends ? NULL : session_tensor(session, take_handle(request), &missing);
+    uint32_t number = take_number(request, failure);
+    if (ends && !failure->code && !session_traces(session))
+        hooks_remove(session, number);
+    if (ends || failure->code)
+        return;
+    struct program *program = program_find(session, number, failure); /* traced or not: who records it needs it */
+    if (!failure->code && missing.code)
+        *failure = missing;
+    if (failure->code || tensor->failed || session_traces(session))
+        return;
+    if (program->cause)
+        td_fail(failure, program->cause->code, "the program failed when it was recorded: %s", program->cause->message);
+    else if (program->in_count != 1 || program->out_count != 1)
+        td_fail(failure, TD_E_ARGUMENT, "a program of %d inputs and %d outputs, where 1 of both is due",
+                program->in_count, program->out_count);
+    else
+        add_hook(session, tensor, program, number, failure);
 }

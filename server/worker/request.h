@@ -25,6 +25,7 @@ void run_record_end(struct session *session, struct request *request, struct td_
 void run_run(struct session *session, struct request *request, struct td_failure *failure);
 void run_apply(struct session *session, struct request *request, struct td_failure *failure);
 void run_program(struct session *session, struct request *request, struct td_failure *failure);
+void run_hook(struct session *session, struct request *request, struct td_failure *failure);
 void run_program_free(struct session *session, struct request *request, struct td_failure *failure);
 
 #endif

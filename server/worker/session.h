@@ -80,9 +80,12 @@ struct session {
     struct cause *error;              /* the first failure that nobody has cleared */
     struct tensor *filling; /* made for uploads, of which the first filled bytes have come in order; NULL: none */
     size_t filled;
+    uint32_t watching; /* blocks of TD_DETECT_ANOMALY that are open */
     uint64_t seed, random_counter;
     uint64_t replay_walk;        /* while a checkpoint is replayed: the search that its nodes are on the way of */
     uint64_t node_count;         /* numbers the nodes of the tape */
+    uint64_t hook_count;         /* numbers the hooks on gradients */
+    bool in_hook;                /* a walk waits for the program of one */
     struct program *programs;    /* all that are alive */
     struct recording *recording; /* the innermost one; NULL: none */
     uint32_t program_count;

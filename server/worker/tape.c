@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/worker/apply.h"
+#include "server/worker/hooks.h"
 #include "server/worker/session.h"
 
 struct node *node_ref(struct node *node)
@@ -140,6 +141,7 @@ static void bury(struct session *session, struct node *node)
         return;
     }
     tensor_unref(session, node->grad);
+    hooks_free(session, node); /* only here: what they hold may be the end of a chain as long as its nodes' */
     for (int k = 0; k < node->in_count; k++)
         if (node->in[k].node)
             node_unref(session, node->in[k].node);

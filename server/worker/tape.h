@@ -54,6 +54,7 @@ struct node {
     bool released;             /* its saved values are gone */
     struct tensor *grad;       /* leaf: the gradient so far, NULL: none */
     struct retained *retained; /* of tensors that it is the node of */
+    struct hook *hooks;        /* on its outputs, in the order in which they came (hooks.h) */
     uint32_t tensors; /* leaf: those that it is the node of; grad ends with the last, since nobody can ask for it */
     bool waits;       /* leaf: among the dead, only to have its gradient dropped */
     uint8_t way;      /* enum way, of the search with number walk */

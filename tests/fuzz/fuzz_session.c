@@ -421,7 +421,8 @@ static void put_program(struct choices *c, struct client *client)
     case 3:
         for (uint32_t k = 0; k < out_count; k++)
             out[k] = choose_out(c, client);
-        begin(client, way & 128 ? TD_FLAG_GRAD : 0, (way & 7) == 2 ? 3 + in_count + out_count : 5 + in_count + out_count,
+        begin(client, way & 128 ? TD_FLAG_GRAD : 0,
+              (way & 7) == 2 ? 3 + in_count + out_count : 5 + in_count + out_count,
               (way & 7) == 2 ? TD_R_RUN : TD_R_APPLY);
         put(client, number);
         if ((way & 7) == 3) {
@@ -449,15 +450,48 @@ static void put_program(struct choices *c, struct client *client)
     }
 }
 
+/* A hook: a program of a product, traced or carried out, on a handle that may be the leaf of put_training. */
+static void put_hook(struct choices *c, struct client *client)
+{
+    uint8_t way = choose(c), number = 1 + way % 3;
+    uint32_t x = way & 4 ? 0 : choose_handle(c, client);
+    if (!(way & 8)) {
+        uint32_t in = way & 16 ? choose_out(c, client) : x, out = choose_out(c, client);
+        begin(client, 0, 5, TD_R_RECORD);
+        put(client, number);
+        client->at = td_write_bool(td_write_text(client->at, "", 0), way & 16);
+        put(client, in);
+        put_call(client, TD_OP_mul, TD_FLAG_GRAD, out, 2, (uint32_t[]){in, choose_handle(c, client)}, NULL, NULL);
+        begin(client, 0, 3, TD_R_RECORD_END);
+        put(client, number);
+        if (way & 32)
+            client->at = td_write_nil(client->at);
+        else
+            put(client, out);
+    }
+    begin(client, 0, 3, TD_R_HOOK);
+    if ((way & 0x18) == 0x18)
+        client->at = td_write_nil(client->at);
+    else
+        put(client, x);
+    put(client, number);
+    if (way & 64) {
+        begin(client, 0, 2, TD_R_PROGRAM_FREE);
+        put(client, number);
+    }
+    if (way & 128)
+        put_training(c, client);
+}
+
 static void put_control(struct choices *c, struct client *client)
 {
-    static const uint32_t later[] = {TD_R_GRADS, TD_R_RETAIN_GRAD, TD_R_GRAPH};
+    static const uint32_t later[] = {TD_R_GRADS, TD_R_RETAIN_GRAD, TD_R_GRAPH}, last[] = {TD_R_HOOK, TD_R_ANOMALY};
     uint8_t kind = choose(c);
-    if (kind >= 224) {
+    if (kind >= 232) {
         put_program(c, client);
         return;
     }
-    uint32_t count, id = kind < 208 ? 1u + kind % 16u : later[kind % 3];
+    uint32_t count, id = kind < 208 ? 1u + kind % 16u : kind < 224 ? later[kind % 3] : last[kind % 2];
     switch (id) {
     case TD_R_RELEASE:
     case TD_R_ZERO_GRAD:
@@ -487,6 +521,13 @@ static void put_control(struct choices *c, struct client *client)
         break;
     case TD_R_GRADS:
         put_grads(c, client);
+        break;
+    case TD_R_HOOK:
+        put_hook(c, client);
+        break;
+    case TD_R_ANOMALY:
+        begin(client, 0, 2, id);
+        client->at = td_write_bool(client->at, choose(c) & 3);
         break;
     case TD_R_GRAD:
         begin(client, 0, 3, id);
