@@ -116,6 +116,14 @@ void td_function_free(td_function *f)
     session_leave(f->session);
 }
 
+const char *functions_in_work(const struct td_session *s)
+{
+    for (const struct td_function *f = s->functions; f; f = f->next)
+        if (f->in_work)
+            return f->name;
+    return NULL;
+}
+
 void functions_forget(struct td_session *s)
 {
     for (struct td_function *f = s->functions, *next; f; f = next) {
@@ -354,7 +362,9 @@ static void trace_backward(struct td_context *ctx, td_origin origin)
 static bool matches(const struct td_function *f, const struct trace *trace, const struct trace *wanted,
                     const void *attributes)
 {
-    if (trace->needs != wanted->needs || trace->once != wanted->once || memcmp(trace->attributes, attributes, f->given.attributes))
+    size_t bytes = f->given.attributes;
+    if (trace->needs != wanted->needs || trace->once != wanted->once ||
+        (bytes && memcmp(trace->attributes, attributes, bytes)))
         return false;
     for (int k = 0; k < f->given.inputs; k++) {
         const struct td_meta *a = &trace->in[k], *b = &wanted->in[k];

@@ -337,6 +337,8 @@ struct td_optimizer {
 };
 void optimizers_forget(struct td_session *s);
 void programs_forget(struct td_session *s);
+/* The name of one whose C code is being run; NULL: none. */
+const char *functions_in_work(const struct td_session *s);
 void functions_forget(struct td_session *s);
 /* Whether something is being recorded, so that what must be read cannot be: raised then, and the recording fails. */
 bool recording_refuses(struct td_session *s, const char *what, td_origin origin);
