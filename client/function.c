@@ -29,10 +29,10 @@ struct td_function {
     struct td_function *next;
     struct td_op op; /* only a name, for what is printed */
     char name[TD_NAME_BYTES];
-    struct td_function_keywords given;
     uint32_t epoch;
     struct trace *traces, *in_work; /* complete; being traced, the innermost first */
-    bool freed; /* by the program; the name lives on with the session */
+    bool freed;                     /* by the program; the name lives on with the session */
+    struct td_function_keywords given;
 };
 
 /* One call of forward or backward. */
@@ -494,7 +494,8 @@ static void send_apply(struct td_function *f, const struct trace *trace, td_list
     uint8_t *at = request_begin(s, 64 + (size_t)(in_count + out_count) * TD_WIRE_MAX);
     if (!at)
         return;
-    at = request_head(at, scope_grad_mode(s) ? TD_FLAG_GRAD : 0, site, 5 + (uint32_t)(in_count + out_count), TD_R_APPLY);
+    at =
+        request_head(at, scope_grad_mode(s) ? TD_FLAG_GRAD : 0, site, 5 + (uint32_t)(in_count + out_count), TD_R_APPLY);
     at = td_write_uint(at, trace->forward);
     at = trace->backward ? td_write_uint(at, trace->backward) : td_write_nil(at);
     at = td_write_uint(td_write_uint(at, trace->flags), (uint64_t)in_count);

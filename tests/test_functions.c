@@ -534,8 +534,8 @@ static void test_functions_nest(void **state)
 {
     (void)state;
     td_session *s = open_session();
-    td_function *fourth = td_function_new(s, "fourth", .inputs = 1, .outputs = 1, .forward = fourth_forward,
-                                          .backward = fourth_backward);
+    td_function *fourth =
+        td_function_new(s, "fourth", .inputs = 1, .outputs = 1, .forward = fourth_forward, .backward = fourth_backward);
     inner = square_new(s);
     td_tensor x = td_full(s, TD_SHAPE(2), 3.0, .dtype = TD_F64, .requires_grad = true);
     td_tensor y = td_apply(fourth, x), first, second, third;
@@ -590,8 +590,8 @@ static void test_the_graph_has_their_names(void **state)
     for (int k = 0; k < MANY; k++) {
         char name[16];
         snprintf(name, sizeof name, "f%d", k);
-        many[k] = td_function_new(s, name, .inputs = 1, .outputs = 1, .forward = square_forward,
-                                  .backward = square_backward);
+        many[k] =
+            td_function_new(s, name, .inputs = 1, .outputs = 1, .forward = square_forward, .backward = square_backward);
         y = td_apply(many[k], td_take(y));
     }
     graph = td_graph_info(y);

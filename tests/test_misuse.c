@@ -293,11 +293,11 @@ static void doubled(const td_tensor *in, td_tensor *out)
     out[0] = td_mul(in[0], 2.0);
 }
 
-#define FORWARD(name, ...)                                                         \
+#define FORWARD(name, ...)                                                           \
     static void name##_forward(td_context *ctx, const td_tensor *in, td_tensor *out) \
-    {                                                                              \
-        (void)ctx, (void)in;                                                       \
-        __VA_ARGS__                                                                \
+    {                                                                                \
+        (void)ctx, (void)in;                                                         \
+        __VA_ARGS__                                                                  \
     }
 FORWARD(close, assert_int_equal(td_close(s), TD_E_ARGUMENT); doubled(in, out);)
 FORWARD(free, td_function_free(function); doubled(in, out);)
@@ -350,8 +350,8 @@ static void view_backward(td_context *ctx, const td_tensor *grad_out, td_tensor 
 
 static td_function *made(td_function_forward *forward, td_function_backward *backward, int outputs)
 {
-    return function = td_function_new(s, "mine", .inputs = 1, .outputs = outputs, .forward = forward,
-                                      .backward = backward);
+    return function =
+               td_function_new(s, "mine", .inputs = 1, .outputs = outputs, .forward = forward, .backward = backward);
 }
 
 static void test_what_forward_may_not(void **state)

@@ -1,5 +1,5 @@
-/* A deep chain of blocks, trained plainly and with TD_CHECKPOINT around stretches of them. Of a stretch only its ends are
- * kept; td_backward computes its inside again when it comes there. Stretches of m of n blocks hold n / m ends and,
+/* A deep chain of blocks, trained plainly and with TD_CHECKPOINT around stretches of them. Of a stretch only its ends
+ * are kept; td_backward computes its inside again when it comes there. Stretches of m of n blocks hold n / m ends and,
  * while td_backward is in one, the inside of m blocks: least about m = sqrt(n). The losses are the same to the last
  * bit, and a step takes about a forward more. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>

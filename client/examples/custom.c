@@ -1,6 +1,6 @@
-/* A small network trained twice on two rings of points: with the custom functions of custom.h, and with the built-in ops
- * that they imitate. Before the training the gradients of both are compared, first and second ones; after it, what both
- * have learned. SPDX-License-Identifier: Apache-2.0 */
+/* A small network trained twice on two rings of points: with the custom functions of custom.h, and with the built-in
+ * ops that they imitate. Before the training the gradients of both are compared, first and second ones; after it, what
+ * both have learned. SPDX-License-Identifier: Apache-2.0 */
 #include "custom.h"
 
 #include <stdio.h>
@@ -94,8 +94,8 @@ static void derive(td_session *s, struct model *m, td_tensor x, td_tensor classe
     td_fill_(m->var, 1.0);
 }
 
-/* Sums of 256 floats in another order differ in the last bits. So does b1's gradient from 0, which it is: the batch norm
- * behind takes out what is the same for all points. */
+/* Sums of 256 floats in another order differ in the last bits. So does b1's gradient from 0, which it is: the batch
+ * norm behind takes out what is the same for all points. */
 static int compare(td_session *s, struct model *custom, struct model *built_in, td_tensor x, td_tensor classes)
 {
     td_tensor first[2][PARAMETERS], second[2][PARAMETERS];

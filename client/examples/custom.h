@@ -1,7 +1,7 @@
-/* Five layers as custom autograd functions: each says in ops what it computes (forward) and how a gradient of its output
- * becomes gradients of its inputs (backward). The built-in td_relu, td_sigmoid, td_gelu, td_linear and td_batch_norm do
- * the same; custom.c trains with both. What backward needs is an input or an output of the function, or is computed
- * from those again: then backward, being made of ops, can itself be differentiated.
+/* Five layers as custom autograd functions: each says in ops what it computes (forward) and how a gradient of its
+ * output becomes gradients of its inputs (backward). The built-in td_relu, td_sigmoid, td_gelu, td_linear and
+ * td_batch_norm do the same; custom.c trains with both. What backward needs is an input or an output of the function,
+ * or is computed from those again: then backward, being made of ops, can itself be differentiated.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef CUSTOM_H
 #define CUSTOM_H
@@ -184,9 +184,9 @@ static inline struct custom custom_new(td_session *s)
                                 .backward = gelu_backward),
         .linear = td_function_new(s, "my_linear", .inputs = 3, .outputs = 1, .forward = linear_forward,
                                   .backward = linear_backward),
-        .batch_norm = td_function_new(s, "my_batch_norm", .inputs = 5, .outputs = 1, .forward = batch_norm_forward,
-                                      .backward = batch_norm_backward,
-                                      .attributes = sizeof(struct batch_norm_attributes)),
+        .batch_norm =
+            td_function_new(s, "my_batch_norm", .inputs = 5, .outputs = 1, .forward = batch_norm_forward,
+                            .backward = batch_norm_backward, .attributes = sizeof(struct batch_norm_attributes)),
     };
 }
 

@@ -1,6 +1,5 @@
-/* A training step recorded once and replayed: a step of many small ops is a call and a message for each, a recorded one is
- * one. The weights that come out are those of the plain loop, bit by bit.
- * SPDX-License-Identifier: Apache-2.0 */
+/* A training step recorded once and replayed: a step of many small ops is a call and a message for each, a recorded one
+ * is one. The weights that come out are those of the plain loop, bit by bit. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <stdio.h>
 #include <tensord.h>
@@ -53,7 +52,8 @@ static double now_s(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* The rate is on the device, so a replay uses what it is set to; inside of td_record it would be set again each time. */
+/* The rate is on the device, so a replay uses what it is set to; inside of td_record it would be set again each time.
+ */
 static void set_rate(const struct model *m, int i)
 {
     td_set_lr(m->adam, LR * (1 + cos(M_PI * i / STEPS)) / 2);

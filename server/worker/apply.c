@@ -162,8 +162,8 @@ static int check_needs(struct session *session, const struct applying *a, struct
         if (a->in[k]->failed || (a->backward && a->backward->out[k] != UINT32_MAX) ||
             !tensor_edge(session, a->in[k], &failed))
             continue;
-        td_fail(failure, TD_E_GRAD, "%s: input %d requires a gradient, and did not where the call was recorded", a->name,
-                k);
+        td_fail(failure, TD_E_GRAD, "%s: input %d requires a gradient, and did not where the call was recorded",
+                a->name, k);
         td_hint(failure, "Record it with one that does, or detach the input.");
     }
     return failed ? no_memory(failure) : failure->code;
@@ -285,7 +285,8 @@ int apply_run(struct session *session, const struct application *given, struct t
 {
     int kept = given->forward->out_count - given->out_count;
     if (given->in_count > TD_FUNCTION_TENSORS || given->out_count > TD_FUNCTION_TENSORS || given->out_count < 1)
-        return td_fail(failure, TD_E_LIMIT, "%d inputs and %d outputs; functions have 1 to %d outputs and at most %d inputs",
+        return td_fail(failure, TD_E_LIMIT,
+                       "%d inputs and %d outputs; functions have 1 to %d outputs and at most %d inputs",
                        given->in_count, given->out_count, TD_FUNCTION_TENSORS, TD_FUNCTION_TENSORS);
     if (kept < 0 || (given->backward && given->backward->in_count != given->out_count + kept) ||
         (given->backward && given->backward->out_count != given->in_count))

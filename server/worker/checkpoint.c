@@ -114,8 +114,7 @@ static struct node *node_of(struct session *session, struct checkpoint *c, uint3
                             struct td_failure *failure)
 {
     struct applied *applied = calloc(1, sizeof *applied);
-    struct node *node =
-        applied ? node_of_function(session, applied, site, (int)c->window_count, out_count) : NULL;
+    struct node *node = applied ? node_of_function(session, applied, site, (int)c->window_count, out_count) : NULL;
     bool failed = false;
     if (!node) {
         free(applied);

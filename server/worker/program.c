@@ -224,7 +224,8 @@ static int take_inputs(struct session *session, struct recording *recording, str
             session_bind(session, handle, tensor_failed(trace_cause()), failure);
             continue;
         }
-        if (handle < TD_HANDLES_MAX && !know(recording, handle, KNOWN_GIVEN)) /* before it is looked up: it is no capture */
+        if (handle < TD_HANDLES_MAX &&
+            !know(recording, handle, KNOWN_GIVEN)) /* before it is looked up: it is no capture */
             return td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
         struct tensor *tensor = session_tensor(session, handle, failure);
         if (!tensor)
