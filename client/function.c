@@ -29,10 +29,10 @@ struct td_function {
     struct td_function *next;
     struct td_op op; /* only a name, for what is printed */
     char name[TD_NAME_BYTES];
-    struct td_function_keywords given;
     uint32_t epoch;
     struct trace *traces, *in_work; /* complete; being traced, the innermost first */
     bool freed;                     /* by the program; the name lives on with the session */
+    struct td_function_keywords given;
 };
 
 /* One call of forward or backward. */
@@ -114,6 +114,14 @@ void td_function_free(td_function *f)
     drop_traces(f);
     f->freed = true;
     session_leave(f->session);
+}
+
+const char *functions_in_work(const struct td_session *s)
+{
+    for (const struct td_function *f = s->functions; f; f = f->next)
+        if (f->in_work)
+            return f->name;
+    return NULL;
 }
 
 void functions_forget(struct td_session *s)
@@ -351,8 +359,9 @@ static void trace_backward(struct td_context *ctx, td_origin origin)
 static bool matches(const struct td_function *f, const struct trace *trace, const struct trace *wanted,
                     const void *attributes)
 {
+    size_t bytes = f->given.attributes;
     if (trace->needs != wanted->needs || trace->once != wanted->once ||
-        (f->given.attributes && memcmp(trace->attributes, attributes, f->given.attributes)))
+        (bytes && memcmp(trace->attributes, attributes, bytes)))
         return false;
     for (int k = 0; k < f->given.inputs; k++) {
         const struct td_meta *a = &trace->in[k], *b = &wanted->in[k];

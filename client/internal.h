@@ -337,6 +337,8 @@ struct td_optimizer {
 };
 void optimizers_forget(struct td_session *s);
 void programs_forget(struct td_session *s);
+/* The name of one whose C code is being run; NULL: none. */
+const char *functions_in_work(const struct td_session *s);
 void functions_forget(struct td_session *s);
 int function_inputs(const struct td_function *function);
 int function_outputs(const struct td_function *function);

@@ -22,7 +22,8 @@ struct td_program {
     struct td_meta *in;
     struct known *out;
     struct cause *cause; /* why it cannot be run */
-    bool ended;
+    bool begun, ended;
+    bool freed; /* while it is recorded, with others inside: ends with the innermost of them */
 };
 
 /* ---- recordings ---- */
@@ -48,6 +49,8 @@ void recording_begin(struct td_session *s, struct recording *recording, uint32_t
     s->recording = recording;
 }
 
+static void program_end(struct td_program *p);
+
 void recording_end(struct td_session *s, struct recording *recording, uint32_t number, td_origin origin, int count,
                    const uint32_t *out)
 {
@@ -60,6 +63,9 @@ void recording_end(struct td_session *s, struct recording *recording, uint32_t n
         request_end(s, at);
     }
     s->recording = recording->outer;
+    struct td_program *around = s->recording ? s->recording->program : NULL;
+    if (around && around->freed)
+        program_end(around);
 }
 
 td_tensor recording_placeholder(struct td_session *s, const struct td_meta *meta)
@@ -186,8 +192,16 @@ td_program *td_record_at(td_origin origin, td_session *s, td_list inputs)
         p->cause = cause_ref(s->dead);
     p->number = recording_number(s);
     p->recording = (struct recording){.where = origin.where, .thread = pthread_self()};
-    if (!p->cause)
+    if (!p->cause && s->recording && !s->recording->program) {
+        struct td_failure failure = {0};
+        td_fail(&failure, TD_E_ARGUMENT, "record: is inside of a function's forward or backward");
+        td_hint(&failure, "What these do is recorded already; a program from outside may be run there.");
+        refuse(p, origin, "record", &failure);
+    }
+    p->begun = !p->cause;
+    if (p->begun)
         recording_begin(s, &p->recording, p->number, "", false, origin, p->in_count, handles);
+    p->recording.program = p;
     session_leave(s);
     return p;
 }
@@ -238,7 +252,7 @@ void td_record_end_at(td_origin origin, td_program *p, td_list outputs)
     for (int k = 0; begun && k < p->out_count; k++)
         if (calls[k] && outputs.items[k].generation & FRESH && handles_find(s, outputs.items[k]))
             request_release(s, outputs.items[k].handle);
-    p->ended = true;
+    p->ended |= begun || p->cause; /* with others inside it goes on */
     session_leave(s);
 }
 
@@ -403,24 +417,8 @@ struct cause *program_refuses(const struct td_program *p, const char *name, td_o
     return failure.code ? cause_new(&failure, name, origin.where, s->wire.requests) : NULL;
 }
 
-void td_program_free(td_program *p)
+static void program_deinit(struct td_program *p)
 {
-    td_session *s = p ? p->session : NULL;
-    if (s) {
-        session_enter(s);
-        for (td_program **at = &s->programs; *at; at = &(*at)->next)
-            if (*at == p) {
-                *at = p->next;
-                break;
-            }
-        if (!p->ended && s->recording == &p->recording)
-            recording_end(s, &p->recording, p->number, (td_origin){p->recording.where, 0}, 0, NULL);
-        if (!s->dead && p->epoch == s->wire.epoch && (p->ended || !p->cause))
-            request_numbers(s, 0, TD_R_PROGRAM_FREE, 1, (uint64_t[]){p->number});
-        session_leave(s);
-    }
-    if (!p)
-        return;
     for (int k = 0; k < p->out_count; k++)
         cause_unref(p->out[k].cause);
     cause_unref(p->cause);
@@ -429,10 +427,49 @@ void td_program_free(td_program *p)
     free(p);
 }
 
+/* What the daemon has of a program, and the program itself. */
+static void program_end(struct td_program *p)
+{
+    td_session *s = p->session;
+    for (td_program **at = &s->programs; *at; at = &(*at)->next)
+        if (*at == p) {
+            *at = p->next;
+            break;
+        }
+    if (s->recording == &p->recording) {
+        recording_end(s, &p->recording, p->number, (td_origin){p->recording.where, 0}, 0, NULL);
+        cause_unref(p->recording.cause);
+    }
+    if (!s->dead && p->epoch == s->wire.epoch && p->begun)
+        request_numbers(s, 0, TD_R_PROGRAM_FREE, 1, (uint64_t[]){p->number});
+    program_deinit(p);
+}
+
+void td_program_free(td_program *p)
+{
+    td_session *s = p ? p->session : NULL;
+    if (s) {
+        session_enter(s);
+        const struct recording *r = s->recording;
+        while (r && r != &p->recording)
+            r = r->outer;
+        p->freed = true;
+        if (!r || r == s->recording)
+            program_end(p);
+        session_leave(s);
+    } else if (p) {
+        program_deinit(p);
+    }
+}
+
 void programs_forget(struct td_session *s)
 {
-    for (td_program *p = s->programs; p; p = p->next)
+    for (td_program *p = s->programs, *next; p; p = next) {
+        next = p->next;
         p->session = NULL;
+        if (p->freed)
+            program_deinit(p);
+    }
     s->programs = NULL;
     s->recording = NULL;
 }

@@ -10,6 +10,7 @@ struct recording {
     const char *where;   /* the line that began it */
     pthread_t thread;    /* whose requests it takes */
     struct cause *cause; /* the program will not be run */
+    struct td_program *program; /* NULL: a trace of a function */
 };
 
 /* A number for a program that none had. */

@@ -162,6 +162,15 @@ static void say_goodbye(struct td_session *s)
 int td_close(td_session *s)
 {
     session_enter(s);
+    const char *function = functions_in_work(s);
+    if (function) { /* it goes on with what it has of the session */
+        struct td_failure failure = {0};
+        td_fail(&failure, TD_E_ARGUMENT, "close: is inside of the forward or backward of %s", function);
+        td_hint(&failure, "Close the session when td_apply is back; it is not closed now.");
+        cause_unref(error_make(s, &failure, "close", (td_origin){0}));
+        session_leave(s);
+        return failure.code;
+    }
     s->policy = TD_CONTINUE;
     int code = session_last_error(s);
     if (!s->forked)

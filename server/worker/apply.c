@@ -228,6 +228,15 @@ static bool marked(struct session *session, const struct applying *a)
     return wants;
 }
 
+/* Whether result k is an input, or another output, too. */
+static bool is_shared(struct tensor *const *results, int k, int out_count, int count)
+{
+    uint32_t own = 1;
+    for (int j = out_count; j < count; j++)
+        own += results[j] == results[k];
+    return !results[k]->failed && results[k]->refs > own;
+}
+
 static void applied_then(struct session *session, struct tensor *const *results, int count, struct cause *cause,
                          void *data)
 {
@@ -243,6 +252,8 @@ static void applied_then(struct session *session, struct tensor *const *results,
         node = tie_node(session, a, results, count, &failure);
     for (int k = 0; k < out_count && !cause && !failure.code; k++) {
         outs[k] = results[k] ? output_of_function(results[k]) : NULL;
+        if (outs[k] && is_shared(results, k, out_count, count))
+            outs[k]->flags |= TENSOR_NO_GRAD_VIEW | TENSOR_OF_GRAD;
         bool tied = node && outs[k] && td_dtype_category(outs[k]->dtype) == TD_FLOATING &&
                     !(a->given.flags >> (TD_APPLY_FLAGS + k) & 1);
         if (!outs[k])
@@ -256,7 +267,7 @@ static void applied_then(struct session *session, struct tensor *const *results,
         if (outs[k] && outs[k]->storage)
             outs[k]->storage->wants = true;
     if (failure.code)
-        cause = own = session_fail(session, a->name, a->given.site, &failure);
+        cause = own = session_fail(session, "apply", a->given.site, &failure); /* which outlives the name */
     for (int k = 0; k < a->given.out_count && cause; k++) {
         tensor_unref(session, outs[k]);
         outs[k] = tensor_failed(cause);

@@ -156,10 +156,14 @@ static int tie_output(struct session *session, uint32_t handle, struct node *nod
 int checkpoint_end(struct session *session, uint32_t site, struct td_failure *failure)
 {
     struct recording *recording = session->recording;
-    if (!recording || !recording->checkpoint || recording->names != session->names) {
+    while (recording && recording->names == session->names && !recording->checkpoint)
+        recording = recording->outer;
+    if (!recording || recording->names != session->names) {
         td_fail(failure, TD_E_ARGUMENT, "no TD_CHECKPOINT is in work");
         return td_hint(failure, "A program that is recorded inside of one must end inside of it.");
     }
+    if (recording_abandon(session, recording, failure))
+        td_hint(failure, "A program that is recorded inside of TD_CHECKPOINT must end inside of it.");
     struct checkpoint *c = recording->checkpoint;
     int count = 0;
     uint32_t *handles = c->program->cause ? NULL : find_outputs(session, recording, &count, failure);

@@ -280,13 +280,33 @@ int recording_begin(struct session *session, uint32_t number, const char *name, 
     return failure->code;
 }
 
+int recording_abandon(struct session *session, const struct recording *recording, struct td_failure *failure)
+{
+    while (session->recording != recording) {
+        struct program *inner = session->recording->program;
+        td_fail(failure, TD_E_ARGUMENT, "a %s that was begun inside has not ended",
+                session->recording->checkpoint ? "TD_CHECKPOINT" : "recording");
+        recording_pop(session);
+        struct cause *cause = session_fail(session, "record", session->call_site, failure);
+        spoil(session, inner, cause);
+        cause_unref(cause);
+        if (!inner->number) /* others are the client's, to be freed */
+            program_unref(session, inner);
+    }
+    return failure->code;
+}
+
 int recording_end(struct session *session, uint32_t number, int out_count, const uint32_t *out,
                   struct td_failure *failure)
 {
     struct recording *recording = session->recording;
-    if (!session_records(session) || recording->program->number != number || !number)
-        return td_fail(failure, TD_E_ARGUMENT, "program %" PRIu32 " is not the one that is being recorded", number);
+    while (recording && recording->names == session->names && recording->program->number != number)
+        recording = recording->outer;
+    if (!recording || recording->names != session->names || !number)
+        return td_fail(failure, TD_E_ARGUMENT, "program %" PRIu32 " is not being recorded", number);
     struct program *program = recording->program;
+    if (recording_abandon(session, recording, failure))
+        td_hint(failure, "What is begun inside of a recording must end inside of it.");
     for (int k = 0; k < out_count; k++)
         if (out[k] != UINT32_MAX)
             session_tensor(session, out[k], failure);

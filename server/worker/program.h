@@ -92,6 +92,8 @@ int recording_begin(struct session *session, uint32_t number, const char *name, 
  * none. */
 int recording_end(struct session *session, uint32_t number, int out_count, const uint32_t *out,
                   struct td_failure *failure);
+/* Ends what began inside of recording and has not ended; failure says so if there was any. */
+int recording_abandon(struct session *session, const struct recording *recording, struct td_failure *failure);
 /* Ends the innermost recording, leaving its program as it is, with the recording's reference. */
 void recording_pop(struct session *session);
 /* Writes down a request: its bytes, or its release of a handle. ends: it ends the innermost recording and is no part of
