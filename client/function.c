@@ -317,7 +317,9 @@ static void trace_backward(struct td_context *ctx, td_origin origin)
 static bool matches(const struct td_function *f, const struct trace *trace, const struct trace *wanted,
                     const void *attributes)
 {
-    if (trace->needs != wanted->needs || memcmp(trace->attributes, attributes, f->given.attributes))
+    if (trace->needs != wanted->needs)
+        return false;
+    if (f->given.attributes && memcmp(trace->attributes, attributes, f->given.attributes))
         return false;
     for (int k = 0; k < f->given.inputs; k++) {
         const struct td_meta *a = &trace->in[k], *b = &wanted->in[k];
