@@ -456,7 +456,7 @@ static void put_hook(struct choices *c, struct client *client)
     uint8_t way = choose(c), number = 1 + way % 3;
     uint32_t x = way & 4 ? 0 : choose_handle(c, client);
     if (!(way & 8)) {
-        uint32_t in = way & 16 ? choose_out(c, client) : x, out = choose_out(c, client);
+        uint32_t in = way & 16 ? choose_out(c, client) : x, out = choose_below(c, HANDLES);
         begin(client, 0, 5, TD_R_RECORD);
         put(client, number);
         client->at = td_write_bool(td_write_text(client->at, "", 0), way & 16);
