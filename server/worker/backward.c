@@ -5,75 +5,22 @@
 #include <stdlib.h>
 
 #include "server/worker/apply.h"
-#include "server/worker/checkpoint.h"
 #include "server/worker/exec.h"
-#include "server/worker/hooks.h"
-#include "server/worker/rule.h"
-#include "server/worker/wanted.h"
-
-enum phase {
-    PHASE_SEARCH, /* finds what lies between the roots and the wanted gradients */
-    PHASE_SEED,   /* gives the roots their gradients, made where none was given */
-    PHASE_NODE,   /* takes the next node */
-    PHASE_HOOK,   /* runs the hooks on its gradients */
-    PHASE_RETAIN, /* gives its gradient to who is to keep it */
-    PHASE_RULE,   /* writes its rule down behind them; at once where nobody keeps it */
-    PHASE_RUN,    /* runs the rule's steps */
-    PHASE_FILL,   /* the node is a function's: makes zeros of the gradients that have not come */
-    PHASE_CALL,   /* runs its backward program */
-    PHASE_RELAY, /* the node is a checkpoint's, whose program has been run: hands its gradients to that one's results */
-    PHASE_DELIVER, /* hands the gradients to the inputs' nodes */
-    PHASE_LEAVES,  /* runs the hooks on the gradients of leaves */
-    PHASE_COMBINE, /* adds to the gradients that leaves have already */
-    PHASE_GATHER,  /* makes the wanted gradients out of what has come */
-    PHASE_COMMIT
-};
-
-struct root {
-    struct node *node; /* with a reference */
-    uint8_t output;
-    struct tensor *seed; /* with a reference; NULL until it is made */
-};
-
-struct walk {
-    struct iterator iterator;
-    enum phase phase;
-    bool retain, create;
-    uint32_t site;
-    const char *name; /* as what it fails */
-    struct root *roots;
-    int root_count;
-    struct wanted *wanted;   /* NULL: every leaf gets its gradient */
-    struct node_list heap;   /* nodes with a gradient pending, the highest number first */
-    struct node_list leaves; /* leaves with a gradient pending */
-    struct rule rule;
-    struct tensor **gradients;             /* of a function's inputs, in_count of the node's; NULL: the rule has them */
-    struct tensor **replayed;              /* a checkpoint's results, out_count of the node's */
-    struct draw outer_draw;                /* where the session's random numbers stood before its replay */
-    struct node *node;                     /* whose rule is in work, with a reference */
-    uint64_t hook, last_hook;              /* the orders of the last hook that ran, and of the last that is to */
-    struct tensor **hooked;                /* the gradient that a hook gave, until it is made the walk's own */
-    struct retained *retained;             /* the next of those who are to keep its gradient */
-    int at;                                /* root, step, input, leaf or target that is next */
-    struct tensor **slots[TD_OUTPUTS_MAX]; /* where the results of the op in work go */
-    int slot_count;
-    const struct draw *draw; /* of the op in work, NULL but for a repeated drawing */
-    struct cause *cause;     /* what failed */
-};
+#include "server/worker/walk.h"
 
 /* ---- ops ---- */
 
-static void fail(struct session *session, struct walk *w, const struct td_failure *failure)
+void walk_fail(struct session *session, struct walk *w, const struct td_failure *failure)
 {
     if (!w->cause)
         w->cause = session_fail(session, w->name, w->site, failure);
 }
 
-static void no_memory(struct session *session, struct walk *w)
+void walk_no_memory(struct session *session, struct walk *w)
 {
     TD_NO_FAILURE(failure);
     td_fail(&failure, TD_E_MEMORY, "%s: the daemon's host has no memory left", w->name);
-    fail(session, w, &failure);
+    walk_fail(session, w, &failure);
 }
 
 static void store(struct session *session, struct tensor *const *results, struct cause *cause, void *data)
@@ -121,8 +68,7 @@ static void run_add(struct session *session, struct walk *w, struct tensor *a, s
 
 /* ---- phases ---- */
 
-static void run_full(struct session *session, struct walk *w, const struct td_meta *out, double value,
-                     struct tensor **slot)
+void walk_full(struct session *session, struct walk *w, const struct td_meta *out, double value, struct tensor **slot)
 {
     struct td_full_attrs attrs = {
         .shape.count = out->rank, .value = {.category = TD_FLOATING, .f = value}, .dtype = out->dtype};
@@ -138,8 +84,7 @@ static bool enqueue(struct walk *w, struct node *node)
     return node->queued;
 }
 
-/* The first gradient that reaches an output of a node waits there, further ones are added. */
-static void hand_on(struct session *session, struct walk *w, struct node *to, uint8_t output, struct tensor *gradient)
+void walk_hand_on(struct session *session, struct walk *w, struct node *to, uint8_t output, struct tensor *gradient)
 {
     struct tensor **pending = &to->out[output].pending;
     if (*pending)
@@ -147,19 +92,14 @@ static void hand_on(struct session *session, struct walk *w, struct node *to, ui
     else if (enqueue(w, to))
         *pending = tensor_ref(gradient);
     else
-        no_memory(session, w);
-}
-
-static bool is_walked(const struct walk *w, const struct node *node)
-{
-    return !w->wanted || node_on_way(node, w->wanted->walk);
+        walk_no_memory(session, w);
 }
 
 static void search(struct session *session, struct walk *w)
 {
     bool more = false;
     if (!wanted_search(session, w->wanted, &more))
-        no_memory(session, w);
+        walk_no_memory(session, w);
     else if (!more)
         w->phase = PHASE_SEED;
 }
@@ -171,14 +111,14 @@ static void seed_root(struct session *session, struct walk *w)
         return;
     }
     struct root *root = &w->roots[w->at];
-    bool walked = is_walked(w, root->node);
+    bool walked = walk_passes(w, root->node);
     if (walked && !root->seed) {
-        run_full(session, w, &root->node->out[root->output].meta, 1, &root->seed);
+        walk_full(session, w, &root->node->out[root->output].meta, 1, &root->seed);
         return;
     }
     w->at++;
     if (walked)
-        hand_on(session, w, root->node, root->output, root->seed);
+        walk_hand_on(session, w, root->node, root->output, root->seed);
 }
 
 /* Lets go of the node in work, and of what is pending there if its rule never ran. */
@@ -192,14 +132,6 @@ static void drop_node(struct session *session, struct walk *w)
     w->node = NULL;
 }
 
-static void drop_gradients(struct session *session, struct walk *w)
-{
-    for (int k = 0; w->gradients && k < w->node->in_count; k++)
-        tensor_unref(session, w->gradients[k]);
-    free(w->gradients);
-    w->gradients = NULL;
-}
-
 static void write_rule(struct session *session, struct walk *w)
 {
     TD_NO_FAILURE(failure);
@@ -207,7 +139,7 @@ static void write_rule(struct session *session, struct walk *w)
         td_fail(&failure, TD_E_GRAD, "%s: the graph through %s has been walked already, and what it kept is gone",
                 w->name, w->node->applied ? w->node->applied->name : w->node->op->name);
         td_hint(&failure, "Give .retain_graph = true to the first td_backward or td_grad_of.");
-        fail(session, w, &failure);
+        walk_fail(session, w, &failure);
         return;
     }
     if (w->node->applied) {
@@ -216,7 +148,7 @@ static void write_rule(struct session *session, struct walk *w)
     }
     w->phase = PHASE_RUN;
     if (rule_write(&w->rule, session, w->node, w->create))
-        fail(session, w, &w->rule.failure);
+        walk_fail(session, w, &w->rule.failure);
     else if (!w->retain)
         node_release(session, w->node);
 }
@@ -275,7 +207,7 @@ static void retain(struct session *session, struct walk *w)
     const struct tensor *tensor = retained->tensor;
     struct tensor *pending = w->node->out[tensor->output].pending;
     if (pending && !is_stale(tensor))
-        hand_on(session, w, retained->sink, 0, pending);
+        walk_hand_on(session, w, retained->sink, 0, pending);
     w->retained = retained->next;
     if (!w->retained)
         w->phase = PHASE_RULE;
@@ -324,177 +256,23 @@ static void run_step(struct session *session, struct walk *w)
     w->draw = NULL;
 }
 
-/* What the rule, or the function's backward program, gave for input k; NULL: none. */
-static struct tensor *gradient_of(const struct walk *w, int k)
-{
-    if (w->gradients)
-        return w->gradients[k];
-    ref value = w->rule.gradients[k];
-    return value < 0 ? NULL : w->rule.values[value].tensor;
-}
-
-static void fill(struct session *session, struct walk *w)
-{
-    struct node_output *out = &w->node->out[w->at];
-    if (w->at == w->node->out_count) {
-        w->phase = PHASE_CALL;
-        return;
-    }
-    w->at++;
-    if (!out->pending)
-        run_full(session, w, &out->meta, 0, &out->pending);
-}
-
-/* The gradients that a function's backward program gave; one that is not of its input's shape and dtype is an error. */
-static void take_gradients(struct session *session, struct tensor *const *results, int count, struct cause *cause,
-                           void *data)
-{
-    struct walk *w = data;
-    const struct applied *applied = w->node->applied;
-    TD_NO_FAILURE(failure);
-    for (int k = 0; k < count; k++) {
-        struct tensor *gradient = results[k];
-        const struct td_meta *due = &w->node->in[k].meta;
-        struct td_meta meta;
-        char given[TD_SHAPE_TEXT], wanted[TD_SHAPE_TEXT];
-        w->gradients[k] = gradient;
-        if (!gradient)
-            continue;
-        if (gradient->failed) {
-            cause = cause ? cause : gradient->failed;
-            continue;
-        }
-        tensor_meta(gradient, &meta);
-        if (!td_meta_same_shape(&meta, due) || meta.dtype != due->dtype)
-            td_fail(&failure, TD_E_SHAPE,
-                    "backward: the backward of %s gave %s %s as the gradient of its input %d, %s %s", applied->name,
-                    td_dtype_name(meta.dtype), td_shape_text(meta.rank, meta.shape, given, sizeof given), k,
-                    td_dtype_name(due->dtype), td_shape_text(due->rank, due->shape, wanted, sizeof wanted));
-        else if (w->create && applied->once)
-            applied_refuse(session, w->node, gradient, APPLIED_ONCE, &failure);
-    }
-    if (failure.code)
-        fail(session, w, &failure);
-    if (cause && !w->cause)
-        w->cause = cause_ref(cause);
-}
-
-static void call_function(struct session *session, struct walk *w)
-{
-    struct node *node = w->node;
-    const struct applied *applied = node->applied;
-    int count = node->out_count + applied->kept_count;
-    struct tensor **inputs = calloc((size_t)count, sizeof *inputs);
-    TD_NO_FAILURE(failure);
-    w->gradients = calloc((size_t)node->in_count + 1, sizeof *w->gradients);
-    if (!inputs || !w->gradients) {
-        free(inputs);
-        no_memory(session, w);
-        return;
-    }
-    for (int k = 0; k < node->out_count; k++)
-        inputs[k] = tensor_ref(node->out[k].pending);
-    w->phase = PHASE_DELIVER;
-    w->at = 0;
-    if (applied_inputs(session, node, w->create, inputs + node->out_count, &failure) ||
-        program_run(session, applied->backward, count, inputs, !w->create || applied->once, take_gradients, NULL, w,
-                    &failure))
-        fail(session, w, &failure);
-    else if (!w->retain)
-        node_release(session, node);
-    for (int k = 0; k < count; k++)
-        tensor_unref(session, inputs[k]);
-    free(inputs);
-}
-
-static void take_replayed(struct session *session, struct tensor *const *results, int count, struct cause *cause,
-                          void *data)
-{
-    struct walk *w = data;
-    session->replay_walk = 0;
-    session->seed = w->outer_draw.seed;
-    session->random_counter = w->outer_draw.counter;
-    for (int k = 0; k < count; k++) {
-        w->replayed[k] = results[k];
-        if (results[k] && results[k]->failed && !cause)
-            cause = results[k]->failed;
-    }
-    if (cause && !w->cause)
-        w->cause = cause_ref(cause);
-}
-
-static void call_checkpoint(struct session *session, struct walk *w)
-{
-    struct checkpoint *c = w->node->applied->checkpoint;
-    TD_NO_FAILURE(failure);
-    w->phase = PHASE_RELAY;
-    w->at = 0;
-    if (!(w->replayed = calloc((size_t)w->node->out_count, sizeof *w->replayed))) {
-        no_memory(session, w);
-        return;
-    }
-    w->outer_draw = (struct draw){session->seed, session->random_counter};
-    session->replay_walk = w->wanted ? w->wanted->walk : 0;
-    session->seed = c->draw.seed;
-    session->random_counter = c->draw.counter;
-    if (checkpoint_restore(session, w->node, &failure) ||
-        program_run(session, c->program, 0, NULL, false, take_replayed, NULL, w, &failure)) {
-        take_replayed(session, NULL, 0, NULL, w);
-        fail(session, w, &failure);
-    }
-    for (size_t k = 0; k < c->program->capture_count; k++) { /* the run has its own references */
-        tensor_unref(session, c->program->captures[k].tensor);
-        c->program->captures[k].tensor = NULL;
-    }
-    if (!w->cause && !w->retain)
-        node_release(session, w->node);
-}
-
-static void drop_replayed(struct session *session, struct walk *w)
-{
-    for (int k = 0; w->replayed && k < w->node->out_count; k++)
-        tensor_unref(session, w->replayed[k]);
-    free(w->replayed);
-    w->replayed = NULL;
-}
-
-/* The replay's nodes are younger than all that wait, so that the walk goes on there. */
-static void relay(struct session *session, struct walk *w)
-{
-    if (w->at == w->node->out_count) {
-        drop_replayed(session, w);
-        w->phase = PHASE_NODE;
-        return;
-    }
-    int k = w->at++;
-    struct tensor *gradient = w->node->out[k].pending, *replayed = w->replayed[k];
-    bool failed = false;
-    struct node *to = gradient && replayed ? tensor_edge(session, replayed, &failed) : NULL;
-    if (failed)
-        no_memory(session, w);
-    else if (to && is_walked(w, to))
-        hand_on(session, w, to, replayed->output, gradient);
-}
-
 /* Hands one gradient on. */
 static void deliver(struct session *session, struct walk *w)
 {
     if (w->at == w->node->in_count) {
-        drop_gradients(session, w);
+        walk_drop_gradients(session, w);
         rule_clear(&w->rule);
         w->phase = PHASE_NODE;
         return;
     }
     int k = w->at++;
     struct node *to = w->node->in[k].node;
-    struct tensor *gradient = gradient_of(w, k);
-    if (gradient && to && is_walked(w, to))
-        hand_on(session, w, to, w->node->in[k].output, gradient);
+    struct tensor *gradient = walk_gradient(w, k);
+    if (gradient && to && walk_passes(w, to))
+        walk_hand_on(session, w, to, w->node->in[k].output, gradient);
 }
 
-/* Makes a gradient contiguous, and nobody else's storage. False: an op has been run for that, or there is no memory;
- * call again. */
-static bool make_own(struct session *session, struct walk *w, struct tensor **gradient)
+bool walk_make_own(struct session *session, struct walk *w, struct tensor **gradient)
 {
     struct td_meta meta;
     bool failed = false;
@@ -517,7 +295,7 @@ static bool make_own(struct session *session, struct walk *w, struct tensor **gr
     if (own)
         storage_unref(session, own);
     if (!tensor) {
-        no_memory(session, w);
+        walk_no_memory(session, w);
         return false;
     }
     if (edge)
@@ -527,74 +305,12 @@ static bool make_own(struct session *session, struct walk *w, struct tensor **gr
     return true;
 }
 
-/* What a hook gave in place of a gradient: nothing, or what it is from now on. */
-static void take_hooked(struct session *session, struct tensor *const *results, int count, struct cause *cause,
-                        void *data)
-{
-    struct walk *w = data;
-    struct tensor *gradient = count ? results[0] : NULL;
-    session->in_hook = false;
-    struct td_meta meta, due;
-    char given[TD_SHAPE_TEXT], wanted[TD_SHAPE_TEXT];
-    TD_NO_FAILURE(failure);
-    if (gradient && gradient->failed && !cause)
-        cause = gradient->failed;
-    if (cause && !w->cause)
-        w->cause = cause_ref(cause);
-    if (!gradient || cause) {
-        tensor_unref(session, gradient);
-        w->hooked = NULL;
-        return;
-    }
-    tensor_meta(gradient, &meta);
-    tensor_meta(*w->hooked, &due);
-    if (td_meta_same_shape(&meta, &due) && meta.dtype == due.dtype) {
-        tensor_unref(session, *w->hooked);
-        *w->hooked = gradient;
-        return;
-    }
-    td_fail(&failure, TD_E_SHAPE, "%s: a hook gave %s %s in place of a gradient of %s %s", w->name,
-            td_dtype_name(meta.dtype), td_shape_text(meta.rank, meta.shape, given, sizeof given),
-            td_dtype_name(due.dtype), td_shape_text(due.rank, due.shape, wanted, sizeof wanted));
-    fail(session, w, &failure);
-    tensor_unref(session, gradient);
-    w->hooked = NULL;
-}
-
-/* A step of the hooks on the gradients at node. A hook sees a tensor of its own, contiguous as the one that it was
- * traced with, and what it gives is made one, too: neither can change with what somebody writes later. False: they are
- * done. */
-static bool run_hooks(struct session *session, struct walk *w, struct node *node)
-{
-    TD_NO_FAILURE(failure);
-    if (w->hooked) {
-        if (make_own(session, w, w->hooked))
-            w->hooked = NULL;
-        return true;
-    }
-    struct hook *hook = hook_next(node, w->hook, w->last_hook);
-    if (!hook)
-        return false;
-    struct tensor **gradient = &node->out[hook->output].pending;
-    if (!make_own(session, w, gradient))
-        return true;
-    w->hook = hook->order;
-    w->hooked = gradient;
-    if (program_run(session, hook->program, 1, gradient, !w->create, take_hooked, NULL, w, &failure)) {
-        w->hooked = NULL;
-        fail(session, w, &failure);
-    } else {
-        session->in_hook = true;
-    }
-    return true;
-}
-
 static void hook_leaf(struct session *session, struct walk *w)
 {
     if ((size_t)w->at == w->leaves.count) {
         w->at = 0;
         w->phase = w->wanted ? PHASE_GATHER : PHASE_COMBINE;
-    } else if (!run_hooks(session, w, w->leaves.nodes[w->at])) {
+    } else if (!walk_hooks(session, w, w->leaves.nodes[w->at])) {
         w->at++;
         begin_hooks(session, w);
     }
@@ -613,7 +329,7 @@ static void combine(struct session *session, struct walk *w)
         run_add(session, w, leaf->grad, leaf->out->pending, &leaf->out->pending);
         return;
     }
-    if (!make_own(session, w, &leaf->out->pending))
+    if (!walk_make_own(session, w, &leaf->out->pending))
         return;
     leaf->combined = false;
     w->at++;
@@ -631,13 +347,13 @@ static void gather(struct session *session, struct walk *w)
     if (!target->gradient && node_is_leaf(target->node) && target->node->out->pending)
         target->gradient = tensor_ref(target->node->out->pending);
     if (target->gradient) {
-        w->at += make_own(session, w, &target->gradient);
+        w->at += walk_make_own(session, w, &target->gradient);
     } else if (w->wanted->zeros) {
-        run_full(session, w, &target->meta, 0, &target->gradient);
+        walk_full(session, w, &target->meta, 0, &target->gradient);
     } else {
         td_fail(&failure, TD_E_GRAD, "%s: the outputs do not depend on input %d", w->name, w->at);
         td_hint(&failure, "With .allow_unused = true its gradient is zeros.");
-        fail(session, w, &failure);
+        walk_fail(session, w, &failure);
     }
 }
 
@@ -672,7 +388,7 @@ static enum step walk_step(struct session *session, struct walk *w)
         next_node(session, w);
         break;
     case PHASE_HOOK:
-        if (!run_hooks(session, w, w->node))
+        if (!walk_hooks(session, w, w->node))
             meet_node(session, w);
         break;
     case PHASE_RETAIN:
@@ -685,16 +401,16 @@ static enum step walk_step(struct session *session, struct walk *w)
         run_step(session, w);
         break;
     case PHASE_FILL:
-        fill(session, w);
+        walk_fill(session, w);
         break;
     case PHASE_CALL:
         if (w->node->applied->checkpoint)
-            call_checkpoint(session, w);
+            walk_call_checkpoint(session, w);
         else
-            call_function(session, w);
+            walk_call_function(session, w);
         break;
     case PHASE_RELAY:
-        relay(session, w);
+        walk_relay(session, w);
         break;
     case PHASE_DELIVER:
         deliver(session, w);
@@ -723,7 +439,7 @@ static enum step walk_next(struct session *session, struct iterator *iterator)
     if (session->cancelled && !w->cause) {
         TD_NO_FAILURE(failure);
         td_fail(&failure, TD_E_CANCELLED, "%s: cancelled", w->name);
-        fail(session, w, &failure);
+        walk_fail(session, w, &failure);
     }
     if (w->cause) {
         if (w->wanted)
@@ -739,8 +455,8 @@ static enum step walk_next(struct session *session, struct iterator *iterator)
 static void walk_drop(struct session *session, struct iterator *iterator)
 {
     struct walk *w = (struct walk *)iterator;
-    drop_gradients(session, w);
-    drop_replayed(session, w);
+    walk_drop_gradients(session, w);
+    walk_drop_replayed(session, w);
     rule_clear(&w->rule);
     rule_deinit(&w->rule);
     list_free(session, &w->leaves);
