@@ -7,9 +7,9 @@
 
 struct recording {
     struct recording *outer;
-    const char *where;   /* the line that began it */
-    pthread_t thread;    /* whose requests it takes */
-    struct cause *cause; /* the program will not be run */
+    const char *where;          /* the line that began it */
+    pthread_t thread;           /* whose requests it takes */
+    struct cause *cause;        /* the program will not be run */
     struct td_program *program; /* NULL: a trace of a function */
 };
 
