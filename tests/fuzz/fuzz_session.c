@@ -584,8 +584,10 @@ static void put_request(struct choices *c, struct client *client)
         put_op(c, client, ops[kind % op_count]);
     else if (kind < 240)
         put_control(c, client);
-    else if (kind < 250)
+    else if (kind < 246)
         put_training(c, client);
+    else if (kind < 250) /* of those that kind itself cannot reach, too */
+        put_op(c, client, ops[(176 + choose(c)) % op_count]);
     else if (kind < 253)
         put_loss_grads(c, client);
     else
