@@ -10,12 +10,12 @@
 /* A function of several tensors that gives several: what is checked, or for gradgradcheck its gradients. */
 struct subject {
     struct chain chain;
-    struct td_gradcheck_keywords keywords;
     td_function *function; /* NULL: mapping, of one tensor */
     td_mapping *mapping;
     bool gradients; /* the values are gradients; the inputs are followed by the seeds */
     int in_count, out_count;
     td_tensor in[2 * TD_FUNCTION_TENSORS];
+    struct td_gradcheck_keywords keywords;
 };
 
 /* That a check's tensors are in: run's, check's and check_input's. */
