@@ -51,6 +51,40 @@ static void zero(void *to, size_t bytes)
 
 /* ---- what ops need and cost ---- */
 
+/* The groups of the table as numbers: they are asked for at each launch, where comparing names shows. */
+enum group {
+    GROUP_binary,
+    GROUP_compare,
+    GROUP_conv,
+    GROUP_copy,
+    GROUP_create,
+    GROUP_index,
+    GROUP_join,
+    GROUP_linalg,
+    GROUP_loss,
+    GROUP_move,
+    GROUP_norm,
+    GROUP_pool,
+    GROUP_random,
+    GROUP_reduce,
+    GROUP_scan,
+    GROUP_search,
+    GROUP_softmax,
+    GROUP_sort,
+    GROUP_special,
+    GROUP_step,
+    GROUP_strided,
+    GROUP_ternary,
+    GROUP_unary,
+    GROUP_view
+};
+
+static const uint8_t group_of[TD_OP_LIMIT] = {
+#define TD_OP(id, name, group, ...) [id] = GROUP_##group,
+#include "protocol/ops.def"
+#include "protocol/ops_undef.h"
+};
+
 /* The strided ops see their content as one row of elements, and so do these; norms and what they multiply with go by
  * rows. Everything else reads strides in place. */
 static uint32_t dense_inputs(const struct td_op *op)
@@ -58,9 +92,9 @@ static uint32_t dense_inputs(const struct td_op *op)
     if (op->id == TD_OP_masked_scatter) /* whose source is taken row by row */
         return 1u << 2;
     bool strided = op->id == TD_OP_strided_read || op->id == TD_OP_strided_write || op->id == TD_OP_strided_add;
-    if (!strcmp(op->group, "pool"))
+    if (group_of[op->id] == GROUP_pool)
         return 1u << 0;
-    if (!strcmp(op->group, "conv") || !strcmp(op->group, "norm")) /* their rows are matrices */
+    if (group_of[op->id] == GROUP_conv || group_of[op->id] == GROUP_norm) /* their rows are matrices */
         return 1u << 0 | 1u << 1 | 1u << 2;
     return strided || op->id == TD_OP_roll || op->id == TD_OP_repeat_interleave ? 1u << 0 : 0;
 }
@@ -270,7 +304,7 @@ static uint64_t product_work(const struct td_launch *launch)
 
 static bool is_linalg(const struct td_op *op)
 {
-    return !strcmp(op->group, "linalg") && op->id != TD_OP_matmul && op->id != TD_OP_linear;
+    return group_of[op->id] == GROUP_linalg && op->id != TD_OP_matmul && op->id != TD_OP_linear;
 }
 
 /* Matrices that are factored one by one, of each result as many as of any. */
@@ -334,7 +368,7 @@ static uint64_t large_cost(const struct td_launch *launch)
         if (!is_product && launch->op->output_count)
             extra += detour(in, alike ? along : last, count);
         /* Short rows of what is reduced are done one by one. */
-        if (!strcmp(launch->op->group, "reduce") && last >= 0 && in->shape[last] < 32)
+        if (group_of[launch->op->id] == GROUP_reduce && last >= 0 && in->shape[last] < 32)
             extra += count * 3 / 2;
     }
     for (int k = 0; k < launch->op->output_count; k++) {
@@ -346,7 +380,7 @@ static uint64_t large_cost(const struct td_launch *launch)
         extra += product_work(launch);
     if (is_linalg(launch->op))
         extra += linalg_work(launch);
-    if (!strcmp(launch->op->group, "conv"))
+    if (group_of[launch->op->id] == GROUP_conv)
         extra += conv_work(launch);
     if (launch->op->id == TD_OP_embedding || launch->op->id == TD_OP_index_select ||
         launch->op->id == TD_OP_index_add || launch->op->id == TD_OP_index_copy)
