@@ -424,6 +424,35 @@ static void test_misuse(void **state)
     wait_until_empty();
 }
 
+static void test_programs_take_a_bounded_part_of_the_host(void **state)
+{
+    (void)state;
+    enum { INPUTS = 1000, MANY = 600 };
+    static td_tensor in[INPUTS], out[1];
+    static td_program *programs[MANY];
+    td_session *s = open_session();
+    for (int k = 0; k < INPUTS; k++)
+        in[k] = td_ones(s, TD_SHAPE(1));
+    for (int k = 0; k < MANY; k++) {
+        programs[k] = td_record(s, TD_LIST_OF(INPUTS, in));
+        td_record_end(programs[k], TD_LIST(in[0]));
+    }
+    assert_error(s, TD_E_LIMIT, "all programs of the session take more than 64 MiB");
+    td_run(programs[0], TD_LIST_OF(INPUTS, in), out);
+    assert_values(out[0], 1, (double[]){1});
+    for (int k = 0; k < MANY; k++)
+        td_program_free(programs[k]);
+    td_clear_error(s);
+    td_program *p = td_record(s, TD_LIST_OF(INPUTS, in));
+    td_record_end(p, TD_LIST(in[1]));
+    td_run(p, TD_LIST_OF(INPUTS, in), out);
+    assert_values(out[0], 1, (double[]){1});
+    assert_int_equal(td_error(s)->code, TD_E_OK);
+    td_program_free(p);
+    assert_int_equal(td_close(s), 0);
+    wait_until_empty();
+}
+
 /* ---- custom functions ---- */
 
 static int forwards, backwards;
@@ -885,6 +914,7 @@ int main(void)
         cmocka_unit_test(test_what_fails_in_the_middle_has_no_effect),
         cmocka_unit_test(test_what_a_program_consists_of),
         cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_programs_take_a_bounded_part_of_the_host),
         cmocka_unit_test(test_a_function_is_called_once_for_each_kind),
         cmocka_unit_test(test_several_inputs_outputs_and_attributes),
         cmocka_unit_test(test_second_derivatives_that_are_not_known),

@@ -10,8 +10,10 @@
 #include "server/worker/decoder.h"
 #include "server/worker/tape.h"
 
-/* A table of handles that is larger is not kept from run to run. */
+/* A table of handles that is larger is not kept for the session's next run. */
 #define NAMES_KEPT 8192
+
+#define FULL "all programs of the session take more than 64 MiB of the daemon's host"
 
 /* ---- arrays ---- */
 
@@ -40,11 +42,22 @@ static struct program *program_new(struct session *session, uint32_t number, con
     session->program_count++;
     program->number = number;
     snprintf(program->name, sizeof program->name, "%s", name);
-    program->next = session->programs;
+    program->list = number ? &session->programs : &session->checkpoints;
+    program->next = *program->list;
     if (program->next)
         program->next->prev = program;
-    session->programs = program;
+    *program->list = program;
     return program;
+}
+
+/* What program takes of the host, against the session's limit. False if that is reached. */
+static bool charge(struct session *session, struct program *program, size_t bytes)
+{
+    if (bytes > TD_PROGRAM_BYTES - session->program_bytes)
+        return false;
+    session->program_bytes += bytes;
+    program->charged += bytes;
+    return true;
 }
 
 struct program *program_ref(struct program *program)
@@ -79,13 +92,13 @@ void program_unref(struct session *session, struct program *program)
     if (program->prev)
         program->prev->next = program->next;
     else
-        session->programs = program->next;
+        *program->list = program->next;
     if (program->next)
         program->next->prev = program->prev;
     drop_captures(session, program);
     for (size_t k = 0; k < program->callee_count; k++)
         program_unref(session, program->callees[k].program);
-    session->program_bytes -= program->size;
+    session->program_bytes -= program->charged;
     session->program_count--;
     cause_unref(program->cause);
     free(program->bytes);
@@ -94,7 +107,6 @@ void program_unref(struct session *session, struct program *program)
     free(program->in);
     free(program->out);
     free(program->inputs);
-    free(program->names.tensors);
     free(program);
 }
 
@@ -125,10 +137,10 @@ void programs_end(struct session *session)
         recording_pop(session);
         program_unref(session, program);
     }
-    for (struct program *program = session->programs, *next; program; program = next) {
-        next = program->next;
+    for (struct program *program = session->programs; program; program = program->next)
         drop_captures(session, program);
-    }
+    for (struct program *program = session->checkpoints; program; program = program->next)
+        drop_captures(session, program);
     for (struct program *program = session->programs, *next; program; program = next) {
         next = program->next;
         if (!program->number)
@@ -140,8 +152,8 @@ void programs_end(struct session *session)
 
 static struct program *find_live(struct session *session, uint32_t number)
 {
-    struct program *program = session->programs;
-    while (program && (program->number != number || !number))
+    struct program *program = number ? session->programs : NULL; /* 0 is nobody's */
+    while (program && program->number != number)
         program = program->next;
     return program;
 }
@@ -191,6 +203,7 @@ static void spoil(struct session *session, struct program *program, struct cause
     program->cause = cause_ref(cause);
     drop_captures(session, program);
     session->program_bytes -= program->size;
+    program->charged -= program->size;
     program->size = 0;
 }
 
@@ -265,6 +278,9 @@ int recording_begin(struct session *session, uint32_t number, const char *name, 
     recording->trace = program->traced = trace || session_traces(session);
     if (!program->in || !program->inputs) {
         td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+    } else if (!charge(session, program, sizeof *program + room * (sizeof *program->in + sizeof *program->inputs))) {
+        td_fail(failure, TD_E_LIMIT, FULL);
+        td_hint(failure, "td_program_free ends one, td_function_free all traces of a function.");
     } else {
         if (in_count) /* a checkpoint has none, nor an array */
             memcpy(program->in, in, (size_t)in_count * sizeof *in);
@@ -331,8 +347,8 @@ static void append(struct session *session, struct recording *recording, const u
     struct program *program = recording->program;
     if (program->cause)
         return;
-    if (size > TD_PROGRAM_BYTES - session->program_bytes) {
-        spoil_memory(session, recording, "the requests of all programs of the session take more than 64 MiB");
+    if (!charge(session, program, size)) {
+        spoil_memory(session, recording, FULL);
         return;
     }
     size_t due = program->size + size;
@@ -348,7 +364,6 @@ static void append(struct session *session, struct recording *recording, const u
     memcpy(program->bytes + program->size, bytes, size);
     program->size = due;
     program->requests++;
-    session->program_bytes += size;
 }
 
 void recording_add(struct session *session, const uint8_t *bytes, size_t size, bool ends)
@@ -383,6 +398,10 @@ void recording_uses(struct session *session, uint32_t handle, struct tensor *ten
         if (!array_grow(&p->captures, p->capture_count, &p->capture_capacity, sizeof *p->captures) ||
             !know(r, handle, KNOWN_GIVEN) || (r->checkpoint && !checkpoint_captures(r, tensor))) {
             spoil_memory(session, r, "the daemon's host has no memory left");
+            continue;
+        }
+        if (!charge(session, p, sizeof *p->captures + (r->checkpoint ? sizeof(struct window) : 0))) {
+            spoil_memory(session, r, FULL);
             continue;
         }
         p->captures[p->capture_count++] = (struct capture){handle, tensor_ref(tensor)};
@@ -425,10 +444,10 @@ struct run {
 struct program *program_find(struct session *session, uint32_t number, struct td_failure *failure)
 {
     /* Within a run numbers mean what they meant when it was recorded. */
-    const struct program *caller = NULL;
-    for (struct program *p = session->programs; p && session->names != &session->own && !caller; p = p->next)
-        if (&p->names == session->names)
-            caller = p;
+    const struct program *caller =
+        session->names == &session->own
+            ? NULL
+            : (const struct program *)((const char *)session->names - offsetof(struct program, names));
     struct program *found = NULL;
     for (size_t k = 0; caller && k < caller->callee_count && !found; k++)
         if (caller->callees[k].number == number)
@@ -445,7 +464,7 @@ struct program *program_find(struct session *session, uint32_t number, struct td
         td_fail(failure, TD_E_HANDLE, "there is no program %" PRIu32 " in this session", number);
         return NULL;
     }
-    for (struct recording *r = session->recording; r; r = around(r))
+    for (struct recording *r = session_records(session) ? session->recording : NULL; r; r = around(r))
         note_callee(session, r, found);
     return found;
 }
@@ -463,10 +482,11 @@ static void end_run(struct session *session, struct run *run)
     session->list_left = 0;
     session_fill_end(session); /* whoever gets the results need not be a request, before which that would be done */
     sweep(session, &program->names);
-    if (program->names.capacity > NAMES_KEPT) {
+    if (program->names.capacity > NAMES_KEPT || session->spare.tensors)
         free(program->names.tensors);
-        program->names = (struct names){0};
-    }
+    else
+        session->spare = program->names;
+    program->names = (struct names){0};
     program->running = false;
 }
 
@@ -585,7 +605,11 @@ int program_run(struct session *session, struct program *program, int in_count, 
     struct run *run = calloc(1, sizeof *run);
     if (!run)
         return td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+    program->names = session->spare;
+    session->spare = (struct names){0};
     if (bind_all(session, program, in_count, inputs, failure)) {
+        free(program->names.tensors);
+        program->names = (struct names){0};
         free(run);
         return failure->code;
     }

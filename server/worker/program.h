@@ -32,8 +32,9 @@ struct program_input {
 
 struct program {
     uint32_t refs;
-    struct program *prev, *next; /* in session->programs */
-    uint32_t number;             /* in its session; 0: it has been freed, and runs on where it is part of something */
+    struct program **list, *prev, *next; /* session->programs, or session->checkpoints */
+    size_t charged;                      /* of session->program_bytes */
+    uint32_t number; /* in its session; 0: it has been freed, and runs on where it is part of something */
     char name[TD_NAME_BYTES];
     bool traced; /* what its inputs were is not known */
     bool running;

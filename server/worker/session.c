@@ -115,6 +115,7 @@ static void session_free(struct session *session)
         free(session->sites[k].text);
     free(session->sites);
     free(session->own.tensors);
+    free(session->spare.tensors);
     cause_unref(session->error);
     free(session->input);
     free(session->output);

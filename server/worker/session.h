@@ -86,7 +86,9 @@ struct session {
     uint64_t node_count;         /* numbers the nodes of the tape */
     uint64_t hook_count;         /* numbers the hooks on gradients */
     bool in_hook;                /* a walk waits for the program of one */
-    struct program *programs;    /* all that are alive */
+    struct program *programs;    /* all that are alive and have a number, or had one */
+    struct program *checkpoints; /* all others */
+    struct names spare;          /* an empty table for the next run */
     struct recording *recording; /* the innermost one; NULL: none */
     uint32_t program_count;
     size_t program_bytes; /* of all programs */
