@@ -23,8 +23,6 @@ enum td_category { TD_BOOLEAN, TD_INTEGER, TD_FLOATING };
 /* Masks for sets of dtypes. */
 #define TD_MASK(dtype) (1u << (dtype))
 #define TD_FLOATS (TD_MASK(TD_F16) | TD_MASK(TD_BF16) | TD_MASK(TD_F32) | TD_MASK(TD_F64))
-/* For what has no rounding of its own: optimiser steps write to several tensors at once. */
-#define TD_WIDE_FLOATS (TD_MASK(TD_F32) | TD_MASK(TD_F64))
 #define TD_INTEGERS (TD_MASK(TD_U8) | TD_MASK(TD_I8) | TD_MASK(TD_I16) | TD_MASK(TD_I32) | TD_MASK(TD_I64))
 #define TD_WHOLES (TD_INTEGERS | TD_MASK(TD_BOOL))
 #define TD_NUMBERS (TD_FLOATS | TD_INTEGERS)

@@ -470,11 +470,10 @@ static void print_functions(void)
 
 static const char *takes_text(uint32_t takes)
 {
-    return takes == TD_FLOATS        ? "floats"
-           : takes == TD_WIDE_FLOATS ? "f32, f64"
-           : takes == TD_NUMBERS     ? "numbers"
-           : takes == TD_WHOLES      ? "integers, bool"
-                                     : "all";
+    return takes == TD_FLOATS    ? "floats"
+           : takes == TD_NUMBERS ? "numbers"
+           : takes == TD_WHOLES  ? "integers, bool"
+                                 : "all";
 }
 
 static const char *gives_text(const struct td_op *op)

@@ -58,7 +58,6 @@ static int hint_dtype(struct td_inference *i, int k, const char *name, uint32_t 
 static const char *mask_text(uint32_t takes)
 {
     return takes == TD_FLOATS          ? "a floating type"
-           : takes == TD_WIDE_FLOATS   ? "f32 or f64"
            : takes == TD_NUMBERS       ? "a number type"
            : takes == TD_WHOLES        ? "an integer type or bool"
            : takes == TD_MASK(TD_BOOL) ? "bool"

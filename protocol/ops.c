@@ -14,7 +14,6 @@
 #define ANY TD_ANY
 #define NUMBERS TD_NUMBERS
 #define FLOATS TD_FLOATS
-#define WIDE_FLOATS TD_WIDE_FLOATS
 #define WHOLES TD_WHOLES
 #define IN(x) {.name = #x, .kind = TD_PARAM_TENSOR},
 #define NUM(x) {.name = #x, .kind = TD_PARAM_NUM},

@@ -404,3 +404,19 @@ int raw_goodbye(struct raw *raw, char message[TD_MESSAGE_BYTES])
     assert_int_equal(raw_receive(raw, RAW_WAIT_MS), RAW_CLOSED);
     return code;
 }
+
+void daemon_wait_empty(const struct test_daemon *daemon)
+{
+    struct raw raw = raw_open(daemon); /* the one session that is left */
+    uint64_t sessions = 0, bytes = 0;
+    for (int k = 0; k < 1000; k++) {
+        sessions = raw_status(&raw, "sessions");
+        bytes = raw_status(&raw, "device.used_bytes");
+        if (sessions == 1 && bytes == 0) {
+            raw_close(&raw);
+            return;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    fail_msg("%llu sessions and %llu bytes are left", (unsigned long long)sessions - 1, (unsigned long long)bytes);
+}

@@ -38,16 +38,8 @@ static td_session *open_session(void)
 /* The session ends without an error, and nothing of it is left in the daemon. */
 static void close_session(td_session *s)
 {
-    struct raw raw = raw_open(&daemon_);
     assert_int_equal(td_close(s), 0);
-    for (int k = 0; k < 1000; k++) {
-        if (raw_status(&raw, "sessions") == 1 && raw_status(&raw, "device.used_bytes") == 0) {
-            raw_close(&raw);
-            return;
-        }
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-    }
-    fail_msg("%llu bytes are left", (unsigned long long)raw_status(&raw, "device.used_bytes"));
+    daemon_wait_empty(&daemon_);
 }
 
 static void assert_fine(td_session *s)

@@ -34,19 +34,6 @@ static td_session *open_session(void)
     return s;
 }
 
-static void wait_until_empty(void)
-{
-    struct raw raw = raw_open(&daemon_);
-    for (int k = 0; k < 1000; k++) {
-        if (raw_status(&raw, "sessions") == 1 && raw_status(&raw, "device.used_bytes") == 0) {
-            raw_close(&raw);
-            return;
-        }
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-    }
-    fail_msg("%llu bytes are left", (unsigned long long)raw_status(&raw, "device.used_bytes"));
-}
-
 static void assert_error(td_session *s, int code, const char *part)
 {
     const td_error_info *info = td_error(s);
@@ -136,7 +123,7 @@ static void check_step(bool adam)
     td_optimizer_free(eager.optimizer);
     td_optimizer_free(replayed.optimizer);
     assert_int_equal(td_close(s), 0);
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 static void test_replay_gives_the_bits_of_eager_sgd(void **state)
@@ -185,7 +172,7 @@ static void test_a_schedule_goes_on_in_replays(void **state)
             td_optimizer_free(models[k]->optimizer);
         assert_int_equal(td_close(s), 0);
     }
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 /* ---- what a program means ---- */
@@ -212,7 +199,7 @@ static void test_captured_tensors_are_references(void **state)
     assert_values(y, 2, (double[]){10, 10});
     td_program_free(p);
     assert_int_equal(td_close(s), 0);
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 static void test_inputs_of_other_shapes_strides_and_sharing(void **state)
@@ -257,7 +244,7 @@ static void test_outputs_carry_a_graph(void **state)
     assert_values(td_grad(w), 2, (double[]){42, 42});
     td_program_free(p);
     assert_int_equal(td_close(s), 0);
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 static void test_programs_nest(void **state)
@@ -282,7 +269,7 @@ static void test_programs_nest(void **state)
     td_program_free(cube);
     td_program_free(both);
     assert_int_equal(td_close(s), 0);
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 static void test_random_numbers_and_uploads(void **state)
@@ -385,7 +372,7 @@ static void test_what_a_program_consists_of(void **state)
     free(json);
     td_program_free(p);
     assert_int_equal(td_close(s), 0);
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 static void test_misuse(void **state)
@@ -421,7 +408,7 @@ static void test_misuse(void **state)
     assert_int_equal(td_close(s), 0);
     td_program_free(p);
     td_program_free(NULL);
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 static void test_programs_take_a_bounded_part_of_the_host(void **state)
@@ -450,7 +437,7 @@ static void test_programs_take_a_bounded_part_of_the_host(void **state)
     assert_int_equal(td_error(s)->code, TD_E_OK);
     td_program_free(p);
     assert_int_equal(td_close(s), 0);
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 /* ---- custom functions ---- */
@@ -501,7 +488,7 @@ static void test_a_function_is_called_once_for_each_kind(void **state)
     free(text);
     td_function_free(square);
     assert_int_equal(td_close(s), 0);
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 struct scaling {
@@ -557,7 +544,7 @@ static void test_several_inputs_outputs_and_attributes(void **state)
     td_apply_to(scale, TD_LIST(a, b), out, .attributes = &(struct scaling){2});
     assert_error(s, TD_E_HANDLE, "scale: is applied after td_function_free");
     assert_int_equal(td_close(s), 0);
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 static void inside_forward(td_context *ctx, const td_tensor *in, td_tensor *out)
@@ -596,7 +583,7 @@ static void test_second_derivatives_that_are_not_known(void **state)
     td_function_free(inside);
     td_function_free(once);
     assert_int_equal(td_close(s), 0);
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 static void nothing_backward(td_context *ctx, const td_tensor *grad_out, td_tensor *grad_in)
@@ -650,7 +637,7 @@ static void test_functions_that_are_wrong(void **state)
     }
     assert_values(td_mul(x, 2.0), 2, (double[]){2, 2}); /* the session goes on */
     assert_int_equal(td_close(s), 0);
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 static void test_functions_inside_programs_and_functions(void **state)
@@ -673,7 +660,7 @@ static void test_functions_inside_programs_and_functions(void **state)
     assert_values(td_grad(w), 1, (double[]){36});
     td_program_free(p);
     assert_int_equal(td_close(s), 0);
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 /* ---- checkpoints ---- */
@@ -768,7 +755,7 @@ static void check_checkpoints(enum how how, bool second)
         assert_true(second ? td_allclose(gradients[0][k], gradients[1][k])
                            : td_equal(gradients[0][k], gradients[1][k]));
     assert_int_equal(td_close(s), 0);
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 static void test_checkpoints_give_the_same_gradients(void **state)
@@ -826,7 +813,7 @@ static void test_checkpoints_keep_the_ends_of_blocks_only(void **state)
     uint64_t all = held_bytes(false), ends = held_bytes(true), each = 64 * 64 * 4;
     assert_true(all >= 64 * each);
     assert_true(ends <= 11 * each);
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 static void test_what_a_checkpoint_refuses(void **state)
@@ -861,7 +848,7 @@ static void test_what_a_checkpoint_refuses(void **state)
     assert_error(s, TD_E_GRAD, "backward: the graph through");
     td_optimizer_free(o);
     assert_int_equal(td_close(s), 0);
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 static void test_checkpoints_in_programs_and_functions_in_checkpoints(void **state)
@@ -896,7 +883,7 @@ static void test_checkpoints_in_programs_and_functions_in_checkpoints(void **sta
     td_program_free(p);
     td_program_free(twice);
     assert_int_equal(td_close(s), 0);
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 int main(void)

@@ -46,18 +46,6 @@ static uint64_t status(const char *key)
     return value;
 }
 
-/* Waits until only the asking session is left and nothing is in use: ends of sessions are noticed a little later. */
-static void wait_until_empty(void)
-{
-    for (int k = 0; k < 1000; k++) {
-        if (status("sessions") == 1 && status("device.used_bytes") == 0)
-            return;
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-    }
-    fail_msg("%llu sessions and %llu bytes are left", (unsigned long long)status("sessions") - 1,
-             (unsigned long long)status("device.used_bytes"));
-}
-
 /* ---- a model ---- */
 
 enum { INPUTS = 5, CLASSES = 3, BATCH = 8 };
@@ -243,7 +231,7 @@ static void long_chain_is_walked_and_freed(void **state)
     td_backward(td_sum(y));
     assert_true(td_item(td_sum(td_grad(x))) == 2);
     assert_int_equal(td_close(s), 0);
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 static void walking_twice_needs_retain_graph(void **state)
@@ -297,7 +285,7 @@ static void killed_clients_leave_nothing(void **state)
         assert_true(td_item(td_sum(x)) == sum);
     }
     assert_int_equal(td_close(s), 0);
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 /* The worker's process id, by STATUS. */
@@ -379,7 +367,7 @@ static void client_killed_during_a_long_op(void **state)
         kill(getpid(), SIGKILL);
     }
     waitpid(child, NULL, 0);
-    wait_until_empty();
+    daemon_wait_empty(&daemon_);
 }
 
 int main(void)

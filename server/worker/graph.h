@@ -5,7 +5,8 @@
 
 #include "server/worker/session.h"
 
-/* Begins the answer to the request in work; decoder_done comes at its end. limit: ops, and leaves, that are listed. */
+/* Begins the answer to the request in work, as an iterator on the session's stack. limit: ops, and leaves, that are
+ * listed. */
 int graph_start(struct session *session, struct tensor *tensor, uint32_t limit, uint32_t site,
                 struct td_failure *failure);
 /* The answer where there is only an error. */
