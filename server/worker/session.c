@@ -260,7 +260,8 @@ struct cause *session_fail(struct session *session, const char *op, uint32_t sit
         .refs = 1, .code = TD_E_MEMORY, .op = "", .message = "the daemon's host has no memory left"};
     struct cause *cause = malloc(sizeof *cause);
     if (cause) {
-        *cause = (struct cause){.refs = 1, .code = failure->code, .request = session->request, .op = op};
+        *cause = (struct cause){.refs = 1, .code = failure->code, .request = session->request};
+        strncpy(cause->op, op, sizeof cause->op - 1);
         strncpy(cause->site, session_site(session, site), sizeof cause->site - 1);
         memcpy(cause->message, failure->message, sizeof cause->message);
         memcpy(cause->hint, failure->hint, sizeof cause->hint);

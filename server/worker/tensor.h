@@ -18,7 +18,7 @@ struct cause {
     uint32_t refs;
     int code;                 /* enum td_error_code */
     uint64_t request;         /* that failed, by the session's count */
-    const char *op;           /* its name, a constant */
+    char op[TD_NAME_BYTES];   /* its name */
     char site[TD_SITE_BYTES]; /* where the client's program made it, "" if it did not say */
     char message[TD_MESSAGE_BYTES], hint[TD_HINT_BYTES];
 };
