@@ -1,6 +1,6 @@
-/* Planning. Three passes over the requests, in pieces: forward, to see which value each of them makes and uses (a handle
- * is a value's name only until it is let go of); backward, to find what is needed and where last; forward, to write the
- * plan. SPDX-License-Identifier: Apache-2.0 */
+/* Planning. Three passes over the requests, in pieces: forward, to see which value each of them makes and uses (a
+ * handle is a value's name only until it is let go of); backward, to find what is needed and where last; forward, to
+ * write the plan. SPDX-License-Identifier: Apache-2.0 */
 #include "server/worker/plan.h"
 
 #include <stdlib.h>
@@ -181,8 +181,8 @@ static void see_op(struct planning *p, struct planned *request, const struct td_
     TD_NO_FAILURE(refused);
     p->failed |= td_call_decode(r, op, elements, call, &refused) != TD_E_OK;
     request->is_op = true;
-    request->removable = (op->kind == TD_CREATE || op->kind == TD_FRESH || op->kind == TD_VIEW) &&
-                         !exec_fails_for_data(op);
+    request->removable =
+        (op->kind == TD_CREATE || op->kind == TD_FRESH || op->kind == TD_VIEW) && !exec_fails_for_data(op);
     for (int k = 0; k < call->in_count; k++)
         if (call->in[k].kind == TD_INPUT_HANDLE)
             use(p, call->in[k].handle, k);

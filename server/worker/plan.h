@@ -7,8 +7,8 @@
 
 #include "server/worker/program.h"
 
-/* Puts the planning of program on the session's stack. A program that there is no memory to plan, or that is larger than
- * one should wait for, has none, and its runs do as was recorded. */
+/* Puts the planning of program on the session's stack. A program that there is no memory to plan, or that is larger
+ * than one should wait for, has none, and its runs do as was recorded. */
 void plan_start(struct session *session, struct program *program);
 
 #endif

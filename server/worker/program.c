@@ -280,7 +280,8 @@ int recording_begin(struct session *session, uint32_t number, const char *name, 
     recording->trace = program->traced = trace || session_traces(session);
     if (!program->in || !program->inputs) {
         td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
-    } else if (!program_charge(session, program, sizeof *program + room * (sizeof *program->in + sizeof *program->inputs))) {
+    } else if (!program_charge(session, program,
+                               sizeof *program + room * (sizeof *program->in + sizeof *program->inputs))) {
         td_fail(failure, TD_E_LIMIT, FULL);
         td_hint(failure, "td_program_free ends one, td_function_free all traces of a function.");
     } else {
