@@ -99,10 +99,11 @@ static void test_a_program_of_nothing_that_is_read(void **state)
     td_session *s = open_session();
     td_tensor x = td_ones(s, TD_SHAPE(3));
     td_program *p = td_record(s, TD_LIST(x));
-    td_exp(td_mul(x, 3.0));
+    td_log(td_mul(x, 3.0));
     td_record_end(p, (td_list){0});
     assert_left_out(p, 2);
     td_run(p, TD_LIST(x), NULL);
+    assert_int_equal(td_error(s)->code, TD_E_OK);
     td_program_free(p);
     close_session(s);
 }
@@ -279,6 +280,23 @@ static void test_values_end_at_their_last_use(void **state)
     close_session(s);
 }
 
+static void idle_forward(td_context *ctx, const td_tensor *in, td_tensor *out)
+{
+    (void)ctx;
+    td_clone(td_expand(in[0], TD_SHAPE(LINKS * MIB))); /* larger than the daemon's memory */
+    out[0] = in[0];
+}
+
+static void test_what_is_left_out_needs_no_memory(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_function *idle = td_function_new(s, "idle", .inputs = 1, .outputs = 1, .forward = idle_forward);
+    assert_item(td_apply(idle, td_ones(s, TD_SHAPE(1))), 1);
+    td_function_free(idle);
+    close_session(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +309,7 @@ int main(void)
         cmocka_unit_test(test_handles_that_are_used_again),
         cmocka_unit_test(test_an_input_that_the_recording_consumed),
         cmocka_unit_test(test_values_end_at_their_last_use),
+        cmocka_unit_test(test_what_is_left_out_needs_no_memory),
     };
     return cmocka_run_group_tests_name("plan", tests, setup, teardown);
 }

@@ -355,6 +355,7 @@ static void install(struct session *session, struct planning *p)
         if (p->requests[k].dead)
             numbers[program->left_out_count++] = (uint32_t)k;
     program->left_out = numbers;
+    program->planned = true;
     program->plan = p->plan;
     program->plan_size = p->size;
     p->plan = NULL;

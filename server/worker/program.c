@@ -622,7 +622,7 @@ int program_run(struct session *session, struct program *program, int in_count, 
     }
     program->runs++;
     bool same = program->traced || as_recorded(session, program, inputs);
-    bool planned = same && program->plan && !session->watching; /* anomalies count where nobody reads them, too */
+    bool planned = same && program->planned && !session->watching; /* anomalies count where nobody reads them, too */
     program->differed += !same;
     program->running = true;
     *run = (struct run){.iterator = {.next = run_next, .drop = run_drop},

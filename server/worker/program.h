@@ -42,7 +42,8 @@ struct program {
     uint8_t *bytes;      /* flags, site, array; one request after the other */
     size_t size, capacity;
     uint32_t requests; /* in bytes */
-    uint8_t *plan;     /* what runs on inputs as recorded carry out (plan.h); NULL: bytes */
+    bool planned;      /* runs on inputs as recorded carry out plan (plan.h), others bytes */
+    uint8_t *plan;
     size_t plan_size;
     uint32_t *left_out; /* requests of bytes, by their number, that compute what nobody reads */
     uint32_t left_out_count;
