@@ -90,13 +90,14 @@ static void put_requests(FILE *file, struct td_reader *r, bool json, uint64_t re
             put_handles(file, r, true);
             fputs(", \"out\": ", file);
             put_handles(file, r, true);
-            fputs("}", file);
+            fputs(td_read_bool(r) ? ", \"left_out\": true}" : "}", file);
             continue;
         }
         put_handles(file, r, false);
         fputs(" -> ", file);
         put_handles(file, r, false);
-        fprintf(file, "%s%.*s\n", bytes ? "  " : "", (int)bytes, site ? site : "");
+        fprintf(file, "%s%.*s%s\n", bytes ? "  " : "", (int)bytes, site ? site : "",
+                td_read_bool(r) ? "  (left out: nobody reads it)" : "");
     }
     if (!json && requests > count)
         fprintf(file, "  ... and %" PRIu64 " more\n", requests - count);
@@ -106,13 +107,13 @@ static void put_requests(FILE *file, struct td_reader *r, bool json, uint64_t re
 static bool put_answer(FILE *file, struct td_reader *r, bool json)
 {
     uint64_t requests = td_read_uint(r), bytes = td_read_uint(r), captures = td_read_uint(r), runs = td_read_uint(r),
-             differed = td_read_uint(r);
+             differed = td_read_uint(r), left_out = td_read_uint(r);
     fprintf(file,
             json ? "{\"requests\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"captures\": %" PRIu64 ", \"runs\": %" PRIu64
-                   ", \"runs_on_other_inputs\": %" PRIu64 ",\n \"inputs\": "
+                   ", \"runs_on_other_inputs\": %" PRIu64 ", \"left_out\": %" PRIu64 ",\n \"inputs\": "
                  : "program of %" PRIu64 " requests in %" PRIu64 " bytes; %" PRIu64 " tensors captured; run %" PRIu64
-                   " times, %" PRIu64 " on inputs unlike those recorded\n  inputs: ",
-            requests, bytes, captures, runs, differed);
+                   " times, %" PRIu64 " on inputs unlike those recorded; %" PRIu64 " requests left out\n  inputs: ",
+            requests, bytes, captures, runs, differed, left_out);
     put_handles(file, r, json);
     fputs(json ? ",\n \"outputs\": " : "\n  outputs: ", file);
     put_handles(file, r, json);

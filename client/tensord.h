@@ -631,14 +631,16 @@ TD_API void td_record_end(td_program *program, td_list outputs);
 TD_API void td_record_end_at(td_origin origin, td_program *program, td_list outputs);
 /* The recorded calls again, with other inputs, of any shape that they accept: as if they had been written here. outputs
  * gets a tensor for each output of td_record_end, with the graph that they would have. What fails in the middle fails
- * as it would there, with the line of the recorded call. May itself be recorded. Returns at once, unless the inputs
+ * as it would there, with the line of the recorded call. The daemon has read the program ahead: what computes values
+ * that nobody reads is left out, and each value's memory is used again from its last use on, also where the recorded
+ * calls kept it (td_release inside is not needed). May itself be recorded. Returns at once, unless the inputs
  * have other dtypes, shapes or strides than were recorded: then it waits to know those of the outputs. */
 TD_API void td_run(td_program *program, td_list inputs, td_tensor *outputs);
 TD_API void td_run_at(td_origin origin, td_program *program, td_list inputs, td_tensor *outputs);
 /* What the program consists of, to be freed with free; NULL after an error. Waits. Counts (how often it was run, how
- * often on inputs of other dtypes, shapes, strides or sharing), inputs, outputs, names of captured tensors, and the
- * first 512 requests: op, tensors read and written as %number, line of the recorded call. As text, as JSON, and
- * printed. */
+ * often on inputs of other dtypes, shapes, strides or sharing, how many requests runs leave out), inputs, outputs, names
+ * of captured tensors, and the first 512 requests: op, tensors read and written as %number, line of the recorded call,
+ * and whether runs leave it out. As text, as JSON, and printed. */
 TD_API char *td_program_text(td_program *program);
 TD_API char *td_program_json(td_program *program);
 TD_API void td_program_print(td_program *program);

@@ -1,7 +1,8 @@
 /* PyTorch's own results, replayed through libtensord and a daemon: every op of the table (oracle/golden/NAME.txt),
- * programs of views and writes (oracle/golden/programs.txt), what was found wrong once (oracle/golden/found.txt). With
- * the argument "-" cases come from standard input and a line goes back for each, which is how oracle/fuzz.py works.
- * What a case looks like stands in oracle/README.md. SPDX-License-Identifier: Apache-2.0 */
+ * programs of views and writes (oracle/golden/programs.txt), what was found wrong once (oracle/golden/found.txt). Each
+ * is recorded besides, and the program run on the same leaves made anew. With the argument "-" cases come from standard
+ * input and a line goes back for each, which is how oracle/fuzz.py works. What a case looks like stands in
+ * oracle/README.md. SPDX-License-Identifier: Apache-2.0 */
 #include <float.h>
 #include <inttypes.h>
 #include <math.h>
@@ -23,8 +24,13 @@
 static struct test_daemon daemon_;
 static td_session *s;
 
+/* A case is carried out as it stands; or recorded, where what is expected becomes an output; or run, where its leaves
+ * are made and the expectations are met by the outputs. */
+enum mode { EAGER, RECORD, RUN };
+
 /* One case on its way through. */
 struct replay {
+    enum mode mode;
     const char *at;     /* what is not read yet */
     char message[1024]; /* what is wrong; "": nothing so far */
     struct {
@@ -34,6 +40,11 @@ struct replay {
     int count;
     td_guard no_grad;
     bool in_no_grad;
+    td_program *program; /* RECORD, RUN: NULL as long as its inputs, the leaves at the beginning, are being made */
+    bool unfit;          /* it cannot be recorded */
+    int every;           /* of what is expected is an output */
+    int expected;
+    td_tensor outputs[NAMES];
 };
 
 static void __attribute__((format(printf, 2, 3))) wrong(struct replay *r, const char *format, ...)
@@ -373,9 +384,9 @@ static void expect(struct replay *r, const char *name, td_tensor x)
     if (take(r, "+") && take_integer(r) != layout.offset)
         wrong(r, "%s has offset %" PRId64, name, layout.offset);
     if (take(r, "@")) {
-        td_tensor base = find(r, take_word(r, "-~: ", word));
+        take_word(r, "-~: ", word);
         bool shares = !take(r, "-");
-        if (td_same_storage(x, base) != shares)
+        if (r->mode == EAGER && td_same_storage(x, find(r, word)) != shares)
             wrong(r, "%s %s %s", name, shares ? "is no view of" : "is a view of", word);
     }
     if (take(r, "~")) {
@@ -396,9 +407,37 @@ static void expect_error(struct replay *r, const char *what)
     td_clear_error(s);
 }
 
+static void skip_statement(struct replay *r)
+{
+    while (*r->at && strncmp(r->at, " ; ", 3))
+        r->at++;
+}
+
+/* Of a recorded case: some of what is expected, so that nobody reads the rest. */
+static void take_output(struct replay *r, char *name)
+{
+    char *dot = strchr(name, '.');
+    int number = r->mode == RUN ? r->expected / r->every : r->expected;
+    td_tensor *output = &r->outputs[number % NAMES];
+    bool chosen = !take(r, "none") && r->expected++ % r->every == 0;
+    if (chosen && r->mode == RUN) {
+        expect(r, name, *output);
+        return;
+    }
+    if (dot)
+        *dot = '\0';
+    if (chosen)
+        *output = dot ? td_grad(find(r, name)) : find(r, name);
+    skip_statement(r);
+}
+
 static void take_expectation(struct replay *r, char *name)
 {
     char *dot = strchr(name, '.');
+    if (r->mode != EAGER) {
+        take_output(r, name);
+        return;
+    }
     if (!dot) {
         expect(r, name, find(r, name));
         return;
@@ -418,6 +457,8 @@ static void take_command(struct replay *r, const char *word)
     const struct td_op *op = td_op_named(word);
     if (op) {
         take_call(r, op, "");
+    } else if (!strcmp(word, "error") && r->mode == RECORD) {
+        r->unfit = true;
     } else if (!strcmp(word, "error")) {
         expect_error(r, "the call");
     } else if (!take(r, " ")) {
@@ -439,47 +480,101 @@ static void take_command(struct replay *r, const char *word)
     }
 }
 
-static void take_statement(struct replay *r)
+/* The leaves of a case that is recorded or run are complete: they are the inputs. */
+static void begin_program(struct replay *r, td_program *program)
+{
+    td_tensor in[NAMES];
+    for (int k = 0; k < r->count; k++)
+        in[k] = r->names[k].tensor;
+    td_list inputs = {r->count, in, NULL};
+    r->program = r->mode == RECORD ? td_record(s, inputs) : program;
+    if (r->mode == RUN)
+        td_run(program, inputs, r->outputs);
+}
+
+/* program: what is run; NULL unless that is the mode. */
+static void take_statement(struct replay *r, td_program *program)
 {
     char names[32], word[32];
     take_word(r, "=> ", names);
-    if (take(r, ">")) {
+    bool expectation = take(r, ">"), command = !expectation && !take(r, "=");
+    const char *before = r->at;
+    const struct td_op *op = expectation || command ? NULL : td_op_named(take_word(r, "![ ", word));
+    bool leaf = !expectation && !command && !op;
+    if (r->mode != EAGER && !leaf && !r->program)
+        begin_program(r, program);
+    if (expectation) {
         take_expectation(r, names);
-    } else if (!take(r, "=")) {
+    } else if (r->mode == RUN && r->program) {
+        skip_statement(r);
+    } else if (command) {
         take_command(r, names);
-    } else {
-        const char *before = r->at;
-        const struct td_op *op = td_op_named(take_word(r, "![ ", word));
-        if (op) {
+    } else if (op) {
+        r->unfit |= r->mode == RECORD && td_op_is_sized(op);
+        if (!r->unfit)
             take_call(r, op, names);
-            return;
-        }
+    } else {
         r->at = before;
         add(r, names, take_leaf(r));
     }
 }
 
+static void replay_in(struct replay *r, td_program *program)
+{
+    while (*r->at && !*r->message && !r->unfit) {
+        take_statement(r, program);
+        if (*r->at && !take(r, " ; ") && !r->unfit)
+            wrong(r, "what does not belong there: %.40s", r->at);
+    }
+    if (r->in_no_grad)
+        td_guard_end(&r->no_grad);
+}
+
 /* What is wrong with a case; NULL if nothing is. Good until the next one. */
+static const char *verdict(struct replay *r)
+{
+    const td_error_info *e = td_error(s);
+    if (e->code != TD_E_OK) {
+        size_t used = strlen(r->message);
+        snprintf(r->message + used, sizeof r->message - used, "%s[%s: %s]", used ? " " : "", td_code_name(e->code),
+                 e->message);
+        td_clear_error(s);
+    }
+    return *r->message ? r->message : NULL;
+}
+
 static const char *replay(const char *text)
 {
     static struct replay r;
     TD_SCOPE(s);
     r = (struct replay){.at = text};
-    while (*r.at && !*r.message) {
-        take_statement(&r);
-        if (*r.at && !take(&r, " ; "))
-            wrong(&r, "what does not belong there: %.40s", r.at);
-    }
-    if (r.in_no_grad)
-        td_guard_end(&r.no_grad);
-    const td_error_info *e = td_error(s);
-    if (e->code != TD_E_OK) {
-        size_t used = strlen(r.message);
-        snprintf(r.message + used, sizeof r.message - used, "%s[%s: %s]", used ? " " : "", td_code_name(e->code),
-                 e->message);
+    replay_in(&r, NULL);
+    return verdict(&r);
+}
+
+/* The same with a program whose outputs are the first of every so many values that are expected. */
+static const char *replay_recorded(const char *text, int every)
+{
+    static struct replay r, run;
+    td_tensor outputs[NAMES];
+    int count = 0;
+    TD_SCOPE(s);
+    r = (struct replay){.mode = RECORD, .at = text, .every = every};
+    replay_in(&r, NULL);
+    for (int k = 0; k < r.expected && k < NAMES; k += every)
+        outputs[count++] = r.outputs[k];
+    if (r.program)
+        td_record_end(r.program, (td_list){count, outputs, NULL});
+    if (r.unfit)
         td_clear_error(s);
+    const char *problem = verdict(&r);
+    if (r.program && !r.unfit && !problem) {
+        run = (struct replay){.mode = RUN, .at = text, .every = every};
+        replay_in(&run, r.program);
+        problem = verdict(&run);
     }
-    return *r.message ? r.message : NULL;
+    td_program_free(r.program);
+    return problem;
 }
 
 /* ---- the committed cases ---- */
@@ -516,9 +611,11 @@ static void test_golden(void **state)
     }
     while ((text = next_case(file, &line, &room))) {
         number++;
-        problem = replay(text);
-        if (problem && bad++ < 5)
-            print_error("%s, case %d: %s\n    %s\n", name, number, problem, text);
+        for (int every = 0; every < 3; every++) { /* 0: as it stands */
+            problem = every ? replay_recorded(text, every) : replay(text);
+            if (problem && bad++ < 5)
+                print_error("%s, case %d%s: %s\n    %s\n", name, number, every ? ", recorded" : "", problem, text);
+        }
     }
     free(line);
     fclose(file);
@@ -556,6 +653,10 @@ static int serve(void)
             continue;
         }
         const char *problem = replay(line);
+        if (!problem)
+            problem = replay_recorded(line, 1);
+        if (!problem)
+            problem = replay_recorded(line, 2);
         printf("%s\n", problem ? problem : "ok");
     }
     free(line);

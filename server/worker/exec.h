@@ -37,6 +37,9 @@ typedef void exec_then(struct session *session, struct tensor *const *results, s
  * parked until then has been called. */
 bool exec_run(struct session *session, const struct operation *operation, exec_then *then, void *data);
 
+/* Whether op can fail for what its inputs hold, besides for what they are: an index out of range, a singular matrix. */
+bool exec_fails_for_data(const struct td_op *op);
+
 /* The device's thread. */
 int exec_thread_start(struct worker *worker);
 void exec_thread_stop(struct worker *worker);

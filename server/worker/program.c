@@ -8,6 +8,7 @@
 
 #include "server/worker/checkpoint.h"
 #include "server/worker/decoder.h"
+#include "server/worker/plan.h"
 #include "server/worker/tape.h"
 
 /* A table of handles that is larger is not kept for the session's next run. */
@@ -50,8 +51,7 @@ static struct program *program_new(struct session *session, uint32_t number, con
     return program;
 }
 
-/* What program takes of the host, against the session's limit. False if that is reached. */
-static bool charge(struct session *session, struct program *program, size_t bytes)
+bool program_charge(struct session *session, struct program *program, size_t bytes)
 {
     if (bytes > TD_PROGRAM_BYTES - session->program_bytes)
         return false;
@@ -102,6 +102,8 @@ void program_unref(struct session *session, struct program *program)
     session->program_count--;
     cause_unref(program->cause);
     free(program->bytes);
+    free(program->plan);
+    free(program->left_out);
     free(program->captures);
     free(program->callees);
     free(program->in);
@@ -278,7 +280,8 @@ int recording_begin(struct session *session, uint32_t number, const char *name, 
     recording->trace = program->traced = trace || session_traces(session);
     if (!program->in || !program->inputs) {
         td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
-    } else if (!charge(session, program, sizeof *program + room * (sizeof *program->in + sizeof *program->inputs))) {
+    } else if (!program_charge(session, program,
+                               sizeof *program + room * (sizeof *program->in + sizeof *program->inputs))) {
         td_fail(failure, TD_E_LIMIT, FULL);
         td_hint(failure, "td_program_free ends one, td_function_free all traces of a function.");
     } else {
@@ -288,6 +291,7 @@ int recording_begin(struct session *session, uint32_t number, const char *name, 
     }
     recording->outer = session->recording;
     recording->names = session->names;
+    recording->failed_count = session->failed_count;
     session->recording = recording;
     if (!failure->code && take_inputs(session, recording, failure) == TD_E_OK)
         return TD_E_OK;
@@ -332,12 +336,15 @@ int recording_end(struct session *session, uint32_t number, int out_count, const
     else
         memcpy(program->out, out, (size_t)out_count * sizeof *out);
     program->out_count = program->out ? out_count : 0;
+    bool fails = session->failed_count != recording->failed_count; /* and so will its runs: all of it is carried out */
     recording_pop(session);
     if (failure->code) {
         struct cause *cause = session_fail(session, "record", session->call_site, failure);
         spoil(session, program, cause);
         cause_unref(cause);
         failure->code = TD_E_OK; /* told already */
+    } else if (!fails && !program->cause) {
+        plan_start(session, program);
     }
     return TD_E_OK;
 }
@@ -347,7 +354,7 @@ static void append(struct session *session, struct recording *recording, const u
     struct program *program = recording->program;
     if (program->cause)
         return;
-    if (!charge(session, program, size)) {
+    if (!program_charge(session, program, size)) {
         spoil_memory(session, recording, FULL);
         return;
     }
@@ -400,7 +407,7 @@ void recording_uses(struct session *session, uint32_t handle, struct tensor *ten
             spoil_memory(session, r, "the daemon's host has no memory left");
             continue;
         }
-        if (!charge(session, p, sizeof *p->captures + (r->checkpoint ? sizeof(struct window) : 0))) {
+        if (!program_charge(session, p, sizeof *p->captures + (r->checkpoint ? sizeof(struct window) : 0))) {
             spoil_memory(session, r, FULL);
             continue;
         }
@@ -614,13 +621,16 @@ int program_run(struct session *session, struct program *program, int in_count, 
         return failure->code;
     }
     program->runs++;
-    program->differed += !program->traced && !as_recorded(session, program, inputs);
+    bool same = program->traced || as_recorded(session, program, inputs);
+    bool planned = same && program->planned && !session->watching; /* anomalies count where nobody reads them, too */
+    program->differed += !same;
     program->running = true;
     *run = (struct run){.iterator = {.next = run_next, .drop = run_drop},
                         .program = program_ref(program),
                         .outer = session->names,
                         .outer_no_grad = session->no_grad,
-                        .reader = td_reader_of(program->bytes, program->size),
+                        .reader = planned ? td_reader_of(program->plan, program->plan_size)
+                                          : td_reader_of(program->bytes, program->size),
                         .then = then,
                         .dropped = dropped,
                         .data = data};

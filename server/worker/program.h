@@ -42,6 +42,11 @@ struct program {
     uint8_t *bytes;      /* flags, site, array; one request after the other */
     size_t size, capacity;
     uint32_t requests; /* in bytes */
+    bool planned;      /* runs on inputs as recorded carry out plan (plan.h), others bytes */
+    uint8_t *plan;
+    size_t plan_size;
+    uint32_t *left_out; /* requests of bytes, by their number, that compute what nobody reads */
+    uint32_t left_out_count;
     struct capture *captures;
     size_t capture_count, capture_capacity;
     struct callee *callees;
@@ -60,6 +65,7 @@ struct recording {
     struct program *program;
     bool trace;
     const struct names *names;     /* whose requests are recorded */
+    uint64_t failed_count;         /* the session's when it began */
     struct checkpoint *checkpoint; /* NULL: it is none */
     bool no_grad, marks;           /* of a checkpoint: the session's before it */
     uint8_t *known;                /* by handle: enum known */
@@ -81,6 +87,9 @@ static inline bool session_traces(const struct session *session)
 }
 /* What traced requests give: an error value that says nothing. */
 struct cause *trace_cause(void);
+
+/* What program takes of the host, against the session's limit. False if that is reached. */
+bool program_charge(struct session *session, struct program *program, size_t bytes);
 
 /* Room for one more element of size bytes in *array. */
 bool array_grow(void *array, size_t count, size_t *capacity, size_t size);
