@@ -10,6 +10,9 @@
 /* Windows of a strip: a vector of f32. */
 #define POOL_WIDTH 16
 
+/* As many as a register of any instruction set holds. */
+typedef int64_t pool_indices __attribute__((vector_size(64)));
+
 #define POOL(name) name##_f32
 #define POOL_T float
 #define POOL_BITS int32_t
