@@ -192,7 +192,7 @@ static void run(struct td_launch *launch)
     c.block = block_of(&c, c.in * c.taps);
     struct td_flat flat;
     if (TD_CPU(flat_init)(&flat, &c, false, false)) {
-        td_parallel(c.batch * c.groups, 1, item_ns(&c, work), TD_CPU(flat_part), &flat);
+        td_parallel(flat.items, 1, item_ns(&c, work * (double)flat.side), TD_CPU(flat_part), &flat);
         TD_CPU(flat_deinit)(&flat);
     } else if (is_single(&c))
         td_parallel(c.batch * c.groups, 1, item_ns(&c, 2 * work), single_part, &c);
@@ -260,7 +260,7 @@ static void run_transposed(struct td_launch *launch)
     double work = (double)(c.out * c.places) * (double)c.taps;
     struct td_flat flat;
     if (TD_CPU(flat_init)(&flat, &c, true, false)) {
-        td_parallel(c.batch * c.groups, 1, item_ns(&c, work * (double)c.in), TD_CPU(flat_part), &flat);
+        td_parallel(flat.items, 1, item_ns(&c, work * (double)(c.in * flat.side)), TD_CPU(flat_part), &flat);
         TD_CPU(flat_deinit)(&flat);
     } else
         td_parallel(c.batch * c.groups * ((c.in + c.channels - 1) / c.channels), 1,
