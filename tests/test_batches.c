@@ -1,5 +1,6 @@
 /* Images of a large batch are laid out side by side where that pays, and a convolution gives each the bits that it
  * gives the image by itself. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -91,6 +92,59 @@ static void compare(const struct td_device *device, struct random *random, uint8
         free(data[k]);
 }
 
+static double element(const void *data, uint8_t dtype, int64_t k)
+{
+    return dtype == TD_F64 ? ((const double *)data)[k] : (double)((const float *)data)[k];
+}
+
+/* The gradient of a weight is added up in an order of its own: that of all images is near the sum of each one's.
+ * Returns a number that is its bits'. */
+static uint64_t compare_weights(const struct td_device *device, struct random *random, uint8_t dtype,
+                                const struct shape *s)
+{
+    int64_t count[2], size = (int64_t)td_dtype_size(dtype), elements = s->out * s->in / s->groups;
+    for (int d = 0; d < 2; d++) {
+        count[d] = s->size[d] + 2 * s->padding - s->kernel[d] + 1;
+        elements *= s->kernel[d];
+    }
+    struct td_operand all[] = {operand(NULL, dtype, IMAGES, s->in, s->size[0], s->size[1]),
+                               operand(NULL, dtype, IMAGES, s->out, count[0], count[1])};
+    struct td_operand weight =
+        operand(drawn(random, dtype, elements), dtype, s->out, s->in / s->groups, s->kernel[0], s->kernel[1]);
+    struct td_conv_weight_attrs attrs;
+    td_op_defaults(td_op_named("conv_weight"), &attrs);
+    attrs.kernel_size = (struct td_dims){.count = 2, .v = {s->kernel[0], s->kernel[1]}};
+    attrs.padding = (struct td_dims){.count = 2, .v = {s->padding, s->padding}};
+    attrs.groups = s->groups;
+    double *sums = calloc((size_t)elements, sizeof *sums);
+    assert_non_null(sums);
+    for (int k = 0; k < 2; k++)
+        all[k].data = drawn(random, dtype, IMAGES * all[k].stride[0]);
+    for (int64_t image = 0; image <= IMAGES; image++) { /* each alone, then all */
+        struct td_operand in[] = {all[0], all[1]};
+        for (int k = 0; k < 2 && image < IMAGES; k++) {
+            in[k].shape[0] = 1;
+            in[k].data = (char *)in[k].data + image * in[k].stride[0] * size;
+        }
+        struct td_launch launch = {
+            .op = td_op_named("conv_weight"), .in_count = 2, .in = in, .out = {weight}, .attrs = &attrs};
+        device->run(&launch);
+        assert_int_equal(launch.fault.code, TD_E_OK);
+        for (int64_t k = 0; k < elements && image < IMAGES; k++)
+            sums[k] += element(weight.data, dtype, k);
+    }
+    for (int64_t k = 0; k < elements; k++)
+        assert_true(fabs(element(weight.data, dtype, k) - sums[k]) < (dtype == TD_F64 ? 1e-11 : 1e-3));
+    uint64_t bits = 0;
+    for (int64_t k = 0; k < elements * size; k++)
+        bits = bits * 1099511628211u + ((const unsigned char *)weight.data)[k];
+    free(sums);
+    free(weight.data);
+    free(all[0].data);
+    free(all[1].data);
+    return bits;
+}
+
 static void test_batches_are_images(void **state)
 {
     static const char *const isas[] = {"generic", "sse2", "avx2", "avx512"};
@@ -104,8 +158,31 @@ static void test_batches_are_images(void **state)
             }
 }
 
+static void test_weights_add_up(void **state)
+{
+    static const char *const isas[] = {"generic", "sse2", "avx2", "avx512"};
+    struct random random = random_new();
+    (void)state;
+    for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++)
+        for (int wide = 0; wide < 2; wide++) {
+            uint64_t bits, first = 0;
+            bool known = false;
+            for (size_t v = 0; v < sizeof isas / sizeof *isas; v++) {
+                struct random same = random;
+                if (!td_device_cpu_variant(isas[v]))
+                    continue;
+                bits = compare_weights(td_device_cpu_variant(isas[v]), &same, wide ? TD_F64 : TD_F32, &shapes[k]);
+                assert_true(!known || bits == first);
+                first = bits;
+                known = true;
+            }
+            random_next(&random);
+        }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_batches_are_images)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_batches_are_images),
+                                       cmocka_unit_test(test_weights_add_up)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

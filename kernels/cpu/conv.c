@@ -341,20 +341,22 @@ void TD_CPU(conv_weight)(struct td_launch *launch)
     c.starved = &starved;
     c.block = block_of(&c, c.channels * c.taps);
     c.images = (c.batch + parts - 1) / parts;
+    struct td_flat flat;
+    bool is_flat = TD_CPU(flat_init)(&flat, &c, false, true);
+    if (is_flat)
+        c.images = (c.images + flat.side - 1) / flat.side * flat.side;
     parts = (c.batch + c.images - 1) / c.images;
     c.partial = malloc((size_t)(parts > 1 ? (parts - 1) * count : 1) * size);
-    if (!c.partial) {
-        launch->fault.code = TD_E_MEMORY;
-        return;
-    }
     double work = (double)(c.images * c.out * c.places) * (double)c.taps;
-    struct td_flat flat;
-    if (TD_CPU(flat_init)(&flat, &c, false, true)) {
+    if (!c.partial)
+        starved = true;
+    else if (is_flat)
         td_parallel(parts * c.groups, 1, item_ns(&c, work * (double)c.in), flat_weight_part, &flat);
-        TD_CPU(flat_deinit)(&flat);
-    } else
+    else
         td_parallel(parts * c.groups * ((c.in + c.channels - 1) / c.channels), 1,
                     item_ns(&c, work * (double)c.channels), weight_part, &c);
+    if (is_flat)
+        TD_CPU(flat_deinit)(&flat);
     if (!starved && parts > 1)
         td_parallel(count, td_grain(parts), 0, sum_part, &c);
     free(c.partial);

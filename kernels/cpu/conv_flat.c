@@ -81,18 +81,9 @@ static void measure(struct td_flat *f, int64_t strip)
     f->plane = f->lead + most(elements, last + f->row);
 }
 
-/* Elements of all channels of an image laid out, and of the windows of those done at once; or the other way round. */
-static int64_t planes_read(const struct td_flat *f)
-{
-    return f->rows * (f->back ? f->row : f->plane);
-}
-static int64_t planes_given(const struct td_flat *f)
-{
-    return (f->outs < OUTS ? f->outs : OUTS) * (f->back ? f->plane : f->row);
-}
-
 /* Images side by side have no windows between those of a row and the next. Small batches are not worth it, and large
- * ones are still cut for threads. Bits are the same: each window is added up in the order of its taps. */
+ * ones are still cut for threads. Bits stay, but a weight's gradient's: each window is added up in the order of its
+ * taps. */
 static void put_side_by_side(struct td_flat *f)
 {
     const struct td_conv *c = f->conv;
@@ -101,7 +92,7 @@ static void put_side_by_side(struct td_flat *f)
     measure(&side, 1);
     side.row = c->places; /* there are none between */
     if (groups < SIDE_LEAST || 5 * groups * c->places > 4 * alone ||
-        SIDE * (planes_read(&side) + planes_given(&side)) > SIDE_MAX)
+        SIDE * (c->in * side.plane + c->out * side.row) > SIDE_MAX)
         return;
     f->side = SIDE;
     f->row = SIDE * side.row;
@@ -153,8 +144,7 @@ bool TD_CPU(flat_init)(struct td_flat *f, const struct td_conv *c, bool back, bo
         return false;
     if (f->plane > PLANES_MAX / f->rows || f->length > 2 * c->places || !stays_apart(f, weighs))
         return false;
-    if (!weighs)
-        put_side_by_side(f);
+    put_side_by_side(f);
     f->items = (c->batch + f->side - 1) / f->side * c->groups;
     f->taps = malloc((size_t)c->taps * sizeof *f->taps);
     f->weight = malloc((size_t)(c->groups * c->in * c->out * c->taps) * td_dtype_size(c->dtype));
@@ -203,7 +193,8 @@ void TD_CPU(flat_part)(const void *data, int64_t from, int64_t to)
 void TD_CPU(flat_weigh)(const struct td_flat *f, int64_t group, int64_t from, int64_t to, void *sums)
 {
     int64_t each = f->rows * f->plane + f->outs * f->row, at_once = most(PLANES_MAX / each, 1);
-    at_once = at_once < to - from ? at_once : to - from;
+    int64_t groups = (to - from + f->side - 1) / f->side;
+    at_once = at_once < groups ? at_once : groups;
     void *images = room(f, at_once * f->rows * f->plane), *windows = room(f, at_once * f->outs * f->row);
     if (images && windows && f->conv->dtype == TD_F32)
         weigh_group_f32(f, group, from, to, at_once, images, windows, sums);
