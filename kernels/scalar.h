@@ -80,6 +80,15 @@ TD_HD static inline float td_exp_f32(float x)
     return p * td_f32_of_bits((half + 127) << 23) * td_f32_of_bits((k - half + 127) << 23);
 }
 
+/* The same bits for an x of at most 0, or nan, which is what subtracting a maximum leaves. */
+TD_HD static inline float td_exp_below_f32(float x)
+{
+    float shifted, p = td_exp_parts_f32(x < -104.0f ? -104.0f : x, &shifted);
+    uint32_t k = td_bits_of_f32(shifted) - UINT32_C(0x4b400000);
+    uint32_t half = (uint32_t)((int32_t)k >> 1);
+    return p * td_f32_of_bits((half + 127) << 23) * td_f32_of_bits((k - half + 127) << 23);
+}
+
 /* x = 2^k m with m in [sqrt(1/2), sqrt(2)); the series of fdlibm's logf in s = (m - 1) / (m + 1). */
 TD_HD static inline float td_log_f32(float x)
 {
@@ -160,6 +169,11 @@ TD_HD static inline double td_exp_sum_f64(double x, double rest)
 TD_HD static inline double td_exp_f64(double x)
 {
     return td_exp_sum_f64(x, 0.0);
+}
+
+TD_HD static inline double td_exp_below_f64(double x)
+{
+    return td_exp_f64(x);
 }
 
 /* fdlibm's log. */

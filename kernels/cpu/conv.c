@@ -192,7 +192,7 @@ static void run(struct td_launch *launch)
     c.block = block_of(&c, c.in * c.taps);
     struct td_flat flat;
     if (TD_CPU(flat_init)(&flat, &c, false, false)) {
-        td_parallel(c.batch * c.groups, 1, item_ns(&c, work), TD_CPU(flat_part), &flat);
+        td_parallel(flat.items, 1, item_ns(&c, work * (double)flat.side), TD_CPU(flat_part), &flat);
         TD_CPU(flat_deinit)(&flat);
     } else if (is_single(&c))
         td_parallel(c.batch * c.groups, 1, item_ns(&c, 2 * work), single_part, &c);
@@ -260,7 +260,7 @@ static void run_transposed(struct td_launch *launch)
     double work = (double)(c.out * c.places) * (double)c.taps;
     struct td_flat flat;
     if (TD_CPU(flat_init)(&flat, &c, true, false)) {
-        td_parallel(c.batch * c.groups, 1, item_ns(&c, work * (double)c.in), TD_CPU(flat_part), &flat);
+        td_parallel(flat.items, 1, item_ns(&c, work * (double)(c.in * flat.side)), TD_CPU(flat_part), &flat);
         TD_CPU(flat_deinit)(&flat);
     } else
         td_parallel(c.batch * c.groups * ((c.in + c.channels - 1) / c.channels), 1,
@@ -341,20 +341,22 @@ void TD_CPU(conv_weight)(struct td_launch *launch)
     c.starved = &starved;
     c.block = block_of(&c, c.channels * c.taps);
     c.images = (c.batch + parts - 1) / parts;
+    struct td_flat flat;
+    bool is_flat = TD_CPU(flat_init)(&flat, &c, false, true);
+    if (is_flat)
+        c.images = (c.images + flat.side - 1) / flat.side * flat.side;
     parts = (c.batch + c.images - 1) / c.images;
     c.partial = malloc((size_t)(parts > 1 ? (parts - 1) * count : 1) * size);
-    if (!c.partial) {
-        launch->fault.code = TD_E_MEMORY;
-        return;
-    }
     double work = (double)(c.images * c.out * c.places) * (double)c.taps;
-    struct td_flat flat;
-    if (TD_CPU(flat_init)(&flat, &c, false, true)) {
+    if (!c.partial)
+        starved = true;
+    else if (is_flat)
         td_parallel(parts * c.groups, 1, item_ns(&c, work * (double)c.in), flat_weight_part, &flat);
-        TD_CPU(flat_deinit)(&flat);
-    } else
+    else
         td_parallel(parts * c.groups * ((c.in + c.channels - 1) / c.channels), 1,
                     item_ns(&c, work * (double)c.channels), weight_part, &c);
+    if (is_flat)
+        TD_CPU(flat_deinit)(&flat);
     if (!starved && parts > 1)
         td_parallel(count, td_grain(parts), 0, sum_part, &c);
     free(c.partial);

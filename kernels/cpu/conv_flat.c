@@ -6,10 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/cpu/iterate.h"
+
 /* Windows done at once at most, over all instruction sets and types. */
 #define STRIP 32
 /* Elements of the channels of an image laid out: 256 KiB of f32. */
 #define PLANES_MAX 65536
+/* Images side by side, and the fewest such groups of a batch: so many threads find work. */
+#define SIDE 16
+#define SIDE_LEAST 4
+/* Elements laid out of them: 512 KiB of f32. */
+#define SIDE_MAX 131072
 /* Channels given, from which on the matrix product is as fast. */
 #define OUTS_MAX 32
 /* Channels given that share a load, and the same of a weight's gradient with the taps that do: what fits into sixteen
@@ -56,7 +63,8 @@ static int64_t gap(const struct td_conv *c, int d, int64_t reach)
     return most(most(c->padding[d], beyond), c->count[d] - c->size[d]);
 }
 
-static void measure(struct td_flat *f)
+/* strip: windows that are done at once. */
+static void measure(struct td_flat *f, int64_t strip)
 {
     const struct td_conv *c = f->conv;
     int64_t first = 0, last = 0, windows = 0, elements = 0;
@@ -68,9 +76,28 @@ static void measure(struct td_flat *f)
         elements = elements * pitch + c->size[d];
     }
     f->length = windows + 1;
-    f->row = (f->length + STRIP - 1) / STRIP * STRIP;
+    f->row = (f->length + strip - 1) / strip * strip;
     f->lead = -first;
     f->plane = f->lead + most(elements, last + f->row);
+}
+
+/* Images side by side have no windows between those of a row and the next. Small batches are not worth it, and large
+ * ones are still cut for threads. Bits stay, but a weight's gradient's: each window is added up in the order of its
+ * taps. */
+static void put_side_by_side(struct td_flat *f)
+{
+    const struct td_conv *c = f->conv;
+    int64_t groups = (c->batch + SIDE - 1) / SIDE, alone = c->batch * ((f->length + SIDE - 1) / SIDE);
+    struct td_flat side = *f;
+    measure(&side, 1);
+    side.row = c->places; /* there are none between */
+    if (groups < SIDE_LEAST || 5 * groups * c->places > 4 * alone ||
+        SIDE * (c->in * side.plane + c->out * side.row) > SIDE_MAX)
+        return;
+    f->side = SIDE;
+    f->row = SIDE * side.row;
+    f->lead = SIDE * side.lead;
+    f->plane = SIDE * side.plane;
 }
 
 static void find_taps(struct td_flat *f)
@@ -80,7 +107,7 @@ static void find_taps(struct td_flat *f)
         int64_t at[] = {t / c->kernel[2] / c->kernel[1], t / c->kernel[2] % c->kernel[1], t % c->kernel[2]}, tap = 0;
         for (int d = 0; d < TD_IMAGE_RANK; d++)
             tap = tap * f->pitch[d] + at[d] * c->dilation[d] - c->padding[d];
-        f->taps[t] = f->lead + tap;
+        f->taps[t] = f->lead + tap * f->side;
     }
 }
 
@@ -110,12 +137,15 @@ bool TD_CPU(flat_init)(struct td_flat *f, const struct td_conv *c, bool back, bo
 {
     if (!is_worth_it(c, back))
         return false;
-    *f = (struct td_flat){.conv = c, .back = back, .rows = back ? c->out : c->in, .outs = back ? c->in : c->out};
-    measure(f);
+    *f = (struct td_flat){
+        .conv = c, .back = back, .rows = back ? c->out : c->in, .outs = back ? c->in : c->out, .side = 1};
+    measure(f, STRIP);
     if (weighs && c->images * f->length < WEIGH_LEAST)
         return false;
     if (f->plane > PLANES_MAX / f->rows || f->length > 2 * c->places || !stays_apart(f, weighs))
         return false;
+    put_side_by_side(f);
+    f->items = (c->batch + f->side - 1) / f->side * c->groups;
     f->taps = malloc((size_t)c->taps * sizeof *f->taps);
     f->weight = malloc((size_t)(c->groups * c->in * c->out * c->taps) * td_dtype_size(c->dtype));
     if (f->taps && f->weight) {
@@ -163,7 +193,8 @@ void TD_CPU(flat_part)(const void *data, int64_t from, int64_t to)
 void TD_CPU(flat_weigh)(const struct td_flat *f, int64_t group, int64_t from, int64_t to, void *sums)
 {
     int64_t each = f->rows * f->plane + f->outs * f->row, at_once = most(PLANES_MAX / each, 1);
-    at_once = at_once < to - from ? at_once : to - from;
+    int64_t groups = (to - from + f->side - 1) / f->side;
+    at_once = at_once < groups ? at_once : groups;
     void *images = room(f, at_once * f->rows * f->plane), *windows = room(f, at_once * f->outs * f->row);
     if (images && windows && f->conv->dtype == TD_F32)
         weigh_group_f32(f, group, from, to, at_once, images, windows, sums);

@@ -28,13 +28,23 @@ GATHER(2, uint16_t)
 GATHER(4, uint32_t)
 GATHER(8, uint64_t)
 
-#define SCATTER(name, type)                                                                      \
-    static void scatter_##name(const struct row *r, const void *source, void *target)            \
-    {                                                                                            \
-        const type *x = source;                                                                  \
-        type *y = target;                                                                        \
-        for (int64_t i = 0; i < r->count; i++)                                                   \
-            y[i * r->to_step + r->index[i * r->index_step] * r->at_step] += x[i * r->from_step]; \
+/* All lies densely, and the row itself is what the index goes over. */
+static bool is_plain(const struct row *r)
+{
+    return r->index_step == 1 && r->from_step == 1 && r->to_step == 0 && r->at_step == 1;
+}
+
+#define SCATTER(name, type)                                                                          \
+    static void scatter_##name(const struct row *r, const void *source, void *target)                \
+    {                                                                                                \
+        const type *x = source;                                                                      \
+        type *y = target;                                                                            \
+        if (is_plain(r))                                                                             \
+            for (int64_t i = 0; i < r->count; i++)                                                   \
+                y[r->index[i]] += x[i];                                                              \
+        else                                                                                         \
+            for (int64_t i = 0; i < r->count; i++)                                                   \
+                y[i * r->to_step + r->index[i * r->index_step] * r->at_step] += x[i * r->from_step]; \
     }
 SCATTER(i32, uint32_t)
 SCATTER(i64, uint64_t)

@@ -13,6 +13,19 @@ struct check {
     _Atomic int64_t *wrong; /* position of the first index that does not fit, row by row */
 };
 
+/* Without a way out, so that compilers make vectors of it. */
+static bool all_fit(const struct check *check, const int64_t *index, int64_t step, int64_t count)
+{
+    uint64_t least = (uint64_t)check->least, range = (uint64_t)check->size - least, others = 0;
+    if (step == 1)
+        for (int64_t i = 0; i < count; i++)
+            others |= (uint64_t)index[i] - least >= range;
+    else
+        for (int64_t i = 0; i < count; i++)
+            others |= (uint64_t)index[i * step] - least >= range;
+    return !others;
+}
+
 static void check_part(const void *data, int64_t from, int64_t to)
 {
     const struct check *check = data;
@@ -20,7 +33,7 @@ static void check_part(const void *data, int64_t from, int64_t to)
     struct td_walk w;
     td_walk_start(&w, check->index->rank, check->index->shape, 1, &stride, from, to);
     for (int64_t done = from; w.run; done += w.run, td_walk_next(&w))
-        for (int64_t i = 0; i < w.run; i++) {
+        for (int64_t i = all_fit(check, index + w.at[0], w.step[0], w.run) ? w.run : 0; i < w.run; i++) {
             int64_t value = index[w.at[0] + i * w.step[0]];
             if (value >= check->least && value < check->size)
                 continue;

@@ -5,25 +5,45 @@
 #include <string.h>
 
 #include "kernels/cpu/conv.h"
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/parallel.h"
 
-/* Windows of a strip: a vector of f32. */
-#define POOL_WIDTH 16
+/* Compilers take wider vectors than the processor has apart, element by element. */
+typedef int64_t pool_indices __attribute__((vector_size(TD_VECTOR_BYTES)));
+
+/* Every other element of two vectors. */
+#define EVENS_2 0, 2
+#define EVENS_4 EVENS_2, 4, 6
+#define EVENS_8 EVENS_4, 8, 10, 12, 14
+#define EVENS_16 EVENS_8, 16, 18, 20, 22, 24, 26, 28, 30
+#if TD_VECTOR_BYTES == 64
+#define EVENS_F32 EVENS_16
+#define EVENS_F64 EVENS_8
+#elif TD_VECTOR_BYTES == 32
+#define EVENS_F32 EVENS_8
+#define EVENS_F64 EVENS_4
+#else
+#define EVENS_F32 EVENS_4
+#define EVENS_F64 EVENS_2
+#endif
 
 #define POOL(name) name##_f32
 #define POOL_T float
+#define POOL_EVENS EVENS_F32
 #define POOL_BITS int32_t
 #define POOL_PLACE int32_t
 #define POOL_BEYOND INT32_MAX
 #include "kernels/cpu/pool.inc"
 #define POOL(name) name##_far_f32
 #define POOL_T float
+#define POOL_EVENS EVENS_F32
 #define POOL_BITS int32_t
 #define POOL_PLACE int64_t
 #define POOL_BEYOND (INT64_MAX / 2)
 #include "kernels/cpu/pool.inc"
 #define POOL(name) name##_f64
 #define POOL_T double
+#define POOL_EVENS EVENS_F64
 #define POOL_BITS int64_t
 #define POOL_PLACE int64_t
 #define POOL_BEYOND (INT64_MAX / 2)

@@ -16,8 +16,8 @@ struct dims {
     int64_t count; /* positions of all */
 };
 
-/* Bytes of neighbouring results that are built together: their lanes just fill L1. */
-#define PIECE_BYTES 2048
+/* Bytes of neighbouring results that are built together where more would leave threads without any. */
+#define PIECE_BYTES 1024
 /* Pieces from which on the results alone are cut; below it what each is made of is cut too, into chunks. */
 #define FEW_PIECES 16
 /* Results of chunks, waiting to be joined. */
@@ -28,8 +28,9 @@ struct reduction {
     const char *from;
     char *out;
     bool columns;
-    int64_t pieces; /* a piece is a row, or the columns that are done together */
-    int64_t chunk;  /* elements of each result that are reduced together: a power of two of blocks, or all */
+    int64_t pieces; /* a piece is a row, or width columns that are done together */
+    int64_t width;
+    int64_t chunk; /* elements of each result that are reduced together: a power of two of blocks, or all */
     int64_t chunks;
     char *partials; /* chunks times all results */
 };
@@ -71,11 +72,15 @@ static void plan(struct reduction *r, const struct td_launch *launch)
 static void cut(struct reduction *r, int64_t size)
 {
     struct dims *kept = &r->kept;
-    int64_t row = kept->rank ? kept->shape[kept->rank - 1] : 1, width = PIECE_BYTES / size;
-    r->pieces = r->columns ? kept->count / row * ((row + width - 1) / width) : kept->count;
+    int64_t row = kept->rank ? kept->shape[kept->rank - 1] : 1;
+    bool whole = kept->count > PARTIALS / 2; /* then threads find nothing but pieces */
+    r->width = TD_COLUMN_BYTES / size;
+    while (whole && r->width * size > PIECE_BYTES && kept->count / r->width < 2 * td_threads())
+        r->width /= 2;
+    r->pieces = r->columns ? kept->count / row * ((row + r->width - 1) / r->width) : kept->count;
     r->chunk = r->gone.count;
     r->chunks = 1;
-    if (r->pieces >= FEW_PIECES || kept->count > PARTIALS / 2)
+    if (r->pieces >= FEW_PIECES || whole)
         return;
     int64_t chunk = TD_BLOCK, count;
     while (count = (r->gone.count + chunk - 1) / chunk,

@@ -1,5 +1,7 @@
 /* log_softmax and softmax, and the row statistics that cross_entropy shares. x - max - log(sum(exp(x - max))): no
  * exponential is above 1. The sum is taken in the order of lanes.h. SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+
 #include "kernels/cpu/iterate.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/scalar.h"
@@ -11,11 +13,22 @@
 #define SHORT_ROW 32
 /* Of neighbouring short rows, turned together: the turned block stays in L1. */
 #define SHORT_BYTES 1024
+/* Long columns are copied into a tile that stays in L2: they are read three times, and from where they are those of a
+ * row of 2^n bytes would push each other out. Narrower tiles cost more than reading again does, and columns that would
+ * let it be wider are in L2 as they are. */
+#define TILE_BYTES (512 << 10)
+#define TILE_LEAST 128
+#define TILE_MOST 512
+/* Rows that lie apart are asked for this many before they are due. */
+#define TILE_ROWS_AHEAD 64
+/* Exponentials of columns made at once: a part of L1. */
+#define CHUNK_BYTES 16384
 
 struct softmax {
     int64_t count, x_step, out_step;   /* of the dimension itself */
     int64_t inner, x_inner, out_inner; /* rows beside each other, and the way from one to the next; not BY_ROW */
     int64_t width;                     /* of them that are done together */
+    bool tiled;                        /* and copied */
     enum { BY_ROW, BY_COLUMNS, BY_SHORT_ROWS } way;
     bool exponential; /* softmax itself, not its logarithm */
     /* The other dimensions: a piece is a row, or those done together at one of their positions. */
@@ -45,19 +58,24 @@ static void softmax_part(const void *data, int64_t from, int64_t to)
     int64_t index[TD_RANK_MAX] = {0}, offset[2] = {0}, width = s->width;
     const int64_t *stride[] = {s->x_stride, s->out_stride};
     int64_t piece = from % s->across;
+    void *tile =
+        s->tiled ? malloc((size_t)(s->count * width) * td_dtype_size(s->x->dtype)) : NULL; /* goes without, too */
     td_seek_index(s->rank, s->shape, from / s->across, index, 2, offset, stride);
     for (; from < to; from++) {
         int64_t x = offset[0] + piece * width * s->x_inner, out = offset[1] + piece * width * s->out_inner;
         int64_t left = s->inner - piece * width;
         if (s->x->dtype == TD_F32)
-            softmax_f32(s, (const float *)s->x->data + x, (float *)s->out->data + out, left < width ? left : width);
+            softmax_f32(s, (const float *)s->x->data + x, (float *)s->out->data + out, tile,
+                        left < width ? left : width);
         else
-            softmax_f64(s, (const double *)s->x->data + x, (double *)s->out->data + out, left < width ? left : width);
+            softmax_f64(s, (const double *)s->x->data + x, (double *)s->out->data + out, tile,
+                        left < width ? left : width);
         if (++piece < s->across)
             continue;
         piece = 0;
         td_step_index(s->rank, s->shape, index, 2, offset, stride);
     }
+    free(tile);
 }
 
 static void softmax(struct td_launch *launch, bool exponential)
@@ -95,6 +113,11 @@ static void softmax(struct td_launch *launch, bool exponential)
         s.width = (s.way == BY_COLUMNS ? TD_COLUMN_BYTES : SHORT_BYTES) / size;
         while (s.width * size > SHORT_BYTES && numel / s.count / s.width < 2 * td_threads())
             s.width /= 2;
+        int64_t line = 64 / size, fits = TILE_BYTES / (s.count * size) / line * line;
+        s.tiled = s.way == BY_COLUMNS && fits * size >= TILE_LEAST && fits * size <= TILE_MOST &&
+                  numel * size > 2 * TILE_BYTES;
+        if (s.tiled && fits < s.width)
+            s.width = fits;
         s.across = (s.inner + s.width - 1) / s.width;
     }
     s.x = x;
