@@ -78,7 +78,7 @@ void listing_reply(struct session *session, const struct program *program, uint3
     msgpack_pack_array(&packer, count);
     for (uint32_t k = 0; k < count; k++)
         pack_request(&packer, session, &reader);
-    reply_map_end(session);
+    reply_end(session);
 }
 
 void listing_failed(struct session *session, const struct cause *cause)
@@ -87,5 +87,5 @@ void listing_failed(struct session *session, const struct cause *cause)
     reply_map_begin(session, &packer);
     msgpack_pack_array(&packer, 1);
     reply_error(&packer, cause);
-    reply_map_end(session);
+    reply_end(session);
 }
