@@ -35,8 +35,9 @@ static struct cause *refusal(struct td_function *f, const struct trace *wanted, 
     td_session *s = f->session;
     struct td_failure failure = {0};
     if (s->recording) {
-        td_fail(&failure, TD_E_ARGUMENT, "%s: is called back, and runs of what is recorded from %s on could not call it",
-                f->name, s->recording->where ? s->recording->where : "td_record");
+        td_fail(&failure, TD_E_ARGUMENT,
+                "%s: is called back, and runs of what is recorded from %s on could not call it", f->name,
+                s->recording->where ? s->recording->where : "td_record");
         td_hint(&failure, "Apply it outside of td_record and of other functions' traces, or let it be traced.");
     } else if (wanted->needs && !f->given.backward) {
         td_fail(&failure, TD_E_GRAD, "%s: has no .backward, and an input requires a gradient", f->name);
@@ -337,8 +338,7 @@ static void answer(struct td_session *s, struct serving *serving, td_guard *scop
     run_backward(s, serving);
     uint32_t told = serving->ctx.failure.code ? 0 : serving->ctx.needs;
     for (int k = 0; k < serving->ctx.function->given.inputs; k++)
-        if (told >> k & 1 && handles_find(s, serving->gradients[k]) &&
-            take_out(s, scope, serving->gradients[k].handle))
+        if (told >> k & 1 && handles_find(s, serving->gradients[k]) && take_out(s, scope, serving->gradients[k].handle))
             serving->loose |= 1u << k;
     td_guard_end(scope); /* the walk goes on with less to keep */
     if (!s->dead && epoch == s->wire.epoch)

@@ -206,8 +206,7 @@ bool function_fixes(const struct td_context *ctx, td_tensor output)
 {
     bool fixes = false;
     for (int k = 0; k < ctx->fixed_count; k++)
-        fixes |= ctx->fixed[k].handle == output.handle &&
-                 !((ctx->fixed[k].generation ^ output.generation) & ~FRESH);
+        fixes |= ctx->fixed[k].handle == output.handle && !((ctx->fixed[k].generation ^ output.generation) & ~FRESH);
     return fixes;
 }
 

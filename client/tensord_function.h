@@ -66,9 +66,9 @@ struct td_function_keywords {
     int inputs, outputs; /* 1 to 16 */
     td_function_forward *forward;
     td_function_backward *backward; /* NULL: no input may require a gradient */
-    size_t attributes; /* bytes of the .attributes that each application gives; padding counts. Called back: up to 16384 */
+    size_t attributes;              /* bytes of the .attributes that each application gives, with their padding */
     bool once_differentiable;       /* a second derivative is refused */
-    bool called_back;               /* both are run here each time, with values */
+    bool called_back;               /* both are run here each time, with values; at most 16384 bytes of attributes */
     TD_KEYWORDS_END
 };
 /* Never NULL; to be freed with td_function_free, before or after td_close. */
@@ -92,8 +92,8 @@ TD_API void td_apply_to_at(td_origin origin, td_function *function, td_list inpu
 /* td_apply(function, a, b): the first output. */
 TD_API td_tensor td_apply_at(td_origin origin, td_function *function, td_list inputs);
 
-/* In forward: what backward will need, in order, at most 64; further calls add to it. Inputs and outputs can be differentiated
- * again; of anything else a second derivative is an error and never a wrong number. */
+/* In forward: what backward will need, in order, at most 64; further calls add to it. Inputs and outputs can be
+ * differentiated again; of anything else a second derivative is an error and never a wrong number. */
 TD_API void td_save_for_backward(td_context *ctx, td_list tensors);
 TD_API void td_save_for_backward_at(td_origin origin, td_context *ctx, td_list tensors);
 /* In backward: the k-th of them. */

@@ -53,7 +53,7 @@ enum td_reply_kind {
     TD_REPLY_OBSERVE =
         8, /* [kind, version of the daemon, pid, start in ns of CLOCK_MONOTONIC, waiting clients, lives], descriptors */
     TD_REPLY_DASHBOARD = 9, /* [kind, address] */
-    TD_REPLY_CALL = 10 /* [kind, call, function, recorded, inputs, bin, [value ...], [value ...]]: a walk waits */
+    TD_REPLY_CALL = 10      /* [kind, call, function, recorded, inputs, bin, [value ...], [value ...]]: a walk waits */
 };
 /* A value in CALL: [dtype, shape, strides, offset, requires a gradient]. */
 /* A life in OBSERVE: [number, enum td_life_state, cause, has trace]. */

@@ -167,7 +167,8 @@ static void test_orders_beside_the_op(void **state)
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         begin();
         td_function *f = called(cases[k].name, 1, 1, cases[k].forward, cases[k].backward);
-        td_tensor data = td_randn(s, TD_SHAPE(3, 5), .dtype = TD_F64), seed = td_randn(s, TD_SHAPE(3, 5), .dtype = TD_F64);
+        td_tensor data = td_randn(s, TD_SHAPE(3, 5), .dtype = TD_F64),
+                  seed = td_randn(s, TD_SHAPE(3, 5), .dtype = TD_F64);
         struct orders mine = derive(f, NULL, data, seed), its = derive(NULL, cases[k].op, data, seed);
         assert_close(mine.y, its.y, 0, "the value");
         assert_close(mine.first, its.first, cases[k].slack, "the first derivative");
@@ -301,8 +302,9 @@ static void test_several(void **state)
 {
     (void)state;
     begin();
-    td_function *f = td_function_new(s, "pair", .inputs = 2, .outputs = 2, .forward = pair_forward,
-                                     .backward = pair_backward, .attributes = sizeof(struct scale), .called_back = true);
+    td_function *f =
+        td_function_new(s, "pair", .inputs = 2, .outputs = 2, .forward = pair_forward, .backward = pair_backward,
+                        .attributes = sizeof(struct scale), .called_back = true);
     td_tensor x = td_full(s, TD_SHAPE(), 3.0, .requires_grad = true), out[2];
     td_tensor y = td_full(s, TD_SHAPE(), 5.0, .requires_grad = true), constant = td_full(s, TD_SHAPE(), 7.0);
     struct scale scale = {2, "four"};
@@ -602,7 +604,8 @@ static void test_errors_in_backward(void **state)
     for (int k = 0; k < 2; k++) {
         begin();
         td_function *f = called("half", 1, 1, half_forward, k ? remote_backward : local_backward);
-        td_tensor x = td_ones(s, TD_SHAPE(2), .requires_grad = true), w = td_ones(s, TD_SHAPE(2), .requires_grad = true);
+        td_tensor x = td_ones(s, TD_SHAPE(2), .requires_grad = true),
+                  w = td_ones(s, TD_SHAPE(2), .requires_grad = true);
         td_tensor grads[2];
         td_tensor y = td_add(td_apply(f, x), w);
         td_grads_of(TD_LIST(td_sum(y)), TD_LIST(x, w), grads);

@@ -1,12 +1,12 @@
-/* C in the middle of a graph. The nearest rising curve to a given one (isotonic regression) comes from an algorithm that
- * looks at values, pools neighbours that fall, and looks again: no op of tensors. As a function that is called back it is
- * a layer like any other. Here it is behind a straight line that bends as it must: the line is trained through it, so
- * that the curve fits noisy points. SPDX-License-Identifier: Apache-2.0 */
+/* C in the middle of a graph. The nearest rising curve to a given one (isotonic regression) comes from an algorithm
+ * that looks at values, pools neighbours that fall, and looks again: no op of tensors. As a function that is called
+ * back it is a layer like any other. Here it is behind a straight line that bends as it must: the line is trained
+ * through it, so that the curve fits noisy points. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <stdio.h>
 #include <tensord.h>
 
-enum { POINTS = 64, STEPS = 200, REPORT = 40 };
+enum { POINTS = 64, STEPS = 400, REPORT = 80 };
 
 /* ---- in C: pools of neighbours, each with its mean ---- */
 
@@ -18,8 +18,8 @@ static void pool(const double *x, double *y, int64_t *first)
     for (int k = 0; k < POINTS; k++) {
         begin[pools] = k;
         sum[pools++] = x[k];
-        while (pools > 1 && sum[pools - 2] * (k + 1 - begin[pools - 1]) >
-                                sum[pools - 1] * (begin[pools - 1] - begin[pools - 2])) {
+        while (pools > 1 &&
+               sum[pools - 2] * (k + 1 - begin[pools - 1]) > sum[pools - 1] * (begin[pools - 1] - begin[pools - 2])) {
             sum[pools - 2] += sum[pools - 1]; /* it falls: the two become one */
             pools--;
         }
@@ -45,8 +45,8 @@ static void rising_forward(td_context *ctx, const td_tensor *in, td_tensor *out)
     td_save_for_backward(ctx, td_from(s, first, TD_I64, TD_SHAPE(POINTS)));
 }
 
-/* A mean hands its gradient out in equal parts: each gets the mean of its pool's. In ops where ops do, so that it can be
- * differentiated again. */
+/* A mean hands its gradient out in equal parts: each gets the mean of its pool's. In ops where ops do, so that it can
+ * be differentiated again. */
 static void rising_backward(td_context *ctx, const td_tensor *grad_out, td_tensor *grad_in)
 {
     td_tensor first = td_saved(ctx, 0), g = grad_out[0];
@@ -67,7 +67,7 @@ int main(void)
     bool right = td_gradcheck(rising, TD_LIST(w));
     printf("gradients against differences: %s\n", right ? "equal" : "DIFFER");
 
-    td_optimizer *sgd = td_sgd(s, TD_LIST(w), .lr = 10, .momentum = 0.5);
+    td_optimizer *sgd = td_sgd(s, TD_LIST(w), .lr = 2);
     for (int k = 0; k < STEPS; k++) {
         TD_SCOPE(s);
         td_tensor loss = td_mse_loss(td_apply(rising, w), points);

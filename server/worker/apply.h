@@ -24,7 +24,7 @@ struct applied {
     uint32_t function;             /* the client's number of it, which runs its backward itself; 0: the daemon does */
     uint32_t bin_bytes;
     uint8_t *bin; /* what the client wants to be told when it is called */
-    bool once;                     /* the gradient is not to be differentiated again */
+    bool once;    /* the gradient is not to be differentiated again */
     int kept_count;
     struct kept kept[];
 };
@@ -39,7 +39,7 @@ struct application {
     const uint8_t *bin;
     struct tensor *const *results; /* out_count outputs, then what is saved */
     int result_count;
-    uint32_t flags;                     /* enum td_apply_flag */
+    uint32_t flags; /* enum td_apply_flag */
     uint32_t site;
     bool grad, marks; /* as an operation's */
     int in_count, out_count;

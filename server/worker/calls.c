@@ -34,7 +34,8 @@ static void check_gradients(struct session *session, struct call *call, struct t
             if (walk_fork(session, w, gradient))
                 walk_check_gradient(session, w, k, failure);
         } else if (to && walk_passes(w, to)) {
-            td_fail(failure, TD_E_GRAD, "backward: the backward of %s gave no gradient for input %d, which requires one",
+            td_fail(failure, TD_E_GRAD,
+                    "backward: the backward of %s gave no gradient for input %d, which requires one",
                     w->node->applied->name, k);
             td_hint(failure, "Give td_zeros_like(x) where it is 0, or detach the input.");
         }

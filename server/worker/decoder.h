@@ -20,7 +20,7 @@ struct request {
     uint32_t elements; /* of the array behind the id, not yet read */
     bool cancelled;
     bool waits; /* of a walk: its end is to be told */
-    bool more; /* its list of handles is long: the rest is for the next step */
+    bool more;  /* its list of handles is long: the rest is for the next step */
 };
 
 /* Carries out a request that is not an op (requests.def); control.c. */

@@ -406,11 +406,11 @@ void recorder_work(struct session *session)
 
 static uint32_t state_of(const struct session *session)
 {
+    bool busy = session->input_end > session->input_start || !session_listens(session);
     return session->closing  ? BLACKBOX_CLOSING
            : session->parked ? BLACKBOX_PARKED
-           : session->input_end > session->input_start || !session_listens(session)
-               ? BLACKBOX_BUSY
-               : BLACKBOX_IDLE;
+           : busy            ? BLACKBOX_BUSY
+                             : BLACKBOX_IDLE;
 }
 
 void recorder_publish(struct session *session, uint64_t worked_ns)

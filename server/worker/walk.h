@@ -65,7 +65,7 @@ struct walk {
     const struct draw *draw; /* of the op in work, NULL but for a repeated drawing */
     struct aside *aside;     /* NULL: nobody else has looked at the graph meanwhile */
     size_t aside_count;
-    struct cause *cause;     /* what failed */
+    struct cause *cause; /* what failed */
 };
 
 /* The walk fails, for the first reason that it has; at another line than its own. */
