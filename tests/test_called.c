@@ -952,6 +952,7 @@ static void test_a_client_dies_in_a_call(void **state)
         td_backward(td_sum(td_mul(td_apply(f, td_mul(td_apply(f, td_exp(x)), 2.0)), x)));
         _exit(1);
     }
+    close(told[1]);
     assert_int_equal(read(told[0], &byte, 1), 1);
     struct raw raw = raw_open(&daemon_); /* is served meanwhile */
     assert_int_equal(raw_status(&raw, "sessions"), 2);
@@ -959,7 +960,6 @@ static void test_a_client_dies_in_a_call(void **state)
     kill(child, SIGKILL);
     assert_int_equal(waitpid(child, NULL, 0), child);
     close(told[0]);
-    close(told[1]);
     daemon_wait_empty(&daemon_);
 }
 

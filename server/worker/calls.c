@@ -131,7 +131,8 @@ static void tell_client(struct session *session, const struct call *call)
         msgpack_pack_false(&packer);
     msgpack_pack_uint32(&packer, inputs);
     msgpack_pack_bin(&packer, applied->bin_bytes);
-    msgpack_pack_bin_body(&packer, applied->bin, applied->bin_bytes);
+    if (applied->bin)
+        msgpack_pack_bin_body(&packer, applied->bin, applied->bin_bytes);
     msgpack_pack_array(&packer, (size_t)w->node->out_count);
     for (int k = 0; k < call->count; k++) {
         if (k == w->node->out_count)
