@@ -26,8 +26,9 @@ void walk_fill(struct session *session, struct walk *w)
     if (!out->pending) {
         w->at++;
         walk_full(session, w, &out->meta, 0, &out->pending);
-    } else { /* what the client writes to is nobody else's */
-        w->at += !w->node->applied->function || walk_make_own(session, w, &out->pending);
+    } else { /* what backward writes to is nobody else's */
+        w->at += w->node->applied->function ? walk_make_own(session, w, &out->pending)
+                                            : walk_fork(session, w, &out->pending);
     }
 }
 

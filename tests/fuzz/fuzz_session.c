@@ -512,7 +512,7 @@ static void put_called(struct choices *c, struct client *client)
     if (way & 2)
         put_call(client, TD_OP_ones, TD_FLAG_REQUIRES_GRAD, 0, 0, NULL, NULL, &shape);
     put_call(client, TD_OP_mul, 0, 21, 2, (uint32_t[]){0, 0}, NULL, NULL);
-    begin(client, TD_FLAG_GRAD, 10, TD_R_CALLED);
+    begin(client, TD_FLAG_GRAD, 11, TD_R_CALLED);
     put(client, 1 + (way >> 6));
     client->at = td_write_bin_header(td_write_text(client->at, "f", 1), 1);
     *client->at++ = way;
