@@ -39,8 +39,9 @@
  * through C are constants: gradients of gradients come from the ops of backward alone. What is replayed without this
  * program cannot call it: an application inside of td_record, of a hook or of another function's trace is an error at
  * its line, and so is a recorded td_backward that comes to one. TD_CHECKPOINT repeats the ops of forward, not its C.
- * Backward may itself walk graphs, also through functions that are called back, up to 16 within each other; what it
- * begins (td_record, TD_CHECKPOINT) has to end in it.
+ * Backward may itself walk graphs (in a TD_ENABLE_GRAD of its own: without .create_graph it records nothing), also
+ * through functions that are called back, up to 16 within each other; what it begins (td_record, TD_CHECKPOINT) has to
+ * end in it.
  *
  * Included by tensord.h. SPDX-License-Identifier: Apache-2.0 */
 #ifndef TENSORD_FUNCTION_H
