@@ -146,14 +146,15 @@ void td_backward_at(td_origin origin, td_tensor loss, const struct td_backward_k
         query_end(origin, loss);
         return;
     }
-    uint32_t site = site_number(s, origin.where);
+    uint32_t site = site_number(s, origin.where), flags = calls_flags(s), epoch = s->wire.epoch;
     uint8_t *at = request_begin(s, 64);
     if (at) {
-        at = td_write_uint(request_head(at, 0, site, 5, TD_R_BACKWARD), loss.handle);
+        at = td_write_uint(request_head(at, flags, site, 5, TD_R_BACKWARD), loss.handle);
         at = seed ? td_write_uint(at, keywords->seed.handle) : td_write_nil(at);
         at = td_write_bool(at, keywords->retain_graph || keywords->create_graph);
         request_end(s, td_write_bool(at, keywords->create_graph));
         s->graph_created = keywords->create_graph;
+        calls_wait(s, flags, epoch);
     }
     call_check(s, origin);
     query_end(origin, loss);

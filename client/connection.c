@@ -166,6 +166,8 @@ void connection_close(struct td_session *s)
     pthread_mutex_unlock(&s->wire.sending);
     s->wire.out_used = 0;
     s->wire.sink_left = 0;
+    free(s->wire.call);
+    s->wire.call = NULL;
     s->wire.epoch++;
 }
 
@@ -325,14 +327,24 @@ bool connection_flush(struct td_session *s, const void *bulk, size_t bytes)
     return write_all(s, pieces, bytes ? 2 : 1);
 }
 
+static bool serve(struct td_session *s)
+{
+    TD_NO_FAILURE(failure);
+    if (calls_serve(s, &failure))
+        return connection_flush(s, NULL, 0);
+    broken(s, &failure);
+    return false;
+}
+
 bool connection_wait(struct td_session *s, struct wait *wait)
 {
     struct connection *c = &s->wire;
+    struct wait *outer = c->wait; /* of a walk, that has called what waits now */
     uint32_t epoch = c->epoch;
     c->wait = wait;
     bool there = connection_flush(s, NULL, 0) && epoch == c->epoch;
     while (there && !wait->done)
-        there = pump(s, false) && epoch == c->epoch;
-    c->wait = NULL;
+        there = (c->call ? serve(s) : pump(s, false)) && epoch == c->epoch;
+    c->wait = outer;
     return there;
 }

@@ -1,52 +1,9 @@
 /* Custom autograd functions: their C code is run once for each kind of input, and traced into programs that the daemon
- * runs from then on. SPDX-License-Identifier: Apache-2.0 */
-#include "client/recording.h"
+ * runs from then on, but for those that are called back (called.c). SPDX-License-Identifier: Apache-2.0 */
+#include "client/functions.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* What a function saved for its backward, at most. */
-#define SAVED_MAX 64
-/* Traces of a function within each other: each is some calls deep on the C stack. */
-#define DEPTH_MAX 64
-
-/* A function for one kind of inputs. */
-struct trace {
-    struct trace *next;
-    struct td_meta in[TD_FUNCTION_TENSORS];
-    uint32_t needs; /* bit k: input k requires a gradient */
-    bool once;      /* its backward is not traced for derivatives of its own */
-    void *attributes;
-    uint32_t forward, backward; /* programs; backward 0: nothing requires a gradient */
-    uint32_t flags;             /* of apply */
-    int saved_count;
-    struct td_meta out[TD_FUNCTION_TENSORS], saved[SAVED_MAX];
-    struct cause *cause; /* it cannot be traced */
-};
-
-struct td_function {
-    td_session *session; /* NULL: closed before */
-    struct td_function *next;
-    struct td_op op; /* only a name, for what is printed */
-    char name[TD_NAME_BYTES];
-    uint32_t epoch;
-    struct trace *traces, *in_work; /* complete; being traced, the innermost first */
-    bool freed;                     /* by the program; the name lives on with the session */
-    struct td_function_keywords given;
-};
-
-/* One call of forward or backward. */
-struct td_context {
-    struct td_function *function;
-    struct trace *trace;
-    const void *attributes;
-    bool forward;
-    int saved_count;
-    td_tensor saved[SAVED_MAX];
-    int fixed_count;
-    td_tensor fixed[TD_FUNCTION_TENSORS]; /* that are marked as not differentiable */
-    struct td_failure failure;            /* of a call of ctx's own */
-};
 
 /* ---- making ---- */
 
@@ -91,8 +48,14 @@ td_function *td_function_new_at(td_origin origin, td_session *s, const char *nam
         f->given.forward = NULL;
     } else if (!keywords->forward) {
         td_fail(&failure, TD_E_ARGUMENT, "%s: no .forward was given", f->name);
+    } else if (keywords->called_back && keywords->attributes > TD_FUNCTION_BYTES) {
+        td_fail(&failure, TD_E_LIMIT, "%s: %zu bytes of .attributes; of what is called back the limit is %u", f->name,
+                keywords->attributes, TD_FUNCTION_BYTES);
+        td_hint(&failure, "Give what is large as a tensor, or as a pointer to it.");
+        f->given.forward = NULL;
     }
     session_enter(s);
+    f->number = ++s->functions_made;
     f->epoch = s->wire.epoch;
     f->next = s->functions;
     s->functions = f;
@@ -119,7 +82,7 @@ void td_function_free(td_function *f)
 const char *functions_in_work(const struct td_session *s)
 {
     for (const struct td_function *f = s->functions; f; f = f->next)
-        if (f->in_work)
+        if (f->in_work || f->running)
             return f->name;
     return NULL;
 }
@@ -159,8 +122,8 @@ void td_save_for_backward_at(td_origin origin, td_context *ctx, td_list tensors)
     for (int64_t k = 0; k < tensors.count; k++) {
         if (!ctx->forward)
             td_fail(&ctx->failure, TD_E_ARGUMENT, "save_for_backward: is for forward only");
-        else if (ctx->saved_count == SAVED_MAX)
-            td_fail(&ctx->failure, TD_E_LIMIT, "save_for_backward: more than %d tensors", SAVED_MAX);
+        else if (ctx->saved_count == TD_FUNCTION_SAVED)
+            td_fail(&ctx->failure, TD_E_LIMIT, "save_for_backward: more than %d tensors", TD_FUNCTION_SAVED);
         else
             ctx->saved[ctx->saved_count++] = tensors.items[k];
     }
@@ -183,7 +146,7 @@ td_tensor td_saved(td_context *ctx, int k)
 
 bool td_needs_input_grad(const td_context *ctx, int k)
 {
-    return k >= 0 && k < ctx->function->given.inputs && ctx->trace->needs >> k & 1;
+    return k >= 0 && k < ctx->function->given.inputs && ctx->needs >> k & 1;
 }
 
 void td_mark_non_differentiable(td_context *ctx, td_tensor output)
@@ -209,7 +172,7 @@ static void begin(struct td_context *ctx, struct recording *recording, uint32_t 
                   const struct td_meta *metas, td_tensor *in)
 {
     td_session *s = ctx->function->session;
-    uint32_t handles[TD_FUNCTION_TENSORS + SAVED_MAX];
+    uint32_t handles[TD_FUNCTION_TENSORS + TD_FUNCTION_SAVED];
     session_enter(s);
     for (int k = 0; k < count; k++) {
         in[k] = recording_placeholder(s, &metas[k]);
@@ -239,9 +202,20 @@ static uint32_t given_handle(struct td_context *ctx, td_tensor x, const char *wh
     return x.handle;
 }
 
-static bool same_tensor(td_tensor a, td_tensor b)
+bool function_fixes(const struct td_context *ctx, td_tensor output)
 {
-    return a.handle == b.handle && !((a.generation ^ b.generation) & ~FRESH);
+    bool fixes = false;
+    for (int k = 0; k < ctx->fixed_count; k++)
+        fixes |= ctx->fixed[k].handle == output.handle && !((ctx->fixed[k].generation ^ output.generation) & ~FRESH);
+    return fixes;
+}
+
+struct cause *function_cause(const struct td_context *ctx, td_origin origin)
+{
+    struct td_failure named = {0};
+    td_fail(&named, ctx->failure.code, "%s: %s", ctx->function->name, ctx->failure.message);
+    td_hint(&named, "%s", ctx->failure.hint);
+    return cause_new(&named, ctx->function->name, origin.where, ctx->function->session->wire.requests);
 }
 
 /* The C code is back: the trace ends, or fails of whatever it ran into. */
@@ -262,7 +236,7 @@ static void trace_forward(struct td_context *ctx, td_origin origin)
     struct trace *trace = ctx->trace;
     td_session *s = f->session;
     td_tensor in[TD_FUNCTION_TENSORS], out[TD_FUNCTION_TENSORS] = {{0}};
-    uint32_t handles[TD_FUNCTION_TENSORS + SAVED_MAX];
+    uint32_t handles[TD_FUNCTION_TENSORS + TD_FUNCTION_SAVED];
     struct recording recording;
     td_guard scope, no_grad;
     td_scope_begin(s, &scope);
@@ -273,9 +247,7 @@ static void trace_forward(struct td_context *ctx, td_origin origin)
     session_enter(s);
     for (int k = 0; k < f->given.outputs; k++) {
         handles[k] = given_handle(ctx, out[k], "output", k, &trace->out[k]);
-        for (int j = 0; j < ctx->fixed_count; j++)
-            if (same_tensor(out[k], ctx->fixed[j]))
-                trace->flags |= 1u << (TD_APPLY_FLAGS + k);
+        trace->flags |= (function_fixes(ctx, out[k]) ? 1u : 0u) << (TD_APPLY_FLAGS + k);
     }
     for (int k = 0; k < ctx->saved_count; k++)
         handles[f->given.outputs + k] = given_handle(ctx, ctx->saved[k], "saved tensor", k, &trace->saved[k]);
@@ -328,8 +300,8 @@ static void trace_backward(struct td_context *ctx, td_origin origin)
     struct td_function *f = ctx->function;
     struct trace *trace = ctx->trace;
     td_session *s = f->session;
-    struct td_meta metas[TD_FUNCTION_TENSORS + SAVED_MAX];
-    td_tensor in[TD_FUNCTION_TENSORS + SAVED_MAX], gradients[TD_FUNCTION_TENSORS] = {{0}};
+    struct td_meta metas[TD_FUNCTION_TENSORS + TD_FUNCTION_SAVED];
+    td_tensor in[TD_FUNCTION_TENSORS + TD_FUNCTION_SAVED], gradients[TD_FUNCTION_TENSORS] = {{0}};
     uint32_t handles[TD_FUNCTION_TENSORS];
     struct recording recording;
     td_guard scope;
@@ -380,8 +352,8 @@ static int check_depth(const struct td_function *f, const struct trace *wanted, 
     for (const struct trace *trace = f->in_work; trace && !failure->code; trace = trace->next)
         if (matches(f, trace, wanted, attributes))
             td_fail(failure, TD_E_ARGUMENT, "applies itself to inputs of the same kind, which has no end");
-        else if (++depth == DEPTH_MAX)
-            td_fail(failure, TD_E_LIMIT, "applies itself within itself %d times", DEPTH_MAX);
+        else if (++depth == FUNCTION_DEPTH_MAX)
+            td_fail(failure, TD_E_LIMIT, "applies itself within itself %d times", FUNCTION_DEPTH_MAX);
     return failure->code;
 }
 
@@ -406,7 +378,7 @@ static struct trace *find_trace(struct td_function *f, struct trace *wanted, con
     trace->flags = trace->once ? TD_APPLY_ONCE : 0;
     trace->forward = recording_number(s);
     trace->backward = trace->needs ? recording_number(s) : 0;
-    *ctx = (struct td_context){.function = f, .trace = trace, .attributes = trace->attributes};
+    *ctx = (struct td_context){.function = f, .trace = trace, .attributes = trace->attributes, .needs = trace->needs};
     bool ends = check_depth(f, trace, attributes, &ctx->failure) == TD_E_OK;
     trace->next = f->in_work;
     f->in_work = trace;
@@ -422,12 +394,8 @@ static struct trace *find_trace(struct td_function *f, struct trace *wanted, con
         trace_backward(ctx, origin);
     else
         trace->backward = 0;
-    if (ctx->failure.code && !trace->cause) {
-        struct td_failure named = {0};
-        td_fail(&named, ctx->failure.code, "%s: %s", f->name, ctx->failure.message);
-        td_hint(&named, "%s", ctx->failure.hint);
-        trace->cause = cause_new(&named, f->name, origin.where, s->wire.requests);
-    }
+    if (ctx->failure.code && !trace->cause)
+        trace->cause = function_cause(ctx, origin);
     free(ctx);
     f->in_work = trace->next;
     trace->next = f->traces;
@@ -452,7 +420,8 @@ static struct cause *look(struct td_function *f, td_list inputs, struct trace *w
         td_fail(&failure, TD_E_ARGUMENT, "%s: %lld inputs where .inputs is %d", f->name, (long long)inputs.count,
                 f->given.inputs);
     for (int k = 0; !failure.code && k < f->given.inputs; k++) {
-        const struct entry *e = layout_learn(s, inputs.items[k], origin);
+        const struct entry *e =
+            f->given.called_back ? handles_find(s, inputs.items[k]) : layout_learn(s, inputs.items[k], origin);
         if (e && e->cause)
             return cause_ref(e->cause);
         if (!e) {
@@ -466,7 +435,7 @@ static struct cause *look(struct td_function *f, td_list inputs, struct trace *w
     return failure.code ? cause_new(&failure, f->name, origin.where, s->wire.requests) : NULL;
 }
 
-static uint32_t make_output(struct td_function *f, const struct trace *trace, int k)
+uint32_t function_output(struct td_function *f, const struct trace *trace, int k)
 {
     td_session *s = f->session;
     td_tensor x = recording_placeholder(s, &trace->out[k]);
@@ -480,6 +449,13 @@ static uint32_t make_output(struct td_function *f, const struct trace *trace, in
     if (trace->needs && floats && !(trace->flags >> (TD_APPLY_FLAGS + k) & 1))
         e->flags |= ENTRY_REQUIRES_GRAD;
     return x.handle;
+}
+
+struct cause *function_no_handle(const struct td_function *f, td_origin origin)
+{
+    struct td_failure failure = {0};
+    td_fail(&failure, TD_E_LIMIT, "%s: no handle is left of %u", f->name, f->session->handles.limit);
+    return cause_new(&failure, f->name, origin.where, f->session->wire.requests);
 }
 
 static void send_apply(struct td_function *f, const struct trace *trace, td_list inputs, const uint32_t *out,
@@ -503,11 +479,35 @@ static void send_apply(struct td_function *f, const struct trace *trace, td_list
     request_end(s, at);
 }
 
+/* Runs the function's trace for inputs like those; outputs, or why there are none. Without the lock. */
+static struct cause *traced_apply(struct td_function *f, struct trace *wanted, td_list inputs, const void *attributes,
+                                  td_origin origin, td_tensor *outputs)
+{
+    uint32_t out[TD_FUNCTION_TENSORS];
+    td_session *s = f->session;
+    struct trace *trace = find_trace(f, wanted, attributes, origin);
+    session_enter(s);
+    struct cause *cause = cause_ref(trace->cause);
+    for (int k = 0; k < f->given.outputs && !cause; k++) {
+        if ((out[k] = function_output(f, trace, k))) {
+            outputs[k] = handles_tensor(s, out[k], true);
+            continue;
+        }
+        cause = function_no_handle(f, origin);
+        while (k-- > 0)
+            handles_drop(&s->handles, out[k]);
+        break;
+    }
+    if (!cause)
+        send_apply(f, trace, inputs, out, origin);
+    session_leave(s);
+    return cause;
+}
+
 void td_apply_to_at(td_origin origin, td_function *f, td_list inputs, td_tensor *outputs,
                     const struct td_apply_keywords *keywords)
 {
     struct trace wanted = {0};
-    uint32_t out[TD_FUNCTION_TENSORS];
     bool calls[TD_FUNCTION_TENSORS];
     const void *attributes = keywords ? keywords->attributes : NULL;
     td_session *s = f->session;
@@ -525,27 +525,13 @@ void td_apply_to_at(td_origin origin, td_function *f, td_list inputs, td_tensor 
         cause = cause_new(&failure, f->name, origin.where, s->wire.requests);
     }
     session_leave(s);
-    struct trace *trace = cause ? NULL : find_trace(f, &wanted, attributes, origin);
+    if (!cause)
+        cause = (f->given.called_back ? called_apply : traced_apply)(f, &wanted, inputs, attributes, origin, outputs);
     session_enter(s);
-    if (trace && trace->cause)
-        cause = cause_ref(trace->cause);
-    for (int k = 0; k < f->given.outputs && !cause; k++) {
-        if ((out[k] = make_output(f, trace, k))) {
-            outputs[k] = handles_tensor(s, out[k], true);
-            continue;
-        }
-        td_fail(&failure, TD_E_LIMIT, "%s: no handle is left of %u", f->name, s->handles.limit);
-        cause = cause_new(&failure, f->name, origin.where, s->wire.requests);
-        while (k-- > 0)
-            handles_drop(&s->handles, out[k]);
-        break;
-    }
     if (cause) {
         error_raise(s, cause);
         for (int k = 0; k < f->given.outputs; k++)
             outputs[k] = handles_failed(s, cause_ref(cause));
-    } else {
-        send_apply(f, trace, inputs, out, origin);
     }
     if (inputs.count > 0 && inputs.count <= TD_FUNCTION_TENSORS) {
         list_calls(&inputs, calls);

@@ -141,16 +141,17 @@ static void send(const struct question *q, const td_tensor *grads)
 {
     struct td_session *s = q->session;
     int64_t outputs = q->outputs.list.count, inputs = q->inputs.list.count;
-    uint32_t site = site_number(s, q->origin.where);
+    uint32_t site = site_number(s, q->origin.where), flags = calls_flags(s), epoch = s->wire.epoch;
     uint8_t *at = request_begin(s, 64 + 2 * (size_t)(outputs + inputs) * TD_WIRE_MAX);
     if (!at)
         return;
-    at = request_head(at, 0, site, 6, TD_R_GRADS);
+    at = request_head(at, flags, site, 6, TD_R_GRADS);
     at = write_list(at, outputs, q->outputs.list.items);
     at = write_list(at, outputs, q->seeds.list.count ? q->seeds.list.items : NULL);
     at = write_list(at, inputs, q->inputs.list.items);
     at = write_list(at, inputs, grads);
     request_end(s, td_write_uint(at, q->options));
+    calls_wait(s, flags, epoch);
 }
 
 static void use_up(const struct question *q, const struct given *given)

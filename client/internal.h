@@ -142,6 +142,8 @@ struct connection {
     uint64_t bytes_taken, credit_bytes, credit_requests;
     uint64_t replies;
     struct wait *wait;
+    uint8_t *call; /* a CALL that has come and is to be served; NULL: none */
+    size_t call_bytes;
     uint64_t sink_left; /* bytes of a bin that go straight into wait's sink */
 };
 
@@ -218,10 +220,13 @@ struct td_session {
     struct td_program *programs;
     struct td_function *functions;
     struct recording *recording; /* the innermost; NULL: nothing is recorded */
-    uint32_t programs_made;
+    uint32_t programs_made, functions_made;
+    bool calls_back; /* a function that is called back is part of some graph: walks are waited for */
+    int serving;     /* calls, within each other */
 };
 
-/* Takes the lock. A session of before a fork is dead from here on. */
+/* Takes the lock; again where the thread has it already, as in a function that is called back while a walk is waited
+ * for. A session of before a fork is dead from here on. */
 void session_enter(struct td_session *s);
 void session_leave(struct td_session *s);
 /* The connection ended: everything on it is lost; connects anew. why ends up in the error if the daemon has no other.
@@ -284,7 +289,19 @@ bool consumes(td_origin origin, td_tensor x, int k);
 td_tensor grads_ask(const char *name, td_origin origin, td_tensor output, td_tensor input, td_tensor seed,
                     uint32_t options);
 
+/* ---- functions that are called back (called.c) ---- */
+
+/* The flags of a request for a walk. */
+uint32_t calls_flags(const struct td_session *s);
+/* Waits for the end of the walk that the last request asked for, where its flags say so; epoch is that of before. */
+void calls_wait(struct td_session *s, uint32_t flags, uint32_t epoch);
+/* Does what the CALL asks for that has come. False, with failure: it is none. */
+bool calls_serve(struct td_session *s, struct td_failure *failure);
+
 /* ---- layouts that only data can tell (layout.c) ---- */
+
+/* Sizes or strides out of a reply; how many. */
+int layout_read_sizes(struct td_reader *r, int64_t *sizes);
 
 /* The entry of x with its layout, which is asked for if it is not known; what the daemon has against x is its cause
  * then. NULL if x was released. */

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-static int read_sizes(struct td_reader *r, int64_t *sizes)
+int layout_read_sizes(struct td_reader *r, int64_t *sizes)
 {
     uint32_t count = td_read_array(r);
     r->failed |= count > TD_RANK_MAX;
@@ -26,7 +26,7 @@ static bool take_layout(struct td_reader *r, struct td_meta *meta, struct cause 
         return *error != NULL;
     }
     uint64_t dtype = td_read_uint(r);
-    int rank = read_sizes(r, found.shape), strides = read_sizes(r, found.stride);
+    int rank = layout_read_sizes(r, found.shape), strides = layout_read_sizes(r, found.stride);
     r->failed |= !td_take_int(r, &found.offset);
     if (found.dtype == TD_DTYPE_NONE && td_dtype_known(dtype)) {
         found.dtype = (uint8_t)dtype;

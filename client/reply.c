@@ -179,6 +179,12 @@ static bool take_frame(struct td_session *s, const uint8_t *frame, size_t length
         wait = answered(s, &r);
         take_map(&r, wait);
         return !r.failed;
+    case TD_REPLY_CALL:
+        if (c->call || !(c->call = malloc(length)))
+            return false;
+        memcpy(c->call, frame, length);
+        c->call_bytes = length;
+        return true;
     default: /* PONG, and what later daemons may say */
         return !r.failed;
     }

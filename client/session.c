@@ -17,6 +17,16 @@
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct td_session *all;
 
+/* A function that is called back calls while its thread waits for the walk. */
+static void lock_init(struct td_session *s)
+{
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&s->lock, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+}
+
 /* Locks may be held by threads that the child does not have, and tables be half changed: both start anew. */
 static void in_child(void)
 {
@@ -25,7 +35,7 @@ static void in_child(void)
                                              "Open a session of its own in the child."};
     pthread_mutex_init(&all_lock, NULL);
     for (struct td_session *s = all; s; s = s->next) {
-        pthread_mutex_init(&s->lock, NULL);
+        lock_init(s);
         pthread_mutex_init(&s->wire.sending, NULL);
         s->forked = true;
         s->standing = s->reported = NULL;
@@ -97,7 +107,7 @@ td_session *td_open(const char *address)
         fputs("tensord: no memory for a session\n", stderr);
         abort();
     }
-    pthread_mutex_init(&s->lock, NULL);
+    lock_init(s);
     pthread_mutex_init(&s->wire.sending, NULL);
     s->wire.fd = -1;
     s->sync = sync && *sync && strcmp(sync, "0");

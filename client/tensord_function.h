@@ -1,6 +1,8 @@
-/* Custom autograd functions: a forward and a backward of your own, in ops. Both are C functions that are called once
- * for each kind of input (dtypes, shapes, strides, whether a gradient is required, the attributes' bytes); what they
- * compute is traced, and the daemon runs it from then on without asking back.
+/* Custom autograd functions: a forward and a backward of your own, in C. There are two forms.
+ *
+ * Traced, which is the one to use where ops are enough: both are called once for each kind of input (dtypes, shapes,
+ * strides, whether a gradient is required, the attributes' bytes); what they compute is traced, and the daemon runs it
+ * from then on without asking back.
  *
  *     static void square_forward(td_context *ctx, const td_tensor *in, td_tensor *out)
  *     {
@@ -17,7 +19,31 @@
  *
  * While a function is traced its tensors have shapes, strides and dtypes, but no values: td_item, td_read and td_print
  * are errors at their line. Branches by shape are fine, since another shape is traced anew. What they make is released
- * when they return. Included by tensord.h. SPDX-License-Identifier: Apache-2.0 */
+ * when they return.
+ *
+ * Called back, with .called_back = true, where C has to look at values or compute them: another library's solver, a
+ * table, a branch by data. forward then runs in every td_apply and backward in every walk that comes to it, both here,
+ * in the calling thread and with values, so that td_item, td_read and td_from are at home there:
+ *
+ *     static void solve_backward(td_context *ctx, const td_tensor *grad_out, td_tensor *grad_in)
+ *     {
+ *         double g[N];
+ *         td_read(grad_out[0], g, TD_F64, N);
+ *         my_adjoint_solve(g);
+ *         grad_in[0] = td_from(td_context_session(ctx), g, TD_F64, TD_SHAPE(N));
+ *     }
+ *
+ * What it costs: once such a function has been applied to something that requires a gradient, td_backward, td_grad_of
+ * and what is made of them wait for the end of the walk, and each application in it is a round trip to this program.
+ * Other sessions go on meanwhile; other threads of this program that call the same session wait too. Values that went
+ * through C are constants: gradients of gradients come from the ops of backward alone. What is replayed without this
+ * program cannot call it: an application inside of td_record, of a hook or of another function's trace is an error at
+ * its line, and so is a recorded td_backward that comes to one. TD_CHECKPOINT repeats the ops of forward, not its C.
+ * Backward may itself walk graphs (in a TD_ENABLE_GRAD of its own: without .create_graph it records nothing), also
+ * through functions that are called back, up to 16 within each other; what it begins (td_record, TD_CHECKPOINT) has to
+ * end in it.
+ *
+ * Included by tensord.h. SPDX-License-Identifier: Apache-2.0 */
 #ifndef TENSORD_FUNCTION_H
 #define TENSORD_FUNCTION_H
 
@@ -41,8 +67,9 @@ struct td_function_keywords {
     int inputs, outputs; /* 1 to 16 */
     td_function_forward *forward;
     td_function_backward *backward; /* NULL: no input may require a gradient */
-    size_t attributes;              /* bytes of the .attributes that each application gives; padding counts */
+    size_t attributes;              /* bytes of the .attributes that each application gives, with their padding */
     bool once_differentiable;       /* a second derivative is refused */
+    bool called_back;               /* both are run here each time, with values; at most 16384 bytes of attributes */
     TD_KEYWORDS_END
 };
 /* Never NULL; to be freed with td_function_free, before or after td_close. */
@@ -57,7 +84,8 @@ struct td_apply_keywords {
     TD_KEYWORDS_END
 };
 /* The function's outputs. Where the backward that it traces gives a gradient of a wrong shape or dtype, or none for an
- * input that requires one, the outputs are error values: at this line, not in td_backward. */
+ * input that requires one, the outputs are error values: at this line, not in td_backward. One that is called back
+ * fails the walk then, with this line in the error. */
 TD_API void td_apply_to(td_function *function, td_list inputs, td_tensor *outputs,
                         const struct td_apply_keywords *keywords TD_DEFAULT(NULL));
 TD_API void td_apply_to_at(td_origin origin, td_function *function, td_list inputs, td_tensor *outputs,
@@ -65,8 +93,8 @@ TD_API void td_apply_to_at(td_origin origin, td_function *function, td_list inpu
 /* td_apply(function, a, b): the first output. */
 TD_API td_tensor td_apply_at(td_origin origin, td_function *function, td_list inputs);
 
-/* In forward: what backward will need, in order; further calls add to it. Inputs and outputs can be differentiated
- * again; of anything else a second derivative is an error and never a wrong number. */
+/* In forward: what backward will need, in order, at most 64; further calls add to it. Inputs and outputs can be
+ * differentiated again; of anything else a second derivative is an error and never a wrong number. */
 TD_API void td_save_for_backward(td_context *ctx, td_list tensors);
 TD_API void td_save_for_backward_at(td_origin origin, td_context *ctx, td_list tensors);
 /* In backward: the k-th of them. */

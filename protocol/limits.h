@@ -57,6 +57,12 @@
 
 /* Inputs, and outputs, of a custom autograd function: a bit each in one integer. */
 #define TD_FUNCTION_TENSORS 16
+/* Of one application of a function that the client runs: what it saved, and the bytes that it wants back. Both come
+ * back in one CALL. */
+#define TD_FUNCTION_SAVED 64
+#define TD_FUNCTION_BYTES (16u << 10)
+/* Walks that wait for their client within each other: each is some calls deep on the client's stack. */
+#define TD_CALLS_MAX 16
 
 /* Nesting of msgpack containers: request, list, nothing deeper. */
 #define TD_NESTING_MAX 4

@@ -24,6 +24,7 @@
 #define TD_FLAG_REQUIRES_GRAD 2u /* the result of a CREATE op is a leaf */
 #define TD_FLAG_CONSUME(k) (4u << (k))
 #define TD_CONSUME_MAX 29
+#define TD_FLAG_WAITS (1u << 31) /* of a walk: DONE at its end, and CALL before it */
 
 /* Flags of apply. Bit TD_APPLY_FLAGS + k: output k wants no gradient. */
 #define TD_APPLY_ONCE 1u /* the gradient is not to be differentiated again */
@@ -51,8 +52,10 @@ enum td_reply_kind {
     TD_REPLY_MAP = 7,    /* [kind, request, executed, msgpack]: status, table */
     TD_REPLY_OBSERVE =
         8, /* [kind, version of the daemon, pid, start in ns of CLOCK_MONOTONIC, waiting clients, lives], descriptors */
-    TD_REPLY_DASHBOARD = 9 /* [kind, address] */
+    TD_REPLY_DASHBOARD = 9, /* [kind, address] */
+    TD_REPLY_CALL = 10      /* [kind, call, function, recorded, inputs, bin, [value ...], [value ...]]: a walk waits */
 };
+/* A value in CALL: [dtype, shape, strides, offset, requires a gradient]. */
 /* A life in OBSERVE: [number, enum td_life_state, cause, has trace]. */
 enum td_life_state { TD_LIFE_STARTING, TD_LIFE_RUNNING, TD_LIFE_ENDED };
 /* An error in a reply: [code, request, op, site, message, hint]. */

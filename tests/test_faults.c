@@ -145,7 +145,7 @@ static void say_backward(struct script *script, uint32_t root, bool create)
 /* Gradients of root by two inputs, as two handles from out on. */
 static void say_grads(struct script *script, uint32_t root, uint32_t a, uint32_t b, uint32_t out, uint32_t options)
 {
-    script->at = td_write_uint(td_write_uint(script->at, 0), 1);
+    script->at = td_write_uint(td_write_uint(script->at, TD_FLAG_WAITS), 1);
     script->at = td_write_uint(td_write_array(script->at, 6), TD_R_GRADS);
     script->at = td_write_uint(td_write_array(script->at, 1), root);
     script->at = td_write_nil(td_write_array(script->at, 1));
@@ -385,6 +385,40 @@ static void a_step_of_adam(void **state)
 
 /* ---- a session of everything ---- */
 
+static void say_answer(struct script *script, uint32_t call, bool ends, uint32_t flags, uint32_t a, uint32_t b)
+{
+    script->at = td_write_uint(td_write_uint(script->at, flags), 1);
+    script->at = td_write_uint(td_write_array(script->at, ends ? 4 : 5), TD_R_ANSWER);
+    script->at = td_write_uint(td_write_bool(td_write_uint(script->at, call), ends), a);
+    if (!ends)
+        script->at = td_write_uint(script->at, b);
+}
+
+/* 32 = 30^2 by a function that is called, and a walk within the walk that calls it first. */
+static void say_called(struct script *script, const struct td_zeros_attrs *square)
+{
+    static const uint32_t handles[] = {0, 1, 3, 30, 31, 30, 32}; /* flags, inputs, count, input, result, saved, new */
+    SAY_NEW(randn, TD_FLAG_REQUIRES_GRAD, 30, square);
+    SAY(mul, 0, 31, NULL, 30, 30);
+    script->at = td_write_uint(td_write_uint(script->at, TD_FLAG_GRAD), 1);
+    script->at = td_write_uint(td_write_uint(td_write_array(script->at, 11), TD_R_CALLED), 1);
+    script->at = td_write_bin_header(td_write_text(script->at, "f", 1), 1);
+    *script->at++ = 7;
+    for (size_t k = 0; k < sizeof handles / sizeof *handles; k++)
+        script->at = td_write_uint(script->at, handles[k]);
+    SAY(mul, TD_FLAG_GRAD, 33, NULL, 32, 30);
+    SAY(sum, TD_FLAG_GRAD, 34, (&(struct td_sum_attrs){.dims.count = -1}), 33);
+    say_grads(script, 34, 30, 32, 35, TD_GRADS_CREATE);
+    say_answer(script, 1, false, 0, 40, 41);
+    say_grads(script, 34, 30, 32, 37, TD_GRADS_RETAIN);
+    say_answer(script, 2, false, 0, 43, 44);
+    SAY(mul, 0, 45, NULL, 43, 44);
+    say_answer(script, 2, true, TD_FLAG_CONSUME(0), 45, 0);
+    SAY(mul, TD_FLAG_GRAD, 42, NULL, 40, 41);
+    say_answer(script, 1, true, TD_FLAG_CONSUME(0), 42, 0);
+    REQUEST(READ, 35, TD_F64);
+}
+
 static void say_everything(struct script *script)
 {
     struct td_zeros_attrs square = {.shape = {2, {6, 6}}}, large = {.shape = {2, {200, 100}}};
@@ -429,6 +463,7 @@ static void say_everything(struct script *script)
     say_request(script, TD_R_TABLE, 0, NULL);
     REQUEST(RELEASE, 1, 2, 900);
     REQUEST(ZERO_GRAD, 0);
+    say_called(script, &square);
 }
 
 /* False: nothing failed any more. */

@@ -544,6 +544,36 @@ static void test_functions_nest(void **state)
     close_session(s);
 }
 
+/* ---- a backward that writes to what it is given ---- */
+
+static void copy_forward(td_context *ctx, const td_tensor *in, td_tensor *out)
+{
+    (void)ctx;
+    out[0] = td_mul(in[0], 1.0);
+}
+
+static void tripling_backward(td_context *ctx, const td_tensor *grad_out, td_tensor *grad_in)
+{
+    (void)ctx;
+    td_mul_(grad_out[0], 3.0);
+    grad_in[0] = grad_out[0];
+}
+
+static void test_gradients_are_written_to_by_one_only(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_function *f =
+        td_function_new(s, "copy", .inputs = 1, .outputs = 1, .forward = copy_forward, .backward = tripling_backward);
+    td_tensor x = td_zeros(s, TD_SHAPE(2), .requires_grad = true), y = td_zeros(s, TD_SHAPE(2), .requires_grad = true);
+    td_backward(td_sum(td_exp(td_add(td_apply(f, x), y)))); /* both are given the same gradient */
+    assert_true(td_equal(td_grad(x), td_full(s, TD_SHAPE(2), 3.0)));
+    assert_true(td_equal(td_grad(y), td_ones(s, TD_SHAPE(2))));
+    td_function_free(f);
+    assert_fine(s);
+    close_session(s);
+}
+
 /* ---- the graph ---- */
 
 static const td_graph_part *part_of(const td_graph *graph, const char *name)
@@ -719,6 +749,7 @@ int main(void)
         cmocka_unit_test(test_programs_and_checkpoints),
         cmocka_unit_test(test_each_kind_is_traced_once),
         cmocka_unit_test(test_functions_nest),
+        cmocka_unit_test(test_gradients_are_written_to_by_one_only),
         cmocka_unit_test(test_the_graph_has_their_names),
         cmocka_unit_test(test_a_backward_may_apply_its_function),
         cmocka_unit_test(test_a_forward_may_apply_its_function_to_another_kind),

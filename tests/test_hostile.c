@@ -309,7 +309,6 @@ static void test_unknown_ops(void **state)
     (void)state;
     struct raw opened = session_with_tensors(), *raw = &opened;
     WRONG(TD_E_UNKNOWN_OP, -1, 0, "uu", U(1), U(2));
-    WRONG(TD_E_UNKNOWN_OP, -1, 31, "");
     WRONG(TD_E_UNKNOWN_OP, -1, 159, "uu", U(7), U(1));
     WRONG(TD_E_UNKNOWN_OP, -1, 1u << 20, "s[uu", "x", K(2), U(1), U(1));
     WRONG(TD_E_UNKNOWN_OP, -1, UINT64_MAX, "n");
@@ -438,6 +437,8 @@ static void test_wrong_requests(void **state)
     WRONG(TD_E_ARGUMENT, -1, TD_R_REQUIRES_GRAD, "uu", U(1), U(1));
     WRONG(TD_E_ARGUMENT, -1, TD_R_BACKWARD, "un", U(1));
     WRONG(TD_E_ARGUMENT, -1, TD_R_BACKWARD, "unuu", U(1), U(0), U(0));
+    WRONG(TD_E_ARGUMENT, -1, TD_R_ANSWER, "ut", U(1));
+    WRONG(TD_E_ARGUMENT, -1, TD_R_CALLED, "us", U(1), "mine");
     WRONG(TD_E_ARGUMENT, -1, TD_R_UPLOAD, "u", U(1));
     WRONG(TD_E_ARGUMENT, -1, TD_R_UPLOAD, "uss", U(1), "0", "abc");
     WRONG(TD_E_ARGUMENT, -1, TD_R_UPLOAD, "uus", U(1), U(0), "abc");

@@ -846,6 +846,12 @@ static void test_what_a_checkpoint_refuses(void **state)
     assert_values(td_grad(w), 2, (double[]){3, 3});
     td_backward(td_sum(y));
     assert_error(s, TD_E_GRAD, "backward: the graph through");
+    {
+        TD_CHECKPOINT(s);
+        td_tensor places = td_to(td_reshape(td_nonzero(td_detach(w)), TD_SHAPE(2)), TD_F32);
+        y = td_keep(td_sum(td_mul(w, places))); /* nor are sizes that depend on values forbidden */
+    }
+    assert_values(td_grad_of(y, w), 2, (double[]){0, 1});
     td_optimizer_free(o);
     assert_int_equal(td_close(s), 0);
     daemon_wait_empty(&daemon_);

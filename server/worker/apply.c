@@ -24,6 +24,7 @@ void applied_free(struct session *session, struct applied *applied)
 {
     if (applied->backward)
         program_unref(session, applied->backward);
+    free(applied->bin);
     free(applied);
 }
 
@@ -86,7 +87,7 @@ int applied_inputs(struct session *session, struct node *node, bool create, stru
                    struct td_failure *failure)
 {
     struct applied *applied = node->applied;
-    if (!applied->backward) {
+    if (applied->why) {
         td_fail(failure, TD_E_GRAD, "backward: the function %s %s", applied->name, applied->why);
         return td_hint(failure, "Applied at %s.", session_site(session, node->site));
     }
@@ -102,6 +103,7 @@ struct applying {
     struct program *backward; /* with a reference */
     char name[TD_NAME_BYTES];
     bool asked_grad; /* given.grad, also where there is no backward */
+    uint32_t held;   /* references to a result that is nothing else */
     struct tensor *in[];
 };
 
@@ -158,7 +160,7 @@ static int keep(struct applied *applied, int k, struct tensor *const *results, c
 static int check_needs(struct session *session, const struct applying *a, struct td_failure *failure)
 {
     bool failed = false;
-    for (int k = 0; k < a->given.in_count && a->asked_grad && !failure->code; k++) {
+    for (int k = 0; k < a->given.in_count && a->asked_grad && !a->given.function && !failure->code; k++) {
         if (a->in[k]->failed || (a->backward && a->backward->out[k] != UINT32_MAX) ||
             !tensor_edge(session, a->in[k], &failed))
             continue;
@@ -185,6 +187,12 @@ static struct node *tie_node(struct session *session, struct applying *a, struct
         return NULL;
     }
     applied->once = a->given.flags & TD_APPLY_ONCE;
+    applied->function = a->given.function;
+    applied->bin_bytes = a->given.bin_bytes;
+    if (a->given.bin_bytes && !(applied->bin = malloc(a->given.bin_bytes)))
+        no_memory(failure);
+    else if (a->given.bin_bytes)
+        memcpy(applied->bin, a->given.bin, a->given.bin_bytes);
     for (int k = 0; k < kept_count && !failure->code; k++)
         keep(applied, k, results, a, failure);
     for (int k = 0; k < a->given.in_count && !failed; k++) {
@@ -229,9 +237,8 @@ static bool marked(struct session *session, const struct applying *a)
 }
 
 /* Whether result k is an input, or another output, too. */
-static bool is_shared(struct tensor *const *results, int k, int out_count, int count)
+static bool is_shared(struct tensor *const *results, int k, int out_count, int count, uint32_t own)
 {
-    uint32_t own = 1;
     for (int j = out_count; j < count; j++)
         own += results[j] == results[k];
     return !results[k]->failed && results[k]->refs > own;
@@ -252,7 +259,7 @@ static void applied_then(struct session *session, struct tensor *const *results,
         node = tie_node(session, a, results, count, &failure);
     for (int k = 0; k < out_count && !cause && !failure.code; k++) {
         outs[k] = results[k] ? output_of_function(results[k]) : NULL;
-        if (outs[k] && is_shared(results, k, out_count, count))
+        if (outs[k] && is_shared(results, k, out_count, count, a->held))
             outs[k]->flags |= TENSOR_NO_GRAD_VIEW | TENSOR_OF_GRAD;
         bool tied = node && outs[k] && td_dtype_category(outs[k]->dtype) == TD_FLOATING &&
                     !(a->given.flags >> (TD_APPLY_FLAGS + k) & 1);
@@ -281,13 +288,56 @@ static void applied_then(struct session *session, struct tensor *const *results,
     applying_free(session, a);
 }
 
+static int check_counts(const struct application *given, struct td_failure *failure)
+{
+    if (given->in_count <= TD_FUNCTION_TENSORS && given->out_count <= TD_FUNCTION_TENSORS && given->out_count > 0)
+        return TD_E_OK;
+    return td_fail(failure, TD_E_LIMIT,
+                   "%d inputs and %d outputs; functions have 1 to %d outputs and at most %d inputs", given->in_count,
+                   given->out_count, TD_FUNCTION_TENSORS, TD_FUNCTION_TENSORS);
+}
+
+static struct applying *applying_new(const struct application *given, const char *name, struct td_failure *failure)
+{
+    struct applying *a = calloc(1, sizeof *a + (size_t)given->in_count * sizeof *a->in);
+    if (!a) {
+        td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+        return NULL;
+    }
+    a->given = *given;
+    a->given.in = a->in;
+    a->asked_grad = given->grad;
+    a->held = 1;
+    snprintf(a->name, sizeof a->name, "%s", name);
+    for (int k = 0; k < given->in_count; k++)
+        a->in[k] = tensor_ref(given->in[k]);
+    return a;
+}
+
+int apply_results(struct session *session, const struct application *given, struct td_failure *failure)
+{
+    struct tensor *results[TD_FUNCTION_TENSORS + TD_FUNCTION_SAVED];
+    int kept = given->result_count - given->out_count;
+    if (check_counts(given, failure))
+        return failure->code;
+    if (kept < 0 || kept > TD_FUNCTION_SAVED)
+        return td_fail(failure, TD_E_LIMIT, "%d results and saved values for %d outputs; at most %d are saved",
+                       given->result_count, given->out_count, TD_FUNCTION_SAVED);
+    struct applying *a = applying_new(given, given->name, failure);
+    if (!a)
+        return failure->code;
+    a->held = 2; /* its handle is still there */
+    for (int k = 0; k < given->result_count; k++)
+        results[k] = tensor_ref(given->results[k]);
+    applied_then(session, results, given->result_count, NULL, a);
+    return TD_E_OK;
+}
+
 int apply_run(struct session *session, const struct application *given, struct td_failure *failure)
 {
     int kept = given->forward->out_count - given->out_count;
-    if (given->in_count > TD_FUNCTION_TENSORS || given->out_count > TD_FUNCTION_TENSORS || given->out_count < 1)
-        return td_fail(failure, TD_E_LIMIT,
-                       "%d inputs and %d outputs; functions have 1 to %d outputs and at most %d inputs",
-                       given->in_count, given->out_count, TD_FUNCTION_TENSORS, TD_FUNCTION_TENSORS);
+    if (check_counts(given, failure))
+        return failure->code;
     if (kept < 0 || (given->backward && given->backward->in_count != given->out_count + kept) ||
         (given->backward && given->backward->out_count != given->in_count))
         return td_fail(failure, TD_E_ARGUMENT,
@@ -295,18 +345,12 @@ int apply_run(struct session *session, const struct application *given, struct t
                        "outputs",
                        given->forward->out_count, given->backward ? given->backward->in_count : 0,
                        given->backward ? given->backward->out_count : 0);
-    struct applying *a = calloc(1, sizeof *a + (size_t)given->in_count * sizeof *a->in);
+    struct applying *a = applying_new(given, given->forward->name, failure);
     if (!a)
-        return td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
-    a->given = *given;
-    a->given.in = a->in;
+        return failure->code;
     a->backward = given->backward ? program_ref(given->backward) : NULL;
-    a->asked_grad = a->given.grad;
     if (!a->backward)
         a->given.grad = false;
-    memcpy(a->name, given->forward->name, sizeof a->name);
-    for (int k = 0; k < given->in_count; k++)
-        a->in[k] = tensor_ref(given->in[k]);
     if (program_run(session, given->forward, given->in_count, a->in, true, applied_then, applying_dropped, a, failure))
         applying_free(session, a);
     return failure->code;

@@ -21,7 +21,10 @@ struct applied {
     const char *why;          /* a constant */
     char name[TD_NAME_BYTES];
     struct checkpoint *checkpoint; /* it is one: there is no backward program */
-    bool once;                     /* the gradient is not to be differentiated again */
+    uint32_t function;             /* the client's number of it, which runs its backward itself; 0: the daemon does */
+    uint32_t bin_bytes;
+    uint8_t *bin; /* what the client wants to be told when it is called */
+    bool once;    /* the gradient is not to be differentiated again */
     int kept_count;
     struct kept kept[];
 };
@@ -30,11 +33,17 @@ struct applied {
  * references. */
 struct application {
     struct program *forward, *backward; /* backward may be NULL */
-    uint32_t flags;                     /* enum td_apply_flag */
+    /* Without a forward: what the client has made itself, by its function of that number; borrowed. */
+    uint32_t function, bin_bytes;
+    const char *name;
+    const uint8_t *bin;
+    struct tensor *const *results; /* out_count outputs, then what is saved */
+    int result_count;
+    uint32_t flags; /* enum td_apply_flag */
     uint32_t site;
     bool grad, marks; /* as an operation's */
     int in_count, out_count;
-    struct tensor *const *in; /* borrowed until apply_run is back */
+    struct tensor *const *in; /* borrowed until the call is back */
     program_then *then;
     void (*dropped)(struct session *session, void *data);
     void *data;
@@ -42,8 +51,9 @@ struct application {
 /* A result as the graph will know it: nobody else's tensor. NULL without memory. */
 struct tensor *output_of_function(const struct tensor *result);
 int apply_run(struct session *session, const struct application *application, struct td_failure *failure);
+int apply_results(struct session *session, const struct application *application, struct td_failure *failure);
 
-/* The walk is at a node of a function: inputs gets what its backward program is run on behind the first out_count, with
+/* The walk is at a node of a function: inputs gets what its backward is run on behind the first out_count, with
  * references. */
 int applied_inputs(struct session *session, struct node *node, bool create, struct tensor **inputs,
                    struct td_failure *failure);

@@ -5,15 +5,22 @@
 #include <stdlib.h>
 
 #include "server/worker/apply.h"
+#include "server/worker/calls.h"
 #include "server/worker/exec.h"
+#include "server/worker/reply.h"
 #include "server/worker/walk.h"
 
 /* ---- ops ---- */
 
-void walk_fail(struct session *session, struct walk *w, const struct td_failure *failure)
+void walk_fail_at(struct session *session, struct walk *w, uint32_t site, const struct td_failure *failure)
 {
     if (!w->cause)
-        w->cause = session_fail(session, w->name, w->site, failure);
+        w->cause = session_fail(session, w->name, site, failure);
+}
+
+void walk_fail(struct session *session, struct walk *w, const struct td_failure *failure)
+{
+    walk_fail_at(session, w, w->site, failure);
 }
 
 void walk_no_memory(struct session *session, struct walk *w)
@@ -101,7 +108,7 @@ static void search(struct session *session, struct walk *w)
     if (!wanted_search(session, w->wanted, &more))
         walk_no_memory(session, w);
     else if (!more)
-        w->phase = PHASE_SEED;
+        w->phase = w->after_search;
 }
 
 static void seed_root(struct session *session, struct walk *w)
@@ -290,6 +297,15 @@ bool walk_make_own(struct session *session, struct walk *w, struct tensor **grad
                &(struct source){.tensor = *gradient}, NULL, gradient);
         return false;
     }
+    return walk_fork(session, w, gradient);
+}
+
+bool walk_fork(struct session *session, struct walk *w, struct tensor **gradient)
+{
+    struct td_meta meta;
+    bool failed = false;
+    struct node *edge = w->create ? tensor_edge(session, *gradient, &failed) : NULL;
+    tensor_meta(*gradient, &meta);
     struct storage *own = failed ? NULL : storage_fork((*gradient)->storage);
     struct tensor *tensor = own ? tensor_new(&meta, own) : NULL;
     if (own)
@@ -373,6 +389,73 @@ static void commit(struct session *session, struct walk *w)
     }
 }
 
+/* ---- others on the same graph ---- */
+
+/* What is pending at node goes into w->aside. */
+static void step_aside(struct walk *w, struct node *node)
+{
+    for (int k = 0; k < node->out_count; k++) {
+        if (!node->out[k].pending)
+            continue;
+        w->aside[w->aside_count++] = (struct aside){node, k, node->out[k].pending};
+        node->out[k].pending = NULL;
+    }
+    node->queued = false;
+}
+
+static size_t outputs_of(const struct node_list *list)
+{
+    size_t count = 0;
+    for (size_t k = 0; k < list->count; k++)
+        count += (size_t)list->nodes[k]->out_count;
+    return count;
+}
+
+int walks_step_aside(struct session *session, struct td_failure *failure)
+{
+    for (struct walk *w = session->walks; w; w = w->outer) {
+        size_t count = outputs_of(&w->heap) + outputs_of(&w->leaves) + (w->node ? (size_t)w->node->out_count : 0);
+        if (w->aside)
+            continue;
+        if (!(w->aside = calloc(count + 1, sizeof *w->aside)))
+            return td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+        for (size_t k = 0; k < w->heap.count; k++)
+            step_aside(w, w->heap.nodes[k]);
+        for (size_t k = 0; k < w->leaves.count; k++)
+            step_aside(w, w->leaves.nodes[k]);
+        if (w->node)
+            step_aside(w, w->node);
+    }
+    return TD_E_OK;
+}
+
+/* It is w's turn again. Its marks may be gone: what is left of its ways is searched for anew. */
+static void step_back(struct session *session, struct walk *w)
+{
+    bool there = true;
+    for (size_t k = 0; k < w->aside_count; k++)
+        w->aside[k].node->out[w->aside[k].output].pending = w->aside[k].pending;
+    for (size_t k = 0; k < w->heap.count; k++)
+        w->heap.nodes[k]->queued = true;
+    for (size_t k = 0; k < w->leaves.count; k++)
+        w->leaves.nodes[k]->queued = true;
+    free(w->aside);
+    w->aside = NULL;
+    w->aside_count = 0;
+    if (!w->wanted || !w->node)
+        return;
+    wanted_again(session, w->wanted);
+    w->rule.walk = w->wanted->walk;
+    for (size_t k = 0; k < w->heap.count; k++)
+        there &= wanted_from(w->wanted, w->heap.nodes[k]);
+    if (!there || !wanted_from(w->wanted, w->node)) {
+        walk_no_memory(session, w);
+        return;
+    }
+    w->after_search = w->phase;
+    w->phase = PHASE_SEARCH;
+}
+
 /* ---- the iterator ---- */
 
 static enum step walk_step(struct session *session, struct walk *w)
@@ -406,6 +489,8 @@ static enum step walk_step(struct session *session, struct walk *w)
     case PHASE_CALL:
         if (w->node->applied->checkpoint)
             walk_call_checkpoint(session, w);
+        else if (w->node->applied->function)
+            walk_call_client(session, w);
         else
             walk_call_function(session, w);
         break;
@@ -431,11 +516,22 @@ static enum step walk_step(struct session *session, struct walk *w)
     return STEP_MORE;
 }
 
+/* The request is done, though others may have been carried out in between. */
+static enum step walk_end(struct session *session, struct walk *w)
+{
+    recorder_done(session, w->request);
+    if (w->waits)
+        reply_done(session, w->request, session->error);
+    return STEP_DONE;
+}
+
 static enum step walk_next(struct session *session, struct iterator *iterator)
 {
     struct walk *w = (struct walk *)iterator;
     if (session->closing)
         return STEP_DONE;
+    if (w->aside)
+        step_back(session, w);
     if (session->cancelled && !w->cause) {
         TD_NO_FAILURE(failure);
         td_fail(&failure, TD_E_CANCELLED, "%s: cancelled", w->name);
@@ -444,17 +540,22 @@ static enum step walk_next(struct session *session, struct iterator *iterator)
     if (w->cause) {
         if (w->wanted)
             wanted_bind(session, w->wanted, w->site, w->cause);
-        return STEP_DONE;
+        return walk_end(session, w);
     }
     session->making = BLACKBOX_GRAD;
     enum step step = walk_step(session, w);
     session->making = BLACKBOX_VALUE;
-    return step;
+    return step == STEP_DONE ? walk_end(session, w) : step;
 }
 
 static void walk_drop(struct session *session, struct iterator *iterator)
 {
     struct walk *w = (struct walk *)iterator;
+    if (session->walks == w) /* not where it never began */
+        session->walks = w->outer;
+    for (size_t k = 0; k < w->aside_count; k++)
+        tensor_unref(session, w->aside[k].pending);
+    free(w->aside);
     walk_drop_gradients(session, w);
     walk_drop_replayed(session, w);
     rule_clear(&w->rule);
@@ -523,6 +624,8 @@ int backward_start(struct session *session, const struct errand *errand, struct 
         td_fail(failure, TD_E_GRAD, "a hook cannot walk the graph");
         return td_hint(failure, "td_retain_grad and td_grad show gradients after the walk.");
     }
+    if (walks_step_aside(session, failure))
+        return failure->code;
     struct walk *w = calloc(1, sizeof *w);
     if (!w || !(w->roots = calloc((size_t)errand->root_count, sizeof *w->roots))) {
         free(w);
@@ -531,11 +634,14 @@ int backward_start(struct session *session, const struct errand *errand, struct 
     w->iterator = (struct iterator){.next = walk_next, .drop = walk_drop};
     w->retain = errand->retain;
     w->create = errand->create;
+    w->waits = errand->waits;
+    w->request = session->request;
     w->site = errand->site;
     w->name = errand->name;
     w->wanted = errand->wanted;
     w->rule.walk = w->wanted ? w->wanted->walk : 0;
     w->phase = w->wanted ? PHASE_SEARCH : PHASE_SEED;
+    w->after_search = PHASE_SEED;
     if (w->wanted)
         wanted_begin(w->wanted);
     for (int k = 0; k < errand->root_count; k++)
@@ -546,6 +652,8 @@ int backward_start(struct session *session, const struct errand *errand, struct 
         walk_drop(session, &w->iterator);
         return failure->code;
     }
+    w->outer = session->walks;
+    session->walks = w;
     session_push(session, &w->iterator);
     return TD_E_OK;
 }

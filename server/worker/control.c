@@ -209,6 +209,7 @@ static void run_backward(struct session *session, struct request *request, struc
         return; /* the first cause stands already */
     session->worker->recorder.tables->backwards++;
     const struct errand errand = {.name = "backward",
+                                  .waits = request->waits,
                                   .site = request->site,
                                   .root_count = 1,
                                   .roots = &root,
@@ -350,7 +351,7 @@ static void run_seed(struct session *session, struct request *request, struct td
 
 static void answer_barrier(struct session *session, bool clear)
 {
-    reply_done(session, session->error);
+    reply_done(session, session->request, session->error);
     if (!clear)
         return;
     cause_unref(session->error);
@@ -379,6 +380,7 @@ bool control_is_recorded(uint64_t id)
     case TD_R_SEED:
     case TD_R_RUN:
     case TD_R_APPLY:
+    case TD_R_CALLED:
     case TD_R_CHECKPOINT:
     case TD_R_CHECKPOINT_END:
     case TD_R_GRADS:
@@ -474,6 +476,12 @@ static void dispatch(struct session *session, uint64_t id, struct request *reque
     case TD_R_APPLY:
         run_apply(session, request, failure);
         break;
+    case TD_R_CALLED:
+        run_called(session, request, failure);
+        break;
+    case TD_R_ANSWER:
+        run_answer(session, request, failure);
+        break;
     case TD_R_PROGRAM:
         run_program(session, request, failure);
         break;
@@ -503,6 +511,9 @@ static void dispatch(struct session *session, uint64_t id, struct request *reque
 void control_run(struct session *session, uint64_t id, struct request *request)
 {
     TD_NO_FAILURE(failure);
+    const struct walk *walks = session->walks;
+    bool own = session->names == &session->own; /* what a program says has been said by the client before */
+    request->waits = own && request->flags & TD_FLAG_WAITS && (id == TD_R_BACKWARD || id == TD_R_GRADS);
     if (!spoils_checkpoint(session, id, &failure))
         dispatch(session, id, request, &failure);
     if (request->more) {
@@ -517,4 +528,6 @@ void control_run(struct session *session, uint64_t id, struct request *request)
         return;
     if (failure.code)
         cause_unref(request_fail(session, request, control_name(id), &failure));
+    if (request->waits && session->walks == walks) /* no walk has begun that would tell */
+        reply_done(session, session->request, session->error);
 }

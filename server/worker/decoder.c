@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/worker/calls.h"
 #include "server/worker/connection.h"
 #include "server/worker/exec.h"
 #include "server/worker/program.h"
@@ -107,7 +108,7 @@ static void run_call(struct session *session, const struct td_op *op, struct req
 static void request_done(struct session *session)
 {
     session->executed = session->request;
-    recorder_done(session);
+    recorder_done(session, session->request);
     uint64_t requests = session->executed - session->credited_request;
     if (requests >= TD_CREDIT_REQUESTS / CREDIT_PART)
         reply_credit(session);
@@ -124,6 +125,12 @@ static void note_request(struct session *session, struct td_reader reader, uint6
                 op->name);
         td_hint(&failure, "Leave it outside of the recording, and give its result as an input.");
         recording_spoil(session, op->name, site, &failure);
+    }
+    if (id == TD_R_CALLED) {
+        TD_NO_FAILURE(failure);
+        td_fail(&failure, TD_E_ARGUMENT, "apply: the function is run by the client, which no recorded program can ask");
+        td_hint(&failure, "Apply it outside of the recording.");
+        recording_spoil(session, "apply", site, &failure);
     }
     if (!op && !control_is_recorded(id))
         return;
@@ -183,7 +190,7 @@ void decoder_replay(struct session *session, struct td_reader *reader)
         run_request(session, reader, true);
 }
 
-static enum step decoder_next(struct session *session, struct iterator *iterator)
+enum step decoder_next(struct session *session, struct iterator *iterator)
 {
     if (session->closing)
         return STEP_DONE;
@@ -236,7 +243,7 @@ static void decoder_drop(struct session *session, struct iterator *iterator)
 
 void decoder_init(struct session *session)
 {
-    session->decoder = (struct iterator){.next = decoder_next, .drop = decoder_drop};
+    session->decoder = (struct iterator){.next = decoder_next, .drop = decoder_drop, .listens = true};
     session_push(session, &session->decoder);
 }
 
@@ -254,6 +261,7 @@ static void run_urgent(struct session *session, struct td_reader *reader, size_t
     } else if (id == TD_URGENT_CANCEL) {
         session->cancel_left = at;
         session->cancelled = true;
+        calls_cancel(session);
     }
 }
 

@@ -6,6 +6,8 @@
 #include "server/worker/session.h"
 
 void decoder_init(struct session *session);
+/* The next request, or piece of one, of the session's bytes: a step of the iterator that is on top. */
+enum step decoder_next(struct session *session, struct iterator *iterator);
 /* Looks through frames that have just come for urgent ones, and answers those. */
 void decoder_urgent(struct session *session);
 /* Carries out the next request, or piece of one, of a recorded program. */
@@ -17,7 +19,8 @@ struct request {
     uint32_t flags, site;
     uint32_t elements; /* of the array behind the id, not yet read */
     bool cancelled;
-    bool more; /* its list of handles is long: the rest is for the next step */
+    bool waits; /* of a walk: its end is to be told */
+    bool more;  /* its list of handles is long: the rest is for the next step */
 };
 
 /* Carries out a request that is not an op (requests.def); control.c. */

@@ -168,6 +168,7 @@ void grads_run(struct session *session, struct request *request, struct td_failu
     if (!failure->code && !cause) {
         bool create = g.options & TD_GRADS_CREATE;
         const struct errand errand = {.name = name,
+                                      .waits = request->waits,
                                       .site = request->site,
                                       .root_count = (int)g.roots.count,
                                       .roots = roots,

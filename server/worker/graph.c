@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "server/worker/apply.h"
+#include "server/worker/backward.h"
 #include "server/worker/checkpoint.h"
 #include "server/worker/decoder.h"
 #include "server/worker/nodes.h"
@@ -241,7 +242,7 @@ static void answer(struct session *session, const struct survey *y)
     msgpack_pack_array(&packer, y->listed_count);
     for (uint32_t k = 0; k < y->listed_count; k++)
         pack_listed(&packer, session, y, &y->listed[k]);
-    reply_map_end(session);
+    reply_end(session);
 }
 
 void graph_failed(struct session *session, const struct cause *cause)
@@ -254,7 +255,7 @@ void graph_failed(struct session *session, const struct cause *cause)
         msgpack_pack_int(&packer, 0);
     for (int k = 0; k < 3; k++)
         msgpack_pack_array(&packer, 0);
-    reply_map_end(session);
+    reply_end(session);
 }
 
 /* ---- the iterator ---- */
@@ -302,6 +303,8 @@ int graph_start(struct session *session, struct tensor *tensor, uint32_t limit, 
                 struct td_failure *failure)
 {
     bool failed = false;
+    if (walks_step_aside(session, failure))
+        return failure->code;
     struct node *node = tensor_edge(session, tensor, &failed);
     struct survey *y = failed ? NULL : calloc(1, sizeof *y);
     if (!y)

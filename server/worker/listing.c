@@ -88,7 +88,7 @@ void listing_reply(struct session *session, const struct program *program, uint3
         left_out += left;
         pack_request(&packer, session, &reader, left);
     }
-    reply_map_end(session);
+    reply_end(session);
 }
 
 void listing_failed(struct session *session, const struct cause *cause)
@@ -97,5 +97,5 @@ void listing_failed(struct session *session, const struct cause *cause)
     reply_map_begin(session, &packer);
     msgpack_pack_array(&packer, 1);
     reply_error(&packer, cause);
-    reply_map_end(session);
+    reply_end(session);
 }

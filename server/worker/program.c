@@ -220,10 +220,14 @@ static void spoil_memory(struct session *session, struct recording *recording, c
 
 void recording_spoil(struct session *session, const char *op, uint32_t site, const struct td_failure *failure)
 {
-    struct cause *cause = session_fail(session, op, site, failure);
-    for (struct recording *r = session->recording; r; r = around(r))
-        if (!r->checkpoint) /* which replays the same values */
-            spoil(session, r->program, cause);
+    struct cause *cause = NULL;
+    for (struct recording *r = session->recording; r; r = around(r)) {
+        if (r->checkpoint) /* which replays the same values */
+            continue;
+        if (!cause)
+            cause = session_fail(session, op, site, failure);
+        spoil(session, r->program, cause);
+    }
     cause_unref(cause);
 }
 

@@ -220,10 +220,10 @@ void recorder_begin(struct session *session, uint64_t id, uint32_t site)
                                   .time_us = (uint32_t)((r->now_ns - r->tables->started_ns) / 1000)};
 }
 
-void recorder_done(struct session *session)
+void recorder_done(struct session *session, uint64_t number)
 {
-    struct blackbox_request *request = session->last ? &session->last[session->request % BLACKBOX_LAST] : NULL;
-    if (request && request->outcome == BLACKBOX_STARTED)
+    struct blackbox_request *request = session->last ? &session->last[number % BLACKBOX_LAST] : NULL;
+    if (request && request->request == (uint32_t)number && request->outcome == BLACKBOX_STARTED)
         request->outcome = BLACKBOX_DONE;
 }
 
@@ -406,11 +406,11 @@ void recorder_work(struct session *session)
 
 static uint32_t state_of(const struct session *session)
 {
+    bool busy = session->input_end > session->input_start || !session_listens(session);
     return session->closing  ? BLACKBOX_CLOSING
            : session->parked ? BLACKBOX_PARKED
-           : session->input_end > session->input_start || (session->top && session->top != &session->decoder)
-               ? BLACKBOX_BUSY
-               : BLACKBOX_IDLE;
+           : busy            ? BLACKBOX_BUSY
+                             : BLACKBOX_IDLE;
 }
 
 void recorder_publish(struct session *session, uint64_t worked_ns)

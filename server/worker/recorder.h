@@ -33,9 +33,9 @@ void recorder_close(struct session *session);
 /* The id of a text, the same for the same text; 0: there is no room. */
 uint32_t recorder_string(struct recorder *recorder, const char *text);
 
-/* The request in work has begun; it has been carried out. */
+/* The request in work has begun; that of a number has been carried out. */
 void recorder_begin(struct session *session, uint64_t id, uint32_t site);
-void recorder_done(struct session *session);
+void recorder_done(struct session *session, uint64_t number);
 /* It, or an op made for it, has failed and is the first to. */
 void recorder_error(struct session *session, uint32_t site, int code, const char *message);
 /* An op has been executed, or would have been had it not failed. Before the execution is freed. */

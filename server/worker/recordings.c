@@ -267,6 +267,63 @@ void run_apply(struct session *session, struct request *request, struct td_failu
     asked_free(&asked);
 }
 
+/* What stands before the handles: the function's number, its name, a bin, flags, and how many of the handles are
+ * inputs. The name is to be freed. */
+static char *take_called(struct request *request, struct application *a, struct td_failure *failure)
+{
+    int64_t flags = -1, inputs = -1;
+    a->function = take_number(request, failure);
+    char *name = failure->code ? NULL : take_text(request, TD_NAME_BYTES, failure);
+    bool bin = name && request->elements > 0 && td_read_type(request->reader) == TD_WIRE_BIN;
+    request->elements -= bin;
+    a->bin = bin ? td_read_bin(request->reader, &a->bin_bytes) : NULL;
+    bool fits = bin && take_integer(request, &flags) && flags >= 0 && flags <= UINT32_MAX &&
+                take_integer(request, &inputs) && inputs >= 0 && inputs <= TD_FUNCTION_TENSORS &&
+                a->bin_bytes <= TD_FUNCTION_BYTES;
+    if (!fits)
+        td_fail(failure, TD_E_ARGUMENT,
+                "number, name, a bin of at most %u bytes, flags, and a count of inputs up to %d are due",
+                TD_FUNCTION_BYTES, TD_FUNCTION_TENSORS);
+    a->flags = (uint32_t)flags;
+    a->in_count = (int)inputs;
+    return name;
+}
+
+void run_called(struct session *session, struct request *request, struct td_failure *failure)
+{
+    struct asked asked = {0};
+    struct application a = {.site = request->site,
+                            .grad = request->flags & TD_FLAG_GRAD && !session->no_grad,
+                            .marks = request->flags & TD_FLAG_GRAD && session->marks,
+                            .then = bind_outputs};
+    char *name = take_called(request, &a, failure);
+    TD_NO_FAILURE(handles);
+    take_asked(session, request, &asked, &handles);
+    if (!failure->code)
+        *failure = handles;
+    if (!failure->code && a.in_count > asked.in_count)
+        td_fail(failure, TD_E_ARGUMENT, "%d inputs among %d handles", a.in_count, asked.in_count);
+    struct cause *cause = session_traces(session) ? trace_cause() : NULL;
+    struct outputs *outputs =
+        failure->code || cause || request->reader->failed
+            ? NULL
+            : outputs_new(request, "apply", asked.handles + asked.in_count, asked.out_count, failure);
+    if (outputs) {
+        a.name = name;
+        a.in = asked.in;
+        a.results = asked.in + a.in_count;
+        a.result_count = asked.in_count - a.in_count;
+        a.out_count = asked.out_count;
+        a.data = outputs;
+        if (apply_results(session, &a, failure))
+            free(outputs);
+    }
+    if ((failure->code || cause) && asked.in && !request->reader->failed)
+        fail_asked(session, request, "apply", &asked, cause, failure);
+    asked_free(&asked);
+    free(name);
+}
+
 /* ---- hooks ---- */
 
 /* Whether a hook on tensor is to be left to the walk of the checkpoint in work, which makes the tensor's graph. */

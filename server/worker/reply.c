@@ -120,19 +120,25 @@ void reply_pong(struct session *session, uint64_t number)
     end_frame(session);
 }
 
-static void begin_answer(struct session *session, msgpack_packer *packer, size_t elements, enum td_reply_kind kind)
+static void begin_answer_of(struct session *session, msgpack_packer *packer, size_t elements, enum td_reply_kind kind,
+                            uint64_t request)
 {
     begin_frame(session, packer);
     msgpack_pack_array(packer, elements);
     msgpack_pack_int(packer, kind);
-    msgpack_pack_uint64(packer, session->request);
-    msgpack_pack_uint64(packer, session->request); /* in order: the answered one is the last one executed */
+    msgpack_pack_uint64(packer, request);
+    msgpack_pack_uint64(packer, session->request); /* in order: what comes is executed when the last one is */
 }
 
-void reply_done(struct session *session, const struct cause *error)
+static void begin_answer(struct session *session, msgpack_packer *packer, size_t elements, enum td_reply_kind kind)
+{
+    begin_answer_of(session, packer, elements, kind, session->request);
+}
+
+void reply_done(struct session *session, uint64_t request, const struct cause *error)
 {
     msgpack_packer packer;
-    begin_answer(session, &packer, 4, TD_REPLY_DONE);
+    begin_answer_of(session, &packer, 4, TD_REPLY_DONE, request);
     reply_error(&packer, error);
     end_frame(session);
 }
@@ -189,12 +195,32 @@ void reply_layout(struct session *session, const struct tensor *tensor, const st
     end_frame(session);
 }
 
+void reply_call_begin(struct session *session, msgpack_packer *packer)
+{
+    begin_frame(session, packer);
+    msgpack_pack_array(packer, 8);
+    msgpack_pack_int(packer, TD_REPLY_CALL);
+}
+
+void reply_value(msgpack_packer *packer, const struct tensor *tensor, bool requires)
+{
+    msgpack_pack_array(packer, 5);
+    msgpack_pack_int(packer, tensor->dtype);
+    pack_sizes(packer, tensor->rank, tensor->dims);
+    pack_sizes(packer, tensor->rank, tensor->dims + tensor->rank);
+    msgpack_pack_int64(packer, tensor->offset);
+    if (requires)
+        msgpack_pack_true(packer);
+    else
+        msgpack_pack_false(packer);
+}
+
 void reply_map_begin(struct session *session, msgpack_packer *packer)
 {
     begin_answer(session, packer, 4, TD_REPLY_MAP);
 }
 
-void reply_map_end(struct session *session)
+void reply_end(struct session *session)
 {
     end_frame(session);
 }

@@ -24,8 +24,12 @@ void run_record(struct session *session, struct request *request, struct td_fail
 void run_record_end(struct session *session, struct request *request, struct td_failure *failure);
 void run_run(struct session *session, struct request *request, struct td_failure *failure);
 void run_apply(struct session *session, struct request *request, struct td_failure *failure);
+void run_called(struct session *session, struct request *request, struct td_failure *failure);
 void run_program(struct session *session, struct request *request, struct td_failure *failure);
 void run_hook(struct session *session, struct request *request, struct td_failure *failure);
 void run_program_free(struct session *session, struct request *request, struct td_failure *failure);
+
+/* calls.c */
+void run_answer(struct session *session, struct request *request, struct td_failure *failure);
 
 #endif

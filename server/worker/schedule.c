@@ -115,7 +115,7 @@ static bool run_slice(struct session *session, uint64_t start)
 static uint64_t answer(struct session *session)
 {
     bool replies = session->output_bytes > 0;
-    bool waits = session->input_end > session->input_start || session->top != &session->decoder;
+    bool waits = session->input_end > session->input_start || !session_listens(session);
     session_flush(session);
     uint64_t now = uv_hrtime();
     if (replies && session->arrived_ns)

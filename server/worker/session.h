@@ -22,6 +22,7 @@ struct iterator {
     enum step (*next)(struct session *session, struct iterator *iterator);
     void (*drop)(struct session *session, struct iterator *iterator);
     struct iterator *below;
+    bool listens; /* its work is the client's requests: with none there the session rests */
 };
 
 /* What handles stand for: a session's own, or those of a program that is being run. */
@@ -86,6 +87,9 @@ struct session {
     uint64_t node_count;         /* numbers the nodes of the tape */
     uint64_t hook_count;         /* numbers the hooks on gradients */
     bool in_hook;                /* a walk waits for the program of one */
+    struct walk *walks;          /* on the stack, the top one first */
+    struct call *calls;          /* that walks wait for, the top one first */
+    uint64_t call_count;         /* numbers them */
     struct program *programs;    /* all that are alive and have a number, or had one */
     struct program *checkpoints; /* all others */
     struct names spare;          /* an empty table for the next run */
@@ -146,6 +150,12 @@ int session_release(struct session *session, uint32_t handle, struct td_failure 
 
 /* The tensor that uploads were filling gets no more of them in order: what they have not brought becomes 0. */
 void session_fill_end(struct session *session);
+
+/* Nothing is in work but what the client may send next. */
+static inline bool session_listens(const struct session *session)
+{
+    return !session->top || session->top->listens;
+}
 
 const char *session_site(const struct session *session, uint32_t site);
 static inline uint32_t session_site_id(const struct session *session, uint32_t site)

@@ -76,7 +76,7 @@ void status_reply(struct session *session)
     for (const struct session *s = worker->sessions; s; s = s->next)
         if (!s->closing)
             put_session(&packer, s);
-    reply_map_end(session);
+    reply_end(session);
 }
 
 static void put_op(msgpack_packer *packer, const struct td_op *op)
@@ -110,5 +110,5 @@ void table_reply(struct session *session)
     for (int id = TD_OP_FIRST; id < TD_OP_LIMIT; id++)
         if (td_op_of((uint64_t)id))
             put_op(&packer, td_op_of((uint64_t)id));
-    reply_map_end(session);
+    reply_end(session);
 }

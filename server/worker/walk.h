@@ -15,7 +15,7 @@ enum phase {
     PHASE_RULE,   /* writes its rule down behind them; at once where nobody keeps it */
     PHASE_RUN,    /* runs the rule's steps */
     PHASE_FILL,   /* the node is a function's: makes zeros of the gradients that have not come */
-    PHASE_CALL,   /* runs its backward program */
+    PHASE_CALL,   /* runs its backward program, or calls the client */
     PHASE_RELAY, /* the node is a checkpoint's, whose program has been run: hands its gradients to that one's results */
     PHASE_DELIVER, /* hands the gradients to the inputs' nodes */
     PHASE_LEAVES,  /* runs the hooks on the gradients of leaves */
@@ -30,10 +30,20 @@ struct root {
     struct tensor *seed; /* with a reference; NULL until it is made */
 };
 
+/* A gradient that is pending at a node, while another walk of the session may meet the same node. */
+struct aside {
+    struct node *node; /* borrowed: in the heap, among the leaves, or in work */
+    int output;
+    struct tensor *pending;
+};
+
 struct walk {
     struct iterator iterator;
-    enum phase phase;
+    struct walk *outer; /* further down on the session's stack */
+    enum phase phase, after_search;
     bool retain, create;
+    bool waits;       /* its client does: it may be called, and is told of the end */
+    uint64_t request; /* that asked for it */
     uint32_t site;
     const char *name; /* as what it fails */
     struct root *roots;
@@ -53,11 +63,14 @@ struct walk {
     struct tensor **slots[TD_OUTPUTS_MAX]; /* where the results of the op in work go */
     int slot_count;
     const struct draw *draw; /* of the op in work, NULL but for a repeated drawing */
-    struct cause *cause;     /* what failed */
+    struct aside *aside;     /* NULL: nobody else has looked at the graph meanwhile */
+    size_t aside_count;
+    struct cause *cause; /* what failed */
 };
 
-/* The walk fails, for the first reason that it has. */
+/* The walk fails, for the first reason that it has; at another line than its own. */
 void walk_fail(struct session *session, struct walk *w, const struct td_failure *failure);
+void walk_fail_at(struct session *session, struct walk *w, uint32_t site, const struct td_failure *failure);
 void walk_no_memory(struct session *session, struct walk *w);
 /* value in the shape and dtype of out goes to slot. */
 void walk_full(struct session *session, struct walk *w, const struct td_meta *out, double value, struct tensor **slot);
@@ -66,6 +79,8 @@ void walk_hand_on(struct session *session, struct walk *w, struct node *to, uint
 /* Makes a gradient contiguous, and nobody else's storage. False: an op has been run for that, or there is no memory;
  * call again. */
 bool walk_make_own(struct session *session, struct walk *w, struct tensor **gradient);
+/* The same of one whose layout is fine, and whose node may be a leaf. False: there is no memory. */
+bool walk_fork(struct session *session, struct walk *w, struct tensor **gradient);
 static inline bool walk_passes(const struct walk *w, const struct node *node)
 {
     return !w->wanted || node_on_way(node, w->wanted->walk);
@@ -73,8 +88,10 @@ static inline bool walk_passes(const struct walk *w, const struct node *node)
 
 /* ---- programs that the walk runs (walk_programs.c); each function is a step of a phase ---- */
 
-/* What the rule, or the function's backward program, gave for input k; NULL: none. */
+/* What the rule, or the function's backward, gave for input k; NULL: none. */
 struct tensor *walk_gradient(const struct walk *w, int k);
+/* Of one that is there and no error value: it must be of its input's shape and dtype. */
+void walk_check_gradient(struct session *session, struct walk *w, int k, struct td_failure *failure);
 void walk_fill(struct session *session, struct walk *w);
 void walk_call_function(struct session *session, struct walk *w);
 void walk_call_checkpoint(struct session *session, struct walk *w);

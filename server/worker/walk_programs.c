@@ -23,38 +23,43 @@ void walk_fill(struct session *session, struct walk *w)
         w->phase = PHASE_CALL;
         return;
     }
-    w->at++;
-    if (!out->pending)
+    if (!out->pending) {
+        w->at++;
         walk_full(session, w, &out->meta, 0, &out->pending);
+    } else { /* what backward writes to is nobody else's */
+        w->at += w->node->applied->function ? walk_make_own(session, w, &out->pending)
+                                            : walk_fork(session, w, &out->pending);
+    }
 }
 
-/* The gradients that a function's backward program gave; one that is not of its input's shape and dtype is an error. */
+void walk_check_gradient(struct session *session, struct walk *w, int k, struct td_failure *failure)
+{
+    const struct applied *applied = w->node->applied;
+    const struct td_meta *due = &w->node->in[k].meta;
+    struct td_meta meta;
+    char given[TD_SHAPE_TEXT], wanted[TD_SHAPE_TEXT];
+    tensor_meta(w->gradients[k], &meta);
+    if (!td_meta_same_shape(&meta, due) || meta.dtype != due->dtype)
+        td_fail(failure, TD_E_SHAPE, "backward: the backward of %s gave %s %s as the gradient of its input %d, %s %s",
+                applied->name, td_dtype_name(meta.dtype), td_shape_text(meta.rank, meta.shape, given, sizeof given), k,
+                td_dtype_name(due->dtype), td_shape_text(due->rank, due->shape, wanted, sizeof wanted));
+    else if (w->create && applied->once)
+        applied_refuse(session, w->node, w->gradients[k], APPLIED_ONCE, failure);
+}
+
+/* The gradients that a function's backward program gave. */
 static void take_gradients(struct session *session, struct tensor *const *results, int count, struct cause *cause,
                            void *data)
 {
     struct walk *w = data;
-    const struct applied *applied = w->node->applied;
     TD_NO_FAILURE(failure);
     for (int k = 0; k < count; k++) {
         struct tensor *gradient = results[k];
-        const struct td_meta *due = &w->node->in[k].meta;
-        struct td_meta meta;
-        char given[TD_SHAPE_TEXT], wanted[TD_SHAPE_TEXT];
         w->gradients[k] = gradient;
-        if (!gradient)
-            continue;
-        if (gradient->failed) {
+        if (gradient && gradient->failed)
             cause = cause ? cause : gradient->failed;
-            continue;
-        }
-        tensor_meta(gradient, &meta);
-        if (!td_meta_same_shape(&meta, due) || meta.dtype != due->dtype)
-            td_fail(&failure, TD_E_SHAPE,
-                    "backward: the backward of %s gave %s %s as the gradient of its input %d, %s %s", applied->name,
-                    td_dtype_name(meta.dtype), td_shape_text(meta.rank, meta.shape, given, sizeof given), k,
-                    td_dtype_name(due->dtype), td_shape_text(due->rank, due->shape, wanted, sizeof wanted));
-        else if (w->create && applied->once)
-            applied_refuse(session, w->node, gradient, APPLIED_ONCE, &failure);
+        else if (gradient)
+            walk_check_gradient(session, w, k, &failure);
     }
     if (failure.code)
         walk_fail(session, w, &failure);

@@ -52,6 +52,12 @@ void wanted_begin(struct wanted *wanted)
     }
 }
 
+void wanted_again(struct session *session, struct wanted *wanted)
+{
+    wanted->walk = ++session->worker->walk_count;
+    wanted_begin(wanted);
+}
+
 bool wanted_from(struct wanted *wanted, struct node *node)
 {
     if (node->number <= wanted->floor || (node->walk == wanted->walk && node->way & WAY_SEEN))

@@ -29,6 +29,8 @@ struct wanted *wanted_new(struct session *session, int count);
 void wanted_free(struct session *session, struct wanted *wanted);
 /* Marks the targets. All are filled. */
 void wanted_begin(struct wanted *wanted);
+/* The same once more, for another search: who has begun one since may have overwritten marks of this. */
+void wanted_again(struct session *session, struct wanted *wanted);
 /* The search for the ways begins at this node, too. False without memory, as of wanted_search. */
 bool wanted_from(struct wanted *wanted, struct node *root);
 /* A piece of the search; *more: call again. */

@@ -43,9 +43,10 @@ void recorder_begin(struct session *session, uint64_t id, uint32_t site)
     (void)site;
 }
 
-void recorder_done(struct session *session)
+void recorder_done(struct session *session, uint64_t number)
 {
     (void)session;
+    (void)number;
 }
 
 void recorder_error(struct session *session, uint32_t site, int code, const char *message)

@@ -483,12 +483,64 @@ static void put_hook(struct choices *c, struct client *client)
         put_training(c, client);
 }
 
+/* Answers to a call: its values' handles, and after an op on them the gradient, as far as way lets it be right. */
+static void put_answer(struct client *client, uint32_t number, uint8_t way)
+{
+    begin(client, 0, 5, TD_R_ANSWER);
+    put(client, number);
+    client->at = td_write_bool(client->at, false);
+    put(client, 23);
+    put(client, way & 1 ? 23 : 24);
+    put_call(client, TD_OP_mul, TD_FLAG_GRAD, 25, 2, (uint32_t[]){23, 24}, NULL, NULL);
+    begin(client, way & 2 ? TD_FLAG_CONSUME(0) : 0, 4, TD_R_ANSWER);
+    put(client, number);
+    client->at = td_write_bool(client->at, true);
+    if (way & 4)
+        client->at = td_write_text(td_write_text(td_write_uint(td_write_array(client->at, 3), 3), "no", 2), "", 0);
+    else
+        put(client, way & 8 ? 7 : 25);
+    for (uint32_t k = 23; k <= 25; k++)
+        release(client, k);
+}
+
+/* y = x x, for x of handle 0, by a function that is called, a walk through it, and answers to that or to others; more
+ * of the input comes in between. */
+static void put_called(struct choices *c, struct client *client)
+{
+    uint8_t way = choose(c), answers = choose(c);
+    struct td_zeros_attrs shape = {.shape = {1, {1 + (way & 1)}}, .dtype = TD_F64};
+    if (way & 2)
+        put_call(client, TD_OP_ones, TD_FLAG_REQUIRES_GRAD, 0, 0, NULL, NULL, &shape);
+    put_call(client, TD_OP_mul, 0, 21, 2, (uint32_t[]){0, 0}, NULL, NULL);
+    begin(client, TD_FLAG_GRAD, 11, TD_R_CALLED);
+    put(client, 1 + (way >> 6));
+    client->at = td_write_bin_header(td_write_text(client->at, "f", 1), 1);
+    *client->at++ = way;
+    put(client, way & 4 ? TD_APPLY_ONCE : 0);
+    put(client, 1);
+    put(client, 3);
+    put(client, 0);
+    put(client, way & 8 ? 0 : 21);
+    put(client, way & 16 ? 21 : 0);
+    put(client, 6);
+    release(client, 21);
+    put_call(client, TD_OP_sum, TD_FLAG_GRAD, 7, 1, (uint32_t[]){6}, NULL, &(struct td_sum_attrs){.dims.count = -1});
+    begin(client, way & 32 ? TD_FLAG_WAITS : 0, 5, TD_R_BACKWARD);
+    put(client, 7);
+    client->at = td_write_nil(client->at);
+    client->at = td_write_bool(client->at, way & 64);
+    client->at = td_write_bool(client->at, way & 128);
+    for (uint32_t number = 1; number <= 4; number++)
+        if (answers >> number & 1)
+            put_answer(client, number, choose(c));
+}
+
 static void put_control(struct choices *c, struct client *client)
 {
     static const uint32_t later[] = {TD_R_GRADS, TD_R_RETAIN_GRAD, TD_R_GRAPH}, last[] = {TD_R_HOOK, TD_R_ANOMALY};
     uint8_t kind = choose(c);
     if (kind >= 232) {
-        put_program(c, client);
+        (kind >= 250 ? put_called : put_program)(c, client);
         return;
     }
     uint32_t count, id = kind < 208 ? 1u + kind % 16u : kind < 224 ? later[kind % 3] : last[kind % 2];
