@@ -163,8 +163,6 @@ static void test_what_a_checkpoint_refuses(void **state)
     td_optimizer *o = td_sgd(s, TD_LIST(w), .lr = 0.1);
     {
         TD_CHECKPOINT(s);
-        td_add_(buffer, w);
-        assert_error(s, TD_E_GRAD, "add_: a tensor from outside of TD_CHECKPOINT cannot be written to inside of it");
         {
             TD_NO_GRAD(s);
             td_add_(buffer, w);

@@ -19,6 +19,7 @@
 #define NAMES 128
 #define INPUTS 64
 #define ELEMENTS 65536
+#define BLOCKS 8
 
 static struct test_daemon daemon_;
 static td_session *s;
@@ -32,8 +33,8 @@ struct replay {
         td_tensor tensor;
     } names[NAMES];
     int count;
-    td_guard no_grad;
-    bool in_no_grad;
+    td_guard blocks[BLOCKS]; /* of no_grad and checkpoint that are open */
+    int block_count, checkpoints;
 };
 
 static void __attribute__((format(printf, 2, 3))) wrong(struct replay *r, const char *format, ...)
@@ -147,6 +148,8 @@ static void add(struct replay *r, const char *name, td_tensor tensor)
         wrong(r, "too many tensors");
         return;
     }
+    for (int k = 0; k < r->checkpoints; k++) /* the case goes on with it behind them */
+        td_keep(tensor);
     snprintf(r->names[r->count].name, sizeof r->names[r->count].name, "%s", name);
     r->names[r->count++].tensor = tensor;
 }
@@ -412,6 +415,23 @@ static void take_expectation(struct replay *r, char *name)
         expect(r, name, grad);
 }
 
+/* " 1": a block begins; " 0": the last one that began ends. */
+static void take_block(struct replay *r, bool checkpoint)
+{
+    if (!take_integer(r)) {
+        if (r->block_count == 0)
+            wrong(r, "no block is open");
+        else
+            td_guard_end(&r->blocks[--r->block_count]);
+        r->checkpoints -= checkpoint;
+    } else if (r->block_count == BLOCKS) {
+        wrong(r, "too many blocks");
+    } else {
+        (checkpoint ? td_checkpoint_begin : td_no_grad_begin)(s, &r->blocks[r->block_count++]);
+        r->checkpoints += checkpoint;
+    }
+}
+
 static void take_command(struct replay *r, const char *word)
 {
     char name[32], seed[32];
@@ -428,12 +448,8 @@ static void take_command(struct replay *r, const char *word)
             td_backward(y, .seed = find(r, take_word(r, " ", seed)));
         else
             td_backward(y);
-    } else if (!strcmp(word, "no_grad")) {
-        if (take_integer(r))
-            td_no_grad_begin(s, &r->no_grad);
-        else
-            td_guard_end(&r->no_grad);
-        r->in_no_grad = !r->in_no_grad;
+    } else if (!strcmp(word, "no_grad") || !strcmp(word, "checkpoint")) {
+        take_block(r, *word == 'c');
     } else {
         wrong(r, "neither an op nor a statement: %s", word);
     }
@@ -470,8 +486,8 @@ static const char *replay(const char *text)
         if (*r.at && !take(&r, " ; "))
             wrong(&r, "what does not belong there: %.40s", r.at);
     }
-    if (r.in_no_grad)
-        td_guard_end(&r.no_grad);
+    while (r.block_count)
+        td_guard_end(&r.blocks[--r.block_count]);
     const td_error_info *e = td_error(s);
     if (e->code != TD_E_OK) {
         size_t used = strlen(r.message);

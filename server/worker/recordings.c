@@ -275,7 +275,7 @@ static bool left_to_walk(const struct session *session, const struct tensor *ten
     if (!session->marks)
         return false;
     if (!tensor->storage->outside)
-        return tensor->storage->wants;
+        return tensor_is_marked(tensor);
     td_fail(failure, TD_E_GRAD, "a tensor from outside of TD_CHECKPOINT cannot be given a hook inside of it");
     td_hint(failure, "Call td_register_hook before the block.");
     return true;

@@ -1,5 +1,5 @@
 """A random program: views of views, detached ones and such made under no_grad, arithmetic, writes through any of them,
-then a backward; all values and gradients are expected at the end.
+some of it in checkpoints, then a backward; all values and gradients are expected at the end.
 
 torch refuses a backward where a write has changed what the graph kept. tensord keeps the old bytes (DESIGN: a write that
 meets a reader copies), so torch is given copies of whatever it keeps, and says what the gradients are then. The numbers
@@ -100,6 +100,7 @@ class Program:
         self.arguments = {}  # with shape and rank what draws asks for
         self.shape = []
         self.refusal = None
+        self.blocks = []  # that are open: no_grad, checkpoint
 
     @property
     def rank(self):
@@ -107,6 +108,7 @@ class Program:
 
     def leaf(self, shape, grad):
         values = torch.tensor([self.choices.pick([1, 2, -1, 0, 3, -2]) for _ in range(torch.Size(shape).numel())])
+        grad = grad and "checkpoint" not in self.blocks  # the replay would make another leaf
         name = self.case.leaf(DTYPE, shape, values.tolist(), grad)
         self.names.append(name)
         return name
@@ -180,6 +182,7 @@ class Program:
         self.keep(self.case.call(op, name, *arguments))
 
     def write(self):
+        """An error inside of a checkpoint would be made again by its replay: there are none."""
         name = self.some()
         op = self.choices.pick(WRITES)
         x = self.case.tensors[name]
@@ -187,6 +190,8 @@ class Program:
         if op == "fill_" and not isinstance(other, Num) and self.case.tensors[other].dim():
             other = Num(2)
         if torch.is_grad_enabled() and hasattr(x, "constant"):  # torch has views of views made under no_grad pass
+            if "checkpoint" in self.blocks:
+                return
             self.case.statements += ["%s %s %s" % (op, name, other), "error"]
             return
         mine = places(x)
@@ -195,28 +200,46 @@ class Program:
         if not isinstance(other, Num):
             y = self.case.tensors[other]
             if mine & places(y) and not same_window(x, y):
+                if "checkpoint" in self.blocks:
+                    return
                 self.case.statements += ["%s %s %s" % (op, name, other), "error"]
                 return
         self.case.call(op, name, other)
 
     def step(self):
-        kind = self.choices.pick(["nothing", "view", "write", "compute", "view", "write", "no_grad", "leaf"])
+        kind = self.choices.pick(["nothing", "view", "write", "compute", "view", "write", "no_grad", "leaf",
+                                  "checkpoint"])
         if kind == "no_grad":
             on = torch.is_grad_enabled()
             if on and not self.choices.chance(1, 2):
                 return
-            torch.set_grad_enabled(not on)
-            self.case.statements.append("no_grad %d" % on)
+            if on:
+                self.open("no_grad")
+            elif self.blocks[-1] == "no_grad":
+                self.close()
+        elif kind == "checkpoint":
+            if self.blocks and self.blocks[-1] == "checkpoint" and self.choices.chance(2, 3):
+                self.close()
+            elif len(self.blocks) < 3:
+                self.open("checkpoint")
         elif kind == "leaf":
             if len(self.names) < 6:
                 self.leaf(draws.some_shape(self, 3), self.choices.chance(1, 2))
         elif kind != "nothing":
             getattr(self, kind)()
 
+    def open(self, block):
+        self.blocks.append(block)
+        self.case.statements.append("%s 1" % block)
+        torch.set_grad_enabled("no_grad" not in self.blocks)
+
+    def close(self):
+        self.case.statements.append("%s 0" % self.blocks.pop())
+        torch.set_grad_enabled("no_grad" not in self.blocks)
+
     def finish(self):
-        if not torch.is_grad_enabled():
-            torch.set_grad_enabled(True)
-            self.case.statements.append("no_grad 0")
+        while self.blocks:
+            self.close()
         for name in self.names:
             self.case.expect(name, None, 1e-300)
         total = None
