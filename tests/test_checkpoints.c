@@ -187,6 +187,34 @@ static void test_what_a_checkpoint_refuses(void **state)
     close_session(s);
 }
 
+static void test_what_failed_inside_is_not_done_or_told_again(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor w = td_full(s, TD_SHAPE(2), 2.0, .requires_grad = true), y;
+    td_tensor beyond = td_from(s, ((const int64_t[]){5}), TD_I64, TD_SHAPE(1)), outside = td_mul(w, 1.0);
+    td_optimizer *o = td_sgd(s, TD_LIST(w), .lr = 0.1);
+    {
+        TD_CHECKPOINT(s);
+        td_tensor h = td_mul(outside, 3.0);
+        td_backward(td_sum(h));
+        assert_error(s, TD_E_GRAD, "backward: cannot be inside of TD_CHECKPOINT");
+        td_step(o);
+        assert_error(s, TD_E_GRAD, "sgd_step_: cannot be inside of TD_CHECKPOINT");
+        td_tensor picked = td_index_select(h, 0, beyond);
+        assert_error(s, TD_E_INDEX, "index_select: index 5 is out of range");
+        td_add_(h, td_sum(picked));
+        td_clear_error(s);
+        y = td_keep(td_square(h));
+    }
+    td_backward(td_sum(y));
+    assert_fine(s);
+    assert_values(td_grad(w), 2, (double[]){36, 36});
+    assert_values(w, 2, (double[]){2, 2});
+    td_optimizer_free(o);
+    close_session(s);
+}
+
 static void test_checkpoints_in_programs_and_functions_in_checkpoints(void **state)
 {
     (void)state;
@@ -228,6 +256,7 @@ int main(void)
         cmocka_unit_test(test_checkpoints_have_second_derivatives),
         cmocka_unit_test(test_checkpoints_keep_the_ends_of_blocks_only),
         cmocka_unit_test(test_what_a_checkpoint_refuses),
+        cmocka_unit_test(test_what_failed_inside_is_not_done_or_told_again),
         cmocka_unit_test(test_checkpoints_in_programs_and_functions_in_checkpoints),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

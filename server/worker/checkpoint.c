@@ -141,7 +141,7 @@ static int find_families(struct session *session, struct checkpoint *c, struct t
                 return no_memory(failure);
             struct family *family = &c->families[c->family_count++];
             *family = (struct family){.start = *history,
-                                      .of_content = history->content != NULL,
+                                      .of_content = history->content && !history->base,
                                       .written = history->marked,
                                       .whole = history->marked_whole,
                                       .output = c->written_count,
@@ -245,9 +245,10 @@ static void set_inputs(struct node *node, struct checkpoint *c)
     }
     for (size_t k = 0; k < c->family_count; k++) {
         const struct history *history = history_at(c->program, c->families[k].member);
-        struct td_meta shown = history_shown(history, !history->content);
-        set_input(node, c->window_count + k, &shown, history->content ? history->content : history->base,
-                  history->content ? history->content_output : history->base_output);
+        bool whole = !c->families[k].of_content;
+        struct td_meta shown = history_shown(history, whole);
+        set_input(node, c->window_count + k, &shown, whole ? history->base : history->content,
+                  whole ? history->base_output : history->content_output);
     }
 }
 
@@ -357,6 +358,20 @@ int checkpoint_end(struct session *session, uint32_t site, struct td_failure *fa
 
 /* ---- the replay ---- */
 
+bool checkpoint_repeats(struct session *session, int code)
+{
+    struct checkpoint *c = session->replayed;
+    if (code == TD_E_MEMORY || code == TD_E_CANCELLED) /* which another time need not come again */
+        return false;
+    for (struct recording *r = session->recording; r; r = r->outer)
+        if (r->checkpoint)
+            r->checkpoint->failures++;
+    if (!c || c->repeated == c->failures)
+        return false;
+    c->repeated++;
+    return true;
+}
+
 static const struct family *written_family(const struct checkpoint *c, int output)
 {
     const struct family *family = c->families;
@@ -424,10 +439,13 @@ int checkpoint_restore(struct session *session, struct node *node, struct td_fai
     struct checkpoint *c = node->applied->checkpoint;
     struct storage **contents = calloc(c->content_count + 1, sizeof *contents);
     struct history **families = calloc(c->family_count + 1, sizeof *families);
+    c->repeated = 0;
     if (!contents || !families)
         no_memory(failure);
     for (size_t k = 0; k < c->content_count && !failure->code; k++)
-        if (!(contents[k] = storage_fork(c->contents[k])))
+        if ((contents[k] = storage_fork(c->contents[k])))
+            contents[k]->outside = 1;
+        else
             no_memory(failure);
     for (size_t k = 0; k < c->family_count && !failure->code; k++)
         if (!(families[k] = restored(&c->families[k], &node->in[c->window_count + k])))

@@ -44,6 +44,7 @@ struct checkpoint {
     struct family *families; /* found at its end; their inputs of the node come behind the windows' */
     size_t family_count, family_capacity;
     int written_count;
+    uint64_t failures, repeated; /* of requests inside, and of these again in the replay */
 };
 
 int checkpoint_begin(struct session *session, uint32_t site, struct td_failure *failure);
@@ -63,6 +64,10 @@ void checkpoint_note(struct checkpoint *checkpoint, const struct program *progra
 const struct window *checkpoint_find(const struct checkpoint *checkpoint, const struct program *program, size_t index);
 /* What capture index of program is: while a checkpoint is replayed, what that has kept of it. */
 struct tensor *checkpoint_shows(const struct session *session, const struct program *program, size_t index);
+/* A request has failed: counted, if a checkpoint is in work. True: it has in the one that is replayed, and was told
+ * then.
+ */
+bool checkpoint_repeats(struct session *session, int code);
 void checkpoint_free(struct session *session, struct checkpoint *checkpoint);
 
 #endif

@@ -393,7 +393,9 @@ bool control_is_recorded(uint64_t id)
 /* What would be repeated by a checkpoint's replay, or is lost to its walk. */
 static bool spoils_checkpoint(const struct session *session, uint64_t id, struct td_failure *failure)
 {
-    bool inside = session_records(session) && session->recording->checkpoint;
+    const struct checkpoint *replayed = session->replayed;
+    bool again = replayed && session->names == &replayed->program->names;
+    bool inside = again || (session_records(session) && session->recording->checkpoint);
     if (!inside || !(id == TD_R_BACKWARD || id == TD_R_GRAD || id == TD_R_ZERO_GRAD || id == TD_R_REQUIRES_GRAD ||
                      id == TD_R_GRADS || id == TD_R_RETAIN_GRAD || id == TD_R_SEED))
         return false;

@@ -185,7 +185,7 @@ static int decide_recording(struct execution *e)
     const struct td_op *op = e->operation.op;
     bool failed = false;
     e->marked = false;
-    if (op->kind == TD_STEP && session_in_checkpoint(e->session))
+    if (op->kind == TD_STEP && (session_in_checkpoint(e->session) || e->session->replayed))
         return td_fail(&e->failure, TD_E_GRAD, "%s: cannot be inside of TD_CHECKPOINT, which the walk will repeat",
                        op->name);
     if (e->operation.marks)

@@ -272,10 +272,10 @@ void run_apply(struct session *session, struct request *request, struct td_failu
 /* Whether a hook on tensor is to be left to the walk of the checkpoint in work, which makes the tensor's graph. */
 static bool left_to_walk(const struct session *session, const struct tensor *tensor, struct td_failure *failure)
 {
-    if (!session->marks)
+    if (!session->marks && !session->replayed)
         return false;
     if (!tensor->storage->outside)
-        return tensor_is_marked(tensor);
+        return session->marks && tensor_is_marked(tensor);
     td_fail(failure, TD_E_GRAD, "a tensor from outside of TD_CHECKPOINT cannot be given a hook inside of it");
     td_hint(failure, "Call td_register_hook before the block.");
     return true;
