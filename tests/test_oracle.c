@@ -401,7 +401,17 @@ static void expect_error(struct replay *r, const char *what)
 
 static void take_expectation(struct replay *r, char *name)
 {
-    char *dot = strchr(name, '.');
+    char *dot = strchr(name, '.'), *by = strchr(name, '/');
+    if (by) {
+        *by = '\0';
+        td_tensor grad = td_grad_of(find(r, name), find(r, by + 1), .retain_graph = true);
+        *by = '/';
+        if (take(r, "none"))
+            expect_error(r, name);
+        else
+            expect(r, name, grad);
+        return;
+    }
     if (!dot) {
         expect(r, name, find(r, name));
         return;

@@ -151,15 +151,30 @@ static bool same_window(const struct tensor *tensor, const struct td_meta *windo
            !memcmp(tensor->dims + tensor->rank, window->stride, tensor->rank * sizeof *tensor->dims);
 }
 
-/* The node of window of content, with a reference. */
+/* Whether content's window was written to last, and is known without the rest of it. */
+static bool is_window_of(const struct node *content, const struct td_meta *window)
+{
+    const struct td_strided_write_attrs *a = (const void *)content->attrs;
+    return content->op->id == TD_OP_strided_write && content->in[1].node && a->shape.count == window->rank &&
+           a->offset == window->offset && !memcmp(a->shape.v, window->shape, window->rank * sizeof *window->shape) &&
+           !memcmp(a->stride.v, window->stride, window->rank * sizeof *window->stride);
+}
+
+/* The node of window of content, with a reference. Where that was written to last it has the value for a second input:
+ * gradients go there, and come to content only where its own is asked for. */
 static struct node *window_on(struct session *session, const struct td_meta *window, struct node *content,
                               uint8_t output, int64_t size, bool *failed)
 {
-    struct node *node = window_node(session, TD_OP_strided_read, window, size, 1);
+    bool known = is_window_of(content, window);
+    struct node *node = window_node(session, TD_OP_strided_read, window, size, 1 + known);
     *failed |= !node;
-    if (node) {
-        node->in[0].node = node_ref(content);
-        node->in[0].output = output;
+    if (!node)
+        return NULL;
+    node->in[0].node = node_ref(content);
+    node->in[0].output = output;
+    if (known) {
+        node->in[1].node = node_ref(content->in[1].node);
+        node->in[1].output = content->in[1].output;
     }
     return node;
 }
@@ -179,7 +194,7 @@ static struct node *window_of(struct session *session, struct tensor *tensor, ui
 {
     struct history *history = tensor->history;
     *output = 0;
-    if (!history->content && same_window(tensor, &history->window)) {
+    if ((history->base || !history->content) && same_window(tensor, &history->window)) {
         *output = history->base_output;
         return history->base ? node_ref(history->base) : NULL;
     }
@@ -264,8 +279,10 @@ int history_write(struct session *session, struct tensor *target, struct node *w
     struct history *history = history_of(target);
     if (!history)
         return -1;
+    struct node *shown;
     if (writes_whole(target, history)) {
-        show(session, history, written ? node_ref(written) : NULL, 0, NULL, 0);
+        show(session, history, node_ref(written), 0, NULL, 0);
+        shown = node_ref(written);
     } else {
         bool failed = false;
         struct node *before = content_of(session, history, &failed);
@@ -274,14 +291,28 @@ int history_write(struct session *session, struct tensor *target, struct node *w
         struct node *content =
             failed ? NULL
                    : content_with(session, before, history->content_output, written, 0, &window, history->content_size);
-        if (!content)
+        shown = content ? window_on(session, &window, content, 0, history->content_size, &failed) : NULL;
+        if (!shown) {
+            if (content)
+                node_unref(session, content);
             return -1;
+        }
         show(session, history, NULL, 0, content, 0);
     }
     history->version++;
-    tensor_tie(session, target, written ? node_ref(written) : NULL, 0);
+    tensor_tie(session, target, shown, 0);
     target->version = history->version;
     return 0;
+}
+
+struct node *history_meets(const struct tensor *tensor, uint8_t *output)
+{
+    const struct history *history = tensor->history;
+    bool apart = tensor->flags & TENSOR_NO_GRAD_VIEW;
+    if (!history || apart || !history->content || history->base || !same_window(tensor, &history->window))
+        return NULL;
+    *output = history->content_output;
+    return history->content;
 }
 
 /* ---- writes inside of a checkpoint ---- */
@@ -319,7 +350,7 @@ struct td_meta history_shown(const struct history *history, bool whole)
 struct node *history_end(struct session *session, struct history *history, bool whole, uint8_t *output, bool *failed)
 {
     *output = 0;
-    if (whole && history->content)
+    if (whole && history->content && !history->base)
         return window_now(session, history, &history->window, failed);
     struct node *node = whole ? history->base : content_of(session, history, failed);
     *output = whole ? history->base_output : history->content_output;

@@ -47,7 +47,7 @@ struct history {
     uint64_t version;     /* recorded writes so far */
     int64_t content_size; /* elements of the storage */
     struct node *content; /* gives the storage's whole content as one row; NULL: made of base when needed */
-    struct node *base;    /* gives the base's window; NULL: it needs no gradient */
+    struct node *base;    /* gives the base's window; NULL: content does, if it wants a gradient */
     uint8_t content_output, base_output; /* as which of their outputs */
     struct td_meta window;               /* of base */
 };
