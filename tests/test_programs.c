@@ -196,6 +196,38 @@ static void test_outputs_carry_a_graph(void **state)
     close_session(s);
 }
 
+static void test_outputs_require_gradients_as_the_inputs_do(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor plain = td_ones(s, TD_SHAPE(2)), leaf = td_full(s, TD_SHAPE(2), 3.0, .requires_grad = true), out[4];
+    td_tensor computed = td_mul(leaf, 2.0);
+    td_tensor recorded[] = {plain, leaf};
+    for (int k = 0; k < 2; k++) {
+        td_tensor x = recorded[k];
+        td_program *p = td_record(s, TD_LIST(x));
+        td_record_end(p, TD_LIST(td_square(x), td_detach(x), td_reshape(x, TD_SHAPE(2, 1)), td_gt(x, 0.0)));
+        td_run(p, TD_LIST(plain), out);
+        for (int j = 0; j < 4; j++)
+            assert_true(!td_requires_grad(out[j]) && td_is_leaf(out[j]));
+        td_mul_(out[2], 1.0);
+        td_run(p, TD_LIST(leaf), out);
+        assert_true(td_requires_grad(out[0]) && !td_is_leaf(out[0]));
+        assert_false(td_requires_grad(out[1]) || td_requires_grad(out[3]));
+        assert_true(td_requires_grad(out[2]) && !td_is_leaf(out[2]));
+        td_mul_(out[2], 1.0);
+        assert_error(s, TD_E_GRAD, "mul_: the target is a view of a leaf that requires a gradient");
+        td_backward(td_sum(out[0]));
+        assert_values(td_grad(leaf), 2, (double[]){6 * (k + 1), 6 * (k + 1)});
+        td_run(p, TD_LIST(computed), out);
+        assert_true(td_requires_grad(out[0]) && td_requires_grad(out[2]));
+        assert_false(td_requires_grad(out[1]) || td_requires_grad(out[3]));
+        td_program_free(p);
+    }
+    assert_fine(s);
+    close_session(s);
+}
+
 static void test_programs_nest(void **state)
 {
     (void)state;
@@ -395,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_captured_tensors_are_references),
         cmocka_unit_test(test_inputs_of_other_shapes_strides_and_sharing),
         cmocka_unit_test(test_outputs_carry_a_graph),
+        cmocka_unit_test(test_outputs_require_gradients_as_the_inputs_do),
         cmocka_unit_test(test_programs_nest),
         cmocka_unit_test(test_random_numbers_and_uploads),
         cmocka_unit_test(test_reading_inside_is_an_error),

@@ -97,12 +97,25 @@ static void run_read(struct session *session, struct request *request, struct td
     read_start(session, tensor, (uint8_t)dtype, request->site);
 }
 
+/* What a tensor is to autograd, or would be but for a checkpoint in work: enum td_layout_grad. */
+static unsigned layout_grad(struct session *session, struct tensor *tensor, struct td_failure *failure)
+{
+    bool failed = false;
+    const struct node *node = tensor_edge(session, tensor, &failed);
+    if (failed)
+        td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+    return (node || tensor_is_marked(tensor) ? TD_LAYOUT_REQUIRES : 0u) |
+           (node_is_leaf(node) ? (unsigned)TD_LAYOUT_LEAF : 0u) |
+           (tensor->flags & TENSOR_VIEW_OF_LEAF ? (unsigned)TD_LAYOUT_VIEW_OF_LEAF : 0u);
+}
+
 static void run_layout(struct session *session, struct request *request, struct td_failure *failure)
 {
     refuse_reading(session, request, "layout");
-    const struct tensor *tensor = session_tensor(session, take_handle(request), failure);
+    struct tensor *tensor = session_tensor(session, take_handle(request), failure);
+    unsigned grad = tensor && !tensor->failed ? layout_grad(session, tensor, failure) : 0;
     struct cause *cause = failure->code ? session_fail(session, "layout", request->site, failure) : NULL;
-    reply_layout(session, tensor, cause);
+    reply_layout(session, tensor, grad, cause);
     cause_unref(cause);
     failure->code = TD_E_OK; /* told already */
 }

@@ -116,8 +116,8 @@ int history_view(struct tensor *base, struct tensor *view, bool grad);
 struct node *history_reach(struct session *session, struct tensor *base, struct tensor *view, bool *failed);
 /* After a recorded write to target whose result the node written stands for: advances the history. */
 int history_write(struct session *session, struct tensor *target, struct node *written);
-/* Where the gradients of a base meet that come from itself and from all that were its views in this version: the node of
- * all content, of which tensor is a window; NULL: at its own node. After tensor_edge; borrowed. */
+/* Where the gradients of a base meet that come from itself and from all that were its views in this version: the node
+ * of all content, of which tensor is a window; NULL: at its own node. After tensor_edge; borrowed. */
 struct node *history_meets(const struct tensor *tensor, uint8_t *output);
 /* The same where only a checkpoint in work keeps the write from being recorded. */
 int history_mark(struct tensor *target);
