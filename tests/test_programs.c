@@ -393,7 +393,7 @@ static void test_misuse(void **state)
 static void test_programs_take_a_bounded_part_of_the_host(void **state)
 {
     (void)state;
-    enum { INPUTS = 1000, MANY = 600 };
+    enum { INPUTS = 1000, MANY = 600, LONG = 20000 };
     static td_tensor in[INPUTS], out[1];
     static td_program *programs[MANY];
     td_session *s = open_session();
@@ -406,6 +406,16 @@ static void test_programs_take_a_bounded_part_of_the_host(void **state)
     assert_error(s, TD_E_LIMIT, "all programs of the session take more than 64 MiB");
     td_run(programs[0], TD_LIST_OF(INPUTS, in), out);
     assert_values(out[0], 1, (double[]){1});
+    td_program_free(programs[0]);
+    programs[0] = td_record(s, TD_LIST_OF(0, NULL)); /* what fails is its requests, which only the daemon knows */
+    for (int k = 0; k < LONG; k++)
+        td_add_(in[0], 1.0);
+    td_record_end(programs[0], TD_LIST(in[0]));
+    assert_error(s, TD_E_MEMORY, "record: all programs of the session take more than 64 MiB");
+    assert_fine(s);
+    td_run(programs[0], TD_LIST_OF(0, NULL), out);
+    assert_error(s, TD_E_MEMORY, "run: the program failed when it was recorded: record: all programs");
+    assert_true(isnan(td_item(out[0])));
     for (int k = 0; k < MANY; k++)
         td_program_free(programs[k]);
     td_clear_error(s);
