@@ -726,7 +726,7 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
  * for the ends of its blocks and the inside of one. The block is a TD_SCOPE, too: td_keep lets its results out. Writes
  * to tensors from outside happen once (the running statistics of td_batch_norm) and have their gradients. A gradient
  * that is asked for of something that the block gave counts its uses behind the block. td_backward and td_step are
- * refused inside, and a leaf that is made inside gets no gradient. May be nested. */
+ * refused inside. May be nested. */
 #define TD_CHECKPOINT(s) TD_GUARD(td_checkpoint_begin, s, TD_JOIN(td_guard_, __COUNTER__))
 /* TD_NO_GRAD(s); until the end of the block nothing is recorded for td_backward. */
 #define TD_NO_GRAD(s) TD_GUARD(td_no_grad_begin, s, TD_JOIN(td_guard_, __COUNTER__))

@@ -289,6 +289,18 @@ static td_tensor by_a_function(struct tensors *t)
     return td_add(over(t->base), over(t->row));
 }
 
+static void make_leaf(struct tensors *t)
+{
+    t->kept = td_keep(td_full(t->s, TD_SHAPE(ROWS, 1), 0.5, .dtype = TD_F64, .requires_grad = true));
+    td_mul_(t->base, td_tanh(td_add(t->kept, t->w)));
+}
+
+static td_tensor a_leaf_made_inside(struct tensors *t)
+{
+    run(t, make_leaf);
+    return over(td_mul(t->base, t->kept));
+}
+
 static const struct {
     const char *name;
     loss *loss;
@@ -316,6 +328,7 @@ static const struct {
     CASE(through_a_view_that_ends_inside),
     CASE(by_a_program),
     CASE(by_a_function),
+    CASE(a_leaf_made_inside),
 };
 
 /* ---- what is compared ---- */
@@ -365,6 +378,10 @@ static int results_of(struct tensors *t, loss *loss, enum way way, td_tensor *re
     if (loss == a_window_of_what_wanted_none)
         return 2;
     results[2] = td_grad(t->x);
+    if (loss == a_leaf_made_inside) {
+        results[3] = td_grad(t->kept);
+        return 4;
+    }
     if (loss != all_of_a_base && loss != through_a_view_from_outside && loss != a_window_and_then_all)
         return 3;
     results[3] = td_grad(t->base); /* of its last version, which these use outside only */

@@ -34,6 +34,9 @@ void checkpoint_free(struct session *session, struct checkpoint *c)
         storage_unref(session, c->contents[k]);
     free(c->contents);
     free(c->windows);
+    for (size_t k = 0; k < c->leaf_count; k++)
+        node_unref(session, c->leaves[k]);
+    free(c->leaves);
     free(c->families);
     free(c->shown);
     program_unref(session, c->program);
@@ -86,6 +89,28 @@ bool checkpoint_captures(struct recording *recording, struct tensor *tensor)
         return false;
     c->windows[c->window_count++] = window;
     return true;
+}
+
+/* ---- leaves that are made inside ---- */
+
+struct node *checkpoint_leaf(struct session *session, struct node *leaf)
+{
+    struct checkpoint *replayed = session->replayed;
+    if (replayed && replayed->leaf_at < replayed->leaf_count) {
+        node_unref(session, leaf);
+        leaf = node_ref(replayed->leaves[replayed->leaf_at++]);
+    }
+    for (struct recording *r = session->recording; r; r = r->outer) {
+        struct checkpoint *c = r->checkpoint;
+        if (!c)
+            continue;
+        if (!array_grow(&c->leaves, c->leaf_count, &c->leaf_capacity, sizeof *c->leaves)) {
+            node_unref(session, leaf);
+            return NULL;
+        }
+        c->leaves[c->leaf_count++] = node_ref(leaf);
+    }
+    return leaf;
 }
 
 /* ---- programs that run inside ---- */
@@ -250,12 +275,15 @@ static void set_inputs(struct node *node, struct checkpoint *c)
         set_input(node, c->window_count + k, &shown, whole ? history->base : history->content,
                   whole ? history->base_output : history->content_output);
     }
+    for (size_t k = 0; k < c->leaf_count; k++)
+        set_input(node, c->window_count + c->family_count + k, &c->leaves[k]->out->meta, c->leaves[k], 0);
 }
 
 /* The node that stands for the stretch. Takes c over. */
 static struct node *node_of(struct session *session, struct checkpoint *c, uint32_t site, struct td_failure *failure)
 {
-    int in_count = (int)(c->window_count + c->family_count), out_count = c->program->out_count + c->written_count;
+    int in_count = (int)(c->window_count + c->family_count + c->leaf_count),
+        out_count = c->program->out_count + c->written_count;
     struct applied *applied = calloc(1, sizeof *applied);
     struct node *node = applied ? node_of_function(session, applied, site, in_count, out_count) : NULL;
     if (!node) {
@@ -439,7 +467,7 @@ int checkpoint_restore(struct session *session, struct node *node, struct td_fai
     struct checkpoint *c = node->applied->checkpoint;
     struct storage **contents = calloc(c->content_count + 1, sizeof *contents);
     struct history **families = calloc(c->family_count + 1, sizeof *families);
-    c->repeated = 0;
+    c->repeated = c->leaf_at = 0;
     if (!contents || !families)
         no_memory(failure);
     for (size_t k = 0; k < c->content_count && !failure->code; k++)

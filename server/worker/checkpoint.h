@@ -44,7 +44,9 @@ struct checkpoint {
     struct family *families; /* found at its end; their inputs of the node come behind the windows' */
     size_t family_count, family_capacity;
     int written_count;
-    uint64_t failures, repeated; /* of requests inside, and of these again in the replay */
+    struct node **leaves; /* that were made inside, with references; their inputs of the node come last */
+    size_t leaf_count, leaf_capacity, leaf_at; /* leaf_at: the next of the replay */
+    uint64_t failures, repeated;               /* of requests inside, and of these again in the replay */
 };
 
 int checkpoint_begin(struct session *session, uint32_t site, struct td_failure *failure);
@@ -64,6 +66,9 @@ void checkpoint_note(struct checkpoint *checkpoint, const struct program *progra
 const struct window *checkpoint_find(const struct checkpoint *checkpoint, const struct program *program, size_t index);
 /* What capture index of program is: while a checkpoint is replayed, what that has kept of it. */
 struct tensor *checkpoint_shows(const struct session *session, const struct program *program, size_t index);
+/* A leaf is made, whose node is taken over: the node that it has, a replay's that of the leaf that it stands for. NULL
+ * without memory. */
+struct node *checkpoint_leaf(struct session *session, struct node *leaf);
 /* A request has failed: counted, if a checkpoint is in work. True: it has in the one that is replayed, and was told
  * then.
  */

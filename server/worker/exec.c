@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/worker/checkpoint.h"
 #include "server/worker/execution.h"
 #include "server/worker/program.h"
 #include "server/worker/schedule.h"
@@ -484,7 +485,7 @@ static void make_leaf(struct execution *e)
     if (td_dtype_category(out->dtype) != TD_FLOATING)
         td_fail(&e->failure, TD_E_GRAD, "%s: only floating types can want a gradient, not %s", e->operation.op->name,
                 td_dtype_name(out->dtype));
-    else if (!(leaf = node_leaf(out)))
+    else if (!(leaf = node_leaf(out)) || !(leaf = checkpoint_leaf(e->session, leaf)))
         td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
     else {
         tensor_tie(e->session, out, leaf, 0);

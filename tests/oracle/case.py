@@ -164,7 +164,10 @@ class Case:
         self.statements.append("backward %s%s" % (name, "" if seed is None else " " + seed))
 
     def expect_grad_of(self, y, name):
-        [g] = torch.autograd.grad(self.tensors[y], self.tensors[name], retain_graph=True, allow_unused=True)
+        try:
+            [g] = torch.autograd.grad(self.tensors[y], self.tensors[name], retain_graph=True, allow_unused=True)
+        except RuntimeError:  # of torch's own: "dependency not found for torch::autograd::AccumulateGrad"
+            return
         what = "none" if g is None else NAMES[g.dtype] + sizes(g.shape) + self.of_values(g, 1e-300, True)
         self.statements.append("%s/%s>%s" % (y, name, what))
 
