@@ -246,8 +246,10 @@ struct node *tensor_edge(struct session *session, struct tensor *tensor, bool *f
     if (!tensor->history || apart || tensor->history->version == tensor->version)
         return tensor->node;
     uint8_t output;
-    struct node *node = window_of(session, tensor, &output, failed);
-    if (*failed)
+    bool missing = false; /* failed may be of another tensor */
+    struct node *node = window_of(session, tensor, &output, &missing);
+    *failed |= missing;
+    if (missing)
         return NULL;
     tensor_tie(session, tensor, node, output);
     tensor->version = tensor->history->version;

@@ -129,6 +129,19 @@ void recording_pop(struct session *session)
     free(recording);
 }
 
+/* Of a list of programs: with what one captured others may go. */
+static void drop_all_captures(struct session *session, struct program *program)
+{
+    struct program *next;
+    if (program)
+        program_ref(program);
+    for (; program; program = next) {
+        drop_captures(session, program);
+        next = program->next ? program_ref(program->next) : NULL;
+        program_unref(session, program);
+    }
+}
+
 /* Captures may hold, by a graph that was tied to them later, the program itself: with them gone nothing holds it. */
 void programs_end(struct session *session)
 {
@@ -137,10 +150,8 @@ void programs_end(struct session *session)
         recording_pop(session);
         program_unref(session, program);
     }
-    for (struct program *program = session->programs; program; program = program->next)
-        drop_captures(session, program);
-    for (struct program *program = session->checkpoints; program; program = program->next)
-        drop_captures(session, program);
+    drop_all_captures(session, session->programs);
+    drop_all_captures(session, session->checkpoints);
     for (struct program *program = session->programs, *next; program; program = next) {
         next = program->next;
         if (!program->number)
