@@ -114,6 +114,14 @@ void autograd_note(const struct td_op *op, struct entry *result, struct entry *c
         result->flags |= ENTRY_NO_GRAD_VIEW | ENTRY_ALIAS;
 }
 
+void autograd_learn(struct entry *e, uint64_t grad)
+{
+    bool requires = grad & TD_LAYOUT_REQUIRES, leaf = !requires || grad & TD_LAYOUT_LEAF;
+    e->flags &= ~(uint32_t)(ENTRY_REQUIRES_GRAD | ENTRY_LEAF | ENTRY_LEAF_VIEW);
+    e->flags |= (requires ? ENTRY_REQUIRES_GRAD : 0) | (leaf ? ENTRY_LEAF : 0);
+    e->flags |= grad & TD_LAYOUT_VIEW_OF_LEAF ? ENTRY_LEAF_VIEW : 0;
+}
+
 void autograd_note_gradient(struct entry *gradient, const struct entry *of, bool recorded)
 {
     gradient->flags &= ~(uint32_t)(ENTRY_LEAF | ENTRY_REQUIRES_GRAD | ENTRY_UNKNOWN);

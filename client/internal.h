@@ -323,6 +323,8 @@ int autograd_check_inference(const struct td_op *op, struct entry *const *in, in
 /* What is known of the result of an accepted call. */
 void autograd_note(const struct td_op *op, struct entry *result, struct entry *const *in, int count, int shares,
                    bool recording);
+/* The daemon has told what it is to autograd: enum td_layout_grad. */
+void autograd_learn(struct entry *e, uint64_t grad);
 /* What is known of the gradient of a tensor; recorded: it has gradients itself. */
 void autograd_note_gradient(struct entry *gradient, const struct entry *of, bool recorded);
 

@@ -15,9 +15,9 @@ int layout_read_sizes(struct td_reader *r, int64_t *sizes)
     return (int)count;
 }
 
-/* Takes [error, dtype, shape, strides, offset] apart; false if it is not that, or does not fit what is known: rank and
- * dtype, if there is a dtype. */
-static bool take_layout(struct td_reader *r, struct td_meta *meta, struct cause **error)
+/* Takes [error, dtype, shape, strides, offset, grad] apart; false if it is not that, or does not fit what is known:
+ * rank and dtype, if there is a dtype. */
+static bool take_layout(struct td_reader *r, struct td_meta *meta, uint64_t *grad, struct cause **error)
 {
     struct td_meta found = {.dtype = meta->dtype, .rank = meta->rank};
     td_read_array(r);
@@ -28,6 +28,7 @@ static bool take_layout(struct td_reader *r, struct td_meta *meta, struct cause 
     uint64_t dtype = td_read_uint(r);
     int rank = layout_read_sizes(r, found.shape), strides = layout_read_sizes(r, found.stride);
     r->failed |= !td_take_int(r, &found.offset);
+    *grad = td_read_uint(r);
     if (found.dtype == TD_DTYPE_NONE && td_dtype_known(dtype)) {
         found.dtype = (uint8_t)dtype;
         found.rank = (uint8_t)rank;
@@ -59,11 +60,14 @@ struct entry *layout_learn(struct td_session *s, td_tensor x, td_origin origin)
         struct td_reader r = td_reader_of(map, bytes);
         struct cause *error = NULL;
         struct td_failure failure = {0};
-        if (!take_layout(&r, &e->meta, &error)) {
+        uint64_t grad = 0;
+        if (!take_layout(&r, &e->meta, &grad, &error)) {
             td_fail(&failure, TD_E_PROTOCOL, "the daemon sent a layout that does not fit");
             error = cause_new(&failure, "layout", origin.where, s->wire.requests);
         }
         e->flags &= ~(uint32_t)(ENTRY_UNKNOWN | ENTRY_TURNED);
+        if (!error)
+            autograd_learn(e, grad);
         e->cause = error;
     }
     cause_unref(wait.error);

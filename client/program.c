@@ -5,6 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* An input as it was recorded. */
+struct given {
+    struct td_meta meta;
+    bool requires_grad;
+};
+
 /* What is known of an output before a run, when its inputs are as they were recorded. */
 struct known {
     struct td_meta meta;
@@ -19,7 +25,7 @@ struct td_program {
     struct recording recording;
     uint32_t number, epoch;
     int in_count, out_count;
-    struct td_meta *in;
+    struct given *in;
     struct known *out;
     struct cause *cause; /* why it cannot be run */
     bool begun, ended;
@@ -180,7 +186,8 @@ td_program *td_record_at(td_origin origin, td_session *s, td_list inputs)
         struct td_failure failure = {0};
         if (!(handles[k] = handle_of(p, inputs, k, "record", origin)))
             continue;
-        p->in[k] = s->handles.entries[handles[k]].meta;
+        const struct entry *e = &s->handles.entries[handles[k]];
+        p->in[k] = (struct given){e->meta, autograd_requires(e)};
         for (int j = 0; j < k; j++)
             if (handles[j] == handles[k] && !failure.code) {
                 td_fail(&failure, TD_E_ARGUMENT, "record: input %d is input %d again", k, j);
@@ -218,6 +225,14 @@ static bool is_innermost(struct td_program *p, td_origin origin)
     return false;
 }
 
+/* What a run's result is flagged as: by itself, not by the storage that it has of its own. */
+static uint32_t known_flags(const struct entry *e)
+{
+    uint32_t flags = e->flags & (ENTRY_REQUIRES_GRAD | ENTRY_LEAF | ENTRY_LEAF_VIEW | ENTRY_NO_GRAD_VIEW);
+    bool by_a_write = autograd_requires(e) && !(flags & ENTRY_REQUIRES_GRAD);
+    return by_a_write ? (flags | ENTRY_REQUIRES_GRAD) & ~(uint32_t)ENTRY_LEAF : flags;
+}
+
 void td_record_end_at(td_origin origin, td_program *p, td_list outputs)
 {
     uint32_t handles[TD_LIST_MAX];
@@ -239,7 +254,7 @@ void td_record_end_at(td_origin origin, td_program *p, td_list outputs)
             if (e && e->cause)
                 p->out[k].cause = cause_ref(e->cause);
             else if ((handles[k] = handle_of(p, outputs, k, "record_end", origin)))
-                p->out[k] = (struct known){.meta = e->meta, .flags = e->flags, .maker = e->maker};
+                p->out[k] = (struct known){.meta = e->meta, .flags = known_flags(e), .maker = e->maker};
         }
     }
     if (begun) {
@@ -256,12 +271,15 @@ void td_record_end_at(td_origin origin, td_program *p, td_list outputs)
     session_leave(s);
 }
 
+/* How the inputs of a run are like those that were recorded. */
+enum alike { ALIKE, BUT_FOR_GRADIENTS, DIFFERENT };
+
 /* The inputs of a run are those that were recorded, as far as the layouts of results follow from them. */
 static bool as_recorded(const struct td_program *p, const uint32_t *in)
 {
     for (int k = 0; k < p->in_count; k++) {
         const struct entry *e = &p->session->handles.entries[in[k]];
-        const struct td_meta *was = &p->in[k];
+        const struct td_meta *was = &p->in[k].meta;
         if (e->flags & ENTRY_UNKNOWN || e->meta.dtype != was->dtype || !td_meta_same_shape(&e->meta, was) ||
             memcmp(e->meta.stride, was->stride, was->rank * sizeof *was->stride))
             return false;
@@ -269,8 +287,17 @@ static bool as_recorded(const struct td_program *p, const uint32_t *in)
     return true;
 }
 
+/* And as far as it follows from them who requires a gradient. */
+static bool requires_as_recorded(const struct td_program *p, const uint32_t *in)
+{
+    for (int k = 0; k < p->in_count; k++)
+        if (autograd_requires(&p->session->handles.entries[in[k]]) != p->in[k].requires_grad)
+            return false;
+    return true;
+}
+
 /* A handle for output k; 0 if there is none left. */
-static uint32_t make_output(struct td_program *p, int k, bool same)
+static uint32_t make_output(struct td_program *p, int k, enum alike alike)
 {
     td_session *s = p->session;
     const struct known *known = &p->out[k];
@@ -284,11 +311,12 @@ static uint32_t make_output(struct td_program *p, int k, bool same)
     }
     e->meta = known->meta;
     e->maker = known->maker;
-    e->flags |= known->flags & (ENTRY_REQUIRES_GRAD | ENTRY_LEAF | ENTRY_LEAF_VIEW | ENTRY_NO_GRAD_VIEW);
-    if (!same) { /* not even rank and dtype need be the same */
+    e->flags |= known->flags;
+    if (alike == DIFFERENT) /* not even rank and dtype need be the same */
         e->meta = (struct td_meta){.dtype = TD_DTYPE_NONE};
+    bool wants = alike == BUT_FOR_GRADIENTS && td_dtype_category(known->meta.dtype) == TD_FLOATING;
+    if ((alike == DIFFERENT || wants) && !known->cause)
         e->flags |= ENTRY_UNKNOWN;
-    }
     scope_add(s, handle);
     return handle;
 }
@@ -354,10 +382,12 @@ void td_run_at(td_origin origin, td_program *p, td_list inputs, td_tensor *resul
         return;
     session_enter(s);
     struct cause *cause = check_run(p, inputs, in, origin);
-    bool same = !cause && as_recorded(p, in);
+    enum alike alike = cause || as_recorded(p, in) ? ALIKE : DIFFERENT;
+    if (!cause && alike == ALIKE && !requires_as_recorded(p, in))
+        alike = s->recording ? ALIKE : BUT_FOR_GRADIENTS; /* inside of a recording nobody can be asked */
     for (int k = 0; k < p->out_count && !cause; k++) {
         struct td_failure failure = {0};
-        out[k] = make_output(p, k, same);
+        out[k] = make_output(p, k, alike);
         if (!out[k]) {
             td_fail(&failure, TD_E_LIMIT, "run: no handle is left of %u", s->handles.limit);
             cause = cause_new(&failure, "run", origin.where, s->wire.requests);
@@ -373,7 +403,7 @@ void td_run_at(td_origin origin, td_program *p, td_list inputs, td_tensor *resul
             results[k] = handles_failed(s, cause_ref(cause));
     } else {
         send_run(p, origin, in, out);
-        for (int k = 0; k < p->out_count && !same; k++)
+        for (int k = 0; k < p->out_count && alike != ALIKE; k++)
             learn_output(s, results[k], origin);
         for (int k = 0; k < p->out_count; k++) /* what failed in the recording fails again, for the same reason */
             if (p->out[k].cause && handles_find(s, results[k])) {

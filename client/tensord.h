@@ -633,8 +633,9 @@ TD_API void td_record_end_at(td_origin origin, td_program *program, td_list outp
  * gets a tensor for each output of td_record_end, with the graph that they would have. What fails in the middle fails
  * as it would there, with the line of the recorded call. The daemon has read the program ahead: what computes values
  * that nobody reads is left out, and each value's memory is used again from its last use on, also where the recorded
- * calls kept it (td_release inside is not needed). May itself be recorded. Returns at once, unless the inputs
- * have other dtypes, shapes or strides than were recorded: then it waits to know those of the outputs. */
+ * calls kept it (td_release inside is not needed). May itself be recorded. Returns at once, unless the inputs have
+ * other dtypes, shapes or strides than were recorded, or other ones require gradients: then it waits to know that of
+ * the outputs. */
 TD_API void td_run(td_program *program, td_list inputs, td_tensor *outputs);
 TD_API void td_run_at(td_origin origin, td_program *program, td_list inputs, td_tensor *outputs);
 /* What the program consists of, to be freed with free; NULL after an error. Waits. Counts (how often it was run, how
@@ -725,8 +726,9 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 /* TD_CHECKPOINT(s); at the top of a block: its graph is not kept. td_backward computes the block again when it comes
  * there, from the tensors that it took from outside and with the same random numbers, so that a deep model needs memory
  * for the ends of its blocks and the inside of one. The block is a TD_SCOPE, too: td_keep lets its results out. Writes
- * to tensors from outside happen once (the running statistics of td_batch_norm); those that would be recorded are
- * refused, as are td_backward and td_step inside. May be nested. */
+ * to tensors from outside happen once (the running statistics of td_batch_norm) and have their gradients. A gradient
+ * that is asked for of something that the block gave counts its uses behind the block. td_backward and td_step are
+ * refused inside. May be nested. */
 #define TD_CHECKPOINT(s) TD_GUARD(td_checkpoint_begin, s, TD_JOIN(td_guard_, __COUNTER__))
 /* TD_NO_GRAD(s); until the end of the block nothing is recorded for td_backward. */
 #define TD_NO_GRAD(s) TD_GUARD(td_no_grad_begin, s, TD_JOIN(td_guard_, __COUNTER__))

@@ -37,6 +37,13 @@ enum td_grads_option {
     TD_GRADS_CONSTANTS = 8 /* a root that wants no gradient is none, not an error */
 };
 
+/* What a layout says of autograd, added up. */
+enum td_layout_grad {
+    TD_LAYOUT_REQUIRES = 1,    /* it requires a gradient */
+    TD_LAYOUT_LEAF = 2,        /* and was not computed */
+    TD_LAYOUT_VIEW_OF_LEAF = 4 /* it is a view of such a one */
+};
+
 /* Urgent messages; answered at once, whatever the queue holds, and not numbered. */
 enum td_urgent { TD_URGENT_PING = 1, TD_URGENT_CANCEL = 2 };
 

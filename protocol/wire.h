@@ -33,9 +33,10 @@ enum td_wire_type {
     TD_WIRE_NONE
 };
 
+/* data may be NULL where there are no bytes: to that nothing may be added. */
 static inline struct td_reader td_reader_of(const void *data, size_t bytes)
 {
-    return (struct td_reader){.at = data, .end = (const uint8_t *)data + bytes};
+    return (struct td_reader){.at = data, .end = bytes ? (const uint8_t *)data + bytes : data};
 }
 /* A failed reader stands at its end, so that the short ways below need no second test. Returns 0. */
 static inline uint32_t td_reader_fail(struct td_reader *r)

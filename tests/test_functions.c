@@ -1,61 +1,8 @@
 /* End to end: the custom functions of client/examples/custom.h beside the built-in ops that they imitate, and what
  * functions may be applied to and in. SPDX-License-Identifier: Apache-2.0 */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-
-#include <cmocka.h>
-
-#include "tests/support.h"
+#include "tests/sessions.h"
+#include "tests/square.h"
 #include "client/examples/custom.h"
-
-static struct test_daemon daemon_;
-
-static int setup(void **state)
-{
-    (void)state;
-    return daemon_start(&daemon_, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return daemon_stop(&daemon_);
-}
-
-static td_session *open_session(void)
-{
-    td_session *s = td_open(daemon_.address);
-    assert_int_equal(td_error(s)->code, TD_E_OK);
-    td_manual_seed(s, 17);
-    return s;
-}
-
-/* The session ends without an error, and nothing of it is left in the daemon. */
-static void close_session(td_session *s)
-{
-    assert_int_equal(td_close(s), 0);
-    daemon_wait_empty(&daemon_);
-}
-
-static void assert_fine(td_session *s)
-{
-    const td_error_info *info = td_error(s);
-    if (info->code)
-        fail_msg("%s: %s", info->where, info->message);
-}
-
-static void assert_error(td_session *s, int code, const char *part)
-{
-    const td_error_info *info = td_error(s);
-    if (info->code != code || !strstr(info->message, part) || !strstr(info->where, "test_functions.c:"))
-        fail_msg("%d %s: %s (%s)", info->code, info->where, info->message, part);
-    td_clear_error(s);
-}
 
 /* ---- custom functions beside the ops ---- */
 
@@ -453,27 +400,6 @@ static void test_programs_and_checkpoints(void **state)
 }
 
 /* ---- how often the C code runs ---- */
-
-static int forwards, backwards;
-
-static void square_forward(td_context *ctx, const td_tensor *in, td_tensor *out)
-{
-    forwards++;
-    td_save_for_backward(ctx, in[0]);
-    out[0] = td_mul(in[0], in[0]);
-}
-
-static void square_backward(td_context *ctx, const td_tensor *grad_out, td_tensor *grad_in)
-{
-    backwards++;
-    grad_in[0] = td_mul(grad_out[0], td_mul(td_saved(ctx, 0), 2.0));
-}
-
-static td_function *square_new(td_session *s)
-{
-    return td_function_new(s, "square", .inputs = 1, .outputs = 1, .forward = square_forward,
-                           .backward = square_backward);
-}
 
 static void test_each_kind_is_traced_once(void **state)
 {

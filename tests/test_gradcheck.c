@@ -1,47 +1,7 @@
 /* td_gradcheck and td_gradgradcheck: right functions pass, wrong ones are told where. SPDX-License-Identifier:
  * Apache-2.0
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/support.h"
-#include "client/tensord.h"
-
-static struct test_daemon daemon_;
-
-static int setup(void **state)
-{
-    (void)state;
-    return daemon_start(&daemon_, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return daemon_stop(&daemon_);
-}
-
-static td_session *open_session(void)
-{
-    td_session *s = td_open(daemon_.address);
-    assert_int_equal(td_error(s)->code, TD_E_OK);
-    td_manual_seed(s, 17);
-    return s;
-}
-
-static void assert_error(td_session *s, int code, const char *part)
-{
-    const td_error_info *info = td_error(s);
-    if (info->code != code || !strstr(info->message, part) || !strstr(info->where, "test_gradcheck.c:"))
-        fail_msg("%d %s: %s (%s)", info->code, info->where, info->message, part);
-    td_clear_error(s);
-}
+#include "tests/sessions.h"
 
 /* ---- mappings ---- */
 

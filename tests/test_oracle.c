@@ -20,6 +20,7 @@
 #define NAMES 128
 #define INPUTS 64
 #define ELEMENTS 65536
+#define BLOCKS 8
 
 static struct test_daemon daemon_;
 static td_session *s;
@@ -38,8 +39,8 @@ struct replay {
         td_tensor tensor;
     } names[NAMES];
     int count;
-    td_guard no_grad;
-    bool in_no_grad;
+    td_guard blocks[BLOCKS]; /* of no_grad and checkpoint that are open */
+    int block_count, checkpoints;
     td_program *program; /* RECORD, RUN: NULL as long as its inputs, the leaves at the beginning, are being made */
     bool unfit;          /* it cannot be recorded */
     int every;           /* of what is expected is an output */
@@ -158,6 +159,8 @@ static void add(struct replay *r, const char *name, td_tensor tensor)
         wrong(r, "too many tensors");
         return;
     }
+    for (int k = 0; k < r->checkpoints; k++) /* the case goes on with it behind them */
+        td_keep(tensor);
     snprintf(r->names[r->count].name, sizeof r->names[r->count].name, "%s", name);
     r->names[r->count++].tensor = tensor;
 }
@@ -416,7 +419,7 @@ static void skip_statement(struct replay *r)
 /* Of a recorded case: some of what is expected, so that nobody reads the rest. */
 static void take_output(struct replay *r, char *name)
 {
-    char *dot = strchr(name, '.');
+    char *dot = strchr(name, '.'), *by = strchr(name, '/');
     int number = r->mode == RUN ? r->expected / r->every : r->expected;
     td_tensor *output = &r->outputs[number % NAMES];
     bool chosen = !take(r, "none") && r->expected++ % r->every == 0;
@@ -424,18 +427,30 @@ static void take_output(struct replay *r, char *name)
         expect(r, name, *output);
         return;
     }
-    if (dot)
-        *dot = '\0';
+    if (dot || by)
+        *(dot ? dot : by) = '\0';
     if (chosen)
-        *output = dot ? td_grad(find(r, name)) : find(r, name);
+        *output = by    ? td_grad_of(find(r, name), find(r, by + 1), .retain_graph = true)
+                  : dot ? td_grad(find(r, name))
+                        : find(r, name);
     skip_statement(r);
 }
 
 static void take_expectation(struct replay *r, char *name)
 {
-    char *dot = strchr(name, '.');
+    char *dot = strchr(name, '.'), *by = strchr(name, '/');
     if (r->mode != EAGER) {
         take_output(r, name);
+        return;
+    }
+    if (by) {
+        *by = '\0';
+        td_tensor grad = td_grad_of(find(r, name), find(r, by + 1), .retain_graph = true);
+        *by = '/';
+        if (take(r, "none"))
+            expect_error(r, name);
+        else
+            expect(r, name, grad);
         return;
     }
     if (!dot) {
@@ -449,6 +464,23 @@ static void take_expectation(struct replay *r, char *name)
         expect_error(r, name);
     else
         expect(r, name, grad);
+}
+
+/* " 1": a block begins; " 0": the last one that began ends. */
+static void take_block(struct replay *r, bool checkpoint)
+{
+    if (!take_integer(r)) {
+        if (r->block_count == 0)
+            wrong(r, "no block is open");
+        else
+            td_guard_end(&r->blocks[--r->block_count]);
+        r->checkpoints -= checkpoint;
+    } else if (r->block_count == BLOCKS) {
+        wrong(r, "too many blocks");
+    } else {
+        (checkpoint ? td_checkpoint_begin : td_no_grad_begin)(s, &r->blocks[r->block_count++]);
+        r->checkpoints += checkpoint;
+    }
 }
 
 static void take_command(struct replay *r, const char *word)
@@ -469,12 +501,8 @@ static void take_command(struct replay *r, const char *word)
             td_backward(y, .seed = find(r, take_word(r, " ", seed)));
         else
             td_backward(y);
-    } else if (!strcmp(word, "no_grad")) {
-        if (take_integer(r))
-            td_no_grad_begin(s, &r->no_grad);
-        else
-            td_guard_end(&r->no_grad);
-        r->in_no_grad = !r->in_no_grad;
+    } else if (!strcmp(word, "no_grad") || !strcmp(word, "checkpoint")) {
+        take_block(r, *word == 'c');
     } else {
         wrong(r, "neither an op nor a statement: %s", word);
     }
@@ -526,8 +554,8 @@ static void replay_in(struct replay *r, td_program *program)
         if (*r->at && !take(r, " ; ") && !r->unfit)
             wrong(r, "what does not belong there: %.40s", r->at);
     }
-    if (r->in_no_grad)
-        td_guard_end(&r->no_grad);
+    while (r->block_count)
+        td_guard_end(&r->blocks[--r->block_count]);
 }
 
 /* What is wrong with a case; NULL if nothing is. Good until the next one. */

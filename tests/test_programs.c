@@ -1,54 +1,6 @@
 /* End to end: recorded programs give the bits of the calls they were recorded from, and fail as those would.
  * SPDX-License-Identifier: Apache-2.0 */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-
-#include <cmocka.h>
-
-#include "tests/support.h"
-#include "client/tensord.h"
-
-static struct test_daemon daemon_;
-
-static int setup(void **state)
-{
-    (void)state;
-    return daemon_start(&daemon_, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return daemon_stop(&daemon_);
-}
-
-static td_session *open_session(void)
-{
-    td_session *s = td_open(daemon_.address);
-    assert_int_equal(td_error(s)->code, TD_E_OK);
-    return s;
-}
-
-static void assert_error(td_session *s, int code, const char *part)
-{
-    const td_error_info *info = td_error(s);
-    if (info->code != code || !strstr(info->message, part) || !strstr(info->where, "test_programs.c:"))
-        fail_msg("%d %s: %s (%s)", info->code, info->where, info->message, part);
-    td_clear_error(s);
-}
-
-static void assert_values(td_tensor x, int count, const double *expected)
-{
-    double found[16];
-    assert_int_equal(td_read(x, found, TD_F64, 16), count);
-    for (int k = 0; k < count; k++)
-        assert_true(found[k] == expected[k]);
-}
+#include "tests/sessions.h"
 
 /* ---- a training step with everything in it ---- */
 
@@ -122,8 +74,7 @@ static void check_step(bool adam)
     td_program_free(program);
     td_optimizer_free(eager.optimizer);
     td_optimizer_free(replayed.optimizer);
-    assert_int_equal(td_close(s), 0);
-    daemon_wait_empty(&daemon_);
+    close_session(s);
 }
 
 static void test_replay_gives_the_bits_of_eager_sgd(void **state)
@@ -198,8 +149,7 @@ static void test_captured_tensors_are_references(void **state)
     assert_values(out[0], 2, (double[]){4, 4});
     assert_values(y, 2, (double[]){10, 10});
     td_program_free(p);
-    assert_int_equal(td_close(s), 0);
-    daemon_wait_empty(&daemon_);
+    close_session(s);
 }
 
 static void test_inputs_of_other_shapes_strides_and_sharing(void **state)
@@ -243,8 +193,39 @@ static void test_outputs_carry_a_graph(void **state)
     td_backward(td_sum(y)); /* the recording's own graph is another one */
     assert_values(td_grad(w), 2, (double[]){42, 42});
     td_program_free(p);
-    assert_int_equal(td_close(s), 0);
-    daemon_wait_empty(&daemon_);
+    close_session(s);
+}
+
+static void test_outputs_require_gradients_as_the_inputs_do(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor plain = td_ones(s, TD_SHAPE(2)), leaf = td_full(s, TD_SHAPE(2), 3.0, .requires_grad = true), out[4];
+    td_tensor computed = td_mul(leaf, 2.0);
+    td_tensor recorded[] = {plain, leaf};
+    for (int k = 0; k < 2; k++) {
+        td_tensor x = recorded[k];
+        td_program *p = td_record(s, TD_LIST(x));
+        td_record_end(p, TD_LIST(td_square(x), td_detach(x), td_reshape(x, TD_SHAPE(2, 1)), td_gt(x, 0.0)));
+        td_run(p, TD_LIST(plain), out);
+        for (int j = 0; j < 4; j++)
+            assert_true(!td_requires_grad(out[j]) && td_is_leaf(out[j]));
+        td_mul_(out[2], 1.0);
+        td_run(p, TD_LIST(leaf), out);
+        assert_true(td_requires_grad(out[0]) && !td_is_leaf(out[0]));
+        assert_false(td_requires_grad(out[1]) || td_requires_grad(out[3]));
+        assert_true(td_requires_grad(out[2]) && !td_is_leaf(out[2]));
+        td_mul_(out[2], 1.0);
+        assert_error(s, TD_E_GRAD, "mul_: the target is a view of a leaf that requires a gradient");
+        td_backward(td_sum(out[0]));
+        assert_values(td_grad(leaf), 2, (double[]){6 * (k + 1), 6 * (k + 1)});
+        td_run(p, TD_LIST(computed), out);
+        assert_true(td_requires_grad(out[0]) && td_requires_grad(out[2]));
+        assert_false(td_requires_grad(out[1]) || td_requires_grad(out[3]));
+        td_program_free(p);
+    }
+    assert_fine(s);
+    close_session(s);
 }
 
 static void test_programs_nest(void **state)
@@ -268,8 +249,7 @@ static void test_programs_nest(void **state)
     assert_values(out[0], 1, (double[]){27});
     td_program_free(cube);
     td_program_free(both);
-    assert_int_equal(td_close(s), 0);
-    daemon_wait_empty(&daemon_);
+    close_session(s);
 }
 
 static void test_random_numbers_and_uploads(void **state)
@@ -371,8 +351,7 @@ static void test_what_a_program_consists_of(void **state)
     free(text);
     free(json);
     td_program_free(p);
-    assert_int_equal(td_close(s), 0);
-    daemon_wait_empty(&daemon_);
+    close_session(s);
 }
 
 static void test_misuse(void **state)
@@ -414,7 +393,7 @@ static void test_misuse(void **state)
 static void test_programs_take_a_bounded_part_of_the_host(void **state)
 {
     (void)state;
-    enum { INPUTS = 1000, MANY = 600 };
+    enum { INPUTS = 1000, MANY = 600, LONG = 20000 };
     static td_tensor in[INPUTS], out[1];
     static td_program *programs[MANY];
     td_session *s = open_session();
@@ -427,6 +406,16 @@ static void test_programs_take_a_bounded_part_of_the_host(void **state)
     assert_error(s, TD_E_LIMIT, "all programs of the session take more than 64 MiB");
     td_run(programs[0], TD_LIST_OF(INPUTS, in), out);
     assert_values(out[0], 1, (double[]){1});
+    td_program_free(programs[0]);
+    programs[0] = td_record(s, TD_LIST_OF(0, NULL)); /* what fails is its requests, which only the daemon knows */
+    for (int k = 0; k < LONG; k++)
+        td_add_(in[0], 1.0);
+    td_record_end(programs[0], TD_LIST(in[0]));
+    assert_error(s, TD_E_MEMORY, "record: all programs of the session take more than 64 MiB");
+    assert_fine(s);
+    td_run(programs[0], TD_LIST_OF(0, NULL), out);
+    assert_error(s, TD_E_MEMORY, "run: the program failed when it was recorded: record: all programs");
+    assert_true(isnan(td_item(out[0])));
     for (int k = 0; k < MANY; k++)
         td_program_free(programs[k]);
     td_clear_error(s);
@@ -436,460 +425,7 @@ static void test_programs_take_a_bounded_part_of_the_host(void **state)
     assert_values(out[0], 1, (double[]){1});
     assert_int_equal(td_error(s)->code, TD_E_OK);
     td_program_free(p);
-    assert_int_equal(td_close(s), 0);
-    daemon_wait_empty(&daemon_);
-}
-
-/* ---- custom functions ---- */
-
-static int forwards, backwards;
-
-static void square_forward(td_context *ctx, const td_tensor *in, td_tensor *out)
-{
-    forwards++;
-    td_save_for_backward(ctx, in[0]);
-    out[0] = td_mul(in[0], in[0]);
-}
-
-static void square_backward(td_context *ctx, const td_tensor *grad_out, td_tensor *grad_in)
-{
-    backwards++;
-    grad_in[0] = td_mul(grad_out[0], td_mul(td_saved(ctx, 0), 2.0));
-}
-
-static void test_a_function_is_called_once_for_each_kind(void **state)
-{
-    (void)state;
-    td_session *s = open_session();
-    td_function *square =
-        td_function_new(s, "square", .inputs = 1, .outputs = 1, .forward = square_forward, .backward = square_backward);
-    forwards = backwards = 0;
-    for (int k = 1; k <= 3; k++) {
-        TD_SCOPE(s);
-        td_tensor x = td_full(s, TD_SHAPE(2), k, .dtype = TD_F64, .requires_grad = true);
-        td_tensor y = td_apply(square, x);
-        assert_true(td_requires_grad(y) && !td_is_leaf(y));
-        td_backward(td_sum(y), .create_graph = true);
-        assert_values(td_grad(x), 2, (double[]){2 * k, 2 * k});
-        td_tensor g = td_grad(x);
-        td_tensor z = td_sum(td_mul(g, g)); /* 4 x^2, whose derivative adds 8 x */
-        td_backward(z);
-        assert_values(td_grad(x), 2, (double[]){10 * k, 10 * k});
-    }
-    assert_int_equal(forwards, 1);
-    assert_int_equal(backwards, 1);
-    td_tensor plain = td_apply(square, td_full(s, TD_SHAPE(2), 4.0, .dtype = TD_F64));
-    assert_false(td_requires_grad(plain));
-    assert_values(plain, 2, (double[]){16, 16});
-    assert_int_equal(forwards, 2); /* needs no gradient: another kind */
-    assert_int_equal(backwards, 1);
-    char *text = td_text(td_apply(square, td_full(s, TD_SHAPE(1), 4.0, .requires_grad = true)));
-    assert_string_equal(text, "tensor([16.], grad_fn=<square>)");
-    free(text);
-    td_function_free(square);
-    assert_int_equal(td_close(s), 0);
-    daemon_wait_empty(&daemon_);
-}
-
-struct scaling {
-    double factor;
-};
-
-/* y = factor * a + b, and which elements of a are above 0. */
-static void scale_forward(td_context *ctx, const td_tensor *in, td_tensor *out)
-{
-    const struct scaling *scaling = td_attributes(ctx);
-    out[0] = td_add(td_mul(in[0], scaling->factor), in[1]);
-    out[1] = td_gt(in[0], 0.0);
-    out[2] = td_to(out[1], td_dtype_of(in[0]));
-    td_mark_non_differentiable(ctx, out[2]);
-}
-
-static void scale_backward(td_context *ctx, const td_tensor *grad_out, td_tensor *grad_in)
-{
-    const struct scaling *scaling = td_attributes(ctx);
-    if (td_needs_input_grad(ctx, 0))
-        grad_in[0] = td_mul(grad_out[0], scaling->factor);
-    if (td_needs_input_grad(ctx, 1))
-        grad_in[1] = td_clone(grad_out[0]);
-}
-
-static void test_several_inputs_outputs_and_attributes(void **state)
-{
-    (void)state;
-    td_session *s = open_session();
-    td_function *scale = td_function_new(s, "scale", .inputs = 2, .outputs = 3, .forward = scale_forward,
-                                         .backward = scale_backward, .attributes = sizeof(struct scaling));
-    td_tensor a = td_from(s, ((const float[]){-1, 2}), TD_F32, TD_SHAPE(2), .requires_grad = true), out[3];
-    td_tensor b = td_ones(s, TD_SHAPE(2));
-    const double factors[] = {3, 5, 3};
-    for (int k = 0; k < 3; k++) {
-        td_apply_to(scale, TD_LIST(a, b), out, .attributes = &(struct scaling){factors[k]});
-        assert_values(out[0], 2, (double[]){1 - factors[k], 1 + 2 * factors[k]});
-        assert_values(out[1], 2, (double[]){0, 1});
-        assert_true(td_requires_grad(out[0]));
-        assert_false(td_requires_grad(out[1]) || td_requires_grad(out[2]));
-        td_backward(td_sum(td_add(out[0], out[2])));
-    }
-    assert_values(td_grad(a), 2, (double[]){11, 11});
-    td_set_requires_grad(b, true);
-    td_apply_to(scale, TD_LIST(a, b), out, .attributes = &(struct scaling){2});
-    td_backward(td_sum(out[0]));
-    assert_values(td_grad(b), 2, (double[]){1, 1});
-    td_apply_to(scale, TD_LIST(a, b), out);
-    assert_error(s, TD_E_ARGUMENT, "scale: no .attributes were given");
-    td_apply_to(scale, TD_LIST(a), out, .attributes = &(struct scaling){2});
-    assert_error(s, TD_E_ARGUMENT, "scale: 1 inputs where .inputs is 2");
-    td_function_free(scale);
-    td_apply_to(scale, TD_LIST(a, b), out, .attributes = &(struct scaling){2});
-    assert_error(s, TD_E_HANDLE, "scale: is applied after td_function_free");
-    assert_int_equal(td_close(s), 0);
-    daemon_wait_empty(&daemon_);
-}
-
-static void inside_forward(td_context *ctx, const td_tensor *in, td_tensor *out)
-{
-    td_tensor p = td_sigmoid(in[0]);
-    td_save_for_backward(ctx, p);
-    out[0] = td_mul(p, 1.0);
-}
-
-static void inside_backward(td_context *ctx, const td_tensor *grad_out, td_tensor *grad_in)
-{
-    td_tensor p = td_saved(ctx, 0);
-    grad_in[0] = td_mul(grad_out[0], td_mul(p, td_rsub(p, 1.0)));
-}
-
-static void test_second_derivatives_that_are_not_known(void **state)
-{
-    (void)state;
-    td_session *s = open_session();
-    td_function *inside =
-        td_function_new(s, "inside", .inputs = 1, .outputs = 1, .forward = inside_forward, .backward = inside_backward);
-    td_function *once = td_function_new(s, "once", .inputs = 1, .outputs = 1, .forward = square_forward,
-                                        .backward = square_backward, .once_differentiable = true);
-    td_function *const functions[] = {inside, once};
-    const char *const parts[] = {"backward: the function inside saved a value that is neither an input nor an output",
-                                 "backward: the function once is marked as once differentiable"};
-    for (int k = 0; k < 2; k++) {
-        td_tensor x = td_full(s, TD_SHAPE(1), 0.5, .dtype = TD_F64, .requires_grad = true);
-        td_tensor y = td_apply(functions[k], x);
-        td_backward(td_sum(y), .create_graph = true);
-        td_tensor g = td_grad(x);
-        assert_true(isfinite(td_item(g))); /* the first is fine */
-        td_backward(td_sum(g));
-        assert_error(s, TD_E_GRAD, parts[k]);
-    }
-    td_function_free(inside);
-    td_function_free(once);
-    assert_int_equal(td_close(s), 0);
-    daemon_wait_empty(&daemon_);
-}
-
-static void nothing_backward(td_context *ctx, const td_tensor *grad_out, td_tensor *grad_in)
-{
-    (void)ctx, (void)grad_out, (void)grad_in;
-}
-
-static void wide_backward(td_context *ctx, const td_tensor *grad_out, td_tensor *grad_in)
-{
-    (void)ctx;
-    grad_in[0] = td_cat(TD_LIST(grad_out[0], grad_out[0]));
-}
-
-static void reading_forward(td_context *ctx, const td_tensor *in, td_tensor *out)
-{
-    (void)ctx;
-    out[0] = td_mul(in[0], td_item(td_sum(in[0])));
-}
-
-static void empty_forward(td_context *ctx, const td_tensor *in, td_tensor *out)
-{
-    (void)ctx, (void)in, (void)out;
-}
-
-static void test_functions_that_are_wrong(void **state)
-{
-    (void)state;
-    static const struct {
-        td_function_forward *forward;
-        td_function_backward *backward;
-        int code;
-        const char *part;
-    } cases[] = {
-        {square_forward, nothing_backward, TD_E_GRAD, "wrong: backward gave no gradient for input 0"},
-        {square_forward, wide_backward, TD_E_SHAPE,
-         "wrong: backward gave f32 (4) as the gradient of input 0, which is f32 (2)"},
-        {square_forward, NULL, TD_E_GRAD, "wrong: has no .backward"},
-        {reading_forward, square_backward, TD_E_ARGUMENT, "read: reads inside of what is recorded"},
-        {empty_forward, square_backward, TD_E_HANDLE, "wrong: gave no output 0"},
-        {NULL, square_backward, TD_E_ARGUMENT, "wrong: no .forward was given"},
-    };
-    td_session *s = open_session();
-    td_tensor x = td_ones(s, TD_SHAPE(2), .requires_grad = true);
-    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
-        td_function *f = td_function_new(s, "wrong", .inputs = 1, .outputs = 1, .forward = cases[k].forward,
-                                         .backward = cases[k].backward);
-        td_tensor y = td_apply(f, x);
-        assert_error(s, cases[k].code, cases[k].part);
-        assert_false(td_ok(y));
-        td_function_free(f);
-    }
-    assert_values(td_mul(x, 2.0), 2, (double[]){2, 2}); /* the session goes on */
-    assert_int_equal(td_close(s), 0);
-    daemon_wait_empty(&daemon_);
-}
-
-static void test_functions_inside_programs_and_functions(void **state)
-{
-    (void)state;
-    td_session *s = open_session();
-    td_function *square =
-        td_function_new(s, "square", .inputs = 1, .outputs = 1, .forward = square_forward, .backward = square_backward);
-    td_tensor w = td_full(s, TD_SHAPE(1), 3.0, .requires_grad = true), x = td_ones(s, TD_SHAPE(1)), out[1];
-    td_program *p = td_record(s, TD_LIST(x));
-    td_tensor y = td_apply(square, td_mul(w, x)); /* traced while the program is recorded */
-    td_backward(td_sum(y));
-    td_record_end(p, TD_LIST(y));
-    assert_values(td_grad(w), 1, (double[]){6});
-    td_run(p, TD_LIST(td_full(s, TD_SHAPE(1), 2.0)), out);
-    assert_values(out[0], 1, (double[]){36});
-    assert_values(td_grad(w), 1, (double[]){30});
-    td_function_free(square); /* the program keeps its traces */
-    td_run(p, TD_LIST(x), out);
-    assert_values(td_grad(w), 1, (double[]){36});
-    td_program_free(p);
-    assert_int_equal(td_close(s), 0);
-    daemon_wait_empty(&daemon_);
-}
-
-/* ---- checkpoints ---- */
-
-enum { WIDTH = 8, DEPTH = 6 };
-
-struct blocks {
-    td_tensor w[DEPTH], b[DEPTH], mean, variance, x;
-};
-
-static struct blocks blocks_new(td_session *s)
-{
-    struct blocks m;
-    td_manual_seed(s, 31);
-    for (int k = 0; k < DEPTH; k++) {
-        m.w[k] = td_set_requires_grad(td_mul(td_randn(s, TD_SHAPE(WIDTH, WIDTH), .dtype = TD_F64), 0.4), true);
-        m.b[k] = td_zeros(s, TD_SHAPE(WIDTH), .dtype = TD_F64, .requires_grad = true);
-    }
-    m.mean = td_zeros(s, TD_SHAPE(WIDTH), .dtype = TD_F64);
-    m.variance = td_ones(s, TD_SHAPE(WIDTH), .dtype = TD_F64);
-    m.x = td_randn(s, TD_SHAPE(16, WIDTH), .dtype = TD_F64, .requires_grad = true);
-    td_manual_seed(s, 32);
-    return m;
-}
-
-static td_tensor block(struct blocks m, int k, td_tensor h)
-{
-    td_tensor a = td_add(td_matmul(h, m.w[k]), m.b[k]);
-    td_tensor n = td_batch_norm(a, .running_mean = m.mean, .running_var = m.variance, .training = true);
-    td_tensor c = td_clone(n);
-    td_mul_(c, a); /* a write inside, with a gradient */
-    return td_add(td_dropout(td_gelu(c), .p = 0.3), h);
-}
-
-enum how { PLAIN, EACH, NESTED };
-
-static td_tensor blocks_run(td_session *s, struct blocks m, enum how how)
-{
-    td_tensor h = m.x;
-    for (int k = 0; k < DEPTH; k += 2) {
-        if (how == PLAIN) {
-            h = block(m, k + 1, block(m, k, h));
-            continue;
-        }
-        TD_CHECKPOINT(s);
-        td_tensor half = block(m, k, h);
-        if (how == NESTED) {
-            TD_CHECKPOINT(s);
-            half = td_keep(block(m, k, h));
-        } else {
-            half = block(m, k, h);
-        }
-        h = td_keep(block(m, k + 1, half));
-    }
-    return td_sum(td_square(h));
-}
-
-static void check_checkpoints(enum how how, bool second)
-{
-    td_session *s = open_session();
-    td_tensor gradients[2][2 * DEPTH + 3];
-    for (int turn = 0; turn < 2; turn++) {
-        struct blocks m = blocks_new(s);
-        td_tensor h = m.x;
-        if (turn == 0 && how != PLAIN) { /* the same draws: a block that is run and not used draws, too */
-            for (int k = 0; k < DEPTH; k += 2) {
-                td_release(block(m, k, h));
-                h = block(m, k + 1, block(m, k, h));
-            }
-            h = td_sum(td_square(h));
-        } else {
-            h = blocks_run(s, m, turn == 0 ? PLAIN : how);
-        }
-        if (second) {
-            td_backward(h, .create_graph = true);
-            td_tensor g = td_sum(td_square(td_grad(m.w[0])));
-            td_backward(g);
-        } else {
-            td_backward(h);
-        }
-        int count = 0;
-        for (int k = 0; k < DEPTH; k++) {
-            gradients[turn][count++] = td_clone(td_detach(td_grad(m.w[k])));
-            gradients[turn][count++] = td_clone(td_detach(td_grad(m.b[k])));
-        }
-        gradients[turn][count++] = td_clone(td_detach(td_grad(m.x)));
-        gradients[turn][count++] = m.mean;
-        gradients[turn][count++] = m.variance;
-    }
-    assert_int_equal(td_error(s)->code, TD_E_OK);
-    for (int k = 0; k < 2 * DEPTH + 3; k++)
-        assert_true(second ? td_allclose(gradients[0][k], gradients[1][k])
-                           : td_equal(gradients[0][k], gradients[1][k]));
-    assert_int_equal(td_close(s), 0);
-    daemon_wait_empty(&daemon_);
-}
-
-static void test_checkpoints_give_the_same_gradients(void **state)
-{
-    (void)state;
-    check_checkpoints(EACH, false);
-}
-
-static void test_checkpoints_nest(void **state)
-{
-    (void)state;
-    check_checkpoints(NESTED, false);
-}
-
-static void test_checkpoints_have_second_derivatives(void **state)
-{
-    (void)state;
-    check_checkpoints(EACH, true);
-    check_checkpoints(NESTED, true);
-}
-
-/* Bytes of the device in use while the graph of a deep chain is held. */
-static uint64_t held_bytes(bool checkpoints)
-{
-    td_session *s = open_session();
-    struct raw raw = raw_open(&daemon_);
-    td_tensor h = td_ones(s, TD_SHAPE(64, 64), .requires_grad = true);
-    for (int k = 0; k < 8; k++) {
-        if (checkpoints) {
-            TD_CHECKPOINT(s);
-            for (int j = 0; j < 8; j++)
-                h = td_tanh(h);
-            td_keep(h);
-        } else {
-            for (int j = 0; j < 8; j++) {
-                td_tensor old = h;
-                h = td_tanh(h);
-                if (k || j)
-                    td_release(old);
-            }
-        }
-    }
-    td_sync(s);
-    uint64_t bytes = raw_status(&raw, "device.used_bytes");
-    td_backward(td_sum(h));
-    assert_int_equal(td_error(s)->code, TD_E_OK);
-    raw_close(&raw);
-    assert_int_equal(td_close(s), 0);
-    return bytes;
-}
-
-static void test_checkpoints_keep_the_ends_of_blocks_only(void **state)
-{
-    (void)state;
-    uint64_t all = held_bytes(false), ends = held_bytes(true), each = 64 * 64 * 4;
-    assert_true(all >= 64 * each);
-    assert_true(ends <= 11 * each);
-    daemon_wait_empty(&daemon_);
-}
-
-static void test_what_a_checkpoint_refuses(void **state)
-{
-    (void)state;
-    td_session *s = open_session();
-    td_tensor w = td_ones(s, TD_SHAPE(2), .requires_grad = true), buffer = td_zeros(s, TD_SHAPE(2));
-    td_optimizer *o = td_sgd(s, TD_LIST(w), .lr = 0.1);
-    {
-        TD_CHECKPOINT(s);
-        td_add_(buffer, w);
-        assert_error(s, TD_E_GRAD, "add_: a tensor from outside of TD_CHECKPOINT cannot be written to inside of it");
-        {
-            TD_NO_GRAD(s);
-            td_add_(buffer, w);
-        }
-        td_backward(td_sum(td_mul(w, 2.0)));
-        assert_error(s, TD_E_GRAD, "backward: cannot be inside of TD_CHECKPOINT");
-        td_step(o);
-        assert_error(s, TD_E_GRAD, "sgd_step_: cannot be inside of TD_CHECKPOINT");
-    }
-    assert_values(buffer, 2, (double[]){1, 1});
-    td_tensor y;
-    {
-        TD_CHECKPOINT(s);
-        y = td_keep(td_mul(w, 3.0));
-        assert_true(td_item(td_sum(y)) == 6); /* values are there, unlike in a recording */
-    }
-    td_backward(td_sum(y));
-    assert_values(td_grad(w), 2, (double[]){3, 3});
-    td_backward(td_sum(y));
-    assert_error(s, TD_E_GRAD, "backward: the graph through");
-    {
-        TD_CHECKPOINT(s);
-        td_tensor places = td_to(td_reshape(td_nonzero(td_detach(w)), TD_SHAPE(2)), TD_F32);
-        y = td_keep(td_sum(td_mul(w, places))); /* nor are sizes that depend on values forbidden */
-    }
-    assert_values(td_grad_of(y, w), 2, (double[]){0, 1});
-    td_optimizer_free(o);
-    assert_int_equal(td_close(s), 0);
-    daemon_wait_empty(&daemon_);
-}
-
-static void test_checkpoints_in_programs_and_functions_in_checkpoints(void **state)
-{
-    (void)state;
-    td_session *s = open_session();
-    td_function *square =
-        td_function_new(s, "square", .inputs = 1, .outputs = 1, .forward = square_forward, .backward = square_backward);
-    td_tensor w = td_full(s, TD_SHAPE(1), 3.0, .requires_grad = true), x = td_ones(s, TD_SHAPE(1)), out[1];
-    td_program *p = td_record(s, TD_LIST(x));
-    td_tensor y;
-    {
-        TD_CHECKPOINT(s);
-        y = td_keep(td_apply(square, td_mul(w, x)));
-    }
-    td_backward(td_sum(y));
-    td_record_end(p, TD_LIST(y));
-    assert_values(td_grad(w), 1, (double[]){6});
-    td_run(p, TD_LIST(td_full(s, TD_SHAPE(1), 2.0)), out);
-    assert_values(out[0], 1, (double[]){36});
-    assert_values(td_grad(w), 1, (double[]){30});
-    td_program *twice = td_record(s, TD_LIST(x));
-    td_record_end(twice, TD_LIST(td_mul(w, td_square(x))));
-    {
-        TD_CHECKPOINT(s);
-        td_run(twice, TD_LIST(td_full(s, TD_SHAPE(1), 2.0)), out);
-        td_keep(out[0]);
-    }
-    td_backward(td_sum(out[0]));
-    assert_values(td_grad(w), 1, (double[]){34});
-    td_function_free(square);
-    td_program_free(p);
-    td_program_free(twice);
-    assert_int_equal(td_close(s), 0);
-    daemon_wait_empty(&daemon_);
+    close_session(s);
 }
 
 int main(void)
@@ -901,6 +437,7 @@ int main(void)
         cmocka_unit_test(test_captured_tensors_are_references),
         cmocka_unit_test(test_inputs_of_other_shapes_strides_and_sharing),
         cmocka_unit_test(test_outputs_carry_a_graph),
+        cmocka_unit_test(test_outputs_require_gradients_as_the_inputs_do),
         cmocka_unit_test(test_programs_nest),
         cmocka_unit_test(test_random_numbers_and_uploads),
         cmocka_unit_test(test_reading_inside_is_an_error),
@@ -908,17 +445,6 @@ int main(void)
         cmocka_unit_test(test_what_a_program_consists_of),
         cmocka_unit_test(test_misuse),
         cmocka_unit_test(test_programs_take_a_bounded_part_of_the_host),
-        cmocka_unit_test(test_a_function_is_called_once_for_each_kind),
-        cmocka_unit_test(test_several_inputs_outputs_and_attributes),
-        cmocka_unit_test(test_second_derivatives_that_are_not_known),
-        cmocka_unit_test(test_functions_that_are_wrong),
-        cmocka_unit_test(test_functions_inside_programs_and_functions),
-        cmocka_unit_test(test_checkpoints_give_the_same_gradients),
-        cmocka_unit_test(test_checkpoints_nest),
-        cmocka_unit_test(test_checkpoints_have_second_derivatives),
-        cmocka_unit_test(test_checkpoints_keep_the_ends_of_blocks_only),
-        cmocka_unit_test(test_what_a_checkpoint_refuses),
-        cmocka_unit_test(test_checkpoints_in_programs_and_functions_in_checkpoints),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

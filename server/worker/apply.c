@@ -104,6 +104,7 @@ struct applying {
     char name[TD_NAME_BYTES];
     bool asked_grad; /* given.grad, also where there is no backward */
     uint32_t held;   /* references to a result that is nothing else */
+    bool outer_marks;
     struct tensor *in[];
 };
 
@@ -125,7 +126,8 @@ static void applying_dropped(struct session *session, void *data)
     applying_free(session, a);
 }
 
-struct tensor *output_of_function(const struct tensor *result)
+/* A result as the graph will know it: nobody else's tensor. NULL without memory. */
+static struct tensor *output_of_function(const struct tensor *result)
 {
     struct td_meta meta;
     if (result->failed)
@@ -232,7 +234,7 @@ static bool marked(struct session *session, const struct applying *a)
 {
     bool wants = false, failed = false;
     for (int k = 0; k < a->given.in_count && a->given.marks; k++)
-        wants |= !a->in[k]->failed && (a->in[k]->storage->wants || tensor_edge(session, a->in[k], &failed));
+        wants |= !a->in[k]->failed && (tensor_is_marked(a->in[k]) || tensor_edge(session, a->in[k], &failed));
     return wants;
 }
 
@@ -252,6 +254,7 @@ static void applied_then(struct session *session, struct tensor *const *results,
     struct node *node = NULL;
     struct cause *own = NULL;
     TD_NO_FAILURE(failure);
+    session->marks = a->outer_marks;
     int out_count = a->given.out_count < count ? a->given.out_count : count;
     if (!cause)
         cause = failed_among(results, count);
@@ -271,8 +274,8 @@ static void applied_then(struct session *session, struct tensor *const *results,
             tensor_tie(session, outs[k], node_ref(node), (uint8_t)k);
     }
     for (int k = 0; k < out_count && !cause && marked(session, a); k++)
-        if (outs[k] && outs[k]->storage)
-            outs[k]->storage->wants = true;
+        if (outs[k] && !(a->given.flags >> (TD_APPLY_FLAGS + k) & 1))
+            outs[k]->flags |= TENSOR_MARKED;
     if (failure.code)
         cause = own = session_fail(session, "apply", a->given.site, &failure); /* which outlives the name */
     for (int k = 0; k < a->given.out_count && cause; k++) {
@@ -326,6 +329,7 @@ int apply_results(struct session *session, const struct application *given, stru
     struct applying *a = applying_new(given, given->name, failure);
     if (!a)
         return failure->code;
+    a->outer_marks = session->marks;
     a->held = 2; /* its handle is still there */
     for (int k = 0; k < given->result_count; k++)
         results[k] = tensor_ref(given->results[k]);
@@ -351,7 +355,10 @@ int apply_run(struct session *session, const struct application *given, struct t
     a->backward = given->backward ? program_ref(given->backward) : NULL;
     if (!a->backward)
         a->given.grad = false;
+    a->outer_marks = session->marks;
     if (program_run(session, given->forward, given->in_count, a->in, true, applied_then, applying_dropped, a, failure))
         applying_free(session, a);
+    else
+        session->marks = false; /* what forward does is no part of the graph, in a checkpoint's replay either */
     return failure->code;
 }

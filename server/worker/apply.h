@@ -48,8 +48,6 @@ struct application {
     void (*dropped)(struct session *session, void *data);
     void *data;
 };
-/* A result as the graph will know it: nobody else's tensor. NULL without memory. */
-struct tensor *output_of_function(const struct tensor *result);
 int apply_run(struct session *session, const struct application *application, struct td_failure *failure);
 int apply_results(struct session *session, const struct application *application, struct td_failure *failure);
 

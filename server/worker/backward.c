@@ -3,6 +3,7 @@
 #include "server/worker/backward.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/worker/apply.h"
 #include "server/worker/calls.h"
@@ -351,6 +352,16 @@ static void combine(struct session *session, struct walk *w)
     w->at++;
 }
 
+/* The gradient of all content becomes that of a window. */
+static void take_window(struct session *session, struct walk *w, const struct td_meta *window, struct tensor **gradient)
+{
+    struct td_strided_read_attrs attrs = {
+        .shape.count = window->rank, .stride.count = window->rank, .offset = window->offset};
+    memcpy(attrs.shape.v, window->shape, sizeof attrs.shape.v);
+    memcpy(attrs.stride.v, window->stride, sizeof attrs.stride.v);
+    run_op(session, w, td_op_of(TD_OP_strided_read), &attrs, 1, &(struct source){.tensor = *gradient}, NULL, gradient);
+}
+
 /* Makes one wanted gradient. */
 static void gather(struct session *session, struct walk *w)
 {
@@ -362,7 +373,10 @@ static void gather(struct session *session, struct walk *w)
     TD_NO_FAILURE(failure);
     if (!target->gradient && node_is_leaf(target->node) && target->node->out->pending)
         target->gradient = tensor_ref(target->node->out->pending);
-    if (target->gradient) {
+    if (target->gradient && target->of_content) {
+        target->of_content = false;
+        take_window(session, w, &target->meta, &target->gradient);
+    } else if (target->gradient) {
         w->at += walk_make_own(session, w, &target->gradient);
     } else if (w->wanted->zeros) {
         walk_full(session, w, &target->meta, 0, &target->gradient);

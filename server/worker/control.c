@@ -97,12 +97,25 @@ static void run_read(struct session *session, struct request *request, struct td
     read_start(session, tensor, (uint8_t)dtype, request->site);
 }
 
+/* What a tensor is to autograd, or would be but for a checkpoint in work: enum td_layout_grad. */
+static unsigned layout_grad(struct session *session, struct tensor *tensor, struct td_failure *failure)
+{
+    bool failed = false;
+    const struct node *node = tensor_edge(session, tensor, &failed);
+    if (failed)
+        td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
+    return (node || tensor_is_marked(tensor) ? TD_LAYOUT_REQUIRES : 0u) |
+           (node_is_leaf(node) ? (unsigned)TD_LAYOUT_LEAF : 0u) |
+           (tensor->flags & TENSOR_VIEW_OF_LEAF ? (unsigned)TD_LAYOUT_VIEW_OF_LEAF : 0u);
+}
+
 static void run_layout(struct session *session, struct request *request, struct td_failure *failure)
 {
     refuse_reading(session, request, "layout");
-    const struct tensor *tensor = session_tensor(session, take_handle(request), failure);
+    struct tensor *tensor = session_tensor(session, take_handle(request), failure);
+    unsigned grad = tensor && !tensor->failed ? layout_grad(session, tensor, failure) : 0;
     struct cause *cause = failure->code ? session_fail(session, "layout", request->site, failure) : NULL;
-    reply_layout(session, tensor, cause);
+    reply_layout(session, tensor, grad, cause);
     cause_unref(cause);
     failure->code = TD_E_OK; /* told already */
 }
@@ -395,7 +408,9 @@ bool control_is_recorded(uint64_t id)
 /* What would be repeated by a checkpoint's replay, or is lost to its walk. */
 static bool spoils_checkpoint(const struct session *session, uint64_t id, struct td_failure *failure)
 {
-    bool inside = session_records(session) && session->recording->checkpoint;
+    const struct checkpoint *replayed = session->replayed;
+    bool again = replayed && session->names == &replayed->program->names;
+    bool inside = again || (session_records(session) && session->recording->checkpoint);
     if (!inside || !(id == TD_R_BACKWARD || id == TD_R_GRAD || id == TD_R_ZERO_GRAD || id == TD_R_REQUIRES_GRAD ||
                      id == TD_R_GRADS || id == TD_R_RETAIN_GRAD || id == TD_R_SEED))
         return false;

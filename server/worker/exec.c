@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/worker/checkpoint.h"
 #include "server/worker/execution.h"
 #include "server/worker/program.h"
 #include "server/worker/schedule.h"
@@ -163,25 +164,20 @@ static int infer(struct execution *e)
     return failed ? failed : check_number(e);
 }
 
-/* The same while a checkpoint keeps it from being recorded: who would want a gradient is marked on storages, so that a
- * view has it, too. What is older than the checkpoint cannot become part of its graph. */
+/* The same while a checkpoint keeps it from being recorded: who would want a gradient is marked. */
 static int decide_marking(struct execution *e)
 {
     const struct td_op *op = e->operation.op;
     bool failed = false;
     for (int k = 0; k < e->operation.in_count && !op->no_gradient; k++) {
         struct tensor *in = e->in[k].tensor;
-        e->marked |= in && (in->storage->wants || tensor_edge(e->session, in, &failed));
+        e->marked |= in && (tensor_is_marked(in) || tensor_edge(e->session, in, &failed));
     }
     if (!e->inference.out_count || td_dtype_category(e->inference.out[0].dtype) != TD_FLOATING)
         e->marked = false;
     if (failed)
         return td_fail(&e->failure, TD_E_MEMORY, "%s: the daemon's host has no memory left", op->name);
-    if (op->kind != TD_INPLACE || !e->marked || !e->in[0].tensor->storage->outside)
-        return TD_E_OK;
-    td_fail(&e->failure, TD_E_GRAD, "%s: a tensor from outside of TD_CHECKPOINT cannot be written to inside of it",
-            op->name);
-    return td_hint(&e->failure, "Write under TD_NO_GRAD(s), or to a clone of it.");
+    return op->kind == TD_INPLACE ? history_refuses(e->in[0].tensor, e->marked, &e->failure) : TD_E_OK;
 }
 
 /* Whether the op is to be recorded: some input wants a gradient that the op can give. */
@@ -190,7 +186,7 @@ static int decide_recording(struct execution *e)
     const struct td_op *op = e->operation.op;
     bool failed = false;
     e->marked = false;
-    if (op->kind == TD_STEP && e->session->marks)
+    if (op->kind == TD_STEP && (session_in_checkpoint(e->session) || e->session->replayed))
         return td_fail(&e->failure, TD_E_GRAD, "%s: cannot be inside of TD_CHECKPOINT, which the walk will repeat",
                        op->name);
     if (e->operation.marks)
@@ -381,7 +377,8 @@ static int prepare_view(struct execution *e)
         return e->failure.code;
     e->out[0] = tensor_new(&e->inference.out[0], base->storage);
     bool own_history = e->operation.op->no_gradient != NULL;
-    if (!e->out[0] || (!own_history && history_view(base, e->out[0], e->operation.grad)))
+    bool grad = e->operation.grad || e->operation.marks;
+    if (!e->out[0] || (!own_history && history_view(base, e->out[0], grad)))
         return td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
     return TD_E_OK;
 }
@@ -399,7 +396,7 @@ static int prepare_in_place(struct execution *e)
         return e->failure.code;
     e->out[0] = tensor_ref(target);
     if (!announce_write(e, target, &e->metas[0]) && !make_operands(e) && !plan_launch(e)) {
-        if (node && history_write(session, target, node))
+        if ((node && history_write(session, target, node)) || (e->marked && history_mark(target)))
             td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left for the tape");
     }
     if (node)
@@ -488,7 +485,7 @@ static void make_leaf(struct execution *e)
     if (td_dtype_category(out->dtype) != TD_FLOATING)
         td_fail(&e->failure, TD_E_GRAD, "%s: only floating types can want a gradient, not %s", e->operation.op->name,
                 td_dtype_name(out->dtype));
-    else if (!(leaf = node_leaf(out)))
+    else if (!(leaf = node_leaf(out)) || !(leaf = checkpoint_leaf(e->session, leaf)))
         td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
     else {
         tensor_tie(e->session, out, leaf, 0);
@@ -501,9 +498,11 @@ static void note_results(struct execution *e)
 {
     if (e->operation.requires_grad && !e->operation.in_count)
         make_leaf(e);
+    if (e->operation.op->kind == TD_INPLACE)
+        return;
     for (int k = 0; e->marked && k < e->inference.out_count; k++)
-        e->out[k]->storage->wants = true;
-    if (!e->recorded || e->operation.op->kind == TD_INPLACE)
+        e->out[k]->flags |= TENSOR_MARKED;
+    if (!e->recorded)
         return;
     bool failed = false;
     struct node *node = NULL;

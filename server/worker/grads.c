@@ -97,8 +97,10 @@ static int fill_target(struct session *session, struct tensor *input, uint32_t k
                 input->name ? input->name : "");
         return td_hint(failure, "td_set_requires_grad(x, true) makes a leaf; compute outside TD_NO_GRAD.");
     }
-    target->node = node_ref(node);
     target->output = input->output;
+    struct node *content = history_meets(input, &target->output);
+    target->node = node_ref(content ? content : node);
+    target->of_content = content != NULL;
     tensor_meta(input, &target->meta);
     return TD_E_OK;
 }

@@ -131,6 +131,19 @@ void recording_pop(struct session *session)
     free(recording);
 }
 
+/* Of a list of programs: with what one captured others may go. */
+static void drop_all_captures(struct session *session, struct program *program)
+{
+    struct program *next;
+    if (program)
+        program_ref(program);
+    for (; program; program = next) {
+        drop_captures(session, program);
+        next = program->next ? program_ref(program->next) : NULL;
+        program_unref(session, program);
+    }
+}
+
 /* Captures may hold, by a graph that was tied to them later, the program itself: with them gone nothing holds it. */
 void programs_end(struct session *session)
 {
@@ -139,10 +152,8 @@ void programs_end(struct session *session)
         recording_pop(session);
         program_unref(session, program);
     }
-    for (struct program *program = session->programs; program; program = program->next)
-        drop_captures(session, program);
-    for (struct program *program = session->checkpoints; program; program = program->next)
-        drop_captures(session, program);
+    drop_all_captures(session, session->programs);
+    drop_all_captures(session, session->checkpoints);
     for (struct program *program = session->programs, *next; program; program = next) {
         next = program->next;
         if (!program->number)
@@ -400,22 +411,32 @@ void recording_lets_go(struct session *session, uint32_t handle)
             r->known[handle] = KNOWN_GONE;
 }
 
+static bool capture(struct session *session, struct recording *recording, uint32_t handle, struct tensor *tensor)
+{
+    struct program *p = recording->program;
+    if (!array_grow(&p->captures, p->capture_count, &p->capture_capacity, sizeof *p->captures) ||
+        (recording->checkpoint && !checkpoint_captures(recording, tensor))) {
+        spoil_memory(session, recording, "the daemon's host has no memory left");
+        return false;
+    }
+    if (!program_charge(session, p, sizeof *p->captures + (recording->checkpoint ? sizeof(struct window) : 0))) {
+        spoil_memory(session, recording, FULL);
+        return false;
+    }
+    p->captures[p->capture_count++] = (struct capture){handle, tensor_ref(tensor)};
+    return true;
+}
+
 void recording_uses(struct session *session, uint32_t handle, struct tensor *tensor)
 {
     for (struct recording *r = session->recording; r; r = around(r)) {
         struct program *p = r->program;
         if (p->cause || knows(r, handle))
             continue;
-        if (!array_grow(&p->captures, p->capture_count, &p->capture_capacity, sizeof *p->captures) ||
-            !know(r, handle, KNOWN_GIVEN) || (r->checkpoint && !checkpoint_captures(r, tensor))) {
+        if (!know(r, handle, KNOWN_GIVEN))
             spoil_memory(session, r, "the daemon's host has no memory left");
-            continue;
-        }
-        if (!program_charge(session, p, sizeof *p->captures + (r->checkpoint ? sizeof(struct window) : 0))) {
-            spoil_memory(session, r, FULL);
-            continue;
-        }
-        p->captures[p->capture_count++] = (struct capture){handle, tensor_ref(tensor)};
+        else
+            capture(session, r, handle, tensor);
     }
 }
 
@@ -566,13 +587,27 @@ static enum step run_next(struct session *session, struct iterator *iterator)
     return STEP_MORE;
 }
 
+/* What a run of program finds as its capture k, with a reference. Checkpoints in work take it as one of theirs, and the
+ * replay of one shows what it has taken. */
+static struct tensor *captured(struct session *session, const struct program *program, size_t k)
+{
+    struct tensor *tensor = checkpoint_shows(session, program, k);
+    for (struct recording *r = session->recording; r; r = r->outer) {
+        struct checkpoint *c = r->checkpoint;
+        if (c && !r->program->cause && !checkpoint_find(c, program, k) && capture(session, r, UINT32_MAX, tensor))
+            checkpoint_note(c, program, k);
+    }
+    return tensor_ref(tensor);
+}
+
 static int bind_all(struct session *session, struct program *program, int in_count, struct tensor *const *inputs,
                     struct td_failure *failure)
 {
     struct names *outer = session->names;
     session->names = &program->names;
     for (size_t k = 0; k < program->capture_count && !failure->code; k++)
-        session_bind(session, program->captures[k].handle, tensor_ref(program->captures[k].tensor), failure);
+        if (program->captures[k].handle != UINT32_MAX)
+            session_bind(session, program->captures[k].handle, captured(session, program, k), failure);
     for (int k = 0; k < in_count && !failure->code; k++)
         session_bind(session, program->in[k], tensor_ref(inputs[k]), failure);
     session->names = outer;

@@ -13,7 +13,7 @@
 
 /* A tensor that a program reads and did not make: by reference, so that a replay sees what it holds then. */
 struct capture {
-    uint32_t handle;
+    uint32_t handle; /* UINT32_MAX: only programs that it runs have it (checkpoint.h) */
     struct tensor *tensor;
 };
 
@@ -84,6 +84,14 @@ static inline bool session_records(const struct session *session)
 static inline bool session_traces(const struct session *session)
 {
     return session_records(session) && session->recording->trace;
+}
+/* Whether a checkpoint is in work. */
+static inline bool session_in_checkpoint(const struct session *session)
+{
+    const struct recording *recording = session->recording;
+    while (recording && !recording->checkpoint)
+        recording = recording->outer;
+    return recording != NULL;
 }
 /* What traced requests give: an error value that says nothing. */
 struct cause *trace_cause(void);

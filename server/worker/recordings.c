@@ -199,6 +199,13 @@ static struct cause *no_run(const struct session *session, const struct program 
     return session_traces(session) ? trace_cause() : program->cause;
 }
 
+/* A program that failed fails anew, at the line of who would use it. */
+static void tell_program_failed(const struct program *program, struct td_failure *failure)
+{
+    td_fail(failure, program->cause->code, "the program failed when it was recorded: %s", program->cause->message);
+    td_hint(failure, "%s", program->cause->hint);
+}
+
 void run_run(struct session *session, struct request *request, struct td_failure *failure)
 {
     struct asked asked = {0};
@@ -208,8 +215,10 @@ void run_run(struct session *session, struct request *request, struct td_failure
     take_asked(session, request, &asked, &inputs);
     if (!failure->code)
         *failure = inputs;
-    struct cause *cause = program && !failure->code ? no_run(session, program) : NULL;
-    if (!failure->code && !cause && asked.out_count != program->out_count)
+    struct cause *cause = program && !failure->code && session_traces(session) ? trace_cause() : NULL;
+    if (!failure->code && !cause && program->cause)
+        tell_program_failed(program, failure);
+    else if (!failure->code && !cause && asked.out_count != program->out_count)
         td_fail(failure, TD_E_ARGUMENT, "%d handles for the %d outputs of the program", asked.out_count,
                 program->out_count);
     struct outputs *outputs =
@@ -329,10 +338,10 @@ void run_called(struct session *session, struct request *request, struct td_fail
 /* Whether a hook on tensor is to be left to the walk of the checkpoint in work, which makes the tensor's graph. */
 static bool left_to_walk(const struct session *session, const struct tensor *tensor, struct td_failure *failure)
 {
-    if (!session->marks)
+    if (!session->marks && !session->replayed)
         return false;
     if (!tensor->storage->outside)
-        return tensor->storage->wants;
+        return session->marks && tensor_is_marked(tensor);
     td_fail(failure, TD_E_GRAD, "a tensor from outside of TD_CHECKPOINT cannot be given a hook inside of it");
     td_hint(failure, "Call td_register_hook before the block.");
     return true;
@@ -372,7 +381,7 @@ void run_hook(struct session *session, struct request *request, struct td_failur
     if (failure->code || tensor->failed || session_traces(session))
         return;
     if (program->cause)
-        td_fail(failure, program->cause->code, "the program failed when it was recorded: %s", program->cause->message);
+        tell_program_failed(program, failure);
     else if (program->in_count != 1 || program->out_count != 1)
         td_fail(failure, TD_E_ARGUMENT, "a program of %d inputs and %d outputs, where 1 of both is due",
                 program->in_count, program->out_count);

@@ -179,19 +179,20 @@ static void pack_sizes(msgpack_packer *packer, int count, const int64_t *sizes)
         msgpack_pack_int64(packer, sizes[k]);
 }
 
-void reply_layout(struct session *session, const struct tensor *tensor, const struct cause *cause)
+void reply_layout(struct session *session, const struct tensor *tensor, unsigned grad, const struct cause *cause)
 {
     static const struct tensor none;
     msgpack_packer packer;
     cause = cause ? cause : tensor->failed;
     tensor = cause ? &none : tensor;
     begin_answer(session, &packer, 4, TD_REPLY_MAP);
-    msgpack_pack_array(&packer, 5);
+    msgpack_pack_array(&packer, 6);
     reply_error(&packer, cause);
     msgpack_pack_int(&packer, tensor->dtype);
     pack_sizes(&packer, tensor->rank, tensor->dims);
     pack_sizes(&packer, tensor->rank, tensor->dims + tensor->rank);
     msgpack_pack_int64(&packer, tensor->offset);
+    msgpack_pack_unsigned_int(&packer, grad);
     end_frame(session);
 }
 

@@ -21,8 +21,8 @@ void reply_data_failed(struct session *session, const struct cause *error);
 /* Writes the head of a DATA message to at; returns its bytes. chunk bytes of elements must follow. */
 size_t reply_data_header(struct session *session, uint8_t *at, uint8_t dtype, uint64_t total, uint64_t offset,
                          uint32_t chunk);
-/* The layout of tensor, or of an error value its cause; with cause that. */
-void reply_layout(struct session *session, const struct tensor *tensor, const struct cause *cause);
+/* The layout of tensor, or of an error value its cause; with cause that. grad: enum td_layout_grad. */
+void reply_layout(struct session *session, const struct tensor *tensor, unsigned grad, const struct cause *cause);
 /* Begins a MAP message, whose last element the caller packs, or a CALL, of which all behind the kind; ends it. */
 void reply_map_begin(struct session *session, msgpack_packer *packer);
 void reply_call_begin(struct session *session, msgpack_packer *packer);

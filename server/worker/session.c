@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "server/log.h"
+#include "server/worker/checkpoint.h"
 #include "server/worker/connection.h"
 #include "server/worker/decoder.h"
 #include "server/worker/program.h"
@@ -271,7 +272,8 @@ struct cause *session_fail(struct session *session, const char *op, uint32_t sit
     recorder_error(session, site, failure->code, failure->message);
     log_event(LOG_DEBUG, session->number, "request %" PRIu64 " failed: %s: %s", session->request,
               td_error_name(cause->code), cause->message);
-    if (!session->error)
+    bool told = checkpoint_repeats(session, failure->code);
+    if (!session->error && !told)
         session->error = cause_ref(cause);
     return cause;
 }

@@ -83,7 +83,8 @@ struct session {
     size_t filled;
     uint32_t watching; /* blocks of TD_DETECT_ANOMALY that are open */
     uint64_t seed, random_counter;
-    uint64_t replay_walk;        /* while a checkpoint is replayed: the search that its nodes are on the way of */
+    struct checkpoint *replayed; /* the checkpoint that is replayed; NULL: none is */
+    uint64_t replay_walk;        /* meanwhile: the search that its nodes are on the way of */
     uint64_t node_count;         /* numbers the nodes of the tape */
     uint64_t hook_count;         /* numbers the hooks on gradients */
     bool in_hook;                /* a walk waits for the program of one */

@@ -109,13 +109,27 @@ static inline bool node_on_way(const struct node *node, uint64_t walk)
 /* The node that tensor's gradient goes to, after what has been written to its storage since; NULL if it wants none.
  * Borrowed. *failed is set where memory ran out. */
 struct node *tensor_edge(struct session *session, struct tensor *tensor, bool *failed);
-/* Ties a new view to its base's history. grad: recording is on. */
+/* Ties a new view to its base's history. grad: recording is on, or only a checkpoint in work keeps it off. */
 int history_view(struct tensor *base, struct tensor *view, bool grad);
 /* The node of a view of base that may look beyond base: its window of all that the family holds. With a reference; NULL
  * without *failed: there is no more to reach than base. */
 struct node *history_reach(struct session *session, struct tensor *base, struct tensor *view, bool *failed);
 /* After a recorded write to target whose result the node written stands for: advances the history. */
 int history_write(struct session *session, struct tensor *target, struct node *written);
+/* Where the gradients of a base meet that come from itself and from all that were its views in this version: the node
+ * of all content, of which tensor is a window; NULL: at its own node. After tensor_edge; borrowed. */
+struct node *history_meets(const struct tensor *tensor, uint8_t *output);
+/* The same where only a checkpoint in work keeps the write from being recorded. */
+int history_mark(struct tensor *target);
+/* Whether tensor would want a gradient, but for a checkpoint in work. */
+bool tensor_is_marked(const struct tensor *tensor);
+/* What history shows from now on is output of node, whose reference is taken over: of its base, or, if not whole, of
+ * all its content. */
+void history_become(struct session *session, struct history *history, struct node *node, uint8_t output, bool whole);
+/* What that output shows, and the node that shows it now, with a reference; NULL without *failed: it wants no
+ * gradient. */
+struct td_meta history_shown(const struct history *history, bool whole);
+struct node *history_end(struct session *session, struct history *history, bool whole, uint8_t *output, bool *failed);
 /* Whether a recorded write to target breaks a rule (a leaf, a view of one, a view made under no_grad). */
 int history_refuses(const struct tensor *target, bool recorded, struct td_failure *failure);
 void history_unref(struct session *session, struct history *history);

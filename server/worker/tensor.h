@@ -26,7 +26,6 @@ struct cause {
 struct storage {
     uint32_t refs;    /* tensors on it */
     uint16_t outside; /* checkpoints in work that it is older than */
-    bool wants;       /* something on it would want a gradient, but for a checkpoint in work */
     size_t bytes;     /* as were asked for: the block may have more */
     struct block *block;
 };
@@ -41,19 +40,23 @@ struct reader {
 /* What an alias family shares: a base and its differentiable views (DESIGN.md section 5). */
 struct history {
     uint32_t refs;
-    bool leaf;             /* the base is a leaf that wants a gradient: recorded writes are refused */
-    uint64_t version;      /* recorded writes so far */
-    int64_t content_size;  /* elements of the storage */
-    struct node *content;  /* gives the storage's whole content as one row; NULL: made of base when needed */
-    struct node *base;     /* gives the base's window; NULL: it needs no gradient */
-    uint8_t base_output;   /* as which of its outputs */
-    struct td_meta window; /* of base */
+    bool leaf;            /* the base is a leaf that wants a gradient: recorded writes are refused */
+    bool marked;          /* written to where only a checkpoint in work kept the write from being recorded */
+    bool marked_whole;    /* the last of these writes was to all of the base */
+    uint32_t place;       /* of the checkpoint that ends: where it stands among its families, from 1 */
+    uint64_t version;     /* recorded writes so far */
+    int64_t content_size; /* elements of the storage */
+    struct node *content; /* gives the storage's whole content as one row; NULL: made of base when needed */
+    struct node *base;    /* gives the base's window; NULL: content does, if it wants a gradient */
+    uint8_t content_output, base_output; /* as which of their outputs */
+    struct td_meta window;               /* of base */
 };
 
 enum tensor_flag {
     TENSOR_VIEW_OF_LEAF = 1, /* made of a leaf that wants a gradient, while recording */
     TENSOR_NO_GRAD_VIEW = 2, /* a view made under no_grad, or a view of one */
-    TENSOR_OF_GRAD = 4       /* that of something that wanted a gradient then */
+    TENSOR_OF_GRAD = 4,      /* that of something that wanted a gradient then */
+    TENSOR_MARKED = 8        /* it would want a gradient, but for a checkpoint in work */
 };
 
 struct tensor {

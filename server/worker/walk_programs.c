@@ -95,13 +95,22 @@ void walk_call_function(struct session *session, struct walk *w)
     free(inputs);
 }
 
+/* The replay is over. */
+static void drop_replay(struct session *session, void *data)
+{
+    struct walk *w = data;
+    session->replay_walk = 0;
+    session->replayed = NULL;
+    session->seed = w->outer_draw.seed;
+    session->random_counter = w->outer_draw.counter;
+    checkpoint_drop(session, w->node->applied->checkpoint);
+}
+
 static void take_replayed(struct session *session, struct tensor *const *results, int count, struct cause *cause,
                           void *data)
 {
     struct walk *w = data;
-    session->replay_walk = 0;
-    session->seed = w->outer_draw.seed;
-    session->random_counter = w->outer_draw.counter;
+    drop_replay(session, w);
     for (int k = 0; k < count; k++) {
         w->replayed[k] = results[k];
         if (results[k] && results[k]->failed && !cause)
@@ -123,19 +132,17 @@ void walk_call_checkpoint(struct session *session, struct walk *w)
     }
     w->outer_draw = (struct draw){session->seed, session->random_counter};
     session->replay_walk = w->wanted ? w->wanted->walk : 0;
+    session->replayed = c;
     session->seed = c->draw.seed;
     session->random_counter = c->draw.counter;
     if (checkpoint_restore(session, w->node, &failure) ||
-        program_run(session, c->program, 0, NULL, false, take_replayed, NULL, w, &failure)) {
-        take_replayed(session, NULL, 0, NULL, w);
+        program_run(session, c->program, 0, NULL, false, take_replayed, drop_replay, w, &failure)) {
         walk_fail(session, w, &failure);
+        drop_replay(session, w);
+        return;
     }
-    for (size_t k = 0; k < c->program->capture_count; k++) { /* the run has its own references */
-        tensor_unref(session, c->program->captures[k].tensor);
-        c->program->captures[k].tensor = NULL;
-    }
-    if (!w->cause && !w->retain)
-        node_release(session, w->node);
+    for (int k = 0; k < c->written_count; k++) /* any of a family tells what it has become */
+        w->replayed[c->program->out_count + k] = tensor_ref(checkpoint_member(c, k));
 }
 
 void walk_drop_replayed(struct session *session, struct walk *w)
@@ -146,21 +153,47 @@ void walk_drop_replayed(struct session *session, struct walk *w)
     w->replayed = NULL;
 }
 
+/* The node that result k of the replay is of, with a reference; made only now, it is on the way as those of the replay
+ * are. */
+static struct node *replayed_node(struct session *session, const struct walk *w, int k, uint8_t *output, bool *failed)
+{
+    const struct checkpoint *c = w->node->applied->checkpoint;
+    struct tensor *replayed = w->replayed[k];
+    struct node *node;
+    bool itself = checkpoint_shown(c, k) == SHOWN_ITSELF || replayed->failed,
+         whole = checkpoint_shown(c, k) == SHOWN_BASE;
+    session->replay_walk = w->wanted ? w->wanted->walk : 0;
+    if (itself || !replayed->history) {
+        node = tensor_edge(session, replayed, failed);
+        *output = replayed->output;
+        node = node ? node_ref(node) : NULL;
+    } else {
+        node = history_end(session, replayed->history, whole, output, failed);
+    }
+    session->replay_walk = 0;
+    return node;
+}
+
 void walk_relay(struct session *session, struct walk *w)
 {
     if (w->at == w->node->out_count) {
         walk_drop_replayed(session, w);
+        if (!w->retain)
+            node_release(session, w->node);
         w->phase = PHASE_NODE;
         return;
     }
     int k = w->at++;
-    struct tensor *gradient = w->node->out[k].pending, *replayed = w->replayed[k];
+    struct tensor *gradient = w->node->out[k].pending;
     bool failed = false;
-    struct node *to = gradient && replayed ? tensor_edge(session, replayed, &failed) : NULL;
+    uint8_t output = 0;
+    struct node *to = gradient && w->replayed[k] ? replayed_node(session, w, k, &output, &failed) : NULL;
     if (failed)
         walk_no_memory(session, w);
     else if (to && walk_passes(w, to))
-        walk_hand_on(session, w, to, replayed->output, gradient);
+        walk_hand_on(session, w, to, output, gradient);
+    if (to)
+        node_unref(session, to);
 }
 
 /* What a hook gave in place of a gradient: nothing, or what it is from now on. */

@@ -10,6 +10,7 @@
 struct target {
     struct node *node; /* with a reference */
     uint8_t output;
+    bool of_content;         /* it is that of all content, and the result is meta's window of it */
     uint32_t handle;         /* of the result */
     struct td_meta meta;     /* shape and dtype of the result */
     struct tensor *gradient; /* NULL: none has come yet */

@@ -163,6 +163,14 @@ class Case:
             raise Refused(str(error))
         self.statements.append("backward %s%s" % (name, "" if seed is None else " " + seed))
 
+    def expect_grad_of(self, y, name):
+        try:
+            [g] = torch.autograd.grad(self.tensors[y], self.tensors[name], retain_graph=True, allow_unused=True)
+        except RuntimeError:  # of torch's own: "dependency not found for torch::autograd::AccumulateGrad"
+            return
+        what = "none" if g is None else NAMES[g.dtype] + sizes(g.shape) + self.of_values(g, 1e-300, True)
+        self.statements.append("%s/%s>%s" % (y, name, what))
+
     def expect_grads(self, scale, count=0, dtype=torch.float64, terms={}):
         """scale: what the error may be relative to, besides each gradient's own magnitude. Where a tensor has less
         elements than count its gradient is a sum, and the error relative to the greatest one, or to its terms where

@@ -1,5 +1,5 @@
 """A random program: views of views, detached ones and such made under no_grad, arithmetic, writes through any of them,
-then a backward; all values and gradients are expected at the end.
+some of it in checkpoints, then a backward; all values and gradients are expected at the end.
 
 torch refuses a backward where a write has changed what the graph kept. tensord keeps the old bytes (DESIGN: a write that
 meets a reader copies), so torch is given copies of whatever it keeps, and says what the gradients are then. The numbers
@@ -100,6 +100,7 @@ class Program:
         self.arguments = {}  # with shape and rank what draws asks for
         self.shape = []
         self.refusal = None
+        self.blocks = []  # that are open: no_grad, checkpoint
 
     @property
     def rank(self):
@@ -200,23 +201,39 @@ class Program:
         self.case.call(op, name, other)
 
     def step(self):
-        kind = self.choices.pick(["nothing", "view", "write", "compute", "view", "write", "no_grad", "leaf"])
+        kind = self.choices.pick(["nothing", "view", "write", "compute", "view", "write", "no_grad", "leaf",
+                                  "checkpoint"])
         if kind == "no_grad":
             on = torch.is_grad_enabled()
             if on and not self.choices.chance(1, 2):
                 return
-            torch.set_grad_enabled(not on)
-            self.case.statements.append("no_grad %d" % on)
+            if on:
+                self.open("no_grad")
+            elif self.blocks[-1] == "no_grad":
+                self.close()
+        elif kind == "checkpoint":
+            if self.blocks and self.blocks[-1] == "checkpoint" and self.choices.chance(2, 3):
+                self.close()
+            elif len(self.blocks) < 3:
+                self.open("checkpoint")
         elif kind == "leaf":
             if len(self.names) < 6:
                 self.leaf(draws.some_shape(self, 3), self.choices.chance(1, 2))
         elif kind != "nothing":
             getattr(self, kind)()
 
+    def open(self, block):
+        self.blocks.append(block)
+        self.case.statements.append("%s 1" % block)
+        torch.set_grad_enabled("no_grad" not in self.blocks)
+
+    def close(self):
+        self.case.statements.append("%s 0" % self.blocks.pop())
+        torch.set_grad_enabled("no_grad" not in self.blocks)
+
     def finish(self):
-        if not torch.is_grad_enabled():
-            torch.set_grad_enabled(True)
-            self.case.statements.append("no_grad 0")
+        while self.blocks:
+            self.close()
         for name in self.names:
             self.case.expect(name, None, 1e-300)
         total = None
@@ -229,9 +246,18 @@ class Program:
         if forbidden:
             return
         if total is not None and self.case.tensors[total].requires_grad:
+            self.grads_of(total)
             self.case.backward(total)
             grads = [self.case.tensors[n].grad for n in self.case.kept]
             self.case.expect_grads(max([1.0] + [biggest(g) for g in grads if g is not None]))
+
+    def grads_of(self, total):
+        """By bases: a view's own gradient is another question. What a checkpoint gave knows its uses outside only."""
+        inside = any(statement == "checkpoint 1" for statement in self.case.statements)
+        for name in list(self.names):
+            x = self.case.tensors[name]
+            if x.requires_grad and x._base is None and (x.is_leaf or not inside) and self.choices.chance(1, 2):
+                self.case.expect_grad_of(total, name)
 
     def run(self):
         forbidden.clear()
