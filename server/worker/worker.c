@@ -27,8 +27,9 @@ void worker_settle(struct worker *worker)
         uv_stop(&worker->loop);
 }
 
-/* What kernels work in is asked for and given back with each run, a few hundred KiB at a time, and by default the system
- * gets it back in between: then its pages are made anew, which was a tenth of a small convolution. So much is kept. */
+/* What kernels work in is asked for and given back with each run, a few hundred KiB at a time, and by default the
+ * system gets it back in between: then its pages are made anew, which was a tenth of a small convolution. So much is
+ * kept. */
 #define KEPT_BYTES (16 << 20)
 
 /* The supervisor is gone or wants the worker to end. */
