@@ -17,12 +17,17 @@
 #include "tests/support.h"
 #include "client/tensord.h"
 
+/* A test whose daemon needs arguments defines them before. */
+#ifndef DAEMON_ARGUMENTS
+#define DAEMON_ARGUMENTS NULL
+#endif
+
 static struct test_daemon daemon_;
 
 static int setup(void **state)
 {
     (void)state;
-    return daemon_start(&daemon_, NULL);
+    return daemon_start(&daemon_, DAEMON_ARGUMENTS);
 }
 
 static int teardown(void **state)

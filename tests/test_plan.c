@@ -1,53 +1,7 @@
 /* End to end: what the plan of a recorded program leaves out, what it must not, and the memory that it saves. The limit
  * on the daemon's memory is what shows the last. SPDX-License-Identifier: Apache-2.0 */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/support.h"
-#include "client/tensord.h"
-
-static struct test_daemon daemon_;
-
-static int setup(void **state)
-{
-    (void)state;
-    return daemon_start(&daemon_, (const char *const[]){"--memory", "24M", NULL});
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return daemon_stop(&daemon_);
-}
-
-static td_session *open_session(void)
-{
-    td_session *s = td_open(daemon_.address);
-    assert_int_equal(td_error(s)->code, TD_E_OK);
-    td_manual_seed(s, 11);
-    return s;
-}
-
-static void close_session(td_session *s)
-{
-    if (td_error(s)->code)
-        fail_msg("%s: %s", td_error(s)->where, td_error(s)->message);
-    assert_int_equal(td_close(s), 0);
-    daemon_wait_empty(&daemon_);
-}
-
-static void assert_error(td_session *s, int code, const char *part)
-{
-    const td_error_info *info = td_error(s);
-    if (info->code != code || !strstr(info->message, part) || !strstr(info->where, "test_plan.c:"))
-        fail_msg("%d %s: %s (%s)", info->code, info->where, info->message, part);
-    td_clear_error(s);
-}
+#define DAEMON_ARGUMENTS ((const char *const[]){"--memory", "24M", NULL})
+#include "tests/sessions.h"
 
 static void assert_left_out(td_program *p, int count)
 {
@@ -90,6 +44,7 @@ static void test_what_nobody_reads_is_left_out(void **state)
     assert_error(s, TD_E_SHAPE, "add");
     assert_item(out[0], 18);
     td_program_free(p);
+    assert_fine(s);
     close_session(s);
 }
 
@@ -105,6 +60,7 @@ static void test_a_program_of_nothing_that_is_read(void **state)
     td_run(p, TD_LIST(x), NULL);
     assert_int_equal(td_error(s)->code, TD_E_OK);
     td_program_free(p);
+    assert_fine(s);
     close_session(s);
 }
 
@@ -132,6 +88,7 @@ static void test_what_draws_or_writes_stays(void **state)
     assert_item(td_sum(total), 4);
     assert_item(td_sum(td_grad(w)), 16);
     td_program_free(p);
+    assert_fine(s);
     close_session(s);
 }
 
@@ -152,6 +109,7 @@ static void test_what_may_fail_stays(void **state)
     assert_error(s, TD_E_ARGUMENT, "divided by 0");
     assert_item(out[0], 2);
     td_program_free(p);
+    assert_fine(s);
     close_session(s);
 }
 
@@ -168,6 +126,7 @@ static void test_what_failed_fails_again(void **state)
     assert_error(s, TD_E_INDEX, "index_select");
     assert_item(out[0], 8);
     td_program_free(p);
+    assert_fine(s);
     close_session(s);
 }
 
@@ -189,6 +148,7 @@ static void test_anomalies_count_where_nobody_reads(void **state)
     }
     assert_error(s, TD_E_NAN, "log");
     td_program_free(p);
+    assert_fine(s);
     close_session(s);
 }
 
@@ -236,6 +196,7 @@ static void test_handles_that_are_used_again(void **state)
     }
     td_optimizer_free(optimizer);
     td_program_free(p);
+    assert_fine(s);
     close_session(s);
 }
 
@@ -253,6 +214,7 @@ static void test_an_input_that_the_recording_consumed(void **state)
         assert_item(td_sum(out[0]), 4);
     }
     td_program_free(p);
+    assert_fine(s);
     close_session(s);
 }
 
@@ -277,6 +239,7 @@ static void test_values_end_at_their_last_use(void **state)
     td_tensor y = td_apply(chain, td_zeros(s, TD_SHAPE(MIB)));
     assert_item(td_max(y), LINKS);
     td_function_free(chain);
+    assert_fine(s);
     close_session(s);
 }
 
@@ -294,6 +257,7 @@ static void test_what_is_left_out_needs_no_memory(void **state)
     td_function *idle = td_function_new(s, "idle", .inputs = 1, .outputs = 1, .forward = idle_forward);
     assert_item(td_apply(idle, td_ones(s, TD_SHAPE(1))), 1);
     td_function_free(idle);
+    assert_fine(s);
     close_session(s);
 }
 
