@@ -332,6 +332,22 @@ static void pixels_are_shuffled(void **state)
     assert_int_equal(td_sync(s), 0);
 }
 
+/* Of a window's places only those are searched, and have memory, that lie in the image. */
+static void windows_far_wider_than_the_image(void **state)
+{
+    (void)state;
+    const int64_t half = 1 << 29;
+    td_tensor x = td_reshape(td_arange(s, 0, 128, .dtype = TD_F32), TD_SHAPE(2, 8, 8));
+    td_indexed small = td_max_pool2d(x, TD_SHAPE(16), .stride = TD_DIMS(1), .padding = TD_DIMS(8));
+    td_indexed great = td_max_pool2d(x, TD_SHAPE(2 * half), .stride = TD_DIMS(1), .padding = TD_DIMS(half));
+    td_indexed apart =
+        td_max_pool2d(x, TD_SHAPE(2 * half), .stride = TD_DIMS(half), .padding = TD_DIMS(half), .ceil_mode = true);
+    assert_true(td_size(great.values, 2) == 9 && td_item(td_all(td_eq(small.values, great.values))));
+    assert_true(td_item(td_all(td_eq(small.indices, great.indices))));
+    assert_true(td_numel(apart.indices) == 8 && td_item(td_all(td_eq(apart.indices, td_scalar(s, 63)))));
+    assert_int_equal(td_sync(s), 0);
+}
+
 static void windows_and_their_refusals(void **state)
 {
     (void)state;
@@ -378,6 +394,7 @@ int main(void)
         WITH_SESSION(gradients_pass_what_is_in_place),
         WITH_SESSION(refusals_in_place),
         WITH_SESSION(tensors_that_may_be_left_out),
+        WITH_SESSION(windows_far_wider_than_the_image),
         WITH_SESSION(windows_and_their_refusals),
         WITH_SESSION(pixels_are_shuffled),
         cmocka_unit_test(keywords_are_given_by_name),

@@ -27,6 +27,15 @@ typedef int64_t pool_indices __attribute__((vector_size(TD_VECTOR_BYTES)));
 #define EVENS_F64 EVENS_2
 #endif
 
+/* Taps of dimension d that meet the image in some window whose first element lies at first to last: from *low up to,
+ * but not including, *high. */
+static void find_taps(const struct td_conv *c, int d, int64_t first, int64_t last, int64_t *low, int64_t *high)
+{
+    *low = last < 0 ? (-last - 1) / c->dilation[d] + 1 : 0;
+    *high = first < c->size[d] ? (c->size[d] - 1 - first) / c->dilation[d] + 1 : 0;
+    *high = *high < c->kernel[d] ? *high : c->kernel[d];
+}
+
 #define POOL(name) name##_f32
 #define POOL_T float
 #define POOL_EVENS EVENS_F32
@@ -67,7 +76,8 @@ static void run(struct td_launch *launch)
         int k = d - added;
         c.pixels *= c.size[d] = given ? x->shape[first + k] : 1;
         c.places *= c.count[d] = given ? y->shape[first + k] : 1;
-        c.taps *= c.kernel[d] = given ? w.kernel[k] : 1;
+        c.kernel[d] = given ? w.kernel[k] : 1;
+        c.taps *= c.kernel[d] < c.size[d] ? c.kernel[d] : c.size[d]; /* the others meet nothing */
         c.stride[d] = given && c.count[d] > 1 ? w.stride[k] : 1; /* a single window goes nowhere */
         c.padding[d] = given ? w.padding[k] : 0;
         c.dilation[d] = given ? w.dilation[k] : 1;
