@@ -325,12 +325,9 @@ static void send(struct call *c, const uint32_t *out)
         if (!consumed_here(c, k))
             continue;
         uint32_t handle = given->in[k].tensor.handle;
-        if (k < TD_CONSUME_MAX) { /* the daemon has released it; the gradient that it owned goes by itself */
-            uint32_t grad = s->handles.entries[handle].grad;
-            handles_drop(&s->handles, handle);
-            handle = grad;
-        }
-        if (handle)
+        if (k < TD_CONSUME_MAX)
+            request_used_up(s, handle);
+        else
             request_release(s, handle);
     }
 }
@@ -348,11 +345,11 @@ static void upload(struct call *c, uint32_t handle)
 
 void call_check(struct td_session *s, td_origin origin)
 {
-    struct wait wait = {0};
-    uint64_t before = s->wire.requests;
     (void)origin;
     if (!s->sync || s->dead)
         return;
+    struct wait wait = {0};
+    uint64_t before = s->wire.requests;
     if (request_wait(s, TD_R_BARRIER, &wait) && wait.error && (!s->standing || wait.error->request >= before))
         error_raise(s, wait.error);
     cause_unref(wait.error);

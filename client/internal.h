@@ -180,6 +180,8 @@ void request_numbers(struct td_session *s, uint32_t site, uint32_t id, int count
 bool request_upload(struct td_session *s, uint32_t handle, uint64_t offset, const void *data, size_t bytes);
 /* Tells the daemon of the release (if it knows the handle) and frees it, with the gradient that it owns, and so on. */
 void request_release(struct td_session *s, uint32_t handle);
+/* The same of one that the daemon releases by itself, for a request said TD_FLAG_CONSUME of it. */
+void request_used_up(struct td_session *s, uint32_t handle);
 /* Sends a request of no parameters and waits; fills error. */
 bool request_wait(struct td_session *s, uint32_t id, struct wait *wait);
 /* The number of a call site, told to the daemon on first use; 0 for none. */

@@ -13,7 +13,8 @@ bool read_into(struct td_session *s, td_tensor x, struct wait *wait, td_origin o
     if (!at)
         return false;
     wait->request = s->wire.requests + 1;
-    at = td_write_uint(request_head(at, 0, site, 3, TD_R_READ), x.handle);
+    bool used_up = consumes(origin, x, 0);
+    at = td_write_uint(request_head(at, used_up ? TD_FLAG_CONSUME(0) : 0, site, 3, TD_R_READ), x.handle);
     request_end(s, td_write_uint(at, wait->dtype));
     bool there = connection_wait(s, wait);
     struct entry *e = handles_find(s, x);
@@ -22,6 +23,8 @@ bool read_into(struct td_session *s, td_tensor x, struct wait *wait, td_origin o
             e->cause = cause_ref(wait->error);
         error_raise(s, wait->error);
     }
+    if (used_up && e)
+        request_used_up(s, x.handle);
     there = there && !wait->error;
     cause_unref(wait->error);
     return there;

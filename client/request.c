@@ -85,6 +85,13 @@ void request_release(struct td_session *s, uint32_t handle)
     }
 }
 
+void request_used_up(struct td_session *s, uint32_t handle)
+{
+    uint32_t grad = s->handles.entries[handle].grad;
+    handles_drop(&s->handles, handle);
+    request_release(s, grad);
+}
+
 bool request_wait(struct td_session *s, uint32_t id, struct wait *wait)
 {
     request_numbers(s, 0, id, 0, NULL);

@@ -19,7 +19,8 @@
 #define TD_PROTOCOL_MAX 1
 #define TD_MAGIC "tensord"
 
-/* Flags of a request. Bit 2 + k: input k is released when the request has been executed (k < TD_CONSUME_MAX). */
+/* Flags of a request. Bit 2 + k: input k is released when the request has been executed (k < TD_CONSUME_MAX); of a read
+ * the tensor is input 0. */
 #define TD_FLAG_GRAD 1u          /* record for autograd */
 #define TD_FLAG_REQUIRES_GRAD 2u /* the result of a CREATE op is a leaf */
 #define TD_FLAG_CONSUME(k) (4u << (k))

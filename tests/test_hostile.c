@@ -463,6 +463,26 @@ static void test_wrong_requests(void **state)
     raw_close(raw);
 }
 
+/* A read with the flag ends its handle, whatever becomes of it; one that is not there it does not name twice. */
+static void test_read_that_uses_up(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t handle, dtype;
+        int code;
+    } cases[] = {{1, 0, TD_E_OK}, {1, 99, TD_E_DTYPE}, {77, 0, TD_E_HANDLE}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        struct raw opened = session_with_tensors(), *raw = &opened;
+        say(raw, TD_FLAG_CONSUME(0) | TD_FLAG_CONSUME(1), TD_R_READ, "uu", U(cases[k].handle), U(cases[k].dtype));
+        raw_flush(raw);
+        assert_int_equal(raw_receive(raw, RAW_WAIT_MS), TD_REPLY_DATA);
+        assert_int_equal(raw_barrier(raw, true).code, cases[k].code);
+        say(raw, 0, TD_R_RELEASE, "u", U(1));
+        assert_int_equal(raw_barrier(raw, true).code, cases[k].handle == 1 ? TD_E_HANDLE : TD_E_OK);
+        raw_close(raw);
+    }
+}
+
 /* The error that stands is the lowest failing request's; a healthy tensor can be read all the while. */
 static void test_first_error_stands(void **state)
 {
@@ -779,6 +799,7 @@ int main(void)
         HOSTILE(test_sizes_that_overflow),
         HOSTILE(test_handles),
         HOSTILE(test_wrong_requests),
+        HOSTILE(test_read_that_uses_up),
         HOSTILE(test_first_error_stands),
         HOSTILE(test_uploads),
         HOSTILE(test_upload_gaps),

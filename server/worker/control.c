@@ -56,14 +56,17 @@ static void run_site(struct session *session, struct request *request, struct td
     session->sites[number] = (struct site){text, recorder_string(&session->worker->recorder, text)};
 }
 
+static void release(struct session *session, uint32_t handle, struct td_failure *failure)
+{
+    if (session_records(session))
+        recording_releases(session, handle);
+    session_release(session, handle, failure);
+}
+
 static void run_release(struct session *session, struct request *request, struct td_failure *failure)
 {
-    for (int taken = 0; another_handle(request, failure, &taken);) {
-        uint32_t handle = take_handle(request);
-        if (session_records(session))
-            recording_releases(session, handle);
-        session_release(session, handle, failure);
-    }
+    for (int taken = 0; another_handle(request, failure, &taken);)
+        release(session, take_handle(request), failure);
 }
 
 /* What is read while a program is recorded would be frozen in it. */
@@ -77,9 +80,9 @@ static void refuse_reading(struct session *session, const struct request *reques
     recording_spoil(session, name, request->site, &failure);
 }
 
-static void run_read(struct session *session, struct request *request, struct td_failure *failure)
+static void read_tensor(struct session *session, struct request *request, uint32_t handle, struct td_failure *failure)
 {
-    struct tensor *tensor = session_tensor(session, take_handle(request), failure);
+    struct tensor *tensor = session_tensor(session, handle, failure);
     uint32_t dtype = take_handle(request); /* a small number, as a handle is */
     struct cause *cause = NULL;
     refuse_reading(session, request, "read");
@@ -95,6 +98,15 @@ static void run_read(struct session *session, struct request *request, struct td
         return;
     }
     read_start(session, tensor, (uint8_t)dtype, request->site);
+}
+
+static void run_read(struct session *session, struct request *request, struct td_failure *failure)
+{
+    uint32_t handle = take_handle(request);
+    bool there = handle < session->names->capacity && session->names->tensors[handle];
+    read_tensor(session, request, handle, failure);
+    if (there && request->flags & TD_FLAG_CONSUME(0))
+        release(session, handle, failure);
 }
 
 /* What a tensor is to autograd, or would be but for a checkpoint in work: enum td_layout_grad. */

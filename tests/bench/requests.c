@@ -5,7 +5,7 @@
 #define TURNS 500
 /* Of a blocking add and read once a session has counted past 65535: the add, the release of the one before and the
  * read, each with its flags and site; the reply's 8 bytes of element with their header. */
-#define REQUEST_BYTES 27
+#define REQUEST_BYTES 22
 #define REPLY_BYTES 33
 #define STREAM 200000
 

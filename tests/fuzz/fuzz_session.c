@@ -553,11 +553,15 @@ static void put_control(struct choices *c, struct client *client)
             put(client, choose_handle(c, client));
         break;
     case TD_R_GRAPH:
-    case TD_R_READ:
-        begin(client, 0, 3, id);
-        put(client, choose_handle(c, client));
-        put(client, choose_below(c, 12));
+    case TD_R_READ: {
+        uint32_t handle = choose_handle(c, client), last = choose_below(c, 24);
+        begin(client, last < 12 ? 0 : TD_FLAG_CONSUME(0), 3, id);
+        put(client, handle);
+        put(client, last % 12);
+        if (last >= 12)
+            client->used &= ~(1u << handle % 32);
         break;
+    }
     case TD_R_UPLOAD:
         put_upload(c, client);
         break;
