@@ -93,7 +93,7 @@ td_tensor recording_placeholder(struct td_session *s, const struct td_meta *meta
 
 bool recording_refuses(struct td_session *s, const char *what, td_origin origin)
 {
-    struct td_failure failure = {0};
+    TD_NO_FAILURE(failure);
     what = client_speaker(what);
     if (!s->recording)
         return false;
