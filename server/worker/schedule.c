@@ -43,11 +43,6 @@ static void queue_back(struct worker *worker, struct session *session)
     worker->run_tail = session;
 }
 
-static void idle_nothing(uv_idle_t *idle)
-{
-    (void)idle; /* an active idle handle keeps the loop from sleeping: that is its whole job */
-}
-
 void schedule_wake(struct session *session)
 {
     struct worker *worker = session->worker;
@@ -58,7 +53,6 @@ void schedule_wake(struct session *session)
         queue_front(worker, session);
     else
         queue_back(worker, session);
-    uv_idle_start(&worker->idle, idle_nothing);
 }
 
 void schedule_forget(struct session *session)
@@ -155,7 +149,22 @@ void schedule_turn(struct worker *worker)
     }
     if (turn)
         recorder_rest(worker, now);
-    if (!worker->run_head && !node_bury(worker, 16 * BURY_NODES))
+    if (!worker->run_head)
+        node_bury(worker, 16 * BURY_NODES);
+}
+
+static void idle_nothing(uv_idle_t *idle)
+{
+    (void)idle; /* an active idle handle keeps the loop from sleeping: that is its whole job */
+}
+
+/* The last word before the loop would sleep. */
+static void on_prepare(uv_prepare_t *prepare)
+{
+    struct worker *worker = prepare->data;
+    if (worker->run_head || worker->dead)
+        uv_idle_start(&worker->idle, idle_nothing);
+    else
         uv_idle_stop(&worker->idle);
 }
 
@@ -166,8 +175,9 @@ static void on_check(uv_check_t *check)
 
 int schedule_start(struct worker *worker)
 {
-    worker->check.data = worker;
-    if (uv_check_init(&worker->loop, &worker->check) || uv_idle_init(&worker->loop, &worker->idle))
+    worker->prepare.data = worker->check.data = worker;
+    if (uv_prepare_init(&worker->loop, &worker->prepare) || uv_check_init(&worker->loop, &worker->check) ||
+        uv_idle_init(&worker->loop, &worker->idle))
         return -1;
-    return uv_check_start(&worker->check, on_check) ? -1 : 0;
+    return uv_prepare_start(&worker->prepare, on_prepare) || uv_check_start(&worker->check, on_check) ? -1 : 0;
 }

@@ -41,6 +41,7 @@ struct session {
 
     /* connection.c, pipe.c */
     uv_pipe_t pipe;
+    int descriptor; /* of pipe, which owns it */
     uint8_t *input; /* bytes received and not yet taken lie in [input_start, input_end) */
     size_t input_capacity, input_start, input_end;
     uint8_t *output; /* replies not yet handed to libuv */

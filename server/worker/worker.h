@@ -26,7 +26,8 @@ struct worker {
     uint64_t taken;   /* the last client's number */
     bool untold;      /* the supervisor has not been told of it: the channel was full */
     uv_check_t check; /* runs sessions after each turn of input and output */
-    uv_idle_t idle;   /* keeps the loop turning while there is work */
+    uv_prepare_t prepare;
+    uv_idle_t idle; /* keeps the loop turning while there is work */
     const struct td_device *device;
     struct pool pool;
     struct recorder recorder;
