@@ -311,7 +311,7 @@ static void send(struct call *c, const uint32_t *out)
     struct td_session *s = c->session;
     const struct client_op *given = c->given;
     uint32_t flags = c->recording ? TD_FLAG_GRAD : 0;
-    uint32_t site = site_number(s, given->origin.where);
+    uint32_t site = site_within(s, given->origin.where, c->op == &c->named ? c->named.name : NULL);
     if (given->requires_grad)
         flags |= TD_FLAG_REQUIRES_GRAD;
     int in_count = given->origin.consume || given->used_up ? given->in_count : 0; /* that may be used up */

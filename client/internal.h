@@ -186,14 +186,19 @@ void request_used_up(struct td_session *s, uint32_t handle);
 bool request_wait(struct td_session *s, uint32_t id, struct wait *wait);
 /* The number of a call site, told to the daemon on first use; 0 for none. */
 uint32_t site_number(struct td_session *s, const char *where);
+/* The same of an op that a function of several sends: "train.c:12 in gelu", of which errors are told as the function's
+ * at train.c:12 (reply_error). function NULL: the op is the caller's own. */
+uint32_t site_within(struct td_session *s, const char *where, const char *function);
+#define SITE_IN " in "
 
 struct site {
     const char *where;
+    uint32_t within; /* by the text of the function, 0 for none */
     char *text;
     uint32_t number;
 };
 struct sites {
-    struct site *slots; /* open addressing by the pointer */
+    struct site *slots; /* open addressing by the pointer and within */
     uint32_t count, capacity;
 };
 void sites_deinit(struct sites *sites);

@@ -5,10 +5,11 @@
 
 #include "client/compose.h"
 
-/* The keywords given, or their defaults. */
-#define KEYWORDS(name, ...)                                            \
-    static const struct td_##name##_keywords defaults = {__VA_ARGS__}; \
-    const struct td_##name##_keywords *k = keywords ? keywords : &defaults
+/* The keywords given, or their defaults; what goes wrong is told in the name. */
+#define KEYWORDS(name, ...)                                                 \
+    static const struct td_##name##_keywords defaults = {__VA_ARGS__};      \
+    const struct td_##name##_keywords *k = keywords ? keywords : &defaults; \
+    SPEAKS_FOR(#name)
 
 static bool given(td_tensor x)
 {
@@ -198,12 +199,14 @@ td_tensor td_glu_at(td_origin o, td_tensor x, const struct td_glu_keywords *keyw
 
 td_tensor td_softmin_at(td_origin o, td_tensor x, int64_t dim)
 {
+    SPEAKS_FOR("softmin");
     struct part value = part_one(o, TD_OP_neg, part_given(o, 0, x));
     return part_tensor(part_op(o, TD_OP_softmax, &(struct td_softmax_attrs){.dim = dim}, 1, &value));
 }
 
 td_tensor td_prelu_at(td_origin o, td_tensor x, td_tensor weight)
 {
+    SPEAKS_FOR("prelu");
     td_layout layout = part_layout(o, part_keyword(x)), slopes = part_layout(o, part_keyword(weight));
     struct part value = part_given(o, 0, x), slope = part_given(o, 1, weight);
     if (layout.rank > 1 && slopes.rank == 1)

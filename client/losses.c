@@ -5,10 +5,11 @@
 
 #include "client/compose.h"
 
-/* The keywords given, or their defaults. */
-#define KEYWORDS(name, ...)                                            \
-    static const struct td_##name##_keywords defaults = {__VA_ARGS__}; \
-    const struct td_##name##_keywords *k = keywords ? keywords : &defaults
+/* The keywords given, or their defaults; what goes wrong is told in the name. */
+#define KEYWORDS(name, ...)                                                 \
+    static const struct td_##name##_keywords defaults = {__VA_ARGS__};      \
+    const struct td_##name##_keywords *k = keywords ? keywords : &defaults; \
+    SPEAKS_FOR(#name)
 
 static bool given(td_tensor x)
 {
@@ -196,7 +197,6 @@ td_tensor td_cross_entropy_at(td_origin o, td_tensor x, td_tensor target,
 {
     KEYWORDS(cross_entropy, .weight = {0}, .ignore_index = -100, .reduction = TD_MEAN, .label_smoothing = 0);
     if (is_of_chances(o, x, target)) {
-        SPEAKS_FOR("cross_entropy");
         struct td_failure failure = {0};
         if (k->ignore_index >= 0) {
             td_fail(&failure, TD_E_ARGUMENT,

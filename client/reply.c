@@ -15,6 +15,24 @@ static void copy_text(struct td_reader *r, char *to, size_t size)
     snprintf(to, size, "%.*s", (int)(bytes < size ? bytes : size - 1), text);
 }
 
+/* What went wrong in an op that a function sent for the caller is told in the function's name. */
+static void tell_as_function(char *where, char *op, size_t op_bytes, struct td_failure *failure)
+{
+    char *in = NULL, message[TD_MESSAGE_BYTES];
+    size_t bytes = strlen(op);
+    for (char *next = where; (next = strstr(next, SITE_IN)); next += strlen(SITE_IN))
+        in = next;
+    const char *function = in ? in + strlen(SITE_IN) : "";
+    if (!*function || strspn(function, "abcdefghijklmnopqrstuvwxyz_0123456789") < strlen(function))
+        return;
+    *in = 0;
+    if (!strncmp(failure->message, op, bytes) && failure->message[bytes] == ':') {
+        snprintf(message, sizeof message, "%.64s%s", function, failure->message + bytes);
+        memcpy(failure->message, message, sizeof message);
+    }
+    snprintf(op, op_bytes, "%s", function);
+}
+
 struct cause *reply_error(struct td_reader *r)
 {
     struct td_failure failure = {0};
@@ -32,6 +50,7 @@ struct cause *reply_error(struct td_reader *r)
         r->failed = true;
         return NULL;
     }
+    tell_as_function(where, op, sizeof op, &failure);
     return cause_new(&failure, op, where, request);
 }
 

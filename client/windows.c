@@ -101,6 +101,7 @@ static struct part places_of(td_origin o, td_session *s, const struct columns *c
 td_tensor td_im2col_at(td_origin o, td_tensor x, struct td_dims kernel_size, const struct td_im2col_keywords *keywords)
 {
     static const struct td_im2col_keywords defaults = {.stride.count = -1, .padding.count = -1, .dilation.count = -1};
+    SPEAKS_FOR("im2col");
     td_layout layout = part_layout(o, part_keyword(x));
     struct td_failure failure = {0};
     struct columns c = {0};
@@ -137,6 +138,7 @@ td_tensor td_col2im_at(td_origin o, td_tensor x, struct td_dims output_size, str
                        const struct td_im2col_keywords *keywords)
 {
     static const struct td_im2col_keywords defaults = {.stride.count = -1, .padding.count = -1, .dilation.count = -1};
+    SPEAKS_FOR("col2im");
     td_layout layout = part_layout(o, part_keyword(x));
     struct td_failure failure = {0};
     struct columns c = {0};
@@ -309,6 +311,7 @@ static td_tensor averaged(td_origin o, struct part x, int count, const struct re
 td_tensor td_interpolate_at(td_origin o, td_tensor x, const struct td_interpolate_keywords *keywords)
 {
     static const struct td_interpolate_keywords defaults = {.size.count = -1};
+    SPEAKS_FOR("interpolate");
     td_layout layout = part_layout(o, part_keyword(x));
     uint8_t dtype = (uint8_t)td_dtype_of_at((td_origin){o.where, 0}, x);
     struct td_failure failure = {0};

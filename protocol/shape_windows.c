@@ -5,7 +5,8 @@
 
 int td_image_rank(const struct td_op *op)
 {
-    return op->name[strlen(op->name) - 2] - '0';
+    const char *name = td_op_of(op->id)->name; /* op may go under that of a function */
+    return name[strlen(name) - 2] - '0';
 }
 
 struct td_windows td_conv_windows(const struct td_op *op, const void *attrs, int rank, const int64_t *kernel)

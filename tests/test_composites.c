@@ -317,7 +317,10 @@ static void refusals(void **state)
     td_binary_cross_entropy_with_logits(column, target);
     expect_error(TD_E_SHAPE, "binary_cross_entropy_with_logits: x has shape (4, 1) and the target (4)", __LINE__ - 1);
     td_binary_cross_entropy(td_mul(a, 3), a);
-    expect_error(TD_E_ARGUMENT, "bce: element 0 does not lie between 0 and 1", 0);
+    expect_error(TD_E_ARGUMENT, "binary_cross_entropy: element 0 does not lie between 0 and 1", __LINE__ - 1);
+    td_one_hot(td_full(s, TD_SHAPE(2), 9, .dtype = TD_I64), 3);
+    assert_string_equal(td_error(s)->op, "one_hot");
+    expect_error(TD_E_INDEX, "index 9 is out of range for a dimension of size 3", __LINE__ - 2);
     td_cross_entropy(a, td_to(column, TD_I64));
     expect_error(TD_E_SHAPE, "cross_entropy: logits of shape (4, 3) and targets of shape (4, 1)", __LINE__ - 1);
     td_cross_entropy(a, target);
