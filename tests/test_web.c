@@ -1161,6 +1161,10 @@ static void test_end_and_hello(void **state)
     make_life();
     ws_message(&ws);
     assert_true(is_text(item(&ws, 0), "hello"));
+    ws_say(&ws, "follow", 0);
+    put_matmul(1, 3, put_string("third.c:1"));
+    ws_await(&ws, "op"); /* it goes on: only one end was told */
+    assert_int_equal(u32_at(&ws, 5, 1, 0), 3);
     ws_close(&ws);
 }
 

@@ -513,6 +513,8 @@ void feed_life(struct feed *feed, const int descriptors[2], uint64_t now_ns)
         change_life(feed);
         return;
     }
+    if (feed->ended) /* seen already; the next tick begins with the new life */
+        return;
     feed->sample_due_ns = 0;
     feed_tick(feed, now_ns); /* the old life's last; viewers have until the next one to take it */
     end_life(feed, now_ns);
