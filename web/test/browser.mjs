@@ -1,4 +1,5 @@
 // A browser for tests: Debian's chromium, told to leave the network alone. SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -42,7 +43,7 @@ export async function open(context, url, { allow = () => false } = {}) {
 }
 
 /** How many different colours stand in a canvas: 1 or 0 is blank. */
-export function inks(page, selector) {
+function inks(page, selector) {
   return page.locator(selector).first().evaluate((canvas) => {
     const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
     const seen = new Map();
@@ -53,6 +54,20 @@ export function inks(page, selector) {
     return seen.size;
   });
 }
+
+/** What check gives once it is something; how long that takes is the machine's affair. */
+export async function eventually(check, what) {
+  for (const end = Date.now() + 20_000; ;) {
+    const value = await check();
+    if (value) return value;
+    assert.ok(Date.now() < end, what);
+    await new Promise((done) => setTimeout(done, 50));
+  }
+}
+
+/** Waits until more than so many colours stand in a canvas. */
+export const drawn = (page, selector, colours) =>
+  eventually(async () => (await inks(page, selector)) > colours, `${selector} has no more than ${colours} colours`);
 
 /** Writes a screenshot where SCREENSHOTS says, if it does. */
 export async function shot(page, name) {

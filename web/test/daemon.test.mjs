@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
 import test, { after, before } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { WebSocket } from 'ws';
-import { executable, inks, launch, open, shot } from './browser.mjs';
+import { drawn, executable, launch, open, shot } from './browser.mjs';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const build = process.env.TENSORD_BUILD ?? join(root, 'build/plain');
@@ -104,9 +104,8 @@ test('a session stepped by hand is seen in every view, to the byte', { skip, tim
   await say('wrong');
   await until(page, () => document.querySelector('[data-failed]') !== null);
   assert.match(await page.locator('[data-failed]').first().textContent(), /index_select|999/);
-  await page.waitForTimeout(1500);
-  assert.ok((await inks(page, '[data-testid=graph-canvas]')) > 5, 'the graph is drawn');
-  assert.ok((await inks(page, '.chart canvas')) > 4, 'memory is drawn');
+  await drawn(page, '[data-testid=graph-canvas]', 5);
+  await drawn(page, '.chart canvas', 4);
   for (const [key, name] of [['1', 'memory'], ['2', 'sessions'], ['3', 'ops'], ['4', 'graph']]) {
     await page.keyboard.press(key);
     await page.waitForTimeout(200);

@@ -262,6 +262,7 @@ export class Mock {
   }
 
   rise() {
+    this.samples.clear();
     this.live();
     for (const client of this.clients) this.greet(client);
   }

@@ -24,15 +24,15 @@ fi
 for file in units page daemon; do
     node --test-reporter=tap "test/$file.test.mjs" >>"$out" 2>&1 || status=1
 done
-# Of a passing test the line, of a failing one all that is told.
+# Of a passing test the line, of a failing one all that is told; what failed first, as a log may be cut.
 awk '
     /^not ok / { bad++; sub(/^not ok [0-9]+ - /, "FAILED "); print; failing = 1; next }
     /^ok / { failing = 0; sub(/^ok [0-9]+ - /, "ok     ")
         if ($0 ~ /# SKIP/) skipped++; else good++
-        print; next }
+        told = told $0 "\n"; next }
     /^# (Subtest|tests|suites|pass|fail|cancelled|skipped|todo|duration_ms)/ { failing = 0; next }
-    /^# / { sub(/^# (\\# )?/, "       "); print; next }
+    /^# / { sub(/^# (\\# )?/, "       "); told = told $0 "\n"; next }
     failing && !/^1\.\./ { print "    " $0 }
-    END { printf "%d passed, %d failed, %d skipped\n", good, bad, skipped; exit bad > 0 }
+    END { printf "%s%d passed, %d failed, %d skipped\n", told, good, bad, skipped; exit bad > 0 }
 ' "$out" || status=1
 exit $status
