@@ -1,30 +1,9 @@
 /* Calls as a client might answer them that no library is: late, twice, to calls that nobody made, with handles that are
  * none, or never. The walk ends with an error that says so, or the session does, and nothing is left of either.
  * SPDX-License-Identifier: Apache-2.0 */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "tests/sessions.h"
 
-#include <cmocka.h>
-
-#include "tests/support.h"
-
-static struct test_daemon daemon_;
 static struct raw opened, *const raw = &opened;
-
-static int setup(void **state)
-{
-    (void)state;
-    return daemon_start(&daemon_, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return daemon_stop(&daemon_);
-}
 
 /* ---- saying things ---- */
 

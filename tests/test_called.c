@@ -1,53 +1,24 @@
 /* End to end: functions that are called back, beside the ops that they imitate, with C code in the middle, and whatever
  * may come between a call and its answer. SPDX-License-Identifier: Apache-2.0 */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <fcntl.h>
-#include <math.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "tests/sessions.h"
 
-#include "tests/support.h"
-#include "client/tensord.h"
-
-static struct test_daemon daemon_;
 static td_session *s;
-
-static int setup(void **state)
-{
-    (void)state;
-    return daemon_start(&daemon_, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return daemon_stop(&daemon_);
-}
 
 static void begin(void)
 {
-    s = td_open(daemon_.address);
-    assert_int_equal(td_error(s)->code, TD_E_OK);
-    td_manual_seed(s, 17);
+    s = open_session();
 }
 
-/* The session ends without an error, and nothing of it is left in the daemon. */
 static void finish(void)
 {
-    const td_error_info *info = td_error(s);
-    if (info->code)
-        fail_msg("%s: %s", info->where, info->message);
-    assert_int_equal(td_close(s), 0);
-    daemon_wait_empty(&daemon_);
+    assert_fine(s);
+    close_session(s);
 }
 
 static void assert_error_at(int code, const char *part, int line)

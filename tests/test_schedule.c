@@ -2,35 +2,13 @@
  * multiplies large matrices, or while eight flood the daemon. Judged by the order in which answers come, never by time:
  * the long work is far longer than the test, and each test ends it by a cancel. SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
-#include <cmocka.h>
-
-#include "tests/support.h"
-#include "client/tensord.h"
+#include "tests/sessions.h"
 
 #define FLOODERS 8
 /* Turns of the light session: each must come through before the others are done. */
 #define TURNS 20
-
-static struct test_daemon daemon_;
-
-static int setup(void **state)
-{
-    (void)state;
-    return daemon_start(&daemon_, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return daemon_stop(&daemon_);
-}
 
 /* ---- saying things ---- */
 

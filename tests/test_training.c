@@ -1,41 +1,10 @@
 /* End to end through the library: training steps that fail and must leave no trace, writes that meet the tape, clients
  * and workers that are killed, sessions beside each other. SPDX-License-Identifier: Apache-2.0 */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <math.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "tests/support.h"
-#include "client/tensord.h"
-
-static struct test_daemon daemon_;
-
-static int setup(void **state)
-{
-    (void)state;
-    return daemon_start(&daemon_, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return daemon_stop(&daemon_);
-}
-
-static td_session *open_session(void)
-{
-    td_session *s = td_open(daemon_.address);
-    assert_int_equal(td_error(s)->code, TD_E_OK);
-    return s;
-}
+#include "tests/sessions.h"
 
 /* What the daemon says of itself, through a connection of its own. */
 static uint64_t status(const char *key)
