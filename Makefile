@@ -27,8 +27,13 @@ CFLAGS ?= $(if $(SAN),-O1,-O2) -g
 ifeq ($(origin CC),default)
 CC := gcc
 endif
+ifeq ($(origin CXX),default)
+CXX := $(if $(findstring clang,$(CC)),clang++,g++)
+endif
 NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
-CUDA ?= $(if $(NVCC),1,0)
+CUDA ?= $(if $(SAN),0,$(if $(NVCC),1,0))
+# The generations of GPU that code is made for; a later one compiles the last one's PTX for itself.
+ARCHS ?= 80 90 100
 
 empty :=
 space := $(empty) $(empty)
@@ -104,7 +109,7 @@ SERVER := $(filter-out server/main.c,$(wildcard server/*.c server/*/*.c))
 ONCE := kernels/cpu/cpu.c kernels/cpu/blas.c kernels/cpu/lapack.c kernels/cpu/parallel.c
 KERNELS := $(wildcard kernels/*.c) $(ONCE)
 FLOORS := $(filter-out $(ONCE),$(wildcard kernels/cpu/*.c))
-CUS := $(if $(filter 1,$(CUDA)),$(wildcard kernels/cuda/*.cu))
+CUS := $(wildcard kernels/cuda/*.cu)
 TESTS := $(wildcard tests/test_*.c)
 SUPPORT := $(filter-out $(TESTS),$(wildcard tests/*.c))
 UNRECORDED := tests/bench/unrecorded.c
@@ -112,7 +117,8 @@ BENCHES := $(filter-out $(UNRECORDED),$(wildcard tests/bench/*.c))
 FUZZERS := $(wildcard tests/fuzz/fuzz_*.c)
 PAGE := $(sort $(shell find web/dist -type f 2>/dev/null))
 SOURCES := $(PROTOCOL) $(wildcard protocol/gen.c) $(CLIENT) $(CLI) $(EXAMPLES) $(SERVER) $(wildcard server/main.c) \
-    $(KERNELS) $(TESTS) $(SUPPORT) $(BENCHES) $(UNRECORDED) $(FUZZERS) tests/fuzz/replay.c web/test/session.c
+    $(KERNELS) $(TESTS) $(SUPPORT) $(BENCHES) $(UNRECORDED) $(FUZZERS) tests/fuzz/replay.c web/test/session.c \
+    tests/cuda/emulator.c
 
 objects = $(patsubst %.c,$(B)/%.o,$(1))
 FLOOR_OBJECTS := $(foreach isa,$(ISAS),$(patsubst %.c,$(B)/%.$(isa).o,$(FLOORS)))
@@ -126,7 +132,9 @@ LIBSUPPORT := $(B)/libsupport.a
 LIBCLIENT := $(B)/libtensord.a
 # tensorctl without its main, for the test that looks into it.
 LIBCTL := $(B)/libctl.a
-PLUGIN := $(if $(CUS),$(B)/tensord-cuda.so)
+PLUGIN := $(if $(filter 1,$(CUDA)),$(B)/tensord-cuda.so)
+# The same kernels on the CPU, behind a device that is as late as a real one may be: tests/cuda.
+EMULATED := $(B)/tensord-cuda-emulated.so
 # A program for the dashboard's tests to watch.
 WATCHED := $(B)/web-session
 TEST_PROGRAMS := $(patsubst tests/%.c,$(B)/tests/%,$(TESTS))
@@ -139,7 +147,7 @@ PRODUCTS := $(B)/tensord $(B)/tensorctl $(LIBCLIENT) $(B)/libtensord.so $(PLUGIN
 all: $(PRODUCTS) compile_commands.json
 lib: $(LIBCLIENT) $(B)/libtensord.so
 # Everything that is compiled and linked, tests and benchmarks too; nothing of it runs.
-programs: $(PRODUCTS) $(TEST_PROGRAMS) $(WATCHED) $(BENCH) $(FUZZ_PROGRAMS) $(if $(wildcard protocol/gen.c),$(B)/gen)
+programs: $(PRODUCTS) $(TEST_PROGRAMS) $(EMULATED) $(WATCHED) $(BENCH) $(FUZZ_PROGRAMS) $(if $(wildcard protocol/gen.c),$(B)/gen)
 plugin: $(PLUGIN)
 cuda-compiler:
 	@[ -n '$(NVCC)' ] && echo '$(NVCC)'
@@ -200,14 +208,17 @@ $(B)/gen: $(B)/protocol/gen.o $(call objects,$(PROTOCOL))
 	$(call say,LINK,$@)
 	$(Q)$(LINK_QUICK) -o $@ $^ -lm
 
-$(B)/tensord-cuda.so: $(patsubst %.cu,$(B)/%.cu.o,$(CUS))
+$(B)/tensord-cuda.so: $(patsubst %.cu,$(B)/%.cu.o,$(CUS)) $(call objects,$(PROTOCOL))
 	$(call say,LINK,$@)
-	$(Q)$(NVCC) -shared -o $@ $^
+	$(Q)$(NVCC) -shared -Xlinker --exclude-libs,ALL -o $@ $^
+$(EMULATED): $(patsubst %.cu,$(B)/%.emulated.o,$(CUS)) $(B)/tests/cuda/emulator.o $(call objects,$(PROTOCOL))
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -shared -o $@ $^ -lm -pthread
 
 # ---- compiling ----
 
 flags = $(BASE) $(if $(filter protocol/% client/% server/%,$(1)),$(WHOLE)) $(if $(filter protocol/% client/%,$(1)),$(LIBRARY)) $(if $(filter kernels/%,$(1)),$(KERNEL)) \
-    $(if $(filter client/examples/% tests/%,$(1)),-Iclient) $(if $(filter server/% tests/%,$(1)),$(UV_CFLAGS)) \
+    $(if $(filter tests/cuda/%,$(1)),-fPIC) $(if $(filter client/examples/% tests/%,$(1)),-Iclient) $(if $(filter server/% tests/%,$(1)),$(UV_CFLAGS)) \
     $(if $(filter server/web/%,$(1)),$(LWS_CFLAGS) -DTD_LWS_SONAME=$(LWS_SONAME)) \
     $(if $(filter kernels/cpu/% tests/%,$(1)),$(BLAS_CFLAGS)) $(if $(filter tests/%,$(1)),$(CMOCKA_CFLAGS)) $(Z_CFLAGS) \
     $(if $(filter tests/bench/%,$(1)),$(BARE)) $(MSGPACK_CFLAGS)
@@ -227,7 +238,14 @@ $(foreach isa,$(ISAS),$(eval $(call floor_rule,$(isa))))
 $(B)/%.cu.o: %.cu
 	@mkdir -p $(@D)
 	$(call say,NVCC,$<)
-	$(Q)$(NVCC) -std=c++17 -O3 -g -I. -Xcompiler -fPIC,-Wall,-fvisibility=hidden --fmad=false -MMD -MP -c -o $@ $<
+	$(Q)$(NVCC) -std=c++17 -O3 $(foreach a,$(ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
+	    -gencode arch=compute_$(lastword $(ARCHS)),code=compute_$(lastword $(ARCHS)) \
+	    -I. -Xcompiler -fPIC,-Wall,-fvisibility=hidden --fmad=false -MMD -MP -c -o $@ $<
+$(B)/%.emulated.o: %.cu $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)
+	$(Q)$(CXX) -x c++ -std=c++17 $(CFLAGS) -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) $(SANITIZE) -pthread -fPIC -fvisibility=hidden \
+	    -ffp-contract=off -I. -Itests/cuda -MMD -MP -c -o $@ $<
 
 # The dashboard's files, each compressed and as it is served: struct asset of server/web/internal.h.
 $(B)/server/web/assets.c: $(PAGE) $(B)/sources
@@ -244,13 +262,14 @@ $(B)/server/web/assets.o: $(B)/server/web/assets.c $(B)/flags
 # Written only when what they hold changes: another compiler line rebuilds, and so does a file that has gone.
 $(B)/flags: FORCE
 	@mkdir -p $(@D)
-	@text='$(CC) $(call flags,server/ tests/ client/ kernels/cpu/) $(FLOOR) $(WHOLE) $(LDFLAGS)'; \
+	@text='$(CC) $(CXX) $(call flags,server/ tests/ client/ kernels/cpu/) $(FLOOR) $(WHOLE) $(LDFLAGS)'; \
 	    [ -f $@ ] && [ "$$text" = "$$(<$@)" ] || echo "$$text" >$@
 $(B)/sources: FORCE
 	@mkdir -p $(@D)
 	@text='$(sort $(SOURCES) $(FLOORS) $(PAGE))'; [ -f $@ ] && [ "$$text" = "$$(<$@)" ] || echo "$$text" >$@
 
--include $(patsubst %.o,%.d,$(OBJECTS)) $(patsubst %.cu,$(B)/%.cu.d,$(CUS))
+-include $(patsubst %.o,%.d,$(OBJECTS)) $(patsubst %.cu,$(B)/%.cu.d,$(CUS)) \
+    $(patsubst %.cu,$(B)/%.emulated.d,$(CUS))
 
 # For editors and clangd; the kernels stand in it as their widest floor. Of the plain build only.
 command_entry = {"directory": "$(CURDIR)", "file": "$(1)", "command": "$(CC) $(strip $(2)) -c $(1)"}
@@ -281,7 +300,7 @@ TEST_ENV = TENSORD_ROOT=$(CURDIR) TENSORD_BUILD=$(CURDIR)/$(B) TENSORD_BIN=$(CUR
 SELECTED := $(if $(ONLY),$(patsubst %,$(B)/tests/test_%,$(subst $(comma),$(space),$(ONLY))),$(TEST_PROGRAMS) \
     $(FUZZ_PROGRAMS))
 CHECKS := $(if $(ONLY),,tests/layers.sh tests/headers.sh tests/generated.sh tests/examples.sh tests/wrong.sh tests/dashboard.sh)
-test: $(SELECTED) $(WATCHED) $(if $(ONLY),$(B)/tensord $(B)/tensorctl,all $(if $(wildcard protocol/gen.c),$(B)/gen))
+test: $(SELECTED) $(WATCHED) $(EMULATED) $(if $(ONLY),$(B)/tensord $(B)/tensorctl,all $(if $(wildcard protocol/gen.c),$(B)/gen))
 	@[ '$(DEPS)' = 0 ] || [ -n '$(ONLY)' ] || tests/dashboard.sh --prepare
 	@$(TEST_ENV) tests/run.sh $(SELECTED) $(CHECKS)
 

@@ -15,6 +15,7 @@ struct td_operand {
     void *data;    /* NULL: an optional input left out, or a parameter without gradient */
     uint8_t dtype; /* enum td_dtype */
     uint8_t rank;
+    bool immediate; /* data points at a number in the host's memory, which is there until run returns */
     int64_t shape[TD_RANK_MAX], stride[TD_RANK_MAX];
 };
 
@@ -69,12 +70,15 @@ struct td_device {
     const char *name;      /* "cpu" */
     char description[128]; /* "PROCESSOR, AVX-512, 2 cores" */
     size_t memory_bytes;   /* what the device has */
+    bool host_memory;      /* tensors lie where the host can touch them */
 
     /* Address space of bytes (a multiple of 2 MiB), usable at once; NULL if there is none. The pool asks rarely and
      * for much, and never gives part of it back. */
     void *(*reserve)(size_t bytes);
     void (*unreserve)(void *memory, size_t bytes);
-    /* Host to device, device to host, device to device. On the CPU all three are memcpy. */
+    /* Host to device, device to host, device to device. On the CPU all three are memcpy. Elsewhere all that is asked of
+     * a device is done in the order in which it was asked, and only download waits for it: the bytes of an upload may be
+     * overwritten as soon as it returns. */
     void (*upload)(void *to, const void *from, size_t bytes);
     void (*download)(void *to, const void *from, size_t bytes);
     void (*copy)(void *to, const void *from, size_t bytes);
@@ -84,8 +88,12 @@ struct td_device {
      * depend on it. Threads are made when an op is long enough to need them, and end here: call it with 1 before the
      * device is given up. Not while an op runs. */
     void (*set_threads)(int count);
-    /* Runs an op to its end. Called from the loop's thread and, at the same time, from the device's. */
+    /* Runs an op: to its end where the device is the CPU or waits(launch), else the results are there for whatever is
+     * asked of the device from now on. Called from the loop's thread and, at the same time, from the device's. */
     void (*run)(struct td_launch *launch);
+    /* Whether run will wait for all that was asked of the device before: what may fail for its data, and what the host
+     * computes. It then belongs on the device's thread. NULL: never. */
+    bool (*waits)(const struct td_launch *launch);
     /* Nanoseconds that the op will take, roughly: from bytes moved and operations done. Above 2 ms it runs on the
      * device's thread. */
     uint64_t (*cost)(const struct td_launch *launch);

@@ -9,11 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#ifdef __CUDACC__
-#define TD_HD __host__ __device__
-#else
-#define TD_HD
-#endif
+#include "protocol/dtype.h"
 
 TD_HD static inline uint32_t td_bits_of_f32(float x)
 {

@@ -8,6 +8,13 @@
 #include <stdint.h>
 #include <string.h>
 
+/* For a CUDA device too, where nvcc compiles it. */
+#ifdef __CUDACC__
+#define TD_HD __host__ __device__
+#else
+#define TD_HD
+#endif
+
 /* Halves by their bits: no compiler here computes with them. */
 typedef uint16_t td_f16, td_bf16;
 
@@ -44,7 +51,7 @@ const char *td_dtype_name(uint8_t dtype);
 const char *td_dtype_constant(uint8_t dtype);
 const char *td_dtype_torch_name(uint8_t dtype);
 /* Bytes of one element; 0 for an unknown id. Inline as the next ones are: each op asks for them a dozen times. */
-static inline size_t td_dtype_size(uint8_t dtype)
+TD_HD static inline size_t td_dtype_size(uint8_t dtype)
 {
     switch (dtype) {
 #define TD_DTYPE(id, name, NAME, ctype, category, torch, wide) \
@@ -54,7 +61,7 @@ static inline size_t td_dtype_size(uint8_t dtype)
     }
     return 0;
 }
-static inline enum td_category td_dtype_category(uint8_t dtype)
+TD_HD static inline enum td_category td_dtype_category(uint8_t dtype)
 {
     switch (dtype) {
 #define TD_DTYPE(id, name, NAME, ctype, category, torch, wide) \
@@ -101,25 +108,25 @@ static inline bool td_dtype_can_cast(uint8_t from, uint8_t to)
 
 /* Halves and floats, by IEEE 754: to the nearest, ties to even; too large becomes infinite, nan the quiet one with its
  * sign. All of it selects and shifts, so that loops of them are vectorised. */
-static inline uint32_t td_word_of_float(float x)
+TD_HD static inline uint32_t td_word_of_float(float x)
 {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
     return bits;
 }
-static inline float td_float_of_word(uint32_t bits)
+TD_HD static inline float td_float_of_word(uint32_t bits)
 {
     float x;
     memcpy(&x, &bits, sizeof x);
     return x;
 }
-static inline float td_f32_of_f16(td_f16 x)
+TD_HD static inline float td_f32_of_f16(td_f16 x)
 {
     uint32_t sign = (uint32_t)(x & 0x8000) << 16, rest = (uint32_t)(x & 0x7fff) << 13;
     uint32_t scaled = td_word_of_float(td_float_of_word(rest) * 0x1p112f); /* subnormals become what they are */
     return td_float_of_word(sign | (rest >= 0x0f800000 ? rest + 0x70000000 : scaled));
 }
-static inline td_f16 td_f16_of_f32(float x)
+TD_HD static inline td_f16 td_f16_of_f32(float x)
 {
     uint32_t bits = td_word_of_float(x), sign = bits >> 16 & 0x8000, rest = bits & 0x7fffffff;
     /* Normal: add what rounds, and move the exponent. Subnormal: adding 1/2 puts the last place where it belongs. */
@@ -129,11 +136,11 @@ static inline td_f16 td_f16_of_f32(float x)
     uint32_t half = rest > 0x7f800000 ? 0x7e00 : rest >= 0x477ff000 ? 0x7c00 : finite;
     return (td_f16)(sign | half);
 }
-static inline float td_f32_of_bf16(td_bf16 x)
+TD_HD static inline float td_f32_of_bf16(td_bf16 x)
 {
     return td_float_of_word((uint32_t)x << 16);
 }
-static inline td_bf16 td_bf16_of_f32(float x)
+TD_HD static inline td_bf16 td_bf16_of_f32(float x)
 {
     uint32_t bits = td_word_of_float(x), rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
     return (td_bf16)((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);

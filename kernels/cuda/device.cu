@@ -1,0 +1,286 @@
+/* The device itself: its memory, its stream, and how an op gets there. SPDX-License-Identifier: Apache-2.0 */
+#include "kernels/cuda/internal.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+cudaStream_t td_stream;
+
+/* Launches are put into the stream one at a time: what one of them keeps in scratch must not be used by another. */
+static pthread_mutex_t launching = PTHREAD_MUTEX_INITIALIZER;
+
+/* What a context does not survive leaves nothing to be saved; EX_SOFTWARE of sysexits.h. */
+#define EXIT_BROKEN 70
+
+/* Which device is meant is said by each thread. */
+static int chosen;
+static void choose_device(void)
+{
+    static thread_local bool said;
+    if (!said)
+        td_cuda_check(cudaSetDevice(chosen), "choosing the device");
+    said = true;
+}
+
+void td_cuda_check(cudaError_t error, const char *what)
+{
+    if (error == cudaSuccess)
+        return;
+    fprintf(stderr, "the CUDA device does not work any more: %s: %s (%s)\n", what, cudaGetErrorString(error),
+            cudaGetErrorName(error));
+    _exit(EXIT_BROKEN);
+}
+
+void td_cuda_settle(void)
+{
+    pthread_mutex_unlock(&launching);
+    td_cuda_check(cudaStreamSynchronize(td_stream), "waiting for the device");
+    pthread_mutex_lock(&launching);
+}
+
+/* ---- memory ---- */
+
+static void *reserve(size_t bytes)
+{
+    choose_device();
+    void *memory = NULL;
+    cudaError_t error = cudaMalloc(&memory, bytes);
+    if (error == cudaErrorMemoryAllocation) {
+        (void)cudaGetLastError(); /* it has been seen */
+        return NULL;
+    }
+    td_cuda_check(error, "taking memory");
+    return memory;
+}
+
+static void unreserve(void *memory, size_t bytes)
+{
+    (void)bytes;
+    td_cuda_check(cudaFree(memory), "giving memory back");
+}
+
+/* Uploads go through memory that the device can fetch from by itself, a slot at a time: by then the caller has its own
+ * back. Four slots keep the bus busy while the host fills the next. */
+#define SLOTS 4
+#define SLOT_BYTES ((size_t)1 << 20)
+
+static struct {
+    char *memory;
+    cudaEvent_t fetched[SLOTS];
+    int next;
+} staging;
+
+static void upload(void *to, const void *from, size_t bytes)
+{
+    choose_device();
+    pthread_mutex_lock(&launching);
+    for (size_t done = 0; done < bytes;) {
+        size_t now = bytes - done < SLOT_BYTES ? bytes - done : SLOT_BYTES;
+        int slot = staging.next++ % SLOTS;
+        char *at = staging.memory + (size_t)slot * SLOT_BYTES;
+        td_cuda_check(cudaEventSynchronize(staging.fetched[slot]), "an upload");
+        memcpy(at, (const char *)from + done, now);
+        td_cuda_check(cudaMemcpyAsync((char *)to + done, at, now, cudaMemcpyHostToDevice, td_stream), "an upload");
+        td_cuda_check(cudaEventRecord(staging.fetched[slot], td_stream), "an upload");
+        done += now;
+    }
+    pthread_mutex_unlock(&launching);
+}
+
+static void download(void *to, const void *from, size_t bytes)
+{
+    choose_device();
+    if (bytes)
+        td_cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, td_stream), "a download");
+    td_cuda_check(cudaStreamSynchronize(td_stream), "a download");
+}
+
+static void copy(void *to, const void *from, size_t bytes)
+{
+    choose_device();
+    if (bytes)
+        td_cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, td_stream), "a copy");
+}
+
+static void zero(void *to, size_t bytes)
+{
+    choose_device();
+    if (bytes)
+        td_cuda_check(cudaMemsetAsync(to, 0, bytes, td_stream), "zeroing");
+}
+
+/* One piece, which grows. What is still to be done in the old one is done before it is given back: cudaFree waits. */
+void *td_cuda_scratch(size_t bytes)
+{
+    static void *memory;
+    static size_t size;
+    if (bytes <= size)
+        return memory;
+    if (memory)
+        unreserve(memory, size);
+    size = (bytes + SLOT_BYTES - 1) / SLOT_BYTES * SLOT_BYTES;
+    memory = reserve(size);
+    if (!memory)
+        size = 0;
+    return memory;
+}
+
+/* ---- ops ---- */
+
+static const struct td_device *host;
+
+static void run(struct td_launch *launch)
+{
+    choose_device();
+    memset(&launch->fault, 0, sizeof launch->fault);
+    td_launcher *launcher = td_cuda_launcher(launch->op->id);
+    pthread_mutex_lock(&launching);
+    launcher(launch);
+    pthread_mutex_unlock(&launching);
+}
+
+static bool has_index(const struct td_op *op)
+{
+    for (const struct td_param *param = op->params; param->kind; param++)
+        if (param->kind == TD_PARAM_INDEX || param->kind == TD_PARAM_INDICES || param->kind == TD_PARAM_SIZE)
+            return true;
+    return false;
+}
+
+static bool waits(const struct td_launch *launch)
+{
+    return td_cuda_is_on_host(launch->op->id) || has_index(launch->op);
+}
+
+/* A launch takes the host some 5 us. The device moves bytes at terabytes a second, which is not waited for; what is
+ * computed on the host costs what it costs there and the way. */
+#define LAUNCH_NS 5000
+#define BUS_BYTES_NS 10
+
+static uint64_t bytes_of(const struct td_operand *operand)
+{
+    return operand->data ? (uint64_t)td_operand_numel(operand) * td_dtype_size(operand->dtype) : 0;
+}
+
+static uint64_t cost(const struct td_launch *launch)
+{
+    uint64_t bytes = 0;
+    for (int k = 0; k < launch->in_count; k++)
+        bytes += bytes_of(&launch->in[k]);
+    for (int k = 0; k < launch->op->output_count; k++)
+        bytes += bytes_of(&launch->out[k]);
+    if (td_cuda_is_on_host(launch->op->id))
+        return host->cost(launch) + bytes / BUS_BYTES_NS + LAUNCH_NS;
+    return LAUNCH_NS + bytes / 1000;
+}
+
+static uint8_t works_in_narrow(const struct td_op *op, uint8_t dtype)
+{
+    return host->works_in_narrow(op, dtype);
+}
+
+static uint32_t dense_inputs(const struct td_op *op)
+{
+    return host->dense_inputs(op);
+}
+
+/* The host's part of what it computes for the device. */
+static void set_threads(int count)
+{
+    host->set_threads(count);
+}
+
+/* ---- opening ---- */
+
+static struct td_device device;
+static char device_name[16];
+
+const struct td_device *td_cuda_host(void)
+{
+    return host;
+}
+
+static int no_device(struct td_failure *failure, const char *why, const char *hint)
+{
+    td_fail(failure, TD_E_ARGUMENT, "%s", why);
+    return td_hint(failure, "%s", hint);
+}
+
+/* Why there is none, in words of somebody who can do something about it. */
+static int find_device(int index, struct td_failure *failure)
+{
+    int count = 0, driver = 0, runtime = 0;
+    cudaError_t error = cudaGetDeviceCount(&count);
+    (void)cudaGetLastError();
+    (void)cudaDriverGetVersion(&driver);
+    (void)cudaRuntimeGetVersion(&runtime);
+    char why[256];
+    if (error == cudaErrorStubLibrary)
+        return no_device(failure, "libcuda.so.1 is the toolkit's stub, not a driver",
+                         "Take the toolkit's stubs folder out of LD_LIBRARY_PATH.");
+    if (error == cudaErrorInsufficientDriver && driver == 0)
+        return no_device(failure, "there is no NVIDIA driver here (libcuda.so.1)", "Install the driver of the GPU.");
+    if (error == cudaErrorInsufficientDriver) {
+        snprintf(why, sizeof why, "the NVIDIA driver is for CUDA %d.%d at most, and this build needs %d.%d",
+                 driver / 1000, driver % 100 / 10, runtime / 1000, runtime % 100 / 10);
+        return no_device(failure, why, "Update the driver, or build with an older toolkit.");
+    }
+    if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0))
+        return no_device(failure, "the NVIDIA driver sees no GPU", "nvidia-smi and CUDA_VISIBLE_DEVICES tell more.");
+    if (error != cudaSuccess) {
+        snprintf(why, sizeof why, "CUDA does not start: %s (%s)", cudaGetErrorString(error), cudaGetErrorName(error));
+        return no_device(failure, why, "nvidia-smi tells more.");
+    }
+    if (index < count)
+        return TD_E_OK;
+    snprintf(why, sizeof why, "there is no cuda:%d: CUDA sees %d device%s, from cuda:0 on", index, count,
+             count == 1 ? "" : "s");
+    return no_device(failure, why, "CUDA_VISIBLE_DEVICES hides some.");
+}
+
+static int open_device(int index, struct td_failure *failure)
+{
+    struct cudaDeviceProp properties;
+    cudaError_t error = cudaSetDevice(index);
+    chosen = index;
+    if (error == cudaSuccess)
+        error = cudaGetDeviceProperties(&properties, index);
+    if (error == cudaSuccess)
+        error = cudaStreamCreateWithFlags(&td_stream, cudaStreamNonBlocking);
+    if (error == cudaSuccess)
+        error = cudaHostAlloc((void **)&staging.memory, SLOTS * SLOT_BYTES, cudaHostAllocDefault);
+    for (int slot = 0; slot < SLOTS && error == cudaSuccess; slot++)
+        error = cudaEventCreateWithFlags(&staging.fetched[slot], cudaEventDisableTiming);
+    if (error != cudaSuccess)
+        return td_fail(failure, TD_E_MEMORY, "cuda:%d cannot be opened: %s", index, cudaGetErrorString(error));
+    snprintf(device_name, sizeof device_name, "cuda:%d", index);
+    snprintf(device.description, sizeof device.description, "%.64s, %.0f GiB, compute capability %d.%d",
+             properties.name, (double)properties.totalGlobalMem / (1 << 30), properties.major, properties.minor);
+    device.memory_bytes = properties.totalGlobalMem;
+    return TD_E_OK;
+}
+
+extern "C" __attribute__((visibility("default"))) const struct td_device *
+td_cuda_open(int index, const struct td_device *cpu, struct td_failure *failure)
+{
+    host = cpu;
+    if (find_device(index, failure) || open_device(index, failure))
+        return NULL;
+    device.name = device_name;
+    device.reserve = reserve;
+    device.unreserve = unreserve;
+    device.upload = upload;
+    device.download = download;
+    device.copy = copy;
+    device.zero = zero;
+    device.set_threads = set_threads;
+    device.run = run;
+    device.waits = waits;
+    device.cost = cost;
+    device.works_in_narrow = works_in_narrow;
+    device.dense_inputs = dense_inputs;
+    return &device;
+}

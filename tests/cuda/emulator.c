@@ -1,0 +1,520 @@
+/* The device behind cuda_runtime.h: streams that are late, and blocks whose threads take turns.
+ * Threads of a block are coroutines: one runs until it ends, and then the same stack is used for the next, or until it
+ * waits at a barrier. So a kernel without barriers takes one stack and no switch.
+ * TENSORD_FAKE_CUDA in the environment says what the device is like, words with commas between: "none" (there is no
+ * device), "old" (the driver is too old), "oom=N" (the Nth allocation and all after it fail), "fault=N" (the Nth launch
+ * makes the context unusable). SPDX-License-Identifier: Apache-2.0 */
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define FIBERS_ARE_TOLD 1
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+enum { OK = 0, OUT_OF_MEMORY = 2, OLD_DRIVER = 35, NO_DEVICE = 100, BAD_DEVICE = 101, NOT_READY = 600, ILLEGAL = 700 };
+
+typedef void fake_thread(void *data);
+struct fake_index {
+    unsigned x;
+};
+struct fake_index threadIdx, blockIdx, blockDim, gridDim;
+
+/* ---- what the device is like ---- */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* over all below: the loop's and the device's thread call */
+static long allocations, launches;
+static int sticky, last;
+
+static long wish(const char *word)
+{
+    const char *all = getenv("TENSORD_FAKE_CUDA"), *at = all ? strstr(all, word) : NULL;
+    if (!at)
+        return 0;
+    at += strlen(word);
+    return *at == '=' ? strtol(at + 1, NULL, 10) : 1;
+}
+
+static int said(int error)
+{
+    if (error)
+        last = error;
+    return error;
+}
+
+/* ---- blocks ---- */
+
+#define STACK_BYTES ((size_t)64 << 10)
+#define THREADS_MAX 1024
+#define WARP 32
+
+struct fiber {
+    ucontext_t context;
+    void *stack;
+    unsigned thread;
+    bool waits, warp_only; /* at a barrier, of its warp only */
+};
+
+static struct {
+    struct fiber fibers[THREADS_MAX];
+    int made;          /* fibers that have a stack */
+    int used;          /* of this block */
+    int current;       /* -1: the scheduler */
+    unsigned next;     /* the first thread that has not begun */
+    ucontext_t scheduler;
+    fake_thread *thread;
+    void *data;
+    uint64_t given[THREADS_MAX]; /* for exchanges, by thread */
+    int any;                     /* of __syncthreads_or, so far */
+    int any_before;              /* of the last barrier that all reached */
+#ifdef FIBERS_ARE_TOLD
+    const void *scheduler_stack;
+    size_t scheduler_bytes;
+    void *scheduler_fake;
+    void *fake[THREADS_MAX];
+#endif
+} block;
+
+static void to_scheduler(bool ends)
+{
+    struct fiber *self = &block.fibers[block.current];
+#ifdef FIBERS_ARE_TOLD
+    __sanitizer_start_switch_fiber(ends ? NULL : &block.fake[block.current], block.scheduler_stack,
+                                   block.scheduler_bytes);
+#else
+    (void)ends;
+#endif
+    int me = block.current;
+    swapcontext(&self->context, &block.scheduler);
+#ifdef FIBERS_ARE_TOLD
+    __sanitizer_finish_switch_fiber(block.fake[me], &block.scheduler_stack, &block.scheduler_bytes);
+#endif
+    block.current = me;
+    threadIdx.x = self->thread;
+}
+
+static void to_fiber(int k)
+{
+    block.current = k;
+    threadIdx.x = block.fibers[k].thread;
+#ifdef FIBERS_ARE_TOLD
+    __sanitizer_start_switch_fiber(&block.scheduler_fake, block.fibers[k].stack, STACK_BYTES);
+#endif
+    swapcontext(&block.scheduler, &block.fibers[k].context);
+#ifdef FIBERS_ARE_TOLD
+    __sanitizer_finish_switch_fiber(block.scheduler_fake, NULL, NULL);
+#endif
+}
+
+/* Runs threads, one after the other as long as none of them waits. */
+static void fiber_main(void)
+{
+#ifdef FIBERS_ARE_TOLD
+    __sanitizer_finish_switch_fiber(NULL, &block.scheduler_stack, &block.scheduler_bytes);
+#endif
+    int me = block.current;
+    for (;;) {
+        struct fiber *self = &block.fibers[me];
+        block.thread(block.data);
+        if (block.next == blockDim.x)
+            break;
+        self->thread = block.next++;
+        threadIdx.x = self->thread;
+    }
+    block.fibers[me].thread = UINT32_MAX; /* it has ended */
+    to_scheduler(true);
+    abort();
+}
+
+static void start_fiber(void)
+{
+    int k = block.used++;
+    struct fiber *fiber = &block.fibers[k];
+    if (k == block.made) {
+        fiber->stack = malloc(STACK_BYTES);
+        if (!fiber->stack)
+            abort();
+        block.made++;
+    }
+    getcontext(&fiber->context);
+    fiber->context.uc_stack.ss_sp = fiber->stack;
+    fiber->context.uc_stack.ss_size = STACK_BYTES;
+    fiber->context.uc_link = NULL;
+    makecontext(&fiber->context, fiber_main, 0);
+    fiber->thread = block.next++;
+    fiber->waits = false;
+    to_fiber(k);
+}
+
+static bool is_live(const struct fiber *fiber)
+{
+    return fiber->thread != UINT32_MAX;
+}
+
+/* Lets all that wait at the block's barrier go on, or those of one warp at theirs; false if none can: what they wait
+ * for are threads that never come. */
+static bool release(void)
+{
+    int live = 0, at_block = 0;
+    bool any = false;
+    for (int k = 0; k < block.used; k++) {
+        live += is_live(&block.fibers[k]);
+        at_block += is_live(&block.fibers[k]) && !block.fibers[k].warp_only;
+    }
+    if (live && live == at_block) {
+        for (int k = 0; k < block.used; k++)
+            block.fibers[k].waits = false;
+        block.any_before = block.any;
+        block.any = 0;
+        return true;
+    }
+    for (unsigned warp = 0; warp * WARP < blockDim.x; warp++) {
+        unsigned there = 0, alive = 0;
+        for (int k = 0; k < block.used; k++)
+            if (is_live(&block.fibers[k]) && block.fibers[k].thread / WARP == warp) {
+                alive++;
+                there += block.fibers[k].warp_only;
+            }
+        if (!there || there != alive)
+            continue;
+        for (int k = 0; k < block.used; k++)
+            if (is_live(&block.fibers[k]) && block.fibers[k].thread / WARP == warp)
+                block.fibers[k].waits = block.fibers[k].warp_only = false;
+        any = true;
+    }
+    return any;
+}
+
+static void run_block(void)
+{
+    block.used = 0;
+    block.next = 0;
+    block.any = 0;
+    while (block.next < blockDim.x)
+        start_fiber();
+    for (;;) {
+        bool live = false, ran = false;
+        for (int k = 0; k < block.used; k++) {
+            live |= is_live(&block.fibers[k]);
+            if (is_live(&block.fibers[k]) && !block.fibers[k].waits) {
+                to_fiber(k);
+                ran = true;
+            }
+        }
+        if (!live)
+            return;
+        if (!ran && !release()) {
+            fprintf(stderr, "emulator: threads of a block wait at barriers that the others do not reach\n");
+            abort();
+        }
+    }
+}
+
+static void wait_at_barrier(bool warp_only)
+{
+    struct fiber *self = &block.fibers[block.current];
+    self->waits = true;
+    self->warp_only = warp_only;
+    to_scheduler(false);
+}
+
+void __syncthreads(void)
+{
+    wait_at_barrier(false);
+}
+
+int __syncthreads_or(int predicate)
+{
+    block.any |= predicate != 0;
+    wait_at_barrier(false);
+    return block.any_before;
+}
+
+uint64_t fake_exchange(uint64_t value, int lane)
+{
+    unsigned self = threadIdx.x, from = self / WARP * WARP + (unsigned)lane;
+    block.given[self] = value;
+    wait_at_barrier(true);
+    value = block.given[from];
+    wait_at_barrier(true); /* all have taken it before the next is given */
+    return value;
+}
+
+/* ---- streams: a list of what is to be done ---- */
+
+struct work {
+    struct work *next;
+    unsigned blocks, threads; /* of a launch; 0: a copy of bytes, or a fill */
+    fake_thread *thread, *drop;
+    void *data, *to;
+    const void *from;
+    size_t bytes;
+    int value;
+};
+
+struct fake_stream {
+    struct work *first, **last;
+};
+
+/* It has happened when its stream has been waited for up to there: simply all of it. */
+struct fake_event {
+    struct fake_stream *stream;
+};
+
+static void run_launch(struct work *work)
+{
+    gridDim.x = work->blocks;
+    blockDim.x = work->threads;
+    block.thread = work->thread;
+    block.data = work->data;
+    for (unsigned b = 0; b < work->blocks; b++) {
+        blockIdx.x = b;
+        run_block();
+    }
+}
+
+static void drain(struct fake_stream *stream)
+{
+    while (stream->first) {
+        struct work *work = stream->first;
+        stream->first = work->next;
+        if (!stream->first)
+            stream->last = &stream->first;
+        if (work->blocks && !sticky)
+            run_launch(work);
+        else if (!work->blocks && !sticky && work->from)
+            memmove(work->to, work->from, work->bytes);
+        else if (!work->blocks && !sticky)
+            memset(work->to, work->value, work->bytes);
+        if (work->drop)
+            work->drop(work->data);
+        free(work);
+    }
+}
+
+static void append(struct fake_stream *stream, const struct work *given)
+{
+    struct work *work = malloc(sizeof *work);
+    if (!work)
+        abort();
+    *work = *given;
+    work->next = NULL;
+    *stream->last = work;
+    stream->last = &work->next;
+}
+
+void fake_launch(struct fake_stream *stream, unsigned blocks, unsigned threads, fake_thread *thread, void *data,
+                 fake_thread *drop)
+{
+    pthread_mutex_lock(&lock);
+    if (threads == 0 || threads > THREADS_MAX || blocks == 0)
+        last = 9; /* cudaErrorInvalidConfiguration */
+    if (wish("fault") && ++launches >= wish("fault"))
+        sticky = ILLEGAL;
+    append(stream, &(struct work){.blocks = blocks, .threads = threads, .thread = thread, .data = data, .drop = drop});
+    pthread_mutex_unlock(&lock);
+}
+
+int cudaMemcpyAsync(void *to, const void *from, size_t bytes, int kind, struct fake_stream *stream)
+{
+    (void)kind;
+    pthread_mutex_lock(&lock);
+    append(stream, &(struct work){.to = to, .from = from, .bytes = bytes});
+    pthread_mutex_unlock(&lock);
+    return said(sticky);
+}
+
+int cudaMemsetAsync(void *to, int value, size_t bytes, struct fake_stream *stream)
+{
+    pthread_mutex_lock(&lock);
+    append(stream, &(struct work){.to = to, .value = value, .bytes = bytes});
+    pthread_mutex_unlock(&lock);
+    return said(sticky);
+}
+
+int cudaStreamCreateWithFlags(struct fake_stream **stream, unsigned flags)
+{
+    (void)flags;
+    *stream = calloc(1, sizeof **stream);
+    if (!*stream)
+        return said(OUT_OF_MEMORY);
+    (*stream)->last = &(*stream)->first;
+    return OK;
+}
+
+int cudaStreamSynchronize(struct fake_stream *stream)
+{
+    pthread_mutex_lock(&lock);
+    drain(stream);
+    pthread_mutex_unlock(&lock);
+    return said(sticky);
+}
+
+int cudaStreamDestroy(struct fake_stream *stream)
+{
+    cudaStreamSynchronize(stream);
+    free(stream);
+    return OK;
+}
+
+int cudaEventCreateWithFlags(struct fake_event **event, unsigned flags)
+{
+    (void)flags;
+    *event = calloc(1, sizeof **event);
+    return *event ? OK : said(OUT_OF_MEMORY);
+}
+
+int cudaEventDestroy(struct fake_event *event)
+{
+    free(event);
+    return OK;
+}
+
+int cudaEventRecord(struct fake_event *event, struct fake_stream *stream)
+{
+    event->stream = stream;
+    return said(sticky);
+}
+
+int cudaEventSynchronize(struct fake_event *event)
+{
+    return event->stream ? cudaStreamSynchronize(event->stream) : OK;
+}
+
+/* ---- memory ---- */
+
+static int allocate(void **memory, size_t bytes)
+{
+    pthread_mutex_lock(&lock);
+    bool fails = wish("oom") && ++allocations >= wish("oom");
+    pthread_mutex_unlock(&lock);
+    *memory = fails ? NULL : aligned_alloc(256, (bytes + 255) / 256 * 256);
+    if (*memory)
+        memset(*memory, 0xa5, bytes); /* what lies in fresh memory is nobody's to count on */
+    return *memory ? OK : said(OUT_OF_MEMORY);
+}
+
+int cudaMalloc(void **memory, size_t bytes)
+{
+    return allocate(memory, bytes);
+}
+
+int cudaFree(void *memory)
+{
+    free(memory);
+    return OK;
+}
+
+int cudaHostAlloc(void **memory, size_t bytes, unsigned flags)
+{
+    (void)flags;
+    return allocate(memory, bytes);
+}
+
+int cudaFreeHost(void *memory)
+{
+    free(memory);
+    return OK;
+}
+
+int cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
+{
+    *free_bytes = *total_bytes = (size_t)1 << 30;
+    return OK;
+}
+
+/* ---- the device ---- */
+
+struct properties {
+    char name[256];
+    int major, minor, processors;
+    size_t bytes;
+};
+
+int cudaGetDeviceCount(int *count)
+{
+    *count = 0;
+    if (wish("none"))
+        return said(NO_DEVICE);
+    if (wish("old"))
+        return said(OLD_DRIVER);
+    *count = 1;
+    return OK;
+}
+
+int cudaSetDevice(int device)
+{
+    return said(device ? BAD_DEVICE : OK);
+}
+
+int cudaGetDeviceProperties(struct properties *properties, int device)
+{
+    if (device)
+        return said(BAD_DEVICE);
+    *properties = (struct properties){"an emulated device", 9, 0, 4, (size_t)1 << 30};
+    return OK;
+}
+
+int cudaDriverGetVersion(int *version)
+{
+    *version = wish("old") ? 11000 : 13000;
+    return OK;
+}
+
+int cudaRuntimeGetVersion(int *version)
+{
+    *version = 13000;
+    return OK;
+}
+
+int cudaGetLastError(void)
+{
+    int error = last;
+    last = sticky;
+    return error;
+}
+
+int cudaPeekAtLastError(void)
+{
+    return last;
+}
+
+const char *cudaGetErrorName(int error)
+{
+    switch (error) {
+    case OK:
+        return "cudaSuccess";
+    case OUT_OF_MEMORY:
+        return "cudaErrorMemoryAllocation";
+    case OLD_DRIVER:
+        return "cudaErrorInsufficientDriver";
+    case NO_DEVICE:
+        return "cudaErrorNoDevice";
+    case ILLEGAL:
+        return "cudaErrorIllegalAddress";
+    }
+    return "cudaErrorUnknown";
+}
+
+const char *cudaGetErrorString(int error)
+{
+    switch (error) {
+    case OK:
+        return "no error";
+    case OUT_OF_MEMORY:
+        return "out of memory";
+    case OLD_DRIVER:
+        return "CUDA driver version is insufficient for CUDA runtime version";
+    case NO_DEVICE:
+        return "no CUDA-capable device is detected";
+    case ILLEGAL:
+        return "an illegal memory access was encountered";
+    }
+    return "unknown error";
+}

@@ -1,0 +1,27 @@
+/* Loading the emulated CUDA device. SPDX-License-Identifier: Apache-2.0 */
+#include "tests/emulated.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kernels/cuda/cuda.h"
+
+const struct td_device *emulated_device(void)
+{
+    static const struct td_device *device;
+    struct td_failure failure = {0};
+    char path[4096];
+    if (device)
+        return device;
+    const char *build = getenv("TENSORD_BUILD");
+    snprintf(path, sizeof path, "%s/tensord-cuda-emulated.so", build ? build : "build/plain");
+    void *plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    td_cuda_opener *opener = plugin ? (td_cuda_opener *)dlsym(plugin, TD_CUDA_OPEN) : NULL;
+    device = opener ? opener(0, td_device_cpu(), &failure) : NULL;
+    if (!device) {
+        fprintf(stderr, "%s: %s\n", path, plugin ? failure.message : dlerror());
+        exit(1);
+    }
+    return device;
+}
