@@ -299,7 +299,7 @@ TEST_ENV = TENSORD_ROOT=$(CURDIR) TENSORD_BUILD=$(CURDIR)/$(B) TENSORD_BIN=$(CUR
 
 SELECTED := $(if $(ONLY),$(patsubst %,$(B)/tests/test_%,$(subst $(comma),$(space),$(ONLY))),$(TEST_PROGRAMS) \
     $(FUZZ_PROGRAMS))
-CHECKS := $(if $(ONLY),,tests/layers.sh tests/headers.sh tests/generated.sh tests/examples.sh tests/wrong.sh tests/dashboard.sh)
+CHECKS := $(if $(ONLY),,tests/layers.sh tests/headers.sh tests/generated.sh tests/examples.sh tests/wrong.sh tests/emulated.sh tests/dashboard.sh)
 test: $(SELECTED) $(WATCHED) $(EMULATED) $(if $(ONLY),$(B)/tensord $(B)/tensorctl,all $(if $(wildcard protocol/gen.c),$(B)/gen))
 	@[ '$(DEPS)' = 0 ] || [ -n '$(ONLY)' ] || tests/dashboard.sh --prepare
 	@$(TEST_ENV) tests/run.sh $(SELECTED) $(CHECKS)

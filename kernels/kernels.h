@@ -77,8 +77,8 @@ struct td_device {
     void *(*reserve)(size_t bytes);
     void (*unreserve)(void *memory, size_t bytes);
     /* Host to device, device to host, device to device. On the CPU all three are memcpy. Elsewhere all that is asked of
-     * a device is done in the order in which it was asked, and only download waits for it: the bytes of an upload may be
-     * overwritten as soon as it returns. */
+     * a device is done in the order in which it was asked, and only download waits for it: the bytes of an upload may
+     * be overwritten as soon as it returns. */
     void (*upload)(void *to, const void *from, size_t bytes);
     void (*download)(void *to, const void *from, size_t bytes);
     void (*copy)(void *to, const void *from, size_t bytes);
@@ -108,5 +108,15 @@ struct td_device {
 /* The CPU device. Picks the widest kernels that this processor runs; TENSORD_CPU=sse2|avx2|avx512 narrows it. Never
  * fails. Static; not to be freed. */
 const struct td_device *td_device_cpu(void);
+
+/* Devices of other kinds are plug-ins, so that the daemon itself needs neither their libraries nor a driver: shared
+ * objects with one symbol, TD_DEVICE_OPEN, of this type. It opens device number index of those that there are, once in
+ * a process. cpu computes what has no kernel there; operands are carried to it and back. Returns NULL and the reason in
+ * failure, in words of somebody who can do something about it: no driver, too old a one, no such device. The device is
+ * static.
+ * A device that breaks while it works (an error that stays with its context) ends the process, with a line on standard
+ * error: nothing of what it holds can be had any more, and whoever started the process starts the next. */
+#define TD_DEVICE_OPEN "td_device_open"
+typedef const struct td_device *td_device_opener(int index, const struct td_device *cpu, struct td_failure *failure);
 
 #endif

@@ -25,11 +25,11 @@ struct setting {
 
 static int set_device(struct config *config, const char *where, const char *value, struct td_failure *failure)
 {
-    if (!strncmp(value, "cuda:", 5) && value[5] && value[5 + strspn(value + 5, "0123456789")] == 0)
-        return td_fail(failure, TD_E_ARGUMENT, "%s: no CUDA device support in this build: '%s'", where, value);
-    if (strcmp(value, "auto") && strcmp(value, "cpu"))
+    size_t digits = !strncmp(value, "cuda:", 5) ? strspn(value + 5, "0123456789") : 0;
+    bool is_cuda = digits && digits < 4 && !value[5 + digits];
+    if (!is_cuda && strcmp(value, "auto") && strcmp(value, "cpu"))
         return td_fail(failure, TD_E_ARGUMENT, "%s: '%s' is not a device: auto, cpu, cuda:N", where, value);
-    snprintf(config->device, sizeof config->device, "cpu");
+    snprintf(config->device, sizeof config->device, "%s", value);
     return TD_E_OK;
 }
 
@@ -225,13 +225,15 @@ static int read_file(struct config *config, const char *path, struct td_failure 
 
 int config_read(int argc, char **argv, struct config *config, struct td_failure *failure)
 {
-    static const char about[] = "Keeps tensors resident on a device and executes what programs that link libtensord ask"
-                                " for.\vWithout options it serves the CPU at the default address until SIGTERM.";
+    static const char about[] =
+        "Keeps tensors resident on a device and executes what programs that link libtensord ask"
+        " for.\vWithout options it serves the first GPU that works, or else the CPU, at the default address until"
+        " SIGTERM.";
     const struct argp argp = {.options = options, .parser = take_option, .doc = about};
     struct given given = {.failure = failure};
     argp_program_version = "tensord " TD_VERSION;
     argp_err_exit_status = 2;
-    *config = (struct config){.device = "cpu",
+    *config = (struct config){.device = "auto",
                               .threads = threads_here(),
                               .log_level = LOG_INFO,
                               .web_host = CONFIG_WEB_HOST,

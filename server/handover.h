@@ -25,11 +25,17 @@ struct handover {
 };
 
 enum handover_note_kind { NOTE_READY = 1, NOTE_TAKEN = 2 };
-/* From the worker: READY once it can serve; TAKEN when the clients up to that number are its own. */
+/* From the worker: READY once it can serve, with the device that it serves; TAKEN when the clients up to that number
+ * are its own. */
 struct handover_note {
     uint32_t kind;
     uint64_t number;
+    char device[32];
 };
+
+/* A worker's exit status where the device that it was told to serve is not to be had: the line before, on standard
+ * error, says why. */
+#define WORKER_NO_DEVICE 3
 
 /* Sends without waiting. Returns 0, or -1 with errno; the descriptor stays the caller's. */
 int handover_send(int channel, const struct handover *handover, int descriptor);

@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "kernels/cuda/cuda.h"
-
 const struct td_device *emulated_device(void)
 {
     static const struct td_device *device;
@@ -17,7 +15,7 @@ const struct td_device *emulated_device(void)
     const char *build = getenv("TENSORD_BUILD");
     snprintf(path, sizeof path, "%s/tensord-cuda-emulated.so", build ? build : "build/plain");
     void *plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    td_cuda_opener *opener = plugin ? (td_cuda_opener *)dlsym(plugin, TD_CUDA_OPEN) : NULL;
+    td_device_opener *opener = plugin ? (td_device_opener *)dlsym(plugin, TD_DEVICE_OPEN) : NULL;
     device = opener ? opener(0, td_device_cpu(), &failure) : NULL;
     if (!device) {
         fprintf(stderr, "%s: %s\n", path, plugin ? failure.message : dlerror());

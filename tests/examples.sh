@@ -7,7 +7,7 @@ folder=$(mktemp -d)
 daemon=
 trap '[ -z "$daemon" ] || kill "$daemon"; wait; rm -rf "$folder"' EXIT
 export TENSORD=unix:$folder/socket
-"$build/tensord" --listen "$TENSORD" --web off --log-level error 2>"$folder/log" &
+"$build/tensord" --device cpu --listen "$TENSORD" --web off --log-level error 2>"$folder/log" &
 daemon=$!
 for _ in $(seq 500); do
     [ ! -S "$folder/socket" ] || break

@@ -114,7 +114,8 @@ static void test_config_values(void **state)
         {"--memory", "99999999999T", "999"},
         {"--memory", "5", "2M"},
         {"--device", "gpu", "gpu"},
-        {"--device", "cuda:0", "no CUDA"},
+        {"--device", "cuda:1x", "cuda:1x"},
+        {"--device", "cuda:1000", "cuda:1000"},
         {"--device", "cuda:", "cuda:"},
         {"--listen", "tcp:h:1", "tcp:h:1"},
         {"--web", "localhost", "HOST:PORT"},
@@ -139,7 +140,10 @@ static void test_config_values(void **state)
         assert_non_null(strstr(failure.message, wrong[i].says));
     }
     assert_int_equal(read_config(&config, &failure, NULL, NULL), TD_E_OK);
-    assert_string_equal(config.device, "cpu");
+    assert_string_equal(config.device, "auto");
+    assert_int_equal(read_config(&config, &failure, "--device", "cuda:12"), TD_E_OK);
+    assert_string_equal(config.device, "cuda:12");
+    assert_int_equal(read_config(&config, &failure, NULL, NULL), TD_E_OK);
     assert_string_equal(config.web_host, CONFIG_WEB_HOST);
     assert_int_equal(config.web_port, CONFIG_WEB_PORT);
     assert_false(config.web_given);
@@ -180,7 +184,7 @@ static void test_config_file(void **state)
     char *both[] = {"tensord", "--memory", "8M", "--config", path, NULL}; /* the command line wins wherever it stands */
     assert_int_equal(config_read(5, both, &config, &failure), TD_E_OK);
     assert_int_equal(config.memory_bytes, 8 << 20);
-    static const char *const wrong[] = {"memory = lots", "colour = red", "memory", "device = cuda:1", "config = x"};
+    static const char *const wrong[] = {"memory = lots", "colour = red", "memory", "device = cuda", "config = x"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         char text[128];
         snprintf(text, sizeof text, "# first\nweb = off\n%s\n", wrong[i]);

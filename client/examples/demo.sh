@@ -15,7 +15,7 @@ trap clean_up EXIT
 trap 'exit 130' INT TERM
 
 export TENSORD=unix:$folder/tensord.sock
-"$build/tensord" --listen "$TENSORD" --log-level error 2>"$folder/log" &
+"$build/tensord" --device cpu --listen "$TENSORD" --log-level error 2>"$folder/log" &
 daemon=$!
 
 # From the moment the socket is there the kernel holds who connects, so there is nothing more to wait for.

@@ -420,6 +420,7 @@ struct variant {
     static struct variant variant_##isa = {.name = #isa,                                  \
                                            .text = text_,                                 \
                                            .device = {.name = "cpu",                      \
+                                                      .host_memory = true,                \
                                                       .reserve = reserve,                 \
                                                       .unreserve = unreserve,             \
                                                       .upload = copy,                     \

@@ -264,7 +264,7 @@ static int open_device(int index, struct td_failure *failure)
 }
 
 extern "C" __attribute__((visibility("default"))) const struct td_device *
-td_cuda_open(int index, const struct td_device *cpu, struct td_failure *failure)
+td_device_open(int index, const struct td_device *cpu, struct td_failure *failure)
 {
     host = cpu;
     if (find_device(index, failure) || open_device(index, failure))

@@ -1,11 +1,12 @@
-/* Private to kernels/cuda. SPDX-License-Identifier: Apache-2.0 */
+/* Private to kernels/cuda: a plug-in (kernels.h). One stream: everything is done in the order in which it was asked
+ * for, whoever asked. SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_KERNELS_CUDA_INTERNAL_H
 #define TD_KERNELS_CUDA_INTERNAL_H
 
 #include <cuda_runtime.h>
 
 extern "C" {
-#include "kernels/cuda/cuda.h"
+#include "kernels/kernels.h"
 }
 
 /* The number of an op's row, what works on it, and the name of its kernel's launcher. */

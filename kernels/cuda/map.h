@@ -60,8 +60,7 @@ template <class T, int N> struct alignas(sizeof(T) * N) td_word {
     T v[N];
 };
 
-template <class X, int N>
-__device__ static inline td_word<X, N> td_map_word(const td_map_plan &plan, int k, uint32_t i)
+template <class X, int N> __device__ static inline td_word<X, N> td_map_word(const td_map_plan &plan, int k, uint32_t i)
 {
     if (!plan.repeats[k])
         return *(const td_word<X, N> *)((const X *)plan.data[k] + i);
@@ -115,8 +114,7 @@ void td_map_plan_of(const struct td_map_shape *shape, td_map_plan *plan);
 /* Whether all operands lie in one row, or repeat one element, and can be read in words of width elements. */
 bool td_map_is_dense(const td_map_plan *plan, int operands, const size_t *element_bytes, int width);
 
-template <class F, class Y, class... X>
-static void td_map_part(const td_map_shape &shape, const F &f)
+template <class F, class Y, class... X> static void td_map_part(const td_map_shape &shape, const F &f)
 {
     const int width = 16 / sizeof(Y) < 1 ? 1 : (int)(16 / sizeof(Y)); /* 16 bytes of results a thread */
     const size_t bytes[] = {sizeof(Y), sizeof(X)...};
@@ -158,7 +156,8 @@ template <class F, class Y, class... X> static void td_map_parts(td_map_shape &s
 }
 
 template <class F, class Y, class... X>
-static void td_map(const F &f, const struct td_operand &target, std::initializer_list<const struct td_operand *> sources)
+static void td_map(const F &f, const struct td_operand &target,
+                   std::initializer_list<const struct td_operand *> sources)
 {
     const struct td_operand *operand[1 + TD_SOURCES_MAX] = {&target};
     int operands = 1;

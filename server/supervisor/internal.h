@@ -107,6 +107,7 @@ struct supervisor {
     struct lives lives;
     struct web web;
     bool stopping;
+    bool failed; /* it gives up */
 };
 
 /* listener.c */
@@ -155,7 +156,9 @@ void web_stop(struct supervisor *supervisor);
 void web_kill(struct supervisor *supervisor);
 
 /* supervisor.c */
-void supervisor_ready(struct supervisor *supervisor);
+void supervisor_ready(struct supervisor *supervisor, const char *device);
+/* The daemon cannot do what it was started for, and ends with an error. */
+void supervisor_give_up(struct supervisor *supervisor);
 /* A child is gone. When none is left, the daemon ends. */
 void supervisor_ended(struct supervisor *supervisor);
 

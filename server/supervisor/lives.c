@@ -193,7 +193,7 @@ static void close_channel(struct lives *lives)
     lives->channel = -1;
 }
 
-static void on_ready(struct supervisor *supervisor)
+static void on_ready(struct supervisor *supervisor, const char *device)
 {
     struct lives *lives = &supervisor->lives;
     bool first = !lives->was_ready;
@@ -203,7 +203,7 @@ static void on_ready(struct supervisor *supervisor)
     log_event(LOG_INFO, 0, "worker %" PRIu64 " (pid %d) is ready after %" PRIu64 " ms", lives->number,
               uv_process_get_pid(&lives->process), uv_now(&supervisor->loop) - lives->started_ms);
     if (first)
-        supervisor_ready(supervisor);
+        supervisor_ready(supervisor, device);
 }
 
 static void on_channel(uv_poll_t *poll, int status, int events)
@@ -217,7 +217,7 @@ static void on_channel(uv_poll_t *poll, int status, int events)
         send_kept(lives);
     while (lives->channel >= 0 && (result = handover_note_receive(lives->channel, &note)) > 0) {
         if (note.kind == NOTE_READY)
-            on_ready(supervisor);
+            on_ready(supervisor, note.device);
         else if (note.kind == NOTE_TAKEN)
             drop_taken(supervisor, note.number);
     }
@@ -371,6 +371,8 @@ static void on_worker_exit(uv_process_t *process, int64_t status, int signal)
     for (struct kept *kept = lives->kept; kept; kept = kept->next)
         kept->sent = false;
     close_process(lives);
+    if (status == WORKER_NO_DEVICE && !lives->was_ready) /* the next would not find it either */
+        supervisor_give_up(supervisor);
 }
 
 void lives_stop(struct supervisor *supervisor)

@@ -21,6 +21,16 @@ static void raise_descriptor_limit(void)
         log_event(LOG_WARN, 0, "cannot raise the limit of open files to %llu", (unsigned long long)limit.rlim_max);
 }
 
+static void stop(struct supervisor *supervisor)
+{
+    supervisor->stopping = true;
+    notify("STOPPING=1");
+    listener_stop(supervisor);
+    greetings_stop(supervisor);
+    web_stop(supervisor);
+    lives_stop(supervisor);
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct supervisor *supervisor = handle->data;
@@ -30,20 +40,21 @@ static void on_signal(uv_signal_t *handle, int number)
         return;
     }
     log_event(LOG_INFO, 0, "ends by signal %d", number);
-    supervisor->stopping = true;
-    notify("STOPPING=1");
-    listener_stop(supervisor);
-    greetings_stop(supervisor);
-    web_stop(supervisor);
-    lives_stop(supervisor);
+    stop(supervisor);
 }
 
-void supervisor_ready(struct supervisor *supervisor)
+void supervisor_give_up(struct supervisor *supervisor)
+{
+    supervisor->failed = true;
+    if (!supervisor->stopping)
+        stop(supervisor);
+}
+
+void supervisor_ready(struct supervisor *supervisor, const char *device)
 {
     double ms = (double)(uv_hrtime() - supervisor->started_ns) / 1e6;
     notify("READY=1");
-    log_event(LOG_INFO, 0, "serves %s at unix:%s, ready after %.1f ms", supervisor->config->device,
-              supervisor->config->listen.path, ms);
+    log_event(LOG_INFO, 0, "serves %s at unix:%s, ready after %.1f ms", device, supervisor->config->listen.path, ms);
 }
 
 static void close_handle(uv_handle_t *handle, void *data)
@@ -106,6 +117,7 @@ int supervisor_main(const struct config *config, uint64_t started_ns)
     uv_loop_close(&supervisor->loop);
     listener_unlock(&supervisor->listener);
     lives_deinit(&supervisor->lives);
+    bool failed = failure.code != TD_E_OK || supervisor->failed;
     free(supervisor);
-    return failure.code == TD_E_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

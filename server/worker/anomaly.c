@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "server/worker/apply.h"
 #include "server/worker/execution.h"
@@ -103,13 +104,32 @@ static struct seen look_at(const struct td_operand *x)
     return seen;
 }
 
-static struct seen look_at_tensor(const struct tensor *tensor)
+/* The same of what the device may keep from the host: then it is carried here first, and without memory for that it is
+ * not looked at. */
+static struct seen look_at_device(const struct td_device *device, const struct td_operand *x)
+{
+    struct td_operand here = *x;
+    int64_t last = 0;
+    for (int d = 0; d < x->rank; d++)
+        last += x->shape[d] ? (x->shape[d] - 1) * x->stride[d] : 0;
+    size_t bytes = (size_t)(last + 1) * td_dtype_size(x->dtype);
+    if (device->host_memory || !x->data || td_dtype_category(x->dtype) != TD_FLOATING)
+        return look_at(x);
+    if (!(here.data = malloc(bytes)))
+        return (struct seen){0};
+    device->download(here.data, x->data, bytes);
+    struct seen seen = look_at(&here);
+    free(here.data);
+    return seen;
+}
+
+static struct seen look_at_tensor(const struct execution *e, const struct tensor *tensor)
 {
     struct td_operand x;
     struct td_meta meta;
     tensor_meta(tensor, &meta);
     operand_of(&x, &meta, tensor_data(tensor));
-    return look_at(&x);
+    return look_at_device(e->session->worker->device, &x);
 }
 
 static unsigned look_at_number(double value)
@@ -157,7 +177,7 @@ static unsigned look_at_inputs(const struct execution *e)
                                                       : 0;
     for (int k = written; k < e->operation.in_count; k++) {
         if (e->in[k].tensor)
-            what |= look_at_tensor(e->in[k].tensor).what;
+            what |= look_at_tensor(e, e->in[k].tensor).what;
         else if (e->in[k].is_number && e->in[k].number.category == TD_FLOATING)
             what |= look_at_number(e->in[k].number.f);
     }
@@ -172,9 +192,9 @@ void anomaly_before(struct execution *e)
                                                       : 0;
     for (int k = 0; k < written; k++)
         if (e->in[k].tensor)
-            e->anomaly.before |= look_at_tensor(e->in[k].tensor).what;
+            e->anomaly.before |= look_at_tensor(e, e->in[k].tensor).what;
     for (int k = 0; k < parameters(e); k++)
-        e->anomaly.before |= look_at(&e->grads[k]).what;
+        e->anomaly.before |= look_at_device(e->session->worker->device, &e->grads[k]).what;
 }
 
 /* ---- what comes out ---- */
@@ -182,7 +202,7 @@ void anomaly_before(struct execution *e)
 /* Whether result has something that cannot be the inputs', which are looked at once. */
 static bool suspect(struct execution *e, const struct tensor *result, unsigned *inputs, bool *looked)
 {
-    struct seen seen = look_at_tensor(result);
+    struct seen seen = look_at_tensor(e, result);
     if (!seen.what)
         return false;
     if (!*looked)

@@ -165,6 +165,20 @@ static void rebind(struct session *session, uint32_t handle, struct tensor *resu
     session_bind(session, handle, result, failure);
 }
 
+/* Any byte but 0 means true; kernels count on 0 and 1. */
+static int upload_truths(struct session *session, void *to, const uint8_t *bytes, uint32_t count,
+                         struct td_failure *failure)
+{
+    uint8_t *truths = malloc((size_t)count + 1);
+    if (!truths)
+        return td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left for an upload");
+    for (uint32_t i = 0; i < count; i++)
+        truths[i] = bytes[i] != 0;
+    session->worker->device->upload(to, truths, count);
+    free(truths);
+    return TD_E_OK;
+}
+
 static void run_upload(struct session *session, struct request *request, struct td_failure *failure)
 {
     struct td_meta meta;
@@ -204,10 +218,10 @@ static void run_upload(struct session *session, struct request *request, struct 
     size_t first = (size_t)tensor->offset * td_dtype_size(tensor->dtype) + (size_t)offset;
     if (storage_write(session, tensor->storage, first, first + bytes, failure))
         return;
-    session->worker->device->upload((char *)tensor_data(tensor) + offset, data, bytes);
-    if (tensor->dtype == TD_BOOL) /* any byte but 0 means true; kernels count on 0 and 1 */
-        for (uint8_t *at = (uint8_t *)tensor_data(tensor) + offset, *end = at + bytes; at < end; at++)
-            *at = *at != 0;
+    if (tensor->dtype != TD_BOOL)
+        session->worker->device->upload((char *)tensor_data(tensor) + offset, data, bytes);
+    else if (upload_truths(session, (char *)tensor_data(tensor) + offset, data, bytes, failure))
+        return;
     if (session->filling && (session->filled += bytes) == size)
         session_fill_end(session);
 }

@@ -41,7 +41,7 @@ static struct execution *execution_new(struct session *session, const struct ope
     e->grads = NULL;
     e->lists = NULL;
     e->failure.code = TD_E_OK;
-    e->recorded = e->launches = e->offloaded = e->watched = false;
+    e->recorded = e->launches = e->offloaded = e->watched = e->fetched = false;
     e->node_number = e->took_ns = 0;
     memset(e->out, 0, sizeof e->out);
     e->conversion_count = e->narrowing_count = 0;
@@ -144,9 +144,11 @@ static int64_t read_size(const struct execution *e)
     const struct td_op *op = e->operation.op;
     int64_t size = 0;
     int k = 0;
-    for (const struct td_param *p = op->params; td_param_is_tensor(p->kind) && !td_param_is_list(p->kind); p++, k++)
-        if (p->kind == TD_PARAM_SIZE && k < e->operation.in_count && e->metas[k].dtype == TD_I64 && !e->metas[k].rank)
-            e->session->worker->device->download(&size, tensor_data(e->in[k].tensor), sizeof size);
+    for (const struct td_param *p = op->params; td_param_is_tensor(p->kind) && !td_param_is_list(p->kind); p++, k++) {
+        const struct tensor *in = k < e->operation.in_count ? e->in[k].tensor : NULL;
+        if (p->kind == TD_PARAM_SIZE && in && in->dtype == TD_I64 && !in->rank)
+            e->session->worker->device->download(&size, tensor_data(in), sizeof size);
+    }
     return size;
 }
 
@@ -158,7 +160,7 @@ static int infer(struct execution *e)
     e->inference.in_count = e->operation.in_count;
     e->inference.list_counts = e->list_counts;
     e->inference.attrs = e->attrs;
-    e->inference.size = read_size(e);
+    e->inference.size = e->fetched ? e->size : read_size(e);
     e->inference.failure = &e->failure;
     int failed = td_infer(&e->inference);
     return failed ? failed : check_number(e);
@@ -694,9 +696,85 @@ static void refuse_cost(struct execution *e, uint64_t cost)
     execution_finish(e);
 }
 
+/* ---- on the device's thread ---- */
+
+static void errand_run(struct errand *errand, const struct td_device *device)
+{
+    execution_run_timed((struct execution *)((char *)errand - offsetof(struct execution, errand)), device);
+}
+
+static void errand_done(struct errand *errand)
+{
+    struct session *session = errand->session;
+    struct execution *e = (struct execution *)((char *)errand - offsetof(struct execution, errand));
+    uint64_t took_ns = e->took_ns;
+    execution_finish(e);
+    recorder_publish(session, took_ns);
+}
+
+static bool offload(struct execution *e)
+{
+    e->errand = (struct errand){.session = e->session, .run = errand_run, .done = errand_done};
+    return e->offloaded = errand_start(&e->errand);
+}
+
+/* Whether running e waits for the device, which the loop must not. What is looked at is carried to the host for it. */
+static bool waits(const struct execution *e, const struct td_device *device)
+{
+    return e->launches && device->waits && (e->watched || device->waits(&e->launch));
+}
+
+/* Everything from the inputs on. True: it is done. */
+static bool proceed(struct execution *e)
+{
+    struct session *session = e->session;
+    const struct td_device *device = session->worker->device;
+    if (prepare(e)) {
+        e->launches = false;
+        execution_finish(e);
+        return true;
+    }
+    e->watched = session->watching && e->launches && e->operation.op->kind != TD_CREATE;
+    uint64_t cost = execution_cost(e, device);
+    if (cost > COST_MAX_NS) {
+        refuse_cost(e, cost);
+        return true;
+    }
+    if ((cost > OFFLOAD_NS || waits(e, device)) && offload(e))
+        return false;
+    schedule_charge(session, cost);
+    if (cost > TIMED_NS)
+        execution_run_timed(e, device);
+    else
+        execution_run(e, device);
+    execution_finish(e);
+    return true;
+}
+
+static void fetch_run(struct errand *errand, const struct td_device *device)
+{
+    (void)device;
+    struct execution *e = (struct execution *)((char *)errand - offsetof(struct execution, errand));
+    e->size = read_size(e);
+    e->fetched = true;
+}
+
+static void fetch_done(struct errand *errand)
+{
+    proceed((struct execution *)((char *)errand - offsetof(struct execution, errand)));
+}
+
+/* The shape depends on what lies on a device that the host has to wait for. */
+static bool fetch_size(struct execution *e)
+{
+    if (!td_op_is_sized(e->operation.op) || e->session->worker->device->host_memory)
+        return false;
+    e->errand = (struct errand){.session = e->session, .run = fetch_run, .done = fetch_done};
+    return errand_start(&e->errand);
+}
+
 bool exec_run(struct session *session, const struct operation *operation, exec_then *then, void *data)
 {
-    struct worker *worker = session->worker;
     struct execution *e = execution_new(session, operation, then, data);
     if (!e) {
         struct td_failure failure = {0};
@@ -716,24 +794,5 @@ bool exec_run(struct session *session, const struct operation *operation, exec_t
         finish_failed(e, cause_ref(cause));
         return true;
     }
-    if (prepare(e)) {
-        e->launches = false;
-        execution_finish(e);
-        return true;
-    }
-    e->watched = session->watching && e->launches && operation->op->kind != TD_CREATE;
-    uint64_t cost = execution_cost(e, worker->device);
-    if (cost > COST_MAX_NS) {
-        refuse_cost(e, cost);
-        return true;
-    }
-    if (cost > OFFLOAD_NS && execution_offload(e))
-        return false;
-    schedule_charge(session, cost);
-    if (cost > TIMED_NS)
-        execution_run_timed(e, worker->device);
-    else
-        execution_run(e, worker->device);
-    execution_finish(e);
-    return true;
+    return !fetch_size(e) && proceed(e);
 }

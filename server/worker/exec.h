@@ -40,9 +40,6 @@ bool exec_run(struct session *session, const struct operation *operation, exec_t
 /* Whether op can fail for what its inputs hold, besides for what they are: an index out of range, a singular matrix. */
 bool exec_fails_for_data(const struct td_op *op);
 
-/* The device's thread. */
-int exec_thread_start(struct worker *worker);
-void exec_thread_stop(struct worker *worker);
 void exec_spares_free(struct worker *worker);
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef TD_SERVER_WORKER_EXECUTION_H
 #define TD_SERVER_WORKER_EXECUTION_H
 
+#include "server/worker/errand.h"
 #include "server/worker/exec.h"
 
 /* Inputs of an ordinary op. Steps have lists: their arrays are allocated. */
@@ -25,7 +26,8 @@ struct anomaly {
 };
 
 struct execution {
-    struct execution *next; /* among the spare ones, or in a queue of the device's thread */
+    struct execution *next; /* among the spare ones */
+    struct errand errand;
     struct session *session;
     struct operation operation;
     exec_then *then;
@@ -43,6 +45,8 @@ struct execution {
     struct td_operand small_operands[EXEC_INPUTS];
     int64_t immediates[EXEC_INPUTS]; /* numbers, as elements of the dtype that is computed in */
 
+    int64_t size; /* of a SIZE, where the device does not show it to the host */
+    bool fetched; /* it is there */
     struct td_inference inference;
     struct td_failure failure;
     bool recorded;                      /* some input wants a gradient and recording is on */
@@ -86,7 +90,5 @@ void execution_run_timed(struct execution *execution, const struct td_device *de
 uint64_t execution_cost(const struct execution *execution, const struct td_device *device);
 /* Everything after the kernel: the fault, the tape, then. Frees execution. */
 void execution_finish(struct execution *execution);
-/* Hands execution to the device's thread; false if there is none: a test without a loop, or no memory for it. */
-bool execution_offload(struct execution *execution);
 
 #endif

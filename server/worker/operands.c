@@ -9,6 +9,7 @@ void operand_of(struct td_operand *operand, const struct td_meta *meta, void *da
     operand->data = data;
     operand->dtype = meta->dtype;
     operand->rank = meta->rank;
+    operand->immediate = false;
     memcpy(operand->shape, meta->shape, sizeof operand->shape);
     memcpy(operand->stride, meta->stride, sizeof operand->stride);
 }
@@ -123,6 +124,7 @@ static int make_operand(struct execution *e, int k, bool dense)
         int64_t *immediate = &e->immediates[k % EXEC_INPUTS];
         td_number_store(e->in[k].number, meta->dtype, immediate);
         operand_of(operand, meta, immediate);
+        operand->immediate = true;
         if (compute && works != compute) { /* rounded as its dtype is, then widened */
             td_number_store(td_number_load(compute, immediate), works, immediate);
             operand->dtype = works;

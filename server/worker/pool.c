@@ -24,6 +24,20 @@
 #define SEGMENT_ALIGN ((size_t)2 << 20)
 #define BYTES_MAX ((size_t)1 << 46)
 
+/* What lies on another device is not the sanitizer's, and there a block that was given back may still be worked on: the
+ * next owner's work comes behind. */
+static void poison(const struct pool *pool, void *at, size_t bytes)
+{
+    if (pool->device->host_memory)
+        ASAN_POISON_MEMORY_REGION(at, bytes);
+}
+
+static void unpoison(const struct pool *pool, void *at, size_t bytes)
+{
+    if (pool->device->host_memory)
+        ASAN_UNPOISON_MEMORY_REGION(at, bytes);
+}
+
 void pool_init(struct pool *pool, const struct td_device *device, size_t limit_bytes)
 {
     *pool = (struct pool){.device = device, .limit_bytes = limit_bytes};
@@ -134,7 +148,7 @@ static bool grow(struct pool *pool, size_t bytes)
     }
     segments[pool->segment_count++] = (struct pool_segment){memory, size};
     pool->reserved_bytes += size;
-    ASAN_POISON_MEMORY_REGION(memory, size);
+    poison(pool, memory, size);
     block->data = memory;
     block->size = size;
     bin_insert(pool, block);
@@ -161,7 +175,7 @@ void pool_deinit(struct pool *pool)
         free(block);
     }
     for (size_t i = 0; i < pool->segment_count; i++) {
-        ASAN_UNPOISON_MEMORY_REGION(pool->segments[i].memory, pool->segments[i].bytes);
+        unpoison(pool, pool->segments[i].memory, pool->segments[i].bytes);
         pool->device->unreserve(pool->segments[i].memory, pool->segments[i].bytes);
     }
     free(pool->segments);
@@ -259,7 +273,7 @@ struct block *pool_take(struct pool *pool, size_t bytes, uint64_t session, uint6
     } else if (!(block = find(pool, size))) {
         return NULL;
     }
-    ASAN_UNPOISON_MEMORY_REGION(block->data, block->size);
+    unpoison(pool, block->data, block->size);
     block->session = session;
     block->request = request;
     block->storages = block->readers = 0;
@@ -272,7 +286,7 @@ struct block *pool_take(struct pool *pool, size_t bytes, uint64_t session, uint6
 
 void pool_give(struct pool *pool, struct block *block)
 {
-    ASAN_POISON_MEMORY_REGION(block->data, block->size);
+    poison(pool, block->data, block->size);
     pool->used_bytes -= block->size;
     if (block->size <= POOL_SMALL_MAX) {
         block->next = pool->small[block->size / POOL_GRAIN];

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/worker/connection.h"
+#include "server/worker/errand.h"
 #include "server/worker/exec.h"
 #include "server/worker/reply.h"
 
@@ -14,6 +15,7 @@
 /* A read in work; on the session's stack, so that no later request runs before the last byte is on its way. */
 struct reading {
     struct iterator iterator;
+    struct errand errand;
     struct connection_write write;
     struct tensor *tensor; /* as far as it has been converted */
     struct cause *cause;   /* what failed meanwhile */
@@ -23,6 +25,9 @@ struct reading {
     bool writing; /* libuv has the write */
     bool orphan;  /* dropped while libuv had the write, which will free it */
     uint64_t offset, total;
+    /* Where the device's memory is not the host's: a chunk of it at a time. */
+    uint8_t *fetched;
+    uint32_t fetched_bytes; /* of the next chunk; 0: it is still there */
 };
 
 static void reading_free(struct session *session, struct reading *r)
@@ -30,6 +35,7 @@ static void reading_free(struct session *session, struct reading *r)
     tensor_unref(session, r->tensor);
     cause_unref(r->cause);
     saved_free(session, r->saved);
+    free(r->fetched);
     free(r);
 }
 
@@ -66,41 +72,84 @@ static void run_conversion(struct session *session, struct reading *r, enum td_o
              converted, r);
 }
 
-/* Small replies go with the others. */
-static bool copy_out(struct session *session, const struct tensor *tensor, size_t bytes)
+/* Small replies go with the others. bytes lie at data, where the host can touch them. */
+static bool copy_out(struct session *session, uint8_t dtype, const void *data, size_t bytes)
 {
     uint8_t *room = connection_room(session, REPLY_DATA_HEADER + bytes);
     if (!room)
         return false;
-    size_t header = reply_data_header(session, room, tensor->dtype, bytes, 0, (uint32_t)bytes);
-    session->worker->device->download(room + header, tensor_data(tensor), bytes);
+    size_t header = reply_data_header(session, room, dtype, bytes, 0, (uint32_t)bytes);
+    if (bytes)
+        memcpy(room + header, data, bytes);
     connection_wrote(session, header + bytes);
     return true;
+}
+
+/* ---- from a device that the loop must not wait for ---- */
+
+static void *next_bytes(const struct reading *r)
+{
+    return (uint8_t *)r->saved->reader.block->data + r->saved->reader.first + r->offset;
+}
+
+static void fetch_run(struct errand *errand, const struct td_device *device)
+{
+    struct reading *r = (struct reading *)((char *)errand - offsetof(struct reading, errand));
+    device->download(r->fetched, next_bytes(r), r->fetched_bytes);
+}
+
+static void fetch_done(struct errand *errand)
+{
+    (void)errand; /* the session is woken, and goes on with what is there */
+}
+
+/* Brings the next chunk to the host. True: it is there. */
+static bool fetch(struct session *session, struct reading *r, uint32_t chunk)
+{
+    r->fetched_bytes = chunk;
+    r->errand = (struct errand){.session = session, .run = fetch_run, .done = fetch_done};
+    if (errand_start(&r->errand))
+        return false;
+    fetch_run(&r->errand, session->worker->device);
+    return true;
+}
+
+/* ---- */
+
+static enum step close_at_once(struct session *session)
+{
+    session_close(session);
+    return STEP_DONE;
+}
+
+/* Pins the bytes, and finds room for what the host does not see. */
+static bool begin(struct session *session, struct reading *r)
+{
+    struct td_meta meta;
+    tensor_meta(r->tensor, &meta);
+    r->total = td_meta_bytes(&meta);
+    r->saved = saved_new(r->tensor);
+    if (r->saved && !session->worker->device->host_memory)
+        r->fetched = malloc(r->total < TD_CHUNK_MAX ? r->total + 1 : TD_CHUNK_MAX);
+    return r->saved && (r->fetched || session->worker->device->host_memory);
 }
 
 static enum step send_chunk(struct session *session, struct reading *r)
 {
     if (r->writing)
         return STEP_WAIT;
-    if (r->saved && r->offset == r->total)
+    if (r->saved && r->offset == r->total && r->total)
         return STEP_DONE;
-    if (!r->saved) {
-        struct td_meta meta;
-        tensor_meta(r->tensor, &meta);
-        r->total = td_meta_bytes(&meta);
-        if (r->total <= COPY_BYTES) { /* converted */
-            if (!copy_out(session, r->tensor, r->total))
-                session_close(session);
-            return STEP_DONE;
-        }
-        if (!(r->saved = saved_new(r->tensor))) {
-            session_close(session);
-            return STEP_DONE;
-        }
-    }
+    if (!r->saved && !begin(session, r))
+        return close_at_once(session);
     uint64_t left = r->total - r->offset;
     uint32_t chunk = left < TD_CHUNK_MAX ? (uint32_t)left : TD_CHUNK_MAX;
-    uint8_t *data = (uint8_t *)r->saved->reader.block->data + r->saved->reader.first + r->offset;
+    if (r->fetched && chunk && !r->fetched_bytes && !fetch(session, r, chunk))
+        return STEP_WAIT;
+    uint8_t *data = r->fetched ? r->fetched : next_bytes(r);
+    r->fetched_bytes = 0;
+    if (r->total <= COPY_BYTES)
+        return copy_out(session, r->tensor->dtype, data, r->total) ? STEP_DONE : close_at_once(session);
     size_t header = reply_data_header(session, r->write.header, r->tensor->dtype, r->total, r->offset, chunk);
     r->write.session = session;
     r->write.then = on_sent;
@@ -108,8 +157,7 @@ static enum step send_chunk(struct session *session, struct reading *r)
     r->writing = true;
     if (connection_write_in_place(&r->write, header, data, chunk)) {
         r->writing = false;
-        session_close(session);
-        return STEP_DONE;
+        return close_at_once(session);
     }
     return STEP_WAIT;
 }
@@ -139,13 +187,13 @@ static enum step reading_next(struct session *session, struct iterator *iterator
 static bool read_at_once(struct session *session, const struct tensor *tensor, uint8_t dtype)
 {
     struct td_meta meta;
-    if (tensor->failed || (dtype != TD_DTYPE_NONE && dtype != tensor->dtype))
+    if (tensor->failed || !session->worker->device->host_memory || (dtype != TD_DTYPE_NONE && dtype != tensor->dtype))
         return false;
     tensor_meta(tensor, &meta);
     size_t bytes = td_meta_bytes(&meta);
     if (bytes > COPY_BYTES || !td_meta_is_contiguous(&meta))
         return false;
-    if (!copy_out(session, tensor, bytes))
+    if (!copy_out(session, tensor->dtype, tensor_data(tensor), bytes))
         session_close(session);
     return true;
 }

@@ -5,11 +5,14 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "server/log.h"
+#include "server/worker/device.h"
+#include "server/worker/errand.h"
 #include "server/worker/exec.h"
 #include "server/worker/schedule.h"
 #include "server/worker/session.h"
@@ -82,7 +85,6 @@ static void on_channel(uv_poll_t *poll, int status, int events)
 
 static int start(struct worker *worker, const struct config *config, int channel, int tables, int trace)
 {
-    worker->device = td_device_cpu();
     worker->device->set_threads(config->threads);
     worker->started_ns = uv_hrtime();
     worker->channel_descriptor = channel;
@@ -96,9 +98,10 @@ static int start(struct worker *worker, const struct config *config, int channel
         uv_poll_init(&worker->loop, &worker->channel, channel) ||
         uv_poll_start(&worker->channel, UV_READABLE, on_channel))
         return -1;
-    if (schedule_start(worker) || exec_thread_start(worker))
+    if (schedule_start(worker) || errands_start(worker))
         return -1;
     struct handover_note ready = {.kind = NOTE_READY};
+    snprintf(ready.device, sizeof ready.device, "%s", worker->device->name);
     return handover_note_send(channel, &ready);
 }
 
@@ -111,6 +114,11 @@ int worker_main(const struct config *config, int channel, int tables, int trace)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole process group; the supervisor decides */
     signal(SIGTERM, SIG_IGN);
+    struct td_failure failure = {0};
+    if (!(worker.device = device_open(config->device, &failure))) {
+        log_event(LOG_ERROR, 0, "cannot serve %s: %s. %s", config->device, failure.message, failure.hint);
+        return WORKER_NO_DEVICE;
+    }
     if (start(&worker, config, channel, tables, trace)) {
         log_event(LOG_ERROR, 0, "could not start: %s", strerror(errno));
         return 1;
@@ -118,7 +126,7 @@ int worker_main(const struct config *config, int channel, int tables, int trace)
     log_event(LOG_INFO, 0, "ready device=%s description=\"%s\" limit_mb=%zu threads=%d", worker.device->name,
               worker.device->description, worker.pool.limit_bytes / 1000000, config->threads);
     uv_run(&worker.loop, UV_RUN_DEFAULT);
-    exec_thread_stop(&worker);
+    errands_stop(&worker);
     worker.device->set_threads(1);
     while (node_bury(&worker, 1 << 20))
         ;

@@ -16,6 +16,7 @@
 
 struct session;
 struct node;
+struct errand;
 struct execution;
 struct source;
 
@@ -51,7 +52,7 @@ struct worker {
     uv_mutex_t mutex; /* over the two queues and thread_ends */
     uv_cond_t wake;
     uv_async_t done;
-    struct execution *queued, *finished;
+    struct errand *queued, *finished;
     bool thread_ends;
 };
 

@@ -63,10 +63,10 @@ struct fiber {
 
 static struct {
     struct fiber fibers[THREADS_MAX];
-    int made;          /* fibers that have a stack */
-    int used;          /* of this block */
-    int current;       /* -1: the scheduler */
-    unsigned next;     /* the first thread that has not begun */
+    int made;      /* fibers that have a stack */
+    int used;      /* of this block */
+    int current;   /* -1: the scheduler */
+    unsigned next; /* the first thread that has not begun */
     ucontext_t scheduler;
     fake_thread *thread;
     void *data;
@@ -260,7 +260,9 @@ struct work {
 
 struct fake_stream {
     struct work *first, **last;
+    struct fake_stream *next; /* of all there are */
 };
+static struct fake_stream *streams;
 
 /* It has happened when its stream has been waited for up to there: simply all of it. */
 struct fake_event {
@@ -316,7 +318,7 @@ void fake_launch(struct fake_stream *stream, unsigned blocks, unsigned threads, 
     if (threads == 0 || threads > THREADS_MAX || blocks == 0)
         last = 9; /* cudaErrorInvalidConfiguration */
     if (wish("fault") && ++launches >= wish("fault"))
-        sticky = ILLEGAL;
+        sticky = last = ILLEGAL;
     append(stream, &(struct work){.blocks = blocks, .threads = threads, .thread = thread, .data = data, .drop = drop});
     pthread_mutex_unlock(&lock);
 }
@@ -345,6 +347,10 @@ int cudaStreamCreateWithFlags(struct fake_stream **stream, unsigned flags)
     if (!*stream)
         return said(OUT_OF_MEMORY);
     (*stream)->last = &(*stream)->first;
+    pthread_mutex_lock(&lock);
+    (*stream)->next = streams;
+    streams = *stream;
+    pthread_mutex_unlock(&lock);
     return OK;
 }
 
@@ -359,6 +365,12 @@ int cudaStreamSynchronize(struct fake_stream *stream)
 int cudaStreamDestroy(struct fake_stream *stream)
 {
     cudaStreamSynchronize(stream);
+    pthread_mutex_lock(&lock);
+    struct fake_stream **link = &streams;
+    while (*link != stream)
+        link = &(*link)->next;
+    *link = stream->next;
+    pthread_mutex_unlock(&lock);
     free(stream);
     return OK;
 }
@@ -405,8 +417,13 @@ int cudaMalloc(void **memory, size_t bytes)
     return allocate(memory, bytes);
 }
 
+/* Waits for all that may still use it. */
 int cudaFree(void *memory)
 {
+    pthread_mutex_lock(&lock);
+    for (struct fake_stream *stream = streams; stream; stream = stream->next)
+        drain(stream);
+    pthread_mutex_unlock(&lock);
     free(memory);
     return OK;
 }

@@ -70,7 +70,7 @@ const get = (url, headers) => new Promise((done, fail) => {
 
 before(async () => {
   if (skip) return;
-  daemon = spawn(join(build, 'tensord'), ['--listen', address, '--web', '127.0.0.1:0', '--memory', '256M', '--log-level', 'error'], { stdio: 'inherit' });
+  daemon = spawn(join(build, 'tensord'), ['--device', 'cpu', '--listen', address, '--web', '127.0.0.1:0', '--memory', '256M', '--log-level', 'error'], { stdio: 'inherit' });
   await fresh();
   browser = await launch();
   start('lesson');

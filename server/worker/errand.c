@@ -1,19 +1,19 @@
-/* The device's thread: runs long kernels, one after the other, while the loop goes on with everybody else.
- * SPDX-License-Identifier: Apache-2.0 */
-#include "server/worker/execution.h"
+/* The device's thread. SPDX-License-Identifier: Apache-2.0 */
+#include "server/worker/errand.h"
+
 #include "server/worker/schedule.h"
 
-static void append(struct execution **queue, struct execution *execution)
+static void append(struct errand **queue, struct errand *errand)
 {
     while (*queue)
         queue = &(*queue)->next;
-    execution->next = NULL;
-    *queue = execution;
+    errand->next = NULL;
+    *queue = errand;
 }
 
-static struct execution *take_first(struct execution **queue)
+static struct errand *take_first(struct errand **queue)
 {
-    struct execution *first = *queue;
+    struct errand *first = *queue;
     if (first)
         *queue = first->next;
     return first;
@@ -24,30 +24,30 @@ static void thread_main(void *data)
     struct worker *worker = data;
     uv_mutex_lock(&worker->mutex);
     while (!worker->thread_ends) {
-        struct execution *execution = take_first(&worker->queued);
-        if (!execution) {
+        struct errand *errand = take_first(&worker->queued);
+        if (!errand) {
             uv_cond_wait(&worker->wake, &worker->mutex);
             continue;
         }
         uv_mutex_unlock(&worker->mutex);
-        execution_run_timed(execution, worker->device);
+        errand->run(errand, worker->device);
         uv_mutex_lock(&worker->mutex);
-        append(&worker->finished, execution);
+        append(&worker->finished, errand);
         uv_async_send(&worker->done);
     }
     uv_mutex_unlock(&worker->mutex);
 }
 
-bool execution_offload(struct execution *execution)
+bool errand_start(struct errand *errand)
 {
-    struct worker *worker = execution->session->worker;
+    struct worker *worker = errand->session->worker;
     if (!worker->thread_started && worker->offloads)
         worker->thread_started = uv_thread_create(&worker->thread, thread_main, worker) == 0;
     if (!worker->thread_started)
         return false;
-    execution->session->parked = execution->offloaded = true;
+    errand->session->parked = true;
     uv_mutex_lock(&worker->mutex);
-    append(&worker->queued, execution);
+    append(&worker->queued, errand);
     uv_cond_signal(&worker->wake);
     uv_mutex_unlock(&worker->mutex);
     return true;
@@ -58,21 +58,19 @@ static void on_done(uv_async_t *handle)
     struct worker *worker = handle->data;
     for (;;) {
         uv_mutex_lock(&worker->mutex);
-        struct execution *execution = take_first(&worker->finished);
+        struct errand *errand = take_first(&worker->finished);
         uv_mutex_unlock(&worker->mutex);
-        if (!execution)
+        if (!errand)
             return;
-        struct session *session = execution->session;
-        uint64_t took_ns = execution->took_ns;
+        struct session *session = errand->session;
         session->parked = false;
-        execution_finish(execution);
-        recorder_publish(session, took_ns);
+        errand->done(errand);
         schedule_wake(session);
     }
 }
 
-/* The thread itself is made for the first long kernel: a process of one thread pays less for each system call. */
-int exec_thread_start(struct worker *worker)
+/* The thread itself is made for the first errand: a process of one thread pays less for each system call. */
+int errands_start(struct worker *worker)
 {
     if (uv_async_init(&worker->loop, &worker->done, on_done))
         return -1;
@@ -83,7 +81,7 @@ int exec_thread_start(struct worker *worker)
     return 0;
 }
 
-void exec_thread_stop(struct worker *worker)
+void errands_stop(struct worker *worker)
 {
     if (!worker->offloads)
         return;
@@ -96,8 +94,8 @@ void exec_thread_stop(struct worker *worker)
     worker->offloads = worker->thread_started = false;
     uv_cond_destroy(&worker->wake);
     uv_mutex_destroy(&worker->mutex);
-    for (struct execution *e; (e = take_first(&worker->queued)) || (e = take_first(&worker->finished));) {
-        e->session->parked = false;
-        execution_finish(e);
+    for (struct errand *errand; (errand = take_first(&worker->queued)) || (errand = take_first(&worker->finished));) {
+        errand->session->parked = false;
+        errand->done(errand);
     }
 }

@@ -1,0 +1,286 @@
+/* A daemon that serves a CUDA device, here the emulated one (tests/cuda): which device it takes and what it says where
+ * there is none; the same results as on the CPU; a device that runs out of memory, and one that breaks.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "tests/support.h"
+
+#include "client/tensord.h"
+
+#define ON_CUDA                    \
+    (const char *const[])          \
+    {                              \
+        "--device", "cuda:0", NULL \
+    }
+#define ON_ANY                   \
+    (const char *const[])        \
+    {                            \
+        "--device", "auto", NULL \
+    }
+#define ON_CPU                  \
+    (const char *const[])       \
+    {                           \
+        "--device", "cpu", NULL \
+    }
+
+/* What the emulated device is like: emulator.c. NULL: as it should be. */
+static void device_is(const char *words)
+{
+    char path[4096];
+    const char *build = getenv("TENSORD_BUILD");
+    snprintf(path, sizeof path, "%s/tensord-cuda-emulated.so", build ? build : "build/plain");
+    setenv("TENSORD_CUDA_PLUGIN", path, 1);
+    setenv("TENSORD_FAKE_CUDA", words ? words : "", 1);
+}
+
+/* The daemon's log has a line with both. What is logged before a client is greeted stands there once one was. */
+static void assert_logged(const struct test_daemon *daemon, const char *first, const char *second)
+{
+    char line[1024];
+    FILE *log = fopen(daemon->log, "r");
+    bool found = false;
+    assert_non_null(log);
+    while (fgets(line, sizeof line, log))
+        found |= strstr(line, first) && strstr(line, second);
+    fclose(log);
+    if (!found)
+        fail_msg("no line of the log has '%s' and '%s'", first, second);
+}
+
+/* Starts a daemon, and stops it after a client has seen which device it serves. */
+static void assert_serves(const char *const *arguments, const char *line, const char *description)
+{
+    struct test_daemon daemon;
+    assert_int_equal(daemon_start(&daemon, arguments), 0);
+    assert_int_equal(td_close(td_open(daemon.address)), 0);
+    assert_logged(&daemon, line, "unix:");
+    assert_logged(&daemon, "ready device=", description);
+    assert_int_equal(daemon_stop(&daemon), 0);
+}
+
+static td_session *open_session(const struct test_daemon *daemon)
+{
+    td_session *s = td_open(daemon->address);
+    assert_int_equal(td_error(s)->code, TD_E_OK);
+    td_manual_seed(s, 7);
+    return s;
+}
+
+/* ---- which device it is ---- */
+
+static void the_device_that_was_asked_for_is_served(void **state)
+{
+    (void)state;
+    device_is(NULL);
+    assert_serves(ON_CUDA, "serves cuda:0", "an emulated device");
+    assert_serves(ON_ANY, "serves cuda:0", "an emulated device");
+    assert_serves(ON_CPU, "serves cpu", "core");
+}
+
+static void without_one_auto_serves_the_cpu_and_says_why(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *device, *reason;
+    } cases[] = {{"none", "the NVIDIA driver sees no GPU"}, {"old", "the NVIDIA driver is for CUDA 11.0 at most"}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        struct test_daemon daemon;
+        device_is(cases[k].device);
+        assert_int_equal(daemon_start(&daemon, ON_ANY), 0);
+        td_session *s = open_session(&daemon);
+        assert_true(td_item(td_sum(td_ones(s, TD_SHAPE(4)))) == 4);
+        assert_int_equal(td_close(s), 0);
+        assert_logged(&daemon, "serves from the CPU", cases[k].reason);
+        assert_logged(&daemon, "serves cpu", "unix:");
+        assert_int_equal(daemon_stop(&daemon), 0);
+    }
+}
+
+/* Runs the daemon until it ends by itself. Its exit status; what it said is in text. */
+static int run_to_its_end(const char *device, char *text, size_t size)
+{
+    char command[1024];
+    const char *program = getenv("TENSORD_BIN");
+    snprintf(command, sizeof command, "exec %s --device %s --listen unix:/tmp/tensord-test-%d --web off 2>&1",
+             program ? program : "build/plain/tensord", device, (int)getpid());
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    size_t bytes = fread(text, 1, size - 1, pipe);
+    text[bytes] = 0;
+    int status = pclose(pipe);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* Somebody who asked for a GPU is not served by something else. */
+static void a_device_that_is_not_there_ends_the_daemon(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *device, *asked, *reason;
+    } cases[] = {{"none", "cuda:0", "the NVIDIA driver sees no GPU"},
+                 {"old", "cuda:0", "Update the driver"},
+                 {"", "cuda:3", "there is no cuda:3: CUDA sees 1 device"}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        char text[8192];
+        device_is(cases[k].device);
+        assert_int_equal(run_to_its_end(cases[k].asked, text, sizeof text), 1);
+        if (!strstr(text, cases[k].reason))
+            fail_msg("'%s' does not stand in: %s", cases[k].reason, text);
+    }
+    setenv("TENSORD_CUDA_PLUGIN", "/nowhere/tensord-cuda.so", 1);
+    char text[8192];
+    assert_int_equal(run_to_its_end("cuda:0", text, sizeof text), 1);
+    assert_non_null(strstr(text, "/nowhere/tensord-cuda.so"));
+}
+
+/* ---- what it computes ---- */
+
+/* A few steps of training, views that are written to, indices, and sizes that data tell. */
+static void compute(td_session *s, double *to)
+{
+    td_tensor x = td_randn(s, TD_SHAPE(32, 12)), w = td_randn(s, TD_SHAPE(12, 5), .requires_grad = true);
+    td_tensor target = td_randint(s, 0, 5, TD_SHAPE(32));
+    td_optimizer *adam = td_adam(s, TD_LIST(w), .lr = 0.05);
+    for (int step = 0; step < 5; step++) {
+        TD_SCOPE(s);
+        td_zero_grad(adam);
+        td_tensor loss = td_cross_entropy(td_tanh(td_matmul(x, w)), target);
+        td_backward(loss);
+        td_step(adam);
+        *to++ = td_item(loss);
+    }
+    td_tensor y = td_arange(s, 0, 4000, .dtype = TD_F64);
+    td_fill_(td_slice(y, 0, .start = 10, .end = 4000, .step = 3), -1);
+    *to++ = td_item(td_sum(y));
+    *to++ = td_item(td_sum(td_masked_select(y, td_gt(y, 3990))));
+    *to++ = td_item(td_sum(td_index_select(y, 0, td_flatten(td_nonzero(td_eq(y, 7))))));
+    static double back[300000];
+    td_tensor large = td_full(s, TD_SHAPE(300000), 2.5, .dtype = TD_F64); /* in more than one chunk */
+    assert_int_equal(td_read(large, back, TD_F64, 300000), 300000);
+    *to++ = back[0] + back[299999];
+    td_optimizer_free(adam);
+}
+#define COMPUTED 9
+
+static void results_are_those_of_the_cpu(void **state)
+{
+    (void)state;
+    double found[2][COMPUTED];
+    for (int cuda = 0; cuda < 2; cuda++) {
+        struct test_daemon daemon;
+        device_is(NULL);
+        assert_int_equal(daemon_start(&daemon, cuda ? ON_CUDA : ON_CPU), 0);
+        td_session *s = open_session(&daemon);
+        compute(s, found[cuda]);
+        assert_int_equal(td_close(s), 0);
+        daemon_wait_empty(&daemon);
+        assert_int_equal(daemon_stop(&daemon), 0);
+    }
+    for (int k = 0; k < COMPUTED; k++)
+        if (!(found[0][k] - found[1][k] <= 1e-5 && found[1][k] - found[0][k] <= 1e-5))
+            fail_msg("value %d is %.9g on the CPU and %.9g on the device", k, found[0][k], found[1][k]);
+}
+
+static void a_bad_index_is_an_error_value(void **state)
+{
+    (void)state;
+    struct test_daemon daemon;
+    device_is(NULL);
+    assert_int_equal(daemon_start(&daemon, ON_CUDA), 0);
+    td_session *s = open_session(&daemon);
+    td_tensor index = td_from(s, (const int64_t[]){0, 2, 9}, TD_I64, TD_SHAPE(3));
+    td_tensor y = td_index_select(td_ones(s, TD_SHAPE(3, 2)), 0, index);
+    assert_int_equal(td_error(s)->code, TD_E_INDEX);
+    assert_non_null(strstr(td_error(s)->message, "index 9 is out of range for a dimension of size 3"));
+    td_clear_error(s);
+    assert_true(isnan(td_item(td_sum(y))));
+    td_clear_error(s);
+    assert_true(td_item(td_sum(td_ones(s, TD_SHAPE(5)))) == 5);
+    assert_int_equal(td_close(s), 0);
+    assert_int_equal(daemon_stop(&daemon), 0);
+}
+
+static void anomalies_are_seen_on_the_device(void **state)
+{
+    (void)state;
+    struct test_daemon daemon;
+    device_is(NULL);
+    assert_int_equal(daemon_start(&daemon, ON_CUDA), 0);
+    td_session *s = open_session(&daemon);
+    {
+        TD_DETECT_ANOMALY(s);
+        td_tensor x = td_full(s, TD_SHAPE(3), -1.0);
+        td_log(x);
+    }
+    assert_non_null(strstr(td_error(s)->message, "nan"));
+    td_clear_error(s);
+    assert_int_equal(td_close(s), 0);
+    assert_int_equal(daemon_stop(&daemon), 0);
+}
+
+/* ---- what goes wrong ---- */
+
+static void a_device_without_memory_gives_error_values(void **state)
+{
+    (void)state;
+    struct test_daemon daemon;
+    device_is("oom=4");
+    assert_int_equal(daemon_start(&daemon, ON_CUDA), 0);
+    td_session *s = open_session(&daemon);
+    td_tensor x[8];
+    for (int k = 0; k < 8; k++)
+        x[k] = td_zeros(s, TD_SHAPE(5, 1 << 20));
+    td_sync(s);
+    assert_int_equal(td_error(s)->code, TD_E_MEMORY);
+    td_clear_error(s);
+    for (int k = 0; k < 8; k++)
+        td_release(x[k]);
+    assert_true(td_item(td_sum(td_ones(s, TD_SHAPE(5)))) == 5);
+    assert_int_equal(td_close(s), 0);
+    assert_int_equal(daemon_stop(&daemon), 0);
+}
+
+/* The worker ends, the next one comes, and the program hears of it once. */
+static void a_broken_device_is_a_lost_worker(void **state)
+{
+    (void)state;
+    struct test_daemon daemon;
+    device_is("fault=40");
+    assert_int_equal(daemon_start(&daemon, ON_CUDA), 0);
+    td_session *s = open_session(&daemon);
+    td_tensor x = td_ones(s, TD_SHAPE(8));
+    for (int k = 0; k < 60; k++)
+        x = td_add(td_take(x), 1);
+    td_sync(s);
+    assert_int_equal(td_error(s)->code, TD_E_LOST);
+    td_clear_error(s);
+    assert_logged(&daemon, "the CUDA device does not work any more", "cudaErrorIllegalAddress");
+    assert_logged(&daemon, "exited with status 70", "worker 1");
+    assert_true(td_item(td_sum(td_ones(s, TD_SHAPE(4)))) == 4);
+    assert_int_equal(td_close(s), 0);
+    assert_int_equal(daemon_stop(&daemon), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_device_that_was_asked_for_is_served),
+        cmocka_unit_test(without_one_auto_serves_the_cpu_and_says_why),
+        cmocka_unit_test(a_device_that_is_not_there_ends_the_daemon),
+        cmocka_unit_test(results_are_those_of_the_cpu),
+        cmocka_unit_test(a_bad_index_is_an_error_value),
+        cmocka_unit_test(anomalies_are_seen_on_the_device),
+        cmocka_unit_test(a_device_without_memory_gives_error_values),
+        cmocka_unit_test(a_broken_device_is_a_lost_worker),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
