@@ -143,7 +143,7 @@ BENCH := $(B)/tests/bench/bench
 FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZERS))
 PRODUCTS := $(B)/tensord $(B)/tensorctl $(LIBCLIENT) $(B)/libtensord.so $(PLUGIN) $(EXAMPLE_PROGRAMS)
 
-.PHONY: all lib programs plugin cuda-compiler test fuzz fuzz-ops fuzz-programs oracle demo bench install gen format deps clean help help-op FORCE
+.PHONY: all lib programs plugin cuda-compiler test fuzz fuzz-ops fuzz-programs oracle demo bench gpu-check install gen format deps clean help help-op FORCE
 all: $(PRODUCTS) compile_commands.json
 lib: $(LIBCLIENT) $(B)/libtensord.so
 # Everything that is compiled and linked, tests and benchmarks too; nothing of it runs.
@@ -299,10 +299,15 @@ TEST_ENV = TENSORD_ROOT=$(CURDIR) TENSORD_BUILD=$(CURDIR)/$(B) TENSORD_BIN=$(CUR
 
 SELECTED := $(if $(ONLY),$(patsubst %,$(B)/tests/test_%,$(subst $(comma),$(space),$(ONLY))),$(TEST_PROGRAMS) \
     $(FUZZ_PROGRAMS))
-CHECKS := $(if $(ONLY),,tests/layers.sh tests/headers.sh tests/generated.sh tests/examples.sh tests/wrong.sh tests/emulated.sh tests/dashboard.sh)
-test: $(SELECTED) $(WATCHED) $(EMULATED) $(if $(ONLY),$(B)/tensord $(B)/tensorctl,all $(if $(wildcard protocol/gen.c),$(B)/gen))
+CHECKS := $(if $(ONLY),,tests/layers.sh tests/headers.sh tests/generated.sh tests/examples.sh tests/wrong.sh tests/cuda.sh tests/dashboard.sh)
+test: $(SELECTED) $(WATCHED) $(EMULATED) $(if $(ONLY),$(B)/tensord $(B)/tensorctl,$(filter-out $(PLUGIN),$(PRODUCTS)) compile_commands.json $(if $(wildcard protocol/gen.c),$(B)/gen))
 	@[ '$(DEPS)' = 0 ] || [ -n '$(ONLY)' ] || tests/dashboard.sh --prepare
 	@$(TEST_ENV) tests/run.sh $(SELECTED) $(CHECKS)
+
+# On a machine with a GPU: the walk over all ops on the real device, and programs end to end.
+gpu-check: $(PLUGIN) $(B)/tensord $(B)/tensorctl $(TEST_PROGRAMS)
+	@[ -n '$(PLUGIN)' ] || { echo 'There is no nvcc here: the CUDA device cannot be built.'; exit 1; }
+	@$(TEST_ENV) TENSORD_CUDA_PLUGIN=$(CURDIR)/$(PLUGIN) tests/run.sh $(B)/tests/test_kernels tests/cuda.sh
 
 # Comparisons are not traced: the targets build what is well formed themselves, and run half as fast again without.
 # Each target for T seconds from the corpus; what it finds new stays in the build folder. A finding stops it, with the
@@ -358,7 +363,7 @@ install: all
 
 # Rows of tables are aligned by hand, and what gen prints is nobody's to format.
 format:
-	clang-format -i $(filter-out client/tensord_ops.%,$(shell find protocol kernels server client tests -name '*.[ch]'))
+	clang-format -i $(filter-out client/tensord_ops.%,$(shell find protocol kernels server client tests -name '*.[ch]' -o -name '*.cu'))
 
 deps:
 	@tests/deps.sh
@@ -376,6 +381,7 @@ help:
 	    'make test                 builds and runs all tests; ONLY=wire,infer picks test programs' \
 	    'make demo                 starts a daemon and trains a small model on it; TEXT=FILE gives it text' \
 	    'make bench                builds and runs the benchmarks; JSON=1 prints one object a line' \
+	    'make gpu-check            where there is a GPU: all ops and some programs on it' \
 	    'make fuzz T=60            each fuzz target for T seconds, with clang and libFuzzer' \
 	    'make oracle               the cases in tests/oracle/golden again, from PyTorch; ONLY=add,mul picks' \
     'make fuzz-ops N= SEED=    random calls against PyTorch; ONLY=add,mul picks' \

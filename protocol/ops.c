@@ -203,3 +203,27 @@ enum td_stepping td_op_stepping(const struct td_op *op)
            : op->params[lists].kind != TD_PARAM_INDEX ? TD_STEPS_STATES
                                                       : TD_STEPS_BY_GRADIENTS;
 }
+
+bool td_op_fails_for_data(const struct td_op *op)
+{
+    if (op->kind == TD_STEP) /* its counts are only raised */
+        return false;
+    for (const struct td_param *param = op->params; param->kind; param++)
+        if (param->kind == TD_PARAM_INDEX || param->kind == TD_PARAM_INDICES || param->kind == TD_PARAM_SIZE)
+            return true;
+    switch (op->id) {
+    case TD_OP_matmul:
+    case TD_OP_linear:
+        return false;
+    case TD_OP_floor_divide:
+    case TD_OP_trunc_divide:
+    case TD_OP_fmod:
+    case TD_OP_remainder:
+    case TD_OP_bce:
+    case TD_OP_masked_scatter:
+    case TD_OP_histc:
+        return true;
+    default:
+        return strcmp(op->group, "linalg") == 0; /* LAPACK's */
+    }
+}

@@ -44,6 +44,7 @@ if [ "${1-}" = --browser ]; then
     need chromium "the dashboard's tests" command -v chromium
 else
     need gcc "the compiler" command -v gcc
+    need g++ "the tests' stand-in for a CUDA device" command -v g++
     need libc6-dev "the C library's headers" test -e /usr/include/stdio.h
     need pkg-config "finds the libraries" command -v pkg-config
     need libuv1-dev "the daemon's event loop" pkg-config --exists libuv

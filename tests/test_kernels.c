@@ -16,7 +16,7 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/scalar.h"
-#include "tests/emulated.h"
+#include "tests/cuda_device.h"
 
 #define TRIALS 80
 #define LARGE_TRIALS 3
@@ -65,16 +65,7 @@ void __wrap_td_parallel(int64_t count, int64_t grain, uint64_t ns, td_part *part
 
 static const struct td_device *device_of(const char *isa)
 {
-    return strcmp(isa, CUDA) ? td_device_cpu_variant(isa) : emulated_device();
-}
-
-/* Runs launch, and waits until its results are there. */
-static void run_launch(const struct td_device *device, struct td_launch *launch)
-{
-    char nothing;
-    device->run(launch);
-    if (!device->host_memory)
-        device->download(&nothing, &nothing, 0);
+    return strcmp(isa, CUDA) ? td_device_cpu_variant(isa) : cuda_device();
 }
 
 /* ---- one call ---- */
@@ -153,6 +144,86 @@ static bool is_elementwise(const struct td_op *op)
     return op->id == TD_OP_dropout || op->id == TD_OP_bernoulli || op->id == TD_OP_poisson || op->id == TD_OP_bce;
 }
 
+/* ---- a device whose memory is not the host's: what a call works on is carried there and back ---- */
+
+#define ARENA_BYTES ((size_t)64 << 20)
+#define CARRIED_MAX (3 * INPUTS)
+
+static struct {
+    char *memory;
+    size_t used;
+    int count;
+    struct {
+        char *here, *there;
+        size_t bytes;
+    } carried[CARRIED_MAX];
+} arena;
+
+/* Moves *data, which lies in the bytes at here, to a copy of them in the device's memory: the same distance from a
+ * line of memory as they. */
+static void carry(const struct td_device *device, void **data, char *here, size_t bytes)
+{
+    int k = 0;
+    if (!*data || device->host_memory)
+        return;
+    while (k < arena.count && arena.carried[k].here != here)
+        k++;
+    if (k == arena.count) {
+        size_t skew = (uintptr_t)here % 64;
+        assert_true(arena.count++ < CARRIED_MAX);
+        arena.memory = arena.memory ? arena.memory : device->reserve(ARENA_BYTES);
+        assert_non_null(arena.memory);
+        arena.carried[k].here = here;
+        arena.carried[k].there = arena.memory + arena.used + skew;
+        arena.carried[k].bytes = bytes;
+        arena.used += (skew + bytes + 63) / 64 * 64;
+        assert_true(arena.used <= ARENA_BYTES);
+        device->upload(arena.carried[k].there, here, bytes);
+    }
+    *data = arena.carried[k].there + ((char *)*data - here);
+}
+
+static void carry_back(const struct td_device *device)
+{
+    for (int k = 0; k < arena.count; k++)
+        device->download(arena.carried[k].here, arena.carried[k].there, arena.carried[k].bytes);
+    arena.used = 0;
+    arena.count = 0;
+}
+
+/* With its guards. */
+static void carry_tensor(const struct td_device *device, struct td_operand *operand, const struct tensor *t)
+{
+    carry(device, &operand->data, t->memory, t->bytes + 2 * GUARD);
+}
+
+/* From its first element to its last. */
+static void carry_operand(const struct td_device *device, struct td_operand *operand)
+{
+    int64_t last = 0;
+    for (int d = 0; d < operand->rank; d++)
+        last += (operand->shape[d] - 1) * operand->stride[d];
+    carry(device, &operand->data, operand->data, (size_t)(last + 1) * td_dtype_size(operand->dtype));
+}
+
+/* A launch on the host's memory, by any device. */
+static void run_launch(const struct td_device *device, struct td_launch *launch)
+{
+    struct td_operand in[INPUTS];
+    const struct td_operand *given = launch->in;
+    void *out = launch->out[0].data;
+    for (int k = 0; k < launch->in_count; k++) {
+        in[k] = given[k];
+        carry_operand(device, &in[k]);
+    }
+    carry_operand(device, &launch->out[0]);
+    launch->in = in;
+    device->run(launch);
+    launch->in = given;
+    launch->out[0].data = out;
+    carry_back(device);
+}
+
 static void run(const struct td_device *device, struct call *c, struct tensor *out, struct td_fault *fault)
 {
     struct td_operand in[INPUTS], grads[INPUTS];
@@ -166,17 +237,23 @@ static void run(const struct td_device *device, struct call *c, struct tensor *o
                                .counter = 5};
     for (int k = 0; k < c->op->output_count; k++)
         launch.out[k] = operand_of(&out[k]);
+    for (int k = 0; k < c->op->output_count; k++)
+        carry_tensor(device, &launch.out[k], &out[k]);
     for (int k = 0; k < c->in_count; k++) {
         in[k] = operand_of(&c->in[k]);
         if (is_elementwise(c->op))
             expand(&in[k], &launch.out[0]);
+        carry_tensor(device, &in[k], &c->in[k]);
     }
-    for (int k = 0; k < c->params; k++)
+    for (int k = 0; k < c->params; k++) {
         grads[k] = operand_of(&c->grads[k]);
+        carry_tensor(device, &grads[k], &c->grads[k]);
+    }
     assert_true(device->cost(&launch) > 0);
-    run_launch(device, &launch);
+    device->run(&launch);
+    carry_back(device);
     if (is_wrong(c->op->name) && !launch.fault.code && c->op->output_count && out[0].values.count)
-        ((unsigned char *)launch.out[0].data)[td_dtype_size(launch.out[0].dtype) / 2] ^= 0x11;
+        ((unsigned char *)operand_of(&out[0]).data)[td_dtype_size(launch.out[0].dtype) / 2] ^= 0x11;
     *fault = launch.fault;
 }
 

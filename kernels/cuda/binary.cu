@@ -3,16 +3,16 @@
 #include "kernels/scalar.h"
 
 /* A functor of two elements of type X that gives a Y. */
-#define BINARY(name, X, Y, expression)             \
-    struct name {                                  \
-        TD_HD Y operator()(X a, X b) const         \
-        {                                          \
-            return (Y)(expression);                \
-        }                                          \
-    };                                             \
-    static void name##_run(struct td_launch *l)    \
-    {                                              \
-        td_map_launch<name, Y, X, X>(l);           \
+#define BINARY(name, X, Y, expression)          \
+    struct name {                               \
+        TD_HD Y operator()(X a, X b) const      \
+        {                                       \
+            return (Y)(expression);             \
+        }                                       \
+    };                                          \
+    static void name##_run(struct td_launch *l) \
+    {                                           \
+        td_map_launch<name, Y, X, X>(l);        \
     }
 
 /* By the dtype of the operands. */
@@ -39,11 +39,11 @@ static void refused(struct td_launch *launch)
 }
 
 /* Integers in unsigned arithmetic, which wraps. */
-#define ARITHMETIC(name, expression, boolean)              \
-    BINARY(name##_i32, uint32_t, uint32_t, expression)     \
-    BINARY(name##_i64, uint64_t, uint64_t, expression)     \
-    BINARY(name##_f32, float, float, expression)           \
-    BINARY(name##_f64, double, double, expression)         \
+#define ARITHMETIC(name, expression, boolean)          \
+    BINARY(name##_i32, uint32_t, uint32_t, expression) \
+    BINARY(name##_i64, uint64_t, uint64_t, expression) \
+    BINARY(name##_f32, float, float, expression)       \
+    BINARY(name##_f64, double, double, expression)     \
     LAUNCH(name, boolean, name##_i32_run, name##_i64_run, name##_f32_run, name##_f64_run)
 
 BINARY(or_bool, uint8_t, uint8_t, (a | b) != 0)

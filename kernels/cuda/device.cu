@@ -142,17 +142,9 @@ static void run(struct td_launch *launch)
     pthread_mutex_unlock(&launching);
 }
 
-static bool has_index(const struct td_op *op)
-{
-    for (const struct td_param *param = op->params; param->kind; param++)
-        if (param->kind == TD_PARAM_INDEX || param->kind == TD_PARAM_INDICES || param->kind == TD_PARAM_SIZE)
-            return true;
-    return false;
-}
-
 static bool waits(const struct td_launch *launch)
 {
-    return td_cuda_is_on_host(launch->op->id) || has_index(launch->op);
+    return td_cuda_is_on_host(launch->op->id) || td_op_fails_for_data(launch->op);
 }
 
 /* A launch takes the host some 5 us. The device moves bytes at terabytes a second, which is not waited for; what is

@@ -68,9 +68,9 @@ static void return_all(struct mirror *mirrors, int count, bool failed)
 {
     for (int k = 0; k < count; k++)
         if (mirrors[k].written && !failed)
-            td_cuda_check(cudaMemcpyAsync(mirrors[k].there, mirrors[k].here, mirrors[k].bytes, cudaMemcpyHostToDevice,
-                                          td_stream),
-                          "a result on its way to the device");
+            td_cuda_check(
+                cudaMemcpyAsync(mirrors[k].there, mirrors[k].here, mirrors[k].bytes, cudaMemcpyHostToDevice, td_stream),
+                "a result on its way to the device");
     td_cuda_settle(); /* the bytes have been fetched */
     for (int k = 0; k < count; k++)
         free(mirrors[k].here);

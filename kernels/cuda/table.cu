@@ -3,10 +3,10 @@
 #include "kernels/cuda/internal.h"
 
 /* What is the host's is declared so by name, and defined here. */
-#define TD_ON_HOST(name)                                     \
-    void TD_CUDA(name)(struct td_launch * launch)            \
-    {                                                        \
-        td_cuda_on_host(launch);                             \
+#define TD_ON_HOST(name)                          \
+    void TD_CUDA(name)(struct td_launch * launch) \
+    {                                             \
+        td_cuda_on_host(launch);                  \
     }
 #include "kernels/cuda/on_host.h"
 #undef TD_ON_HOST

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/worker/backward.h"
+#include "server/worker/barrier.h"
 #include "server/worker/connection.h"
 #include "server/worker/decoder.h"
 #include "server/worker/checkpoint.h"
@@ -388,15 +389,6 @@ static void run_seed(struct session *session, struct request *request, struct td
     session->random_counter = 0;
 }
 
-static void answer_barrier(struct session *session, bool clear)
-{
-    reply_done(session, session->request, session->error);
-    if (!clear)
-        return;
-    cause_unref(session->error);
-    session->error = NULL;
-}
-
 const char *control_name(uint64_t id)
 {
     switch (id) {
@@ -458,10 +450,10 @@ static void dispatch(struct session *session, uint64_t id, struct request *reque
         run_read(session, request, failure);
         break;
     case TD_R_BARRIER:
-        answer_barrier(session, false);
+        barrier_start(session, false);
         break;
     case TD_R_CLEAR_ERROR:
-        answer_barrier(session, true);
+        barrier_start(session, true);
         break;
     case TD_R_UPLOAD:
         run_upload(session, request, failure);

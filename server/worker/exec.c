@@ -525,29 +525,6 @@ static void note_results(struct execution *e)
 }
 
 /* A matrix that an op of linear algebra cannot take. */
-/* Those whose kernels report a fault (kernels.h) other than a lack of memory. */
-bool exec_fails_for_data(const struct td_op *op)
-{
-    for (const struct td_param *param = op->params; param->kind; param++)
-        if (param->kind == TD_PARAM_INDEX || param->kind == TD_PARAM_INDICES || param->kind == TD_PARAM_SIZE)
-            return true;
-    switch (op->id) {
-    case TD_OP_matmul:
-    case TD_OP_linear:
-        return false;
-    case TD_OP_floor_divide:
-    case TD_OP_trunc_divide:
-    case TD_OP_fmod:
-    case TD_OP_remainder:
-    case TD_OP_bce:
-    case TD_OP_masked_scatter:
-    case TD_OP_histc:
-        return true;
-    default:
-        return strcmp(op->group, "linalg") == 0; /* LAPACK's */
-    }
-}
-
 static void read_singular(struct execution *e, const struct td_fault *fault)
 {
     char which[64] = "the matrix";

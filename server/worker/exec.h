@@ -37,9 +37,6 @@ typedef void exec_then(struct session *session, struct tensor *const *results, s
  * parked until then has been called. */
 bool exec_run(struct session *session, const struct operation *operation, exec_then *then, void *data);
 
-/* Whether op can fail for what its inputs hold, besides for what they are: an index out of range, a singular matrix. */
-bool exec_fails_for_data(const struct td_op *op);
-
 void exec_spares_free(struct worker *worker);
 
 #endif

@@ -182,7 +182,7 @@ static void see_op(struct planning *p, struct planned *request, const struct td_
     p->failed |= td_call_decode(r, op, elements, call, &refused) != TD_E_OK;
     request->is_op = true;
     request->removable =
-        (op->kind == TD_CREATE || op->kind == TD_FRESH || op->kind == TD_VIEW) && !exec_fails_for_data(op);
+        (op->kind == TD_CREATE || op->kind == TD_FRESH || op->kind == TD_VIEW) && !td_op_fails_for_data(op);
     for (int k = 0; k < call->in_count; k++)
         if (call->in[k].kind == TD_INPUT_HANDLE)
             use(p, call->in[k].handle, k);
