@@ -696,6 +696,67 @@ static void test_steps_of_halves(void **state)
                 check_halves(isas[v], td_op_of((uint64_t)id), trial % 2 ? TD_F16 : TD_BF16);
 }
 
+/* ---- products of halves ---- */
+
+static void check_half_product(const char *isa, const struct td_op *op, uint8_t dtype)
+{
+    struct call wide, narrow;
+    struct td_fault fault;
+    struct tensor out = {0};
+    struct oracle_tensor in[INPUTS], due;
+    draw_call(&wide, op, TD_F32);
+    infer(&wide);
+    narrow = wide;
+    for (int k = 0; k < wide.in_count; k++) {
+        if (wide.in[k].memory)
+            halve(&wide.in[k], dtype, &narrow.in[k]);
+        read_back(&wide.in[k]);
+        in[k] = wide.in[k].values;
+    }
+    out.meta = wide.inference.out[0];
+    out.meta.dtype = dtype;
+    allocate(&out);
+    values_init(&due, TD_F32, out.meta.rank, out.meta.shape);
+    struct oracle_call want = {.op = op, .in_count = wide.in_count, .in = in, .attrs = wide.attrs, .out = &due};
+    oracle_run(&want);
+    out.values.count = due.count;
+    run(device_of(isa), &narrow, &out, &fault);
+    double eps = dtype == TD_F16 ? 0x1p-11 : 0x1p-8, tiny = dtype == TD_F16 ? 0x1p-24 : 0x1p-133;
+    for (int64_t i = 0; i < due.count; i++) {
+        double got = td_number_load(dtype, element_at(&out, i)).f, wanted = (double)due.real[i];
+        double slack = op->slack * (double)FLT_EPSILON * due.scale[i];
+        if (!(fabs(got - wanted) <= slack + eps * (fabs(wanted) + slack) + tiny))
+            fail_msg("%s %s %s: element %" PRId64 " is %g where %g is due", op->name, td_dtype_name(dtype), isa, i, got,
+                     wanted);
+    }
+    assert_guards(&out);
+    free(out.memory);
+    tensor_deinit(&(struct tensor){.values = due});
+    for (int k = 0; k < INPUTS; k++) {
+        if (wide.in[k].memory)
+            free(narrow.in[k].memory);
+        tensor_deinit(&wide.in[k]);
+    }
+}
+
+/* Where a device takes halves as they are, sums are made in f32 and rounded once. */
+static void test_products_of_halves(void **state)
+{
+    static const char *const products[] = {"matmul", "linear"};
+    static const uint8_t halves[] = {TD_F16, TD_BF16};
+    (void)state;
+    random_state = seed;
+    for (int v = 0; v < ISAS; v++)
+        for (int trial = 0; trial < 4 * TRIALS && device_of(isas[v]); trial++) {
+            const struct td_op *op = td_op_named(products[trial % 2]);
+            uint8_t dtype = halves[trial / 2 % 2];
+            bool as_they_are = device_of(isas[v])->works_in_narrow(op, dtype) == dtype;
+            assert_true(as_they_are || strcmp(isas[v], CUDA));
+            if (as_they_are)
+                check_half_product(isas[v], op, dtype);
+        }
+}
+
 /* ---- the device ---- */
 
 static void test_device(void **state)
@@ -733,10 +794,15 @@ int main(void)
         tests[count++] = (struct CMUnitTest){.name = names[id], .test_func = test_op, .initial_state = (void *)op};
     }
     const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_philox),           cmocka_unit_test(test_draws),
-        cmocka_unit_test(test_steps_of_halves),  cmocka_unit_test(test_dropout),
-        cmocka_unit_test(test_randint_extremes), cmocka_unit_test(test_device),
-        cmocka_unit_test(test_places),           cmocka_unit_test(test_coins),
+        cmocka_unit_test(test_philox),
+        cmocka_unit_test(test_draws),
+        cmocka_unit_test(test_steps_of_halves),
+        cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_randint_extremes),
+        cmocka_unit_test(test_device),
+        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_coins),
+        cmocka_unit_test(test_products_of_halves),
     };
     memcpy(tests + count, others, sizeof others);
     count += sizeof others / sizeof *others;
