@@ -1,0 +1,567 @@
+/* Convolutions: what lies under the windows is laid out as matrices, in pieces that fit into bounded scratch, and the
+ * rest is products of those with the filters. A filter of one element reads the image in place; a channel that meets
+ * one filter only is done without a matrix. SPDX-License-Identifier: Apache-2.0 */
+#include "kernels/cuda/blas.h"
+#include "kernels/cuda/elements.h"
+
+extern "C" {
+#include "protocol/shape_windows.h"
+}
+
+/* Scratch of a piece, at most; less where tests are made with small tensors, so that those are cut too. */
+#ifdef __CUDACC__
+#define PIECE_BYTES ((int64_t)64 << 20)
+#else
+#define PIECE_BYTES ((int64_t)16 << 10)
+#endif
+/* Windows of a piece before its channels are cut, and what their number is a multiple of where they are cut. */
+#define WINDOWS_LEAST 256
+#define WINDOWS_STEP 64
+/* Pieces of scratch begin where any algorithm can read them. */
+#define ALIGNMENT 256
+#define BLOCKS_MAX ((int64_t)1 << 24)
+
+/* Of images with less dimensions those in front are 1. */
+struct geometry {
+    int64_t size[TD_IMAGE_RANK], count[TD_IMAGE_RANK]; /* of the image; how many windows */
+    int64_t kernel[TD_IMAGE_RANK], stride[TD_IMAGE_RANK], padding[TD_IMAGE_RANK], dilation[TD_IMAGE_RANK];
+    int64_t pixels, taps, places; /* elements of an image's channel, of a filter's, and windows in an image */
+};
+
+struct conv {
+    struct geometry is;
+    uint8_t dtype;
+    bool plain; /* each window is one element, in the image's order */
+    int64_t batch, groups;
+    int64_t in, out; /* channels of one group: of the image, and of the windows */
+    char *image, *weight, *windows;
+    const struct td_operand *bias; /* NULL: none */
+};
+
+/* What is done at once: some channels of some groups of some images, and some of their windows. */
+struct piece {
+    int64_t channel, channels, image, images, group, groups, window, windows;
+};
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static struct conv conv_of(const struct td_launch *launch, const struct td_operand *image,
+                           const struct td_operand *weight, const struct td_operand *windows, int64_t groups)
+{
+    int rank = weight->rank - 2, first = image->rank - rank, added = TD_IMAGE_RANK - rank;
+    struct td_windows w = td_conv_windows(launch->op, launch->attrs, rank, weight->shape + 2);
+    struct conv c = {};
+    struct geometry *is = &c.is;
+    c.dtype = image->dtype;
+    c.batch = first == 2 ? image->shape[0] : 1;
+    c.groups = groups;
+    c.in = weight->shape[1];
+    c.out = weight->shape[0] / groups;
+    c.image = (char *)image->data, c.weight = (char *)weight->data, c.windows = (char *)windows->data;
+    is->pixels = is->taps = is->places = 1;
+    c.plain = true;
+    for (int d = 0; d < TD_IMAGE_RANK; d++) {
+        bool given = d >= added;
+        int k = d - added;
+        is->pixels *= is->size[d] = given ? image->shape[first + k] : 1;
+        is->places *= is->count[d] = given ? windows->shape[first + k] : 1;
+        is->taps *= is->kernel[d] = given ? w.kernel[k] : 1;
+        is->stride[d] = given ? w.stride[k] : 1;
+        is->padding[d] = given ? w.padding[k] : 0;
+        is->dilation[d] = given ? w.dilation[k] : 1;
+        c.plain &= is->kernel[d] == 1 && is->size[d] == is->count[d] && is->stride[d] == 1 && is->padding[d] == 0;
+    }
+    return c;
+}
+
+static char *at(const struct conv *c, char *data, int64_t element)
+{
+    return data + element * (int64_t)td_dtype_size(c->dtype);
+}
+
+/* ---- on the device ---- */
+
+/* Divisions of what 32 bits hold take a quarter of the time. */
+__device__ static inline int64_t divide(int64_t x, int64_t by)
+{
+    return (uint64_t)(x | by) >> 32 ? x / by : (int64_t)((uint32_t)x / (uint32_t)by);
+}
+
+/* Where matrices of windows lie: the way to the next image, group and row, which is that of a channel's next tap. */
+struct columns {
+    int64_t images, groups, channels;     /* of the piece */
+    int64_t image_groups, group_channels; /* of the tensor */
+    int64_t window, windows;              /* of the piece */
+    int64_t image_step, group_step, row_step;
+};
+
+/* The channel of the tensor that channel k of a piece is, counted from the piece's first. */
+__device__ static inline int64_t channel_of(const columns &to, int64_t k, int64_t *column)
+{
+    int64_t item = divide(k, to.channels), channel = k - item * to.channels;
+    int64_t image = divide(item, to.groups), group = item - image * to.groups;
+    *column = image * to.image_step + group * to.group_step;
+    return (image * to.image_groups + group) * to.group_channels + channel;
+}
+
+/* A thread takes one window of one channel, and writes what is under it into all rows of that channel. */
+template <class T> __global__ void lay_out(geometry g, columns to, const T *images, T *columns_)
+{
+    int64_t count = to.images * to.groups * to.channels * to.windows, step = (int64_t)gridDim.x * blockDim.x;
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
+        int64_t k = divide(i, to.windows), window = i - k * to.windows, place = to.window + window, column;
+        const T *image = images + channel_of(to, k, &column) * g.pixels;
+        int64_t row = divide(place, g.count[2]), plane = divide(row, g.count[1]);
+        int64_t d0 = plane * g.stride[0] - g.padding[0], h0 = (row - plane * g.count[1]) * g.stride[1] - g.padding[1],
+                w0 = (place - row * g.count[2]) * g.stride[2] - g.padding[2];
+        int64_t channel = k - divide(k, to.channels) * to.channels;
+        T *y = columns_ + column + channel * g.taps * to.row_step + window;
+        for (int64_t a = 0; a < g.kernel[0]; a++)
+            for (int64_t b = 0; b < g.kernel[1]; b++) {
+                int64_t d = d0 + a * g.dilation[0], h = h0 + b * g.dilation[1];
+                bool inside = d >= 0 && d < g.size[0] && h >= 0 && h < g.size[1];
+                const T *x = image + (d * g.size[1] + h) * g.size[2];
+                for (int64_t t = 0, w = w0; t < g.kernel[2]; t++, w += g.dilation[2], y += to.row_step)
+                    *y = inside && w >= 0 && w < g.size[2] ? x[w] : T(0);
+            }
+    }
+}
+
+/* The window of dimension d whose tap falls on pixel; -1: none. */
+__device__ static inline int64_t window_on(const geometry &g, int d, int64_t pixel, int64_t tap)
+{
+    int64_t from = pixel + g.padding[d] - tap * g.dilation[d];
+    if (from < 0)
+        return -1;
+    int64_t window = g.stride[d] == 1 ? from : divide(from, g.stride[d]);
+    return window < g.count[d] && window * g.stride[d] == from ? window : -1;
+}
+
+/* A thread takes one pixel of one channel, and adds up what the windows on it hold there: in a row of a matrix for each
+ * tap, or, with a filter for each channel, in one row times the tap's weight. */
+template <class T>
+__global__ void add_up(geometry g, columns from, const T *columns_, const T *filters, const T *bias, T *images,
+                       int64_t first, bool add)
+{
+    int64_t count = from.images * from.groups * from.channels * g.pixels, step = (int64_t)gridDim.x * blockDim.x;
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
+        int64_t k = divide(i, g.pixels), pixel = i - k * g.pixels, column, to = channel_of(from, k, &column);
+        int64_t channels = from.image_groups * from.group_channels, filter = first + to;
+        int64_t line = divide(pixel, g.size[2]), w = pixel - line * g.size[2];
+        int64_t d = divide(line, g.size[1]), h = line - d * g.size[1];
+        int64_t channel = k - divide(k, from.channels) * from.channels;
+        filter -= divide(filter, channels) * channels;
+        const T *x = columns_ + column + channel * g.taps * from.row_step - from.window;
+        T *y = images + to * g.pixels + pixel, sum = add ? *y : bias ? bias[filter] : T(0);
+        for (int64_t a = 0; a < g.kernel[0]; a++)
+            for (int64_t b = 0; b < g.kernel[1]; b++) {
+                int64_t da = window_on(g, 0, d, a), hb = window_on(g, 1, h, b),
+                        tap = (a * g.kernel[1] + b) * g.kernel[2];
+                if (da < 0 || hb < 0)
+                    continue;
+                for (int64_t c = 0; c < g.kernel[2]; c++) {
+                    int64_t wc = window_on(g, 2, w, c), window = (da * g.count[1] + hb) * g.count[2] + wc;
+                    if (wc < 0 || window < from.window || window >= from.window + from.windows)
+                        continue;
+                    T value = x[(tap + c) * from.row_step + window];
+                    sum += filters ? value * filters[filter * g.taps + tap + c] : value;
+                }
+            }
+        *y = sum;
+    }
+}
+
+/* A thread takes one window of a channel that has a filter of its own. */
+template <class T>
+__global__ void slide_filters(geometry g, int64_t groups, int64_t count, const T *images, const T *filters,
+                              const T *bias, T *windows)
+{
+    int64_t step = (int64_t)gridDim.x * blockDim.x;
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
+        int64_t channel = divide(i, g.places), place = i - channel * g.places;
+        int64_t row = divide(place, g.count[2]), plane = divide(row, g.count[1]);
+        int64_t d0 = plane * g.stride[0] - g.padding[0], h0 = (row - plane * g.count[1]) * g.stride[1] - g.padding[1],
+                w0 = (place - row * g.count[2]) * g.stride[2] - g.padding[2];
+        int64_t group = channel - divide(channel, groups) * groups;
+        const T *filter = filters + group * g.taps;
+        T sum = bias ? bias[group] : T(0);
+        for (int64_t a = 0; a < g.kernel[0]; a++)
+            for (int64_t b = 0; b < g.kernel[1]; b++, filter += g.kernel[2]) {
+                int64_t d = d0 + a * g.dilation[0], h = h0 + b * g.dilation[1];
+                const T *x = images + channel * g.pixels + (d * g.size[1] + h) * g.size[2];
+                if (d < 0 || d >= g.size[0] || h < 0 || h >= g.size[1])
+                    continue;
+                for (int64_t t = 0, w = w0; t < g.kernel[2]; t++, w += g.dilation[2])
+                    if (w >= 0 && w < g.size[2])
+                        sum += filter[t] * x[w];
+            }
+        windows[i] = sum;
+    }
+}
+
+/* ---- pieces ---- */
+
+static int64_t blocks_of(int64_t count)
+{
+    return least(td_blocks(count, 1, TD_THREADS), BLOCKS_MAX);
+}
+
+static int64_t share(int64_t room, int64_t each, int64_t all)
+{
+    int64_t count = room / each;
+    return count < 1 ? 1 : least(count, all);
+}
+
+/* A piece whose windows have a row for each tap of its channels, and extra rows; the first one, and the largest. */
+static struct piece first_piece(const struct conv *c, int64_t extra)
+{
+    int64_t room = PIECE_BYTES / (int64_t)td_dtype_size(c->dtype);
+    struct piece p = {};
+    p.channels = share(room / least(c->is.places, WINDOWS_LEAST), c->is.taps, c->in);
+    int64_t rows = p.channels * c->is.taps + extra;
+    p.windows = share(room, rows, c->is.places);
+    if (p.windows < c->is.places && p.windows > WINDOWS_STEP)
+        p.windows -= p.windows % WINDOWS_STEP;
+    p.groups = share(room, rows * p.windows, c->groups);
+    p.images = p.groups == c->groups ? share(room, rows * p.windows * p.groups, c->batch) : 1;
+    return p;
+}
+
+/* A convolution that needs no matrix of windows is one piece. */
+static struct piece whole(const struct conv *c)
+{
+    struct piece p = {};
+    p.channels = c->in, p.windows = c->is.places, p.groups = c->groups, p.images = c->batch;
+    return p;
+}
+
+/* Calls each(piece) for all pieces as large as the first or what is left, windows first, then groups and images. */
+template <class F> static void each_piece(const struct conv *c, const struct piece &most, const F &each)
+{
+    struct piece p = {};
+    for (p.channel = 0; p.channel < c->in; p.channel += most.channels)
+        for (p.image = 0; p.image < c->batch; p.image += most.images)
+            for (p.group = 0; p.group < c->groups; p.group += most.groups)
+                for (p.window = 0; p.window < c->is.places; p.window += most.windows) {
+                    p.channels = least(most.channels, c->in - p.channel);
+                    p.images = least(most.images, c->batch - p.image);
+                    p.groups = least(most.groups, c->groups - p.group);
+                    p.windows = least(most.windows, c->is.places - p.window);
+                    each(p);
+                }
+}
+
+/* A piece's matrices, one for each group of each image. */
+static struct columns columns_of(const struct conv *c, const struct piece &p)
+{
+    struct columns k = {p.images, p.groups, p.channels, c->groups, c->in, p.window, p.windows, 0, 0, 0};
+    k.row_step = p.windows;
+    k.group_step = p.channels * c->is.taps * k.row_step;
+    k.image_step = p.groups * k.group_step;
+    return k;
+}
+
+/* The first element of a piece in the image. */
+static char *image_at(const struct conv *c, const struct piece &p)
+{
+    return at(c, c->image, ((p.image * c->groups + p.group) * c->in + p.channel) * c->is.pixels);
+}
+
+static void lay_out_piece(const struct conv *c, const struct piece &p, const struct columns &to, char *memory)
+{
+    int64_t count = p.images * p.groups * p.channels * p.windows;
+    const char *image = image_at(c, p);
+    if (c->dtype == TD_F32)
+        td_enqueue(lay_out<float>, blocks_of(count), TD_THREADS, c->is, to, (const float *)image, (float *)memory);
+    else
+        td_enqueue(lay_out<double>, blocks_of(count), TD_THREADS, c->is, to, (const double *)image, (double *)memory);
+}
+
+template <class T>
+static void add_up_as(const struct conv *c, const struct piece &p, const struct columns &from, const char *memory,
+                      const char *filters, bool add)
+{
+    const T *bias = c->bias ? (const T *)c->bias->data : NULL;
+    td_enqueue(add_up<T>, blocks_of(p.images * p.groups * p.channels * c->is.pixels), TD_THREADS, c->is, from,
+               (const T *)memory, (const T *)filters, bias, (T *)image_at(c, p), p.group * c->in + p.channel, add);
+}
+
+static void add_up_piece(const struct conv *c, const struct piece &p, const struct columns &from, const char *memory,
+                         const char *filters, bool add)
+{
+    if (c->dtype == TD_F32)
+        add_up_as<float>(c, p, from, memory, filters, add);
+    else
+        add_up_as<double>(c, p, from, memory, filters, add);
+}
+
+/* ---- matrices of a piece ---- */
+
+static struct td_operand matrix(const struct conv *c, char *data, int64_t rows, int64_t columns, int64_t step)
+{
+    struct td_operand x = {};
+    x.data = data;
+    x.dtype = c->dtype;
+    x.rank = 2;
+    x.shape[0] = rows, x.shape[1] = columns;
+    x.stride[0] = step, x.stride[1] = 1;
+    return x;
+}
+
+/* The filters of a piece: a row for each channel of the windows. */
+static struct td_operand filters_of(const struct conv *c, const struct piece &p)
+{
+    int64_t rows = c->in * c->is.taps;
+    return matrix(c, at(c, c->weight, p.group * c->out * rows + p.channel * c->is.taps), c->out,
+                  p.channels * c->is.taps, rows);
+}
+
+static struct td_operand windows_of(const struct conv *c, const struct piece &p)
+{
+    int64_t first = (p.image * c->groups + p.group) * c->out * c->is.places + p.window;
+    return matrix(c, at(c, c->windows, first), c->out, p.windows, c->is.places);
+}
+
+/* What the filters meet: a piece's matrices in memory, or the image itself. */
+static struct td_operand columns_matrix(const struct conv *c, const struct piece &p, const struct columns &k,
+                                        char *memory)
+{
+    if (c->plain)
+        return matrix(c, at(c, image_at(c, p), p.window), p.channels, p.windows, c->is.pixels);
+    return matrix(c, memory, p.channels * c->is.taps, p.windows, k.row_step);
+}
+
+/* Products side by side: the groups of each image. */
+static void put_dims(struct td_products *products, const struct conv *c, const struct piece &p, const struct columns &k,
+                     int64_t *filters, int64_t *windows, int64_t *columns)
+{
+    int64_t group = c->plain ? c->in * c->is.pixels : k.group_step;
+    products->rank = 2;
+    products->shape[0] = p.images, products->shape[1] = p.groups;
+    filters[0] = 0, filters[1] = c->out * c->in * c->is.taps;
+    windows[1] = c->out * c->is.places, windows[0] = c->groups * windows[1];
+    columns[1] = group, columns[0] = c->plain ? c->groups * group : k.image_step;
+}
+
+/* ---- image and weight give windows ---- */
+
+/* Each of so many channels, of so many elements, is filled with its bias. */
+static void put_bias(const struct conv *c, char *result, int64_t channels, int64_t elements)
+{
+    struct td_operand out = matrix(c, result, c->batch, channels, 0), bias;
+    out.rank = 3;
+    out.shape[2] = elements;
+    td_contiguous_strides(out.rank, out.shape, out.stride);
+    bias = out;
+    bias.data = c->bias->data;
+    bias.stride[0] = bias.stride[2] = 0;
+    bias.stride[1] = 1;
+    td_cuda_copy(out, bias);
+}
+
+static void conv_piece(const struct conv *c, const struct piece &p, char *memory)
+{
+    struct columns k = columns_of(c, p);
+    struct td_products products = {};
+    if (!c->plain)
+        lay_out_piece(c, p, k, memory);
+    products.a = filters_of(c, p);
+    products.b = columns_matrix(c, p, k, memory);
+    products.out = windows_of(c, p);
+    put_dims(&products, c, p, k, products.a_stride, products.out_stride, products.b_stride);
+    td_cuda_multiply(products, NULL, c->bias || p.channel > 0);
+}
+
+static bool is_single(const struct conv *c)
+{
+    return c->in == 1 && c->out == 1 && !c->plain;
+}
+
+template <class T> static void slide_filters_as(const struct conv *c)
+{
+    int64_t count = c->batch * c->groups * c->is.places;
+    td_enqueue(slide_filters<T>, blocks_of(count), TD_THREADS, c->is, c->groups, count, (const T *)c->image,
+               (const T *)c->weight, c->bias ? (const T *)c->bias->data : NULL, (T *)c->windows);
+}
+
+/* Scratch for the largest piece; the launch fails where there is none. */
+static char *room(struct td_launch *launch, const struct conv *c, const struct piece &p, int64_t rows)
+{
+    int64_t elements = p.images * p.groups * rows * p.windows;
+    char *memory = (char *)td_cuda_scratch((size_t)elements * td_dtype_size(c->dtype) + 2 * ALIGNMENT);
+    if (!memory)
+        launch->fault.code = TD_E_MEMORY;
+    return memory;
+}
+
+static const struct td_operand *bias_of(const struct td_launch *launch)
+{
+    return launch->in[2].data ? &launch->in[2] : NULL;
+}
+
+static void run(struct td_launch *launch)
+{
+    const struct td_conv2d_attrs *a = (const struct td_conv2d_attrs *)launch->attrs;
+    struct conv c = conv_of(launch, &launch->in[0], &launch->in[1], &launch->out[0], a->groups);
+    struct piece most = c.plain ? whole(&c) : first_piece(&c, 0);
+    if (td_operand_numel(&launch->out[0]) == 0)
+        return;
+    c.bias = bias_of(launch);
+    if (is_single(&c)) {
+        if (c.dtype == TD_F32)
+            slide_filters_as<float>(&c);
+        else
+            slide_filters_as<double>(&c);
+        return;
+    }
+    char *memory = c.plain ? NULL : room(launch, &c, most, most.channels * c.is.taps);
+    if (!c.plain && !memory)
+        return;
+    if (c.bias)
+        put_bias(&c, c.windows, c.groups * c.out, c.is.places);
+    each_piece(&c, most, [&](const struct piece &p) { conv_piece(&c, p, memory); });
+}
+
+/* ---- windows and weight give the image ---- */
+
+static void spread_piece(const struct conv *c, const struct piece &p, char *memory)
+{
+    struct columns k = columns_of(c, p);
+    struct td_operand filters = filters_of(c, p);
+    struct td_products products = {};
+    products.a = td_product_turned(&filters);
+    products.b = windows_of(c, p);
+    products.out = columns_matrix(c, p, k, memory);
+    put_dims(&products, c, p, k, products.a_stride, products.b_stride, products.out_stride);
+    td_cuda_multiply(products, NULL, c->plain && c->bias);
+    if (!c->plain)
+        add_up_piece(c, p, k, memory, NULL, p.window > 0);
+}
+
+/* A filter for each channel: its windows are a matrix of one row. */
+static void spread_filters(const struct conv *c)
+{
+    struct piece p = whole(c);
+    struct columns k = columns_of(c, p);
+    k.row_step = 0;
+    k.group_step = c->is.places;
+    k.image_step = c->groups * k.group_step;
+    add_up_piece(c, p, k, c->windows, c->weight, false);
+}
+
+static void run_transposed(struct td_launch *launch)
+{
+    const struct td_conv_transpose2d_attrs *a = (const struct td_conv_transpose2d_attrs *)launch->attrs;
+    struct conv c = conv_of(launch, &launch->out[0], &launch->in[1], &launch->in[0], a->groups);
+    if (td_operand_numel(&launch->out[0]) == 0)
+        return;
+    c.bias = bias_of(launch);
+    struct piece most = c.plain ? whole(&c) : first_piece(&c, 0);
+    if (is_single(&c)) {
+        spread_filters(&c);
+        return;
+    }
+    char *memory = c.plain ? NULL : room(launch, &c, most, most.channels * c.is.taps);
+    if (!c.plain && !memory)
+        return;
+    if (c.plain && c.bias)
+        put_bias(&c, c.image, c.groups * c.in, c.is.pixels);
+    each_piece(&c, most, [&](const struct piece &p) { spread_piece(&c, p, memory); });
+}
+
+/* ---- image and windows give the weight ---- */
+
+/* All windows of a group, of whatever image, as columns of one matrix: so one product adds up over images too. */
+static struct columns joined_columns(const struct conv *c, const struct piece &p)
+{
+    struct columns k = columns_of(c, p);
+    k.row_step = p.images * p.windows;
+    k.group_step = p.channels * c->is.taps * k.row_step;
+    k.image_step = p.windows;
+    return k;
+}
+
+/* The windows' own values in the same order; one image's lie so. */
+static struct td_operand joined_windows(const struct conv *c, const struct piece &p, char *memory, int64_t *group_step)
+{
+    struct td_operand one = windows_of(c, p), source = one, target;
+    *group_step = c->out * c->is.places;
+    if (p.images == 1)
+        return one;
+    source.rank = 4;
+    source.shape[0] = p.groups, source.stride[0] = *group_step;
+    source.shape[1] = c->out, source.stride[1] = c->is.places;
+    source.shape[2] = p.images, source.stride[2] = c->groups * *group_step;
+    source.shape[3] = p.windows, source.stride[3] = 1;
+    target = source;
+    target.data = memory;
+    td_contiguous_strides(target.rank, target.shape, target.stride);
+    td_cuda_copy(target, source);
+    *group_step = target.stride[0];
+    return matrix(c, memory, c->out, p.images * p.windows, target.stride[1]);
+}
+
+static void weight_piece(const struct conv *c, const struct piece &p, char *memory)
+{
+    struct columns k = joined_columns(c, p);
+    int64_t rows = p.channels * c->is.taps, bytes = p.groups * k.group_step * (int64_t)td_dtype_size(c->dtype);
+    char *behind = memory + (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    struct td_operand columns = matrix(c, memory, rows, k.row_step, k.row_step);
+    struct td_products products = {};
+    lay_out_piece(c, p, k, memory);
+    products.a = joined_windows(c, p, behind, &products.a_stride[0]);
+    products.b = td_product_turned(&columns);
+    products.out = filters_of(c, p);
+    products.rank = 1;
+    products.shape[0] = p.groups;
+    products.b_stride[0] = k.group_step;
+    products.out_stride[0] = c->out * c->in * c->is.taps;
+    td_cuda_multiply(products, NULL, p.image > 0 || p.window > 0);
+}
+
+void TD_CUDA(conv_weight)(struct td_launch *launch)
+{
+    const struct td_conv_weight_attrs *a = (const struct td_conv_weight_attrs *)launch->attrs;
+    const struct td_operand *out = &launch->out[0];
+    struct conv c = conv_of(launch, &launch->in[0], out, &launch->in[1], a->groups);
+    if (td_operand_numel(out) == 0)
+        return;
+    if (c.batch == 0) {
+        td_cuda_check(
+            cudaMemsetAsync(out->data, 0, (size_t)td_operand_numel(out) * td_dtype_size(out->dtype), td_stream),
+            "a convolution");
+        return;
+    }
+    struct piece most = first_piece(&c, c.out);
+    char *memory = room(launch, &c, most, most.channels * c.is.taps + c.out);
+    if (memory)
+        each_piece(&c, most, [&](const struct piece &p) { weight_piece(&c, p, memory); });
+}
+
+void TD_CUDA(conv1d)(struct td_launch *launch)
+{
+    run(launch);
+}
+void TD_CUDA(conv2d)(struct td_launch *launch)
+{
+    run(launch);
+}
+void TD_CUDA(conv3d)(struct td_launch *launch)
+{
+    run(launch);
+}
+void TD_CUDA(conv_transpose1d)(struct td_launch *launch)
+{
+    run_transposed(launch);
+}
+void TD_CUDA(conv_transpose2d)(struct td_launch *launch)
+{
+    run_transposed(launch);
+}
+void TD_CUDA(conv_transpose3d)(struct td_launch *launch)
+{
+    run_transposed(launch);
+}
