@@ -48,27 +48,27 @@ __device__ static void load_tile(W (*tile)[TILE + 1], const typename A::held *x,
     }
 }
 
-template <class A, class W>
-__device__ static void store_tile(const tiles &t, const W (*sum)[EACH], typename A::held *out, int64_t row,
+template <class Y, class W>
+__device__ static void store_tile(const tiles &t, const W (*sum)[EACH], typename Y::held *out, int64_t row,
                                   int64_t column)
 {
-    const typename A::held *bias = (const typename A::held *)t.bias;
+    const typename Y::held *bias = (const typename Y::held *)t.bias;
     UNROLL for (int i = 0; i < EACH; i++) UNROLL for (int j = 0; j < EACH; j++)
     {
         int64_t y = row + i * SIDE, x = column + j * SIDE;
         if (y >= t.rows || x >= t.columns)
             continue;
-        typename A::held *to = out + y * t.out_row + x;
+        typename Y::held *to = out + y * t.out_row + x;
         W value = sum[i][j];
         if (t.add)
-            value += A::wide(*to);
+            value += Y::wide(*to);
         if (bias)
-            value += A::wide(bias[x * t.bias_step]);
-        *to = A::of(value);
+            value += Y::wide(bias[x * t.bias_step]);
+        *to = Y::of(value);
     }
 }
 
-template <class A> __global__ void __launch_bounds__(SIDE *SIDE) multiply_tiles(tiles t)
+template <class A, class Y> __global__ void __launch_bounds__(SIDE *SIDE) multiply_tiles(tiles t)
 {
     typedef typename A::held held;
     typedef decltype(A::wide(held())) W;
@@ -91,11 +91,28 @@ template <class A> __global__ void __launch_bounds__(SIDE *SIDE) multiply_tiles(
                     a_tile[depth][y + i * SIDE] * b_tile[depth][x + j * SIDE];
             __syncthreads();
         }
-        store_tile<A, W>(t, sum, (held *)t.out + offset[2], row + y, column + x);
+        store_tile<Y, W>(t, sum, (typename Y::held *)t.out + offset[2], row + y, column + x);
     }
 }
 
 #define BLOCKS_MAX ((int64_t)1 << 20)
+
+static void (*kernel_of(uint8_t dtype, uint8_t out))(tiles)
+{
+    switch (dtype) {
+    case TD_I32:
+        return multiply_tiles<td_as_integer<uint32_t>, td_as_integer<uint32_t>>;
+    case TD_I64:
+        return multiply_tiles<td_as_integer<uint64_t>, td_as_integer<uint64_t>>;
+    case TD_F64:
+        return multiply_tiles<td_as_real<double>, td_as_real<double>>;
+    case TD_F16:
+        return out == TD_F32 ? multiply_tiles<td_as_f16, td_as_real<float>> : multiply_tiles<td_as_f16, td_as_f16>;
+    case TD_BF16:
+        return out == TD_F32 ? multiply_tiles<td_as_bf16, td_as_real<float>> : multiply_tiles<td_as_bf16, td_as_bf16>;
+    }
+    return multiply_tiles<td_as_real<float>, td_as_real<float>>;
+}
 
 static void multiply_by_tiles(const struct td_products &p, const struct td_operand *bias, bool add)
 {
@@ -120,12 +137,7 @@ static void multiply_by_tiles(const struct td_products &p, const struct td_opera
     t.across = (t.columns + TILE - 1) / TILE;
     t.each = (t.rows + TILE - 1) / TILE * t.across;
     t.count = td_products_count(&p) * t.each;
-    void (*kernel)(tiles) = p.out.dtype == TD_I32    ? multiply_tiles<td_as_integer<uint32_t>>
-                            : p.out.dtype == TD_I64  ? multiply_tiles<td_as_integer<uint64_t>>
-                            : p.out.dtype == TD_F64  ? multiply_tiles<td_as_real<double>>
-                            : p.out.dtype == TD_F16  ? multiply_tiles<td_as_f16>
-                            : p.out.dtype == TD_BF16 ? multiply_tiles<td_as_bf16>
-                                                     : multiply_tiles<td_as_real<float>>;
+    void (*kernel)(tiles) = kernel_of(p.a.dtype, p.out.dtype);
     td_enqueue(kernel, t.count < BLOCKS_MAX ? t.count : BLOCKS_MAX, SIDE * SIDE, t);
 }
 
@@ -193,6 +205,7 @@ struct problem {
 #define A_TURNED 1
 #define B_TURNED 2
 #define BIASED 4
+#define WIDENED 8 /* halves give f32 */
 static_assert(sizeof(problem) == 11 * 8, "a problem has gaps");
 
 struct problem_hash {
@@ -232,11 +245,11 @@ static cudaDataType type_of(uint8_t dtype)
     return dtype == TD_F64 ? CUDA_R_64F : dtype == TD_F16 ? CUDA_R_16F : dtype == TD_BF16 ? CUDA_R_16BF : CUDA_R_32F;
 }
 
-static void lay_out(cublasLtMatrixLayoutOpaque_t *layout, const problem &p, bool turned, int64_t rows, int64_t columns,
-                    int64_t lead, int64_t step)
+static void lay_out(cublasLtMatrixLayoutOpaque_t *layout, const problem &p, cudaDataType type, bool turned,
+                    int64_t rows, int64_t columns, int64_t lead, int64_t step)
 {
     int32_t count = (int32_t)p.count;
-    check(cublasLtMatrixLayoutInit(layout, type_of(p.dtype), (uint64_t)(turned ? rows : columns),
+    check(cublasLtMatrixLayoutInit(layout, type, (uint64_t)(turned ? rows : columns),
                                    (uint64_t)(turned ? columns : rows), lead));
     check(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count));
     check(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &step, sizeof step));
@@ -248,6 +261,7 @@ static void describe(struct plan *plan, const problem &p, const void *bias)
     int32_t left = p.flags & B_TURNED ? CUBLAS_OP_T : CUBLAS_OP_N,
             right = p.flags & A_TURNED ? CUBLAS_OP_T : CUBLAS_OP_N;
     uint32_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+    cudaDataType type = type_of(p.dtype);
     check(cublasLtMatmulDescInit(&plan->desc, compute, p.dtype == TD_F64 ? CUDA_R_64F : CUDA_R_32F));
     check(cublasLtMatmulDescSetAttribute(&plan->desc, CUBLASLT_MATMUL_DESC_TRANSA, &left, sizeof left));
     check(cublasLtMatmulDescSetAttribute(&plan->desc, CUBLASLT_MATMUL_DESC_TRANSB, &right, sizeof right));
@@ -255,9 +269,9 @@ static void describe(struct plan *plan, const problem &p, const void *bias)
         check(cublasLtMatmulDescSetAttribute(&plan->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue));
         check(cublasLtMatmulDescSetAttribute(&plan->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias));
     }
-    lay_out(&plan->left, p, p.flags & B_TURNED, p.inner, p.columns, p.b_lead, p.b_step);
-    lay_out(&plan->right, p, p.flags & A_TURNED, p.rows, p.inner, p.a_lead, p.a_step);
-    lay_out(&plan->out, p, false, p.rows, p.columns, p.out_lead, p.out_step);
+    lay_out(&plan->left, p, type, p.flags & B_TURNED, p.inner, p.columns, p.b_lead, p.b_step);
+    lay_out(&plan->right, p, type, p.flags & A_TURNED, p.rows, p.inner, p.a_lead, p.a_step);
+    lay_out(&plan->out, p, p.flags & WIDENED ? CUDA_R_32F : type, false, p.rows, p.columns, p.out_lead, p.out_step);
 }
 
 /* Partial sums are kept in what is computed in, or not made: a half's would be rounded on the way. */
@@ -317,8 +331,9 @@ static problem problem_of(const struct td_products &p, int batch, int64_t count,
         q.a_step = p.a_stride[batch], q.b_step = p.b_stride[batch], q.out_step = p.out_stride[batch];
     q.a_alignment = alignment_of(p.a.data), q.b_alignment = alignment_of(p.b.data);
     q.out_alignment = alignment_of(p.out.data);
-    q.dtype = p.out.dtype;
-    q.flags = (uint8_t)((a_turned ? A_TURNED : 0) | (b_turned ? B_TURNED : 0) | (bias ? BIASED : 0));
+    q.dtype = p.a.dtype;
+    q.flags = (uint8_t)((p.out.dtype != p.a.dtype ? WIDENED : 0) | (a_turned ? A_TURNED : 0) |
+                        (b_turned ? B_TURNED : 0) | (bias ? BIASED : 0));
     return q;
 }
 

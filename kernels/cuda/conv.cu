@@ -30,8 +30,8 @@ struct geometry {
 
 struct conv {
     struct geometry is;
-    uint8_t dtype;
-    bool plain; /* each window is one element, in the image's order */
+    uint8_t dtype, sums; /* of the tensors; what is added up piece by piece, f32 for halves */
+    bool plain;          /* each window is one element, in the image's order */
     int64_t batch, groups;
     int64_t in, out; /* channels of one group: of the image, and of the windows */
     char *image, *weight, *windows;
@@ -56,6 +56,7 @@ static struct conv conv_of(const struct td_launch *launch, const struct td_opera
     struct conv c = {};
     struct geometry *is = &c.is;
     c.dtype = image->dtype;
+    c.sums = td_dtype_wide(c.dtype);
     c.batch = first == 2 ? image->shape[0] : 1;
     c.groups = groups;
     c.in = weight->shape[1];
@@ -77,9 +78,9 @@ static struct conv conv_of(const struct td_launch *launch, const struct td_opera
     return c;
 }
 
-static char *at(const struct conv *c, char *data, int64_t element)
+static char *at(uint8_t dtype, char *data, int64_t element)
 {
-    return data + element * (int64_t)td_dtype_size(c->dtype);
+    return data + element * (int64_t)td_dtype_size(dtype);
 }
 
 /* ---- on the device ---- */
@@ -107,7 +108,8 @@ __device__ static inline int64_t channel_of(const columns &to, int64_t k, int64_
     return (image * to.image_groups + group) * to.group_channels + channel;
 }
 
-/* A thread takes one window of one channel, and writes what is under it into all rows of that channel. */
+/* A thread takes one window of one channel, and writes what is under it into all rows of that channel. T is as large as
+ * an element; 0 is that of all types. */
 template <class T> __global__ void lay_out(geometry g, columns to, const T *images, T *columns_)
 {
     int64_t count = to.images * to.groups * to.channels * to.windows, step = (int64_t)gridDim.x * blockDim.x;
@@ -142,10 +144,12 @@ __device__ static inline int64_t window_on(const geometry &g, int d, int64_t pix
 
 /* A thread takes one pixel of one channel, and adds up what the windows on it hold there: in a row of a matrix for each
  * tap, or, with a filter for each channel, in one row times the tap's weight. */
-template <class T>
-__global__ void add_up(geometry g, columns from, const T *columns_, const T *filters, const T *bias, T *images,
-                       int64_t first, bool add)
+template <class A, class X>
+__global__ void add_up(geometry g, columns from, const typename X::held *columns_, const typename A::held *filters,
+                       const typename A::held *bias, typename A::held *images, int64_t first, bool add)
 {
+    typedef typename X::held held;
+    typedef decltype(A::wide(typename A::held())) W;
     int64_t count = from.images * from.groups * from.channels * g.pixels, step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
         int64_t k = divide(i, g.pixels), pixel = i - k * g.pixels, column, to = channel_of(from, k, &column);
@@ -154,8 +158,9 @@ __global__ void add_up(geometry g, columns from, const T *columns_, const T *fil
         int64_t d = divide(line, g.size[1]), h = line - d * g.size[1];
         int64_t channel = k - divide(k, from.channels) * from.channels;
         filter -= divide(filter, channels) * channels;
-        const T *x = columns_ + column + channel * g.taps * from.row_step - from.window;
-        T *y = images + to * g.pixels + pixel, sum = add ? *y : bias ? bias[filter] : T(0);
+        const held *x = columns_ + column + channel * g.taps * from.row_step - from.window;
+        typename A::held *y = images + to * g.pixels + pixel;
+        W sum = add ? A::wide(*y) : bias ? A::wide(bias[filter]) : W(0);
         for (int64_t a = 0; a < g.kernel[0]; a++)
             for (int64_t b = 0; b < g.kernel[1]; b++) {
                 int64_t da = window_on(g, 0, d, a), hb = window_on(g, 1, h, b),
@@ -166,19 +171,21 @@ __global__ void add_up(geometry g, columns from, const T *columns_, const T *fil
                     int64_t wc = window_on(g, 2, w, c), window = (da * g.count[1] + hb) * g.count[2] + wc;
                     if (wc < 0 || window < from.window || window >= from.window + from.windows)
                         continue;
-                    T value = x[(tap + c) * from.row_step + window];
-                    sum += filters ? value * filters[filter * g.taps + tap + c] : value;
+                    W value = X::wide(x[(tap + c) * from.row_step + window]);
+                    sum += filters ? value * A::wide(filters[filter * g.taps + tap + c]) : value;
                 }
             }
-        *y = sum;
+        *y = A::of(sum);
     }
 }
 
 /* A thread takes one window of a channel that has a filter of its own. */
-template <class T>
-__global__ void slide_filters(geometry g, int64_t groups, int64_t count, const T *images, const T *filters,
-                              const T *bias, T *windows)
+template <class A>
+__global__ void slide_filters(geometry g, int64_t groups, int64_t count, const typename A::held *images,
+                              const typename A::held *filters, const typename A::held *bias, typename A::held *windows)
 {
+    typedef typename A::held held;
+    typedef decltype(A::wide(held())) W;
     int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
         int64_t channel = divide(i, g.places), place = i - channel * g.places;
@@ -186,19 +193,19 @@ __global__ void slide_filters(geometry g, int64_t groups, int64_t count, const T
         int64_t d0 = plane * g.stride[0] - g.padding[0], h0 = (row - plane * g.count[1]) * g.stride[1] - g.padding[1],
                 w0 = (place - row * g.count[2]) * g.stride[2] - g.padding[2];
         int64_t group = channel - divide(channel, groups) * groups;
-        const T *filter = filters + group * g.taps;
-        T sum = bias ? bias[group] : T(0);
+        const held *filter = filters + group * g.taps;
+        W sum = bias ? A::wide(bias[group]) : W(0);
         for (int64_t a = 0; a < g.kernel[0]; a++)
             for (int64_t b = 0; b < g.kernel[1]; b++, filter += g.kernel[2]) {
                 int64_t d = d0 + a * g.dilation[0], h = h0 + b * g.dilation[1];
-                const T *x = images + channel * g.pixels + (d * g.size[1] + h) * g.size[2];
+                const held *x = images + channel * g.pixels + (d * g.size[1] + h) * g.size[2];
                 if (d < 0 || d >= g.size[0] || h < 0 || h >= g.size[1])
                     continue;
                 for (int64_t t = 0, w = w0; t < g.kernel[2]; t++, w += g.dilation[2])
                     if (w >= 0 && w < g.size[2])
-                        sum += filter[t] * x[w];
+                        sum += A::wide(filter[t]) * A::wide(x[w]);
             }
-        windows[i] = sum;
+        windows[i] = A::of(sum);
     }
 }
 
@@ -215,12 +222,21 @@ static int64_t share(int64_t room, int64_t each, int64_t all)
     return count < 1 ? 1 : least(count, all);
 }
 
-/* A piece whose windows have a row for each tap of its channels, and extra rows; the first one, and the largest. */
-static struct piece first_piece(const struct conv *c, int64_t extra)
+/* What of a half's sums is not cut: they would be rounded on the way. */
+enum uncut { NOTHING, CHANNELS, WINDOWS };
+
+/* A piece whose windows have a row for each tap of its channels, and extra rows, of so many bytes an element; the first
+ * one, and the largest. */
+static struct piece first_piece(const struct conv *c, int64_t extra, size_t size, enum uncut uncut)
 {
-    int64_t room = PIECE_BYTES / (int64_t)td_dtype_size(c->dtype);
+    int64_t room = PIECE_BYTES / (int64_t)size;
     struct piece p = {};
-    p.channels = share(room / least(c->is.places, WINDOWS_LEAST), c->is.taps, c->in);
+    if (c->sums == c->dtype)
+        uncut = NOTHING;
+    p.channels =
+        share(room / (uncut == WINDOWS ? c->is.places : least(c->is.places, WINDOWS_LEAST)), c->is.taps, c->in);
+    if (uncut == CHANNELS)
+        p.channels = c->in;
     int64_t rows = p.channels * c->is.taps + extra;
     p.windows = share(room, rows, c->is.places);
     if (p.windows < c->is.places && p.windows > WINDOWS_STEP)
@@ -267,62 +283,82 @@ static struct columns columns_of(const struct conv *c, const struct piece &p)
 /* The first element of a piece in the image. */
 static char *image_at(const struct conv *c, const struct piece &p)
 {
-    return at(c, c->image, ((p.image * c->groups + p.group) * c->in + p.channel) * c->is.pixels);
+    return at(c->dtype, c->image, ((p.image * c->groups + p.group) * c->in + p.channel) * c->is.pixels);
+}
+
+template <class T>
+static void lay_out_as(const struct conv *c, const struct piece &p, const struct columns &to, char *memory)
+{
+    td_enqueue(lay_out<T>, blocks_of(p.images * p.groups * p.channels * p.windows), TD_THREADS, c->is, to,
+               (const T *)image_at(c, p), (T *)memory);
 }
 
 static void lay_out_piece(const struct conv *c, const struct piece &p, const struct columns &to, char *memory)
 {
-    int64_t count = p.images * p.groups * p.channels * p.windows;
-    const char *image = image_at(c, p);
-    if (c->dtype == TD_F32)
-        td_enqueue(lay_out<float>, blocks_of(count), TD_THREADS, c->is, to, (const float *)image, (float *)memory);
-    else
-        td_enqueue(lay_out<double>, blocks_of(count), TD_THREADS, c->is, to, (const double *)image, (double *)memory);
+    switch (td_dtype_size(c->dtype)) {
+    case 2:
+        lay_out_as<uint16_t>(c, p, to, memory);
+        break;
+    case 4:
+        lay_out_as<uint32_t>(c, p, to, memory);
+        break;
+    case 8:
+        lay_out_as<uint64_t>(c, p, to, memory);
+        break;
+    }
 }
 
-template <class T>
+template <class A, class X>
 static void add_up_as(const struct conv *c, const struct piece &p, const struct columns &from, const char *memory,
                       const char *filters, bool add)
 {
-    const T *bias = c->bias ? (const T *)c->bias->data : NULL;
-    td_enqueue(add_up<T>, blocks_of(p.images * p.groups * p.channels * c->is.pixels), TD_THREADS, c->is, from,
-               (const T *)memory, (const T *)filters, bias, (T *)image_at(c, p), p.group * c->in + p.channel, add);
+    typedef typename A::held held;
+    td_enqueue(add_up<A, X>, blocks_of(p.images * p.groups * p.channels * c->is.pixels), TD_THREADS, c->is, from,
+               (const typename X::held *)memory, (const held *)filters, c->bias ? (const held *)c->bias->data : NULL,
+               (held *)image_at(c, p), p.group * c->in + p.channel, add);
 }
 
+/* Sums of what products gave: of halves they gave f32. */
 static void add_up_piece(const struct conv *c, const struct piece &p, const struct columns &from, const char *memory,
-                         const char *filters, bool add)
+                         bool add)
 {
-    if (c->dtype == TD_F32)
-        add_up_as<float>(c, p, from, memory, filters, add);
-    else
-        add_up_as<double>(c, p, from, memory, filters, add);
+    switch (c->dtype) {
+    case TD_F16:
+        return add_up_as<td_as_f16, td_as_real<float>>(c, p, from, memory, NULL, add);
+    case TD_BF16:
+        return add_up_as<td_as_bf16, td_as_real<float>>(c, p, from, memory, NULL, add);
+    case TD_F32:
+        return add_up_as<td_as_real<float>, td_as_real<float>>(c, p, from, memory, NULL, add);
+    case TD_F64:
+        return add_up_as<td_as_real<double>, td_as_real<double>>(c, p, from, memory, NULL, add);
+    }
 }
 
 /* ---- matrices of a piece ---- */
 
-static struct td_operand matrix(const struct conv *c, char *data, int64_t rows, int64_t columns, int64_t step)
+static struct td_operand matrix(uint8_t dtype, char *data, int64_t rows, int64_t columns, int64_t step)
 {
     struct td_operand x = {};
     x.data = data;
-    x.dtype = c->dtype;
+    x.dtype = dtype;
     x.rank = 2;
     x.shape[0] = rows, x.shape[1] = columns;
     x.stride[0] = step, x.stride[1] = 1;
     return x;
 }
 
-/* The filters of a piece: a row for each channel of the windows. */
-static struct td_operand filters_of(const struct conv *c, const struct piece &p)
+/* A piece's part of filters: a row for each channel of the windows. */
+static struct td_operand filters_of(const struct conv *c, const struct piece &p, uint8_t dtype, char *filters)
 {
     int64_t rows = c->in * c->is.taps;
-    return matrix(c, at(c, c->weight, p.group * c->out * rows + p.channel * c->is.taps), c->out,
+    return matrix(dtype, at(dtype, filters, p.group * c->out * rows + p.channel * c->is.taps), c->out,
                   p.channels * c->is.taps, rows);
 }
 
 static struct td_operand windows_of(const struct conv *c, const struct piece &p)
 {
     int64_t first = (p.image * c->groups + p.group) * c->out * c->is.places + p.window;
-    return matrix(c, at(c, c->windows, first), c->out, p.windows, c->is.places);
+    return matrix(c->dtype, at(c->dtype, c->windows, first), c->out, p.windows, c->is.places);
 }
 
 /* What the filters meet: a piece's matrices in memory, or the image itself. */
@@ -330,8 +366,8 @@ static struct td_operand columns_matrix(const struct conv *c, const struct piece
                                         char *memory)
 {
     if (c->plain)
-        return matrix(c, at(c, image_at(c, p), p.window), p.channels, p.windows, c->is.pixels);
-    return matrix(c, memory, p.channels * c->is.taps, p.windows, k.row_step);
+        return matrix(c->dtype, at(c->dtype, image_at(c, p), p.window), p.channels, p.windows, c->is.pixels);
+    return matrix(c->dtype, memory, p.channels * c->is.taps, p.windows, k.row_step);
 }
 
 /* Products side by side: the groups of each image. */
@@ -351,7 +387,7 @@ static void put_dims(struct td_products *products, const struct conv *c, const s
 /* Each of so many channels, of so many elements, is filled with its bias. */
 static void put_bias(const struct conv *c, char *result, int64_t channels, int64_t elements)
 {
-    struct td_operand out = matrix(c, result, c->batch, channels, 0), bias;
+    struct td_operand out = matrix(c->dtype, result, c->batch, channels, 0), bias;
     out.rank = 3;
     out.shape[2] = elements;
     td_contiguous_strides(out.rank, out.shape, out.stride);
@@ -368,7 +404,7 @@ static void conv_piece(const struct conv *c, const struct piece &p, char *memory
     struct td_products products = {};
     if (!c->plain)
         lay_out_piece(c, p, k, memory);
-    products.a = filters_of(c, p);
+    products.a = filters_of(c, p, c->dtype, c->weight);
     products.b = columns_matrix(c, p, k, memory);
     products.out = windows_of(c, p);
     put_dims(&products, c, p, k, products.a_stride, products.out_stride, products.b_stride);
@@ -380,21 +416,41 @@ static bool is_single(const struct conv *c)
     return c->in == 1 && c->out == 1 && !c->plain;
 }
 
-template <class T> static void slide_filters_as(const struct conv *c)
+template <class A> static void slide_filters_as(const struct conv *c)
 {
+    typedef typename A::held held;
     int64_t count = c->batch * c->groups * c->is.places;
-    td_enqueue(slide_filters<T>, blocks_of(count), TD_THREADS, c->is, c->groups, count, (const T *)c->image,
-               (const T *)c->weight, c->bias ? (const T *)c->bias->data : NULL, (T *)c->windows);
+    td_enqueue(slide_filters<A>, blocks_of(count), TD_THREADS, c->is, c->groups, count, (const held *)c->image,
+               (const held *)c->weight, c->bias ? (const held *)c->bias->data : NULL, (held *)c->windows);
 }
 
-/* Scratch for the largest piece; the launch fails where there is none. */
-static char *room(struct td_launch *launch, const struct conv *c, const struct piece &p, int64_t rows)
+static void slide_all(const struct conv *c)
 {
-    int64_t elements = p.images * p.groups * rows * p.windows;
-    char *memory = (char *)td_cuda_scratch((size_t)elements * td_dtype_size(c->dtype) + 2 * ALIGNMENT);
+    switch (c->dtype) {
+    case TD_F16:
+        return slide_filters_as<td_as_f16>(c);
+    case TD_BF16:
+        return slide_filters_as<td_as_bf16>(c);
+    case TD_F32:
+        return slide_filters_as<td_as_real<float>>(c);
+    case TD_F64:
+        return slide_filters_as<td_as_real<double>>(c);
+    }
+}
+
+/* Scratch; the launch fails where there is none. */
+static char *room(struct td_launch *launch, int64_t elements, uint8_t dtype)
+{
+    char *memory = (char *)td_cuda_scratch((size_t)elements * td_dtype_size(dtype) + 2 * ALIGNMENT);
     if (!memory)
         launch->fault.code = TD_E_MEMORY;
     return memory;
+}
+
+/* Elements of a piece whose windows have so many rows. */
+static int64_t elements_of(const struct piece &p, int64_t rows)
+{
+    return p.images * p.groups * rows * p.windows;
 }
 
 static const struct td_operand *bias_of(const struct td_launch *launch)
@@ -406,18 +462,15 @@ static void run(struct td_launch *launch)
 {
     const struct td_conv2d_attrs *a = (const struct td_conv2d_attrs *)launch->attrs;
     struct conv c = conv_of(launch, &launch->in[0], &launch->in[1], &launch->out[0], a->groups);
-    struct piece most = c.plain ? whole(&c) : first_piece(&c, 0);
     if (td_operand_numel(&launch->out[0]) == 0)
         return;
     c.bias = bias_of(launch);
     if (is_single(&c)) {
-        if (c.dtype == TD_F32)
-            slide_filters_as<float>(&c);
-        else
-            slide_filters_as<double>(&c);
+        slide_all(&c);
         return;
     }
-    char *memory = c.plain ? NULL : room(launch, &c, most, most.channels * c.is.taps);
+    struct piece most = c.plain ? whole(&c) : first_piece(&c, 0, td_dtype_size(c.dtype), CHANNELS);
+    char *memory = c.plain ? NULL : room(launch, elements_of(most, most.channels * c.is.taps), c.dtype);
     if (!c.plain && !memory)
         return;
     if (c.bias)
@@ -430,15 +483,17 @@ static void run(struct td_launch *launch)
 static void spread_piece(const struct conv *c, const struct piece &p, char *memory)
 {
     struct columns k = columns_of(c, p);
-    struct td_operand filters = filters_of(c, p);
+    struct td_operand filters = filters_of(c, p, c->dtype, c->weight);
     struct td_products products = {};
     products.a = td_product_turned(&filters);
     products.b = windows_of(c, p);
     products.out = columns_matrix(c, p, k, memory);
+    if (!c->plain)
+        products.out.dtype = c->sums;
     put_dims(&products, c, p, k, products.a_stride, products.b_stride, products.out_stride);
     td_cuda_multiply(products, NULL, c->plain && c->bias);
     if (!c->plain)
-        add_up_piece(c, p, k, memory, NULL, p.window > 0);
+        add_up_piece(c, p, k, memory, p.window > 0);
 }
 
 /* A filter for each channel: its windows are a matrix of one row. */
@@ -449,7 +504,16 @@ static void spread_filters(const struct conv *c)
     k.row_step = 0;
     k.group_step = c->is.places;
     k.image_step = c->groups * k.group_step;
-    add_up_piece(c, p, k, c->windows, c->weight, false);
+    switch (c->dtype) {
+    case TD_F16:
+        return add_up_as<td_as_f16, td_as_f16>(c, p, k, c->windows, c->weight, false);
+    case TD_BF16:
+        return add_up_as<td_as_bf16, td_as_bf16>(c, p, k, c->windows, c->weight, false);
+    case TD_F32:
+        return add_up_as<td_as_real<float>, td_as_real<float>>(c, p, k, c->windows, c->weight, false);
+    case TD_F64:
+        return add_up_as<td_as_real<double>, td_as_real<double>>(c, p, k, c->windows, c->weight, false);
+    }
 }
 
 static void run_transposed(struct td_launch *launch)
@@ -459,12 +523,12 @@ static void run_transposed(struct td_launch *launch)
     if (td_operand_numel(&launch->out[0]) == 0)
         return;
     c.bias = bias_of(launch);
-    struct piece most = c.plain ? whole(&c) : first_piece(&c, 0);
     if (is_single(&c)) {
         spread_filters(&c);
         return;
     }
-    char *memory = c.plain ? NULL : room(launch, &c, most, most.channels * c.is.taps);
+    struct piece most = c.plain ? whole(&c) : first_piece(&c, 0, td_dtype_size(c.sums), WINDOWS);
+    char *memory = c.plain ? NULL : room(launch, elements_of(most, most.channels * c.is.taps), c.sums);
     if (!c.plain && !memory)
         return;
     if (c.plain && c.bias)
@@ -501,20 +565,21 @@ static struct td_operand joined_windows(const struct conv *c, const struct piece
     td_contiguous_strides(target.rank, target.shape, target.stride);
     td_cuda_copy(target, source);
     *group_step = target.stride[0];
-    return matrix(c, memory, c->out, p.images * p.windows, target.stride[1]);
+    return matrix(c->dtype, memory, c->out, p.images * p.windows, target.stride[1]);
 }
 
-static void weight_piece(const struct conv *c, const struct piece &p, char *memory)
+/* A piece's part of sums, which are the weight's gradient or that in f32. */
+static void weight_piece(const struct conv *c, const struct piece &p, const struct td_operand &sums, char *memory)
 {
     struct columns k = joined_columns(c, p);
     int64_t rows = p.channels * c->is.taps, bytes = p.groups * k.group_step * (int64_t)td_dtype_size(c->dtype);
     char *behind = memory + (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    struct td_operand columns = matrix(c, memory, rows, k.row_step, k.row_step);
+    struct td_operand columns = matrix(c->dtype, memory, rows, k.row_step, k.row_step);
     struct td_products products = {};
     lay_out_piece(c, p, k, memory);
     products.a = joined_windows(c, p, behind, &products.a_stride[0]);
     products.b = td_product_turned(&columns);
-    products.out = filters_of(c, p);
+    products.out = filters_of(c, p, sums.dtype, (char *)sums.data);
     products.rank = 1;
     products.shape[0] = p.groups;
     products.b_stride[0] = k.group_step;
@@ -522,23 +587,35 @@ static void weight_piece(const struct conv *c, const struct piece &p, char *memo
     td_cuda_multiply(products, NULL, p.image > 0 || p.window > 0);
 }
 
+/* Halves that are added up over several pieces are kept in f32 meanwhile. */
 void TD_CUDA(conv_weight)(struct td_launch *launch)
 {
     const struct td_conv_weight_attrs *a = (const struct td_conv_weight_attrs *)launch->attrs;
-    const struct td_operand *out = &launch->out[0];
-    struct conv c = conv_of(launch, &launch->in[0], out, &launch->in[1], a->groups);
-    if (td_operand_numel(out) == 0)
+    struct td_operand sums = launch->out[0];
+    struct conv c = conv_of(launch, &launch->in[0], &sums, &launch->in[1], a->groups);
+    int64_t count = td_operand_numel(&sums);
+    if (count == 0)
         return;
     if (c.batch == 0) {
-        td_cuda_check(
-            cudaMemsetAsync(out->data, 0, (size_t)td_operand_numel(out) * td_dtype_size(out->dtype), td_stream),
-            "a convolution");
+        td_cuda_check(cudaMemsetAsync(sums.data, 0, (size_t)count * td_dtype_size(c.dtype), td_stream),
+                      "a convolution");
         return;
     }
-    struct piece most = first_piece(&c, c.out);
-    char *memory = room(launch, &c, most, most.channels * c.is.taps + c.out);
-    if (memory)
-        each_piece(&c, most, [&](const struct piece &p) { weight_piece(&c, p, memory); });
+    struct piece most = first_piece(&c, c.out, td_dtype_size(c.dtype), NOTHING);
+    bool several = most.images < c.batch || most.windows < c.is.places;
+    int64_t elements = elements_of(most, most.channels * c.is.taps + c.out);
+    int64_t apart = several && c.sums != c.dtype ? (2 * count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : 0;
+    char *memory = room(launch, elements + apart, c.dtype);
+    if (!memory)
+        return;
+    if (apart) {
+        sums.dtype = c.sums;
+        sums.data = memory;
+        memory = at(c.dtype, memory, apart);
+    }
+    each_piece(&c, most, [&](const struct piece &p) { weight_piece(&c, p, sums, memory); });
+    if (apart)
+        td_cuda_copy(launch->out[0], sums);
 }
 
 void TD_CUDA(conv1d)(struct td_launch *launch)

@@ -179,7 +179,7 @@ static uint64_t cost(const struct td_launch *launch)
 
 static uint8_t works_in_narrow(const struct td_op *op, uint8_t dtype)
 {
-    bool product = op->id == TD_OP_matmul || op->id == TD_OP_linear;
+    bool product = op->id == TD_OP_matmul || op->id == TD_OP_linear || !strcmp(op->group, "conv");
     bool half = dtype == TD_F16 || dtype == TD_BF16;
     return product && half ? dtype : host->works_in_narrow(op, dtype);
 }

@@ -165,8 +165,10 @@ struct fake_product {
         uint64_t rows = desc.turned[0] ? a.columns : a.rows, inner = desc.turned[0] ? a.rows : a.columns;
         uint64_t inner_b = desc.turned[1] ? b.columns : b.rows, columns = desc.turned[1] ? b.rows : b.columns;
         bool wide = d.type == CUDA_R_64F;
+        bool half = a.type == CUDA_R_16F || a.type == CUDA_R_16BF;
         return fits(a) && fits(b) && fits(c) && fits(d) && rows == d.rows && columns == d.columns && inner == inner_b &&
-               c.rows == d.rows && c.columns == d.columns && a.type == d.type && b.type == d.type && c.type == d.type &&
+               c.rows == d.rows && c.columns == d.columns && a.type == b.type && c.type == d.type &&
+               (a.type == d.type || (half && d.type == CUDA_R_32F)) &&
                desc.compute == (wide ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F) &&
                desc.scale == (wide ? CUDA_R_64F : CUDA_R_32F);
     }
