@@ -321,14 +321,14 @@ static struct plan *plan_of(const problem &p, const void *bias)
     return made;
 }
 
-static problem problem_of(const struct td_products &p, int batch, int64_t count, bool bias)
+static problem problem_of(const struct td_products &p, bool bias)
 {
     problem q = {};
     bool a_turned = !reads(p.a, 1), b_turned = !reads(p.b, 1);
-    q.rows = p.out.shape[0], q.columns = p.out.shape[1], q.inner = p.a.shape[1], q.count = count;
+    q.rows = p.out.shape[0], q.columns = p.out.shape[1], q.inner = p.a.shape[1], q.count = p.rank ? p.shape[0] : 1;
     q.a_lead = lead_of(p.a, !a_turned), q.b_lead = lead_of(p.b, !b_turned), q.out_lead = lead_of(p.out, 1);
-    if (batch >= 0)
-        q.a_step = p.a_stride[batch], q.b_step = p.b_stride[batch], q.out_step = p.out_stride[batch];
+    if (p.rank)
+        q.a_step = p.a_stride[0], q.b_step = p.b_stride[0], q.out_step = p.out_stride[0];
     q.a_alignment = alignment_of(p.a.data), q.b_alignment = alignment_of(p.b.data);
     q.out_alignment = alignment_of(p.out.data);
     q.dtype = p.a.dtype;
@@ -337,13 +337,13 @@ static problem problem_of(const struct td_products &p, int batch, int64_t count,
     return q;
 }
 
-/* The products along one dimension. False if the library has no algorithm for them. */
-static bool multiply_row(const struct td_products &p, int batch, int64_t count, const struct td_operand *bias, bool add)
+/* The products along the only dimension. False if the library has no algorithm for them. */
+static bool multiply_row(const struct td_products &p, const struct td_operand *bias, bool add)
 {
     float one = 1, beta = add;
     double one_wide = 1, beta_wide = add;
     bool wide = p.out.dtype == TD_F64;
-    struct plan *plan = plan_of(problem_of(p, batch, count, bias), bias ? bias->data : NULL);
+    struct plan *plan = plan_of(problem_of(p, bias), bias ? bias->data : NULL);
     if (!plan->works)
         return false;
     cublasStatus_t status =
@@ -354,6 +354,36 @@ static bool multiply_row(const struct td_products &p, int batch, int64_t count, 
     if (plan->works)
         check(status);
     return plan->works;
+}
+
+/* The bias in each row of out. */
+static void put_bias(const struct td_products &p, const struct td_operand &bias)
+{
+    struct td_operand out = p.out, row;
+    out.rank = 3;
+    out.shape[0] = p.rank ? p.shape[0] : 1, out.stride[0] = p.rank ? p.out_stride[0] : 0;
+    for (int d = 0; d < 2; d++)
+        out.shape[1 + d] = p.out.shape[d], out.stride[1 + d] = p.out.stride[d];
+    row = out;
+    row.data = bias.data;
+    row.stride[0] = row.stride[1] = 0;
+    row.stride[2] = bias.rank ? bias.stride[0] : 0;
+    td_cuda_copy(out, row);
+}
+
+/* A bias for which there is no algorithm may be what is added to. */
+static void multiply_somehow(const struct td_products &p, const struct td_operand *bias, bool add)
+{
+    if (multiply_row(p, bias, add))
+        return;
+    if (bias && !add) {
+        put_bias(p, *bias);
+        bias = NULL;
+        add = true;
+        if (multiply_row(p, bias, add))
+            return;
+    }
+    multiply_by_tiles(p, bias, add);
 }
 
 static void *moved(const struct td_operand &x, int64_t elements)
@@ -393,8 +423,7 @@ static void multiply_part(const struct td_products &p, int d, int64_t from, int6
     part.out.data = moved(p.out, from * p.out_stride[d]);
     part.shape[d] = to - from;
     if (p.rank == 1) {
-        if (!multiply_row(part, d, to - from, bias, add))
-            multiply_by_tiles(part, bias, add);
+        multiply_somehow(part, bias, add);
         return;
     }
     for (int k = d; k + 1 < p.rank; k++) {
@@ -411,8 +440,7 @@ static void multiply_part(const struct td_products &p, int d, int64_t from, int6
 static void multiply_in_steps(struct td_products p, const struct td_operand *bias, bool add)
 {
     if (p.rank == 0) {
-        if (!multiply_row(p, -1, 1, bias, add))
-            multiply_by_tiles(p, bias, add);
+        multiply_somehow(p, bias, add);
         return;
     }
     int shortest = 0;

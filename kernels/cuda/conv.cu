@@ -19,6 +19,8 @@ extern "C" {
 #define WINDOWS_STEP 64
 /* Pieces of scratch begin where any algorithm can read them. */
 #define ALIGNMENT 256
+/* Rows of scratch begin at every eighth element, 16 bytes of halves: that is how the fast algorithms read. */
+#define ROW_STEP 8
 #define BLOCKS_MAX ((int64_t)1 << 24)
 
 /* Of images with less dimensions those in front are 1. */
@@ -46,6 +48,11 @@ struct piece {
 static int64_t least(int64_t a, int64_t b)
 {
     return a < b ? a : b;
+}
+
+static int64_t padded(int64_t row)
+{
+    return row < ROW_STEP ? row : (row + ROW_STEP - 1) / ROW_STEP * ROW_STEP;
 }
 
 static struct conv conv_of(const struct td_launch *launch, const struct td_operand *image,
@@ -274,7 +281,7 @@ template <class F> static void each_piece(const struct conv *c, const struct pie
 static struct columns columns_of(const struct conv *c, const struct piece &p)
 {
     struct columns k = {p.images, p.groups, p.channels, c->groups, c->in, p.window, p.windows, 0, 0, 0};
-    k.row_step = p.windows;
+    k.row_step = padded(p.windows);
     k.group_step = p.channels * c->is.taps * k.row_step;
     k.image_step = p.groups * k.group_step;
     return k;
@@ -450,7 +457,7 @@ static char *room(struct td_launch *launch, int64_t elements, uint8_t dtype)
 /* Elements of a piece whose windows have so many rows. */
 static int64_t elements_of(const struct piece &p, int64_t rows)
 {
-    return p.images * p.groups * rows * p.windows;
+    return p.images * p.groups * rows * padded(p.windows);
 }
 
 static const struct td_operand *bias_of(const struct td_launch *launch)
@@ -480,7 +487,59 @@ static void run(struct td_launch *launch)
 
 /* ---- windows and weight give the image ---- */
 
-static void spread_piece(const struct conv *c, const struct piece &p, char *memory)
+/* A piece's channels of the image. */
+static struct td_operand image_of(const struct conv *c, const struct piece &p)
+{
+    struct td_operand x = {};
+    x.data = image_at(c, p);
+    x.dtype = c->dtype;
+    x.rank = 4;
+    x.shape[0] = p.images, x.stride[0] = c->groups * c->in * c->is.pixels;
+    x.shape[1] = p.groups, x.stride[1] = c->in * c->is.pixels;
+    x.shape[2] = p.channels, x.stride[2] = c->is.pixels;
+    x.shape[3] = c->is.pixels, x.stride[3] = 1;
+    return x;
+}
+
+/* Sums in f32 begin as the bias, or 0. */
+static void start_sums(const struct conv *c, const struct piece &p, const struct td_operand &sums)
+{
+    size_t bytes = (size_t)td_operand_numel(&sums) * td_dtype_size(sums.dtype);
+    struct td_operand bias = sums;
+    if (!c->bias) {
+        td_cuda_check(cudaMemsetAsync(sums.data, 0, bytes, td_stream), "a convolution");
+        return;
+    }
+    bias.dtype = c->dtype;
+    bias.data = at(c->dtype, (char *)c->bias->data, p.group * c->in + p.channel);
+    bias.stride[0] = bias.stride[3] = 0;
+    bias.stride[1] = c->in;
+    bias.stride[2] = 1;
+    td_cuda_copy(sums, bias);
+}
+
+/* Halves to which several pieces add are added up apart, and rounded when the last one has been. */
+static void add_up_apart(const struct conv *c, const struct piece &p, struct columns from, const char *memory,
+                         char *apart)
+{
+    struct td_operand image = image_of(c, p), sums = image;
+    struct conv there = *c;
+    struct piece all = p;
+    sums.data = apart;
+    sums.dtype = c->sums;
+    td_contiguous_strides(sums.rank, sums.shape, sums.stride);
+    if (p.window == 0)
+        start_sums(c, p, sums);
+    there.image = apart;
+    there.bias = NULL; /* it is in the sums */
+    from.image_groups = p.groups, from.group_channels = p.channels;
+    all.image = all.group = all.channel = 0;
+    add_up_as<td_as_real<float>, td_as_real<float>>(&there, all, from, memory, NULL, true);
+    if (p.window + p.windows == c->is.places)
+        td_cuda_copy(image, sums);
+}
+
+static void spread_piece(const struct conv *c, const struct piece &p, char *memory, char *apart)
 {
     struct columns k = columns_of(c, p);
     struct td_operand filters = filters_of(c, p, c->dtype, c->weight);
@@ -492,7 +551,9 @@ static void spread_piece(const struct conv *c, const struct piece &p, char *memo
         products.out.dtype = c->sums;
     put_dims(&products, c, p, k, products.a_stride, products.b_stride, products.out_stride);
     td_cuda_multiply(products, NULL, c->plain && c->bias);
-    if (!c->plain)
+    if (apart)
+        add_up_apart(c, p, k, memory, apart);
+    else if (!c->plain)
         add_up_piece(c, p, k, memory, p.window > 0);
 }
 
@@ -528,12 +589,17 @@ static void run_transposed(struct td_launch *launch)
         return;
     }
     struct piece most = c.plain ? whole(&c) : first_piece(&c, 0, td_dtype_size(c.sums), WINDOWS);
-    char *memory = c.plain ? NULL : room(launch, elements_of(most, most.channels * c.is.taps), c.sums);
+    int64_t elements = elements_of(most, most.channels * c.is.taps);
+    bool apart = c.sums != c.dtype && most.windows < c.is.places;
+    int64_t more = apart ? most.images * most.groups * most.channels * c.is.pixels : 0;
+    char *memory = c.plain ? NULL : room(launch, elements + more, c.sums);
     if (!c.plain && !memory)
         return;
     if (c.plain && c.bias)
         put_bias(&c, c.image, c.groups * c.in, c.is.pixels);
-    each_piece(&c, most, [&](const struct piece &p) { spread_piece(&c, p, memory); });
+    each_piece(&c, most, [&](const struct piece &p) {
+        spread_piece(&c, p, memory, apart ? at(c.sums, memory, elements) : NULL);
+    });
 }
 
 /* ---- image and windows give the weight ---- */
@@ -542,7 +608,7 @@ static void run_transposed(struct td_launch *launch)
 static struct columns joined_columns(const struct conv *c, const struct piece &p)
 {
     struct columns k = columns_of(c, p);
-    k.row_step = p.images * p.windows;
+    k.row_step = padded(p.images * p.windows);
     k.group_step = p.channels * c->is.taps * k.row_step;
     k.image_step = p.windows;
     return k;
@@ -562,9 +628,10 @@ static struct td_operand joined_windows(const struct conv *c, const struct piece
     source.shape[3] = p.windows, source.stride[3] = 1;
     target = source;
     target.data = memory;
-    td_contiguous_strides(target.rank, target.shape, target.stride);
+    target.stride[2] = p.windows;
+    target.stride[1] = padded(p.images * p.windows);
+    target.stride[0] = *group_step = c->out * target.stride[1];
     td_cuda_copy(target, source);
-    *group_step = target.stride[0];
     return matrix(c->dtype, memory, c->out, p.images * p.windows, target.stride[1]);
 }
 
@@ -574,7 +641,7 @@ static void weight_piece(const struct conv *c, const struct piece &p, const stru
     struct columns k = joined_columns(c, p);
     int64_t rows = p.channels * c->is.taps, bytes = p.groups * k.group_step * (int64_t)td_dtype_size(c->dtype);
     char *behind = memory + (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    struct td_operand columns = matrix(c->dtype, memory, rows, k.row_step, k.row_step);
+    struct td_operand columns = matrix(c->dtype, memory, rows, p.images * p.windows, k.row_step);
     struct td_products products = {};
     lay_out_piece(c, p, k, memory);
     products.a = joined_windows(c, p, behind, &products.a_stride[0]);
