@@ -2,11 +2,8 @@
  * rest is products of those with the filters. A filter of one element reads the image in place; a channel that meets
  * one filter only is done without a matrix. SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/cuda/blas.h"
+#include "kernels/cuda/conv_windows.h"
 #include "kernels/cuda/elements.h"
-
-extern "C" {
-#include "protocol/shape_windows.h"
-}
 
 /* Scratch of a piece, at most; less where tests are made with small tensors, so that those are cut too. */
 #ifdef __CUDACC__
@@ -21,17 +18,9 @@ extern "C" {
 #define ALIGNMENT 256
 /* Rows of scratch begin at every eighth element, 16 bytes of halves: that is how the fast algorithms read. */
 #define ROW_STEP 8
-#define BLOCKS_MAX ((int64_t)1 << 24)
-
-/* Of images with less dimensions those in front are 1. */
-struct geometry {
-    int64_t size[TD_IMAGE_RANK], count[TD_IMAGE_RANK]; /* of the image; how many windows */
-    int64_t kernel[TD_IMAGE_RANK], stride[TD_IMAGE_RANK], padding[TD_IMAGE_RANK], dilation[TD_IMAGE_RANK];
-    int64_t pixels, taps, places; /* elements of an image's channel, of a filter's, and windows in an image */
-};
 
 struct conv {
-    struct geometry is;
+    struct td_conv_geometry is;
     uint8_t dtype, sums; /* of the tensors; what is added up piece by piece, f32 for halves */
     bool plain;          /* each window is one element, in the image's order */
     int64_t batch, groups;
@@ -61,7 +50,7 @@ static struct conv conv_of(const struct td_launch *launch, const struct td_opera
     int rank = weight->rank - 2, first = image->rank - rank, added = TD_IMAGE_RANK - rank;
     struct td_windows w = td_conv_windows(launch->op, launch->attrs, rank, weight->shape + 2);
     struct conv c = {};
-    struct geometry *is = &c.is;
+    struct td_conv_geometry *is = &c.is;
     c.dtype = image->dtype;
     c.sums = td_dtype_wide(c.dtype);
     c.batch = first == 2 ? image->shape[0] : 1;
@@ -90,138 +79,7 @@ static char *at(uint8_t dtype, char *data, int64_t element)
     return data + element * (int64_t)td_dtype_size(dtype);
 }
 
-/* ---- on the device ---- */
-
-/* Divisions of what 32 bits hold take a quarter of the time. */
-__device__ static inline int64_t divide(int64_t x, int64_t by)
-{
-    return (uint64_t)(x | by) >> 32 ? x / by : (int64_t)((uint32_t)x / (uint32_t)by);
-}
-
-/* Where matrices of windows lie: the way to the next image, group and row, which is that of a channel's next tap. */
-struct columns {
-    int64_t images, groups, channels;     /* of the piece */
-    int64_t image_groups, group_channels; /* of the tensor */
-    int64_t window, windows;              /* of the piece */
-    int64_t image_step, group_step, row_step;
-};
-
-/* The channel of the tensor that channel k of a piece is, counted from the piece's first. */
-__device__ static inline int64_t channel_of(const columns &to, int64_t k, int64_t *column)
-{
-    int64_t item = divide(k, to.channels), channel = k - item * to.channels;
-    int64_t image = divide(item, to.groups), group = item - image * to.groups;
-    *column = image * to.image_step + group * to.group_step;
-    return (image * to.image_groups + group) * to.group_channels + channel;
-}
-
-/* A thread takes one window of one channel, and writes what is under it into all rows of that channel. T is as large as
- * an element; 0 is that of all types. */
-template <class T> __global__ void lay_out(geometry g, columns to, const T *images, T *columns_)
-{
-    int64_t count = to.images * to.groups * to.channels * to.windows, step = (int64_t)gridDim.x * blockDim.x;
-    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
-        int64_t k = divide(i, to.windows), window = i - k * to.windows, place = to.window + window, column;
-        const T *image = images + channel_of(to, k, &column) * g.pixels;
-        int64_t row = divide(place, g.count[2]), plane = divide(row, g.count[1]);
-        int64_t d0 = plane * g.stride[0] - g.padding[0], h0 = (row - plane * g.count[1]) * g.stride[1] - g.padding[1],
-                w0 = (place - row * g.count[2]) * g.stride[2] - g.padding[2];
-        int64_t channel = k - divide(k, to.channels) * to.channels;
-        T *y = columns_ + column + channel * g.taps * to.row_step + window;
-        for (int64_t a = 0; a < g.kernel[0]; a++)
-            for (int64_t b = 0; b < g.kernel[1]; b++) {
-                int64_t d = d0 + a * g.dilation[0], h = h0 + b * g.dilation[1];
-                bool inside = d >= 0 && d < g.size[0] && h >= 0 && h < g.size[1];
-                const T *x = image + (d * g.size[1] + h) * g.size[2];
-                for (int64_t t = 0, w = w0; t < g.kernel[2]; t++, w += g.dilation[2], y += to.row_step)
-                    *y = inside && w >= 0 && w < g.size[2] ? x[w] : T(0);
-            }
-    }
-}
-
-/* The window of dimension d whose tap falls on pixel; -1: none. */
-__device__ static inline int64_t window_on(const geometry &g, int d, int64_t pixel, int64_t tap)
-{
-    int64_t from = pixel + g.padding[d] - tap * g.dilation[d];
-    if (from < 0)
-        return -1;
-    int64_t window = g.stride[d] == 1 ? from : divide(from, g.stride[d]);
-    return window < g.count[d] && window * g.stride[d] == from ? window : -1;
-}
-
-/* A thread takes one pixel of one channel, and adds up what the windows on it hold there: in a row of a matrix for each
- * tap, or, with a filter for each channel, in one row times the tap's weight. */
-template <class A, class X>
-__global__ void add_up(geometry g, columns from, const typename X::held *columns_, const typename A::held *filters,
-                       const typename A::held *bias, typename A::held *images, int64_t first, bool add)
-{
-    typedef typename X::held held;
-    typedef decltype(A::wide(typename A::held())) W;
-    int64_t count = from.images * from.groups * from.channels * g.pixels, step = (int64_t)gridDim.x * blockDim.x;
-    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
-        int64_t k = divide(i, g.pixels), pixel = i - k * g.pixels, column, to = channel_of(from, k, &column);
-        int64_t channels = from.image_groups * from.group_channels, filter = first + to;
-        int64_t line = divide(pixel, g.size[2]), w = pixel - line * g.size[2];
-        int64_t d = divide(line, g.size[1]), h = line - d * g.size[1];
-        int64_t channel = k - divide(k, from.channels) * from.channels;
-        filter -= divide(filter, channels) * channels;
-        const held *x = columns_ + column + channel * g.taps * from.row_step - from.window;
-        typename A::held *y = images + to * g.pixels + pixel;
-        W sum = add ? A::wide(*y) : bias ? A::wide(bias[filter]) : W(0);
-        for (int64_t a = 0; a < g.kernel[0]; a++)
-            for (int64_t b = 0; b < g.kernel[1]; b++) {
-                int64_t da = window_on(g, 0, d, a), hb = window_on(g, 1, h, b),
-                        tap = (a * g.kernel[1] + b) * g.kernel[2];
-                if (da < 0 || hb < 0)
-                    continue;
-                for (int64_t c = 0; c < g.kernel[2]; c++) {
-                    int64_t wc = window_on(g, 2, w, c), window = (da * g.count[1] + hb) * g.count[2] + wc;
-                    if (wc < 0 || window < from.window || window >= from.window + from.windows)
-                        continue;
-                    W value = X::wide(x[(tap + c) * from.row_step + window]);
-                    sum += filters ? value * A::wide(filters[filter * g.taps + tap + c]) : value;
-                }
-            }
-        *y = A::of(sum);
-    }
-}
-
-/* A thread takes one window of a channel that has a filter of its own. */
-template <class A>
-__global__ void slide_filters(geometry g, int64_t groups, int64_t count, const typename A::held *images,
-                              const typename A::held *filters, const typename A::held *bias, typename A::held *windows)
-{
-    typedef typename A::held held;
-    typedef decltype(A::wide(held())) W;
-    int64_t step = (int64_t)gridDim.x * blockDim.x;
-    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
-        int64_t channel = divide(i, g.places), place = i - channel * g.places;
-        int64_t row = divide(place, g.count[2]), plane = divide(row, g.count[1]);
-        int64_t d0 = plane * g.stride[0] - g.padding[0], h0 = (row - plane * g.count[1]) * g.stride[1] - g.padding[1],
-                w0 = (place - row * g.count[2]) * g.stride[2] - g.padding[2];
-        int64_t group = channel - divide(channel, groups) * groups;
-        const held *filter = filters + group * g.taps;
-        W sum = bias ? A::wide(bias[group]) : W(0);
-        for (int64_t a = 0; a < g.kernel[0]; a++)
-            for (int64_t b = 0; b < g.kernel[1]; b++, filter += g.kernel[2]) {
-                int64_t d = d0 + a * g.dilation[0], h = h0 + b * g.dilation[1];
-                const held *x = images + channel * g.pixels + (d * g.size[1] + h) * g.size[2];
-                if (d < 0 || d >= g.size[0] || h < 0 || h >= g.size[1])
-                    continue;
-                for (int64_t t = 0, w = w0; t < g.kernel[2]; t++, w += g.dilation[2])
-                    if (w >= 0 && w < g.size[2])
-                        sum += A::wide(filter[t]) * A::wide(x[w]);
-            }
-        windows[i] = A::of(sum);
-    }
-}
-
 /* ---- pieces ---- */
-
-static int64_t blocks_of(int64_t count)
-{
-    return least(td_blocks(count, 1, TD_THREADS), BLOCKS_MAX);
-}
 
 static int64_t share(int64_t room, int64_t each, int64_t all)
 {
@@ -278,9 +136,9 @@ template <class F> static void each_piece(const struct conv *c, const struct pie
 }
 
 /* A piece's matrices, one for each group of each image. */
-static struct columns columns_of(const struct conv *c, const struct piece &p)
+static struct td_conv_columns columns_of(const struct conv *c, const struct piece &p)
 {
-    struct columns k = {p.images, p.groups, p.channels, c->groups, c->in, p.window, p.windows, 0, 0, 0};
+    struct td_conv_columns k = {p.images, p.groups, p.channels, c->groups, c->in, p.window, p.windows, 0, 0, 0};
     k.row_step = padded(p.windows);
     k.group_step = p.channels * c->is.taps * k.row_step;
     k.image_step = p.groups * k.group_step;
@@ -293,52 +151,24 @@ static char *image_at(const struct conv *c, const struct piece &p)
     return at(c->dtype, c->image, ((p.image * c->groups + p.group) * c->in + p.channel) * c->is.pixels);
 }
 
-template <class T>
-static void lay_out_as(const struct conv *c, const struct piece &p, const struct columns &to, char *memory)
+static void lay_out_piece(const struct conv *c, const struct piece &p, const struct td_conv_columns &to, char *memory)
 {
-    td_enqueue(lay_out<T>, blocks_of(p.images * p.groups * p.channels * p.windows), TD_THREADS, c->is, to,
-               (const T *)image_at(c, p), (T *)memory);
+    td_conv_lay_out(c->is, to, c->dtype, image_at(c, p), memory);
 }
 
-static void lay_out_piece(const struct conv *c, const struct piece &p, const struct columns &to, char *memory)
+/* bias: of the first channel of all. */
+static void add_up_piece(const struct conv *c, const struct piece &p, const struct td_conv_columns &from,
+                         const char *memory, const char *filters, bool add)
 {
-    switch (td_dtype_size(c->dtype)) {
-    case 2:
-        lay_out_as<uint16_t>(c, p, to, memory);
-        break;
-    case 4:
-        lay_out_as<uint32_t>(c, p, to, memory);
-        break;
-    case 8:
-        lay_out_as<uint64_t>(c, p, to, memory);
-        break;
-    }
-}
-
-template <class A, class X>
-static void add_up_as(const struct conv *c, const struct piece &p, const struct columns &from, const char *memory,
-                      const char *filters, bool add)
-{
-    typedef typename A::held held;
-    td_enqueue(add_up<A, X>, blocks_of(p.images * p.groups * p.channels * c->is.pixels), TD_THREADS, c->is, from,
-               (const typename X::held *)memory, (const held *)filters, c->bias ? (const held *)c->bias->data : NULL,
-               (held *)image_at(c, p), p.group * c->in + p.channel, add);
-}
-
-/* Sums of what products gave: of halves they gave f32. */
-static void add_up_piece(const struct conv *c, const struct piece &p, const struct columns &from, const char *memory,
-                         bool add)
-{
-    switch (c->dtype) {
-    case TD_F16:
-        return add_up_as<td_as_f16, td_as_real<float>>(c, p, from, memory, NULL, add);
-    case TD_BF16:
-        return add_up_as<td_as_bf16, td_as_real<float>>(c, p, from, memory, NULL, add);
-    case TD_F32:
-        return add_up_as<td_as_real<float>, td_as_real<float>>(c, p, from, memory, NULL, add);
-    case TD_F64:
-        return add_up_as<td_as_real<double>, td_as_real<double>>(c, p, from, memory, NULL, add);
-    }
+    struct td_conv_sums sums = {c->dtype,
+                                filters ? c->dtype : c->sums,
+                                image_at(c, p),
+                                memory,
+                                filters,
+                                c->bias ? c->bias->data : NULL,
+                                p.group * c->in + p.channel,
+                                add};
+    td_conv_add_up(c->is, from, sums);
 }
 
 /* ---- matrices of a piece ---- */
@@ -369,7 +199,7 @@ static struct td_operand windows_of(const struct conv *c, const struct piece &p)
 }
 
 /* What the filters meet: a piece's matrices in memory, or the image itself. */
-static struct td_operand columns_matrix(const struct conv *c, const struct piece &p, const struct columns &k,
+static struct td_operand columns_matrix(const struct conv *c, const struct piece &p, const struct td_conv_columns &k,
                                         char *memory)
 {
     if (c->plain)
@@ -378,8 +208,8 @@ static struct td_operand columns_matrix(const struct conv *c, const struct piece
 }
 
 /* Products side by side: the groups of each image. */
-static void put_dims(struct td_products *products, const struct conv *c, const struct piece &p, const struct columns &k,
-                     int64_t *filters, int64_t *windows, int64_t *columns)
+static void put_dims(struct td_products *products, const struct conv *c, const struct piece &p,
+                     const struct td_conv_columns &k, int64_t *filters, int64_t *windows, int64_t *columns)
 {
     int64_t group = c->plain ? c->in * c->is.pixels : k.group_step;
     products->rank = 2;
@@ -407,7 +237,7 @@ static void put_bias(const struct conv *c, char *result, int64_t channels, int64
 
 static void conv_piece(const struct conv *c, const struct piece &p, char *memory)
 {
-    struct columns k = columns_of(c, p);
+    struct td_conv_columns k = columns_of(c, p);
     struct td_products products = {};
     if (!c->plain)
         lay_out_piece(c, p, k, memory);
@@ -421,28 +251,6 @@ static void conv_piece(const struct conv *c, const struct piece &p, char *memory
 static bool is_single(const struct conv *c)
 {
     return c->in == 1 && c->out == 1 && !c->plain;
-}
-
-template <class A> static void slide_filters_as(const struct conv *c)
-{
-    typedef typename A::held held;
-    int64_t count = c->batch * c->groups * c->is.places;
-    td_enqueue(slide_filters<A>, blocks_of(count), TD_THREADS, c->is, c->groups, count, (const held *)c->image,
-               (const held *)c->weight, c->bias ? (const held *)c->bias->data : NULL, (held *)c->windows);
-}
-
-static void slide_all(const struct conv *c)
-{
-    switch (c->dtype) {
-    case TD_F16:
-        return slide_filters_as<td_as_f16>(c);
-    case TD_BF16:
-        return slide_filters_as<td_as_bf16>(c);
-    case TD_F32:
-        return slide_filters_as<td_as_real<float>>(c);
-    case TD_F64:
-        return slide_filters_as<td_as_real<double>>(c);
-    }
 }
 
 /* Scratch; the launch fails where there is none. */
@@ -473,7 +281,8 @@ static void run(struct td_launch *launch)
         return;
     c.bias = bias_of(launch);
     if (is_single(&c)) {
-        slide_all(&c);
+        td_conv_slide(c.is, c.groups, c.batch * c.groups, c.dtype, c.image, c.weight, c.bias ? c.bias->data : NULL,
+                      c.windows);
         return;
     }
     struct piece most = c.plain ? whole(&c) : first_piece(&c, 0, td_dtype_size(c.dtype), CHANNELS);
@@ -519,7 +328,7 @@ static void start_sums(const struct conv *c, const struct piece &p, const struct
 }
 
 /* Halves to which several pieces add are added up apart, and rounded when the last one has been. */
-static void add_up_apart(const struct conv *c, const struct piece &p, struct columns from, const char *memory,
+static void add_up_apart(const struct conv *c, const struct piece &p, struct td_conv_columns from, const char *memory,
                          char *apart)
 {
     struct td_operand image = image_of(c, p), sums = image;
@@ -531,17 +340,18 @@ static void add_up_apart(const struct conv *c, const struct piece &p, struct col
     if (p.window == 0)
         start_sums(c, p, sums);
     there.image = apart;
+    there.dtype = c->sums;
     there.bias = NULL; /* it is in the sums */
     from.image_groups = p.groups, from.group_channels = p.channels;
     all.image = all.group = all.channel = 0;
-    add_up_as<td_as_real<float>, td_as_real<float>>(&there, all, from, memory, NULL, true);
+    add_up_piece(&there, all, from, memory, NULL, true);
     if (p.window + p.windows == c->is.places)
         td_cuda_copy(image, sums);
 }
 
 static void spread_piece(const struct conv *c, const struct piece &p, char *memory, char *apart)
 {
-    struct columns k = columns_of(c, p);
+    struct td_conv_columns k = columns_of(c, p);
     struct td_operand filters = filters_of(c, p, c->dtype, c->weight);
     struct td_products products = {};
     products.a = td_product_turned(&filters);
@@ -554,27 +364,18 @@ static void spread_piece(const struct conv *c, const struct piece &p, char *memo
     if (apart)
         add_up_apart(c, p, k, memory, apart);
     else if (!c->plain)
-        add_up_piece(c, p, k, memory, p.window > 0);
+        add_up_piece(c, p, k, memory, NULL, p.window > 0);
 }
 
 /* A filter for each channel: its windows are a matrix of one row. */
 static void spread_filters(const struct conv *c)
 {
     struct piece p = whole(c);
-    struct columns k = columns_of(c, p);
+    struct td_conv_columns k = columns_of(c, p);
     k.row_step = 0;
     k.group_step = c->is.places;
     k.image_step = c->groups * k.group_step;
-    switch (c->dtype) {
-    case TD_F16:
-        return add_up_as<td_as_f16, td_as_f16>(c, p, k, c->windows, c->weight, false);
-    case TD_BF16:
-        return add_up_as<td_as_bf16, td_as_bf16>(c, p, k, c->windows, c->weight, false);
-    case TD_F32:
-        return add_up_as<td_as_real<float>, td_as_real<float>>(c, p, k, c->windows, c->weight, false);
-    case TD_F64:
-        return add_up_as<td_as_real<double>, td_as_real<double>>(c, p, k, c->windows, c->weight, false);
-    }
+    add_up_piece(c, p, k, c->windows, c->weight, false);
 }
 
 static void run_transposed(struct td_launch *launch)
@@ -605,9 +406,9 @@ static void run_transposed(struct td_launch *launch)
 /* ---- image and windows give the weight ---- */
 
 /* All windows of a group, of whatever image, as columns of one matrix: so one product adds up over images too. */
-static struct columns joined_columns(const struct conv *c, const struct piece &p)
+static struct td_conv_columns joined_columns(const struct conv *c, const struct piece &p)
 {
-    struct columns k = columns_of(c, p);
+    struct td_conv_columns k = columns_of(c, p);
     k.row_step = padded(p.images * p.windows);
     k.group_step = p.channels * c->is.taps * k.row_step;
     k.image_step = p.windows;
@@ -638,7 +439,7 @@ static struct td_operand joined_windows(const struct conv *c, const struct piece
 /* A piece's part of sums, which are the weight's gradient or that in f32. */
 static void weight_piece(const struct conv *c, const struct piece &p, const struct td_operand &sums, char *memory)
 {
-    struct columns k = joined_columns(c, p);
+    struct td_conv_columns k = joined_columns(c, p);
     int64_t rows = p.channels * c->is.taps, bytes = p.groups * k.group_step * (int64_t)td_dtype_size(c->dtype);
     char *behind = memory + (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     struct td_operand columns = matrix(c->dtype, memory, rows, p.images * p.windows, k.row_step);
