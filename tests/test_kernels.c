@@ -762,6 +762,35 @@ static void test_products_of_halves(void **state)
         }
 }
 
+/* A call that differs from the one before in where its operands lie only reads its own. */
+static void test_linear_again(void **state)
+{
+    enum { SIZE = 64 }; /* all lie as well aligned as each other */
+    static _Alignas(256) float x[2][SIZE], w[2][SIZE], bias[2][SIZE], y[2][SIZE];
+    (void)state;
+    for (int i = 0; i < 2 * SIZE; i++) {
+        x[i / SIZE][i % SIZE] = (float)(i % 7);
+        w[i / SIZE][i % SIZE] = (float)(i % 5);
+        bias[i / SIZE][i % SIZE] = (float)i;
+    }
+    for (int v = 0; v < ISAS; v++)
+        for (int call = 0; call < 2 && device_of(isas[v]); call++) {
+            struct td_operand in[] = {{.data = x[call], .dtype = TD_F32, .rank = 2, .shape = {4, 3}, .stride = {3, 1}},
+                                      {.data = w[call], .dtype = TD_F32, .rank = 2, .shape = {5, 3}, .stride = {3, 1}},
+                                      {.data = bias[call], .dtype = TD_F32, .rank = 1, .shape = {5}, .stride = {1}}};
+            struct td_launch launch = {.op = td_op_named("linear"), .in_count = 3, .in = in};
+            launch.out[0] =
+                (struct td_operand){.data = y[call], .dtype = TD_F32, .rank = 2, .shape = {4, 5}, .stride = {5, 1}};
+            run_launch(device_of(isas[v]), &launch);
+            for (int i = 0; i < 20; i++) {
+                float due = bias[call][i % 5];
+                for (int k = 0; k < 3; k++)
+                    due += x[call][i / 5 * 3 + k] * w[call][i % 5 * 3 + k];
+                assert_float_equal(y[call][i], due, 0);
+            }
+        }
+}
+
 /* ---- the device ---- */
 
 static void test_device(void **state)
@@ -808,6 +837,7 @@ int main(void)
         cmocka_unit_test(test_places),
         cmocka_unit_test(test_coins),
         cmocka_unit_test(test_products_of_halves),
+        cmocka_unit_test(test_linear_again),
     };
     memcpy(tests + count, others, sizeof others);
     count += sizeof others / sizeof *others;
