@@ -32,6 +32,8 @@ CXX := $(if $(findstring clang,$(CC)),clang++,g++)
 endif
 NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
 CUDA ?= $(if $(SAN),0,$(if $(NVCC),1,0))
+# Where the toolkit has its libraries; those of a distribution's own lie where the linker looks anyway.
+CUDA_LIBS = $(firstword $(realpath $(addprefix $(dir $(realpath $(NVCC)))../,lib64 lib)))
 # The generations of GPU that code is made for; a later one compiles the last one's PTX for itself.
 ARCHS ?= 80 90 100
 
@@ -210,7 +212,7 @@ $(B)/gen: $(B)/protocol/gen.o $(call objects,$(PROTOCOL))
 
 $(B)/tensord-cuda.so: $(patsubst %.cu,$(B)/%.cu.o,$(CUS)) $(call objects,$(PROTOCOL))
 	$(call say,LINK,$@)
-	$(Q)$(NVCC) -shared -Xlinker --exclude-libs,ALL -o $@ $^
+	$(Q)$(NVCC) -shared -Xlinker --exclude-libs,ALL -o $@ $^ -lcublasLt -Xlinker -rpath=$(CUDA_LIBS)
 $(EMULATED): $(patsubst %.cu,$(B)/%.emulated.o,$(CUS)) $(B)/tests/cuda/emulator.o $(call objects,$(PROTOCOL))
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -shared -o $@ $^ -lm -pthread

@@ -773,6 +773,101 @@ static void test_steps_of_halves(void **state)
                 check_halves(isas[v], td_op_of((uint64_t)id), trial % 2 ? TD_F16 : TD_BF16);
 }
 
+/* ---- products of halves ---- */
+
+static void check_half_product(const char *isa, const struct td_op *op, uint8_t dtype)
+{
+    struct call wide, narrow;
+    struct td_fault fault;
+    struct tensor out = {0};
+    struct oracle_tensor in[INPUTS], due;
+    draw_call(&wide, op, TD_F32);
+    infer(&wide);
+    narrow = wide;
+    for (int k = 0; k < wide.in_count; k++) {
+        if (wide.in[k].memory)
+            halve(&wide.in[k], dtype, &narrow.in[k]);
+        read_back(&wide.in[k]);
+        in[k] = wide.in[k].values;
+    }
+    out.meta = wide.inference.out[0];
+    out.meta.dtype = dtype;
+    allocate(&out);
+    values_init(&due, TD_F32, out.meta.rank, out.meta.shape);
+    struct oracle_call want = {.op = op, .in_count = wide.in_count, .in = in, .attrs = wide.attrs, .out = &due};
+    oracle_run(&want);
+    out.values.count = due.count;
+    run(device_of(isa), &narrow, &out, &fault);
+    double eps = dtype == TD_F16 ? 0x1p-11 : 0x1p-8, tiny = dtype == TD_F16 ? 0x1p-24 : 0x1p-133;
+    for (int64_t i = 0; i < due.count; i++) {
+        double got = td_number_load(dtype, element_at(&out, i)).f, wanted = (double)due.real[i];
+        double slack = op->slack * (double)FLT_EPSILON * due.scale[i];
+        if (!(fabs(got - wanted) <= slack + eps * (fabs(wanted) + slack) + tiny))
+            fail_msg("%s %s %s: element %" PRId64 " is %g where %g is due", op->name, td_dtype_name(dtype), isa, i, got,
+                     wanted);
+    }
+    assert_guards(&out);
+    free(out.memory);
+    tensor_deinit(&(struct tensor){.values = due});
+    for (int k = 0; k < INPUTS; k++) {
+        if (wide.in[k].memory)
+            free(narrow.in[k].memory);
+        tensor_deinit(&wide.in[k]);
+    }
+}
+
+/* Where a device takes halves as they are, sums are made in f32 and rounded once. */
+static void test_products_of_halves(void **state)
+{
+    static const char *const products[] = {"matmul",           "linear",           "conv1d",
+                                           "conv2d",           "conv3d",           "conv_transpose1d",
+                                           "conv_transpose2d", "conv_transpose3d", "conv_weight"};
+    static const uint8_t halves[] = {TD_F16, TD_BF16};
+    enum { COUNT = sizeof products / sizeof *products };
+    (void)state;
+    random_state = seed;
+    for (int v = 0; v < ISAS; v++)
+        for (int trial = 0; trial < 2 * COUNT * TRIALS && device_of(isas[v]); trial++) {
+            const struct td_op *op = td_op_named(products[trial % COUNT]);
+            uint8_t dtype = halves[trial / COUNT % 2];
+            bool as_they_are = device_of(isas[v])->works_in_narrow(op, dtype) == dtype;
+            assert_true(as_they_are || strcmp(isas[v], CUDA));
+            draws_large = !strcmp(op->group, "conv") && trial / COUNT % 40 == 39; /* the oracle is slow with matmul's */
+            if (as_they_are)
+                check_half_product(isas[v], op, dtype);
+            draws_large = false;
+        }
+}
+
+/* A call that differs from the one before in where its operands lie only reads its own. */
+static void test_linear_again(void **state)
+{
+    enum { SIZE = 64 }; /* all lie as well aligned as each other */
+    static _Alignas(256) float x[2][SIZE], w[2][SIZE], bias[2][SIZE], y[2][SIZE];
+    (void)state;
+    for (int i = 0; i < 2 * SIZE; i++) {
+        x[i / SIZE][i % SIZE] = (float)(i % 7);
+        w[i / SIZE][i % SIZE] = (float)(i % 5);
+        bias[i / SIZE][i % SIZE] = (float)i;
+    }
+    for (int v = 0; v < ISAS; v++)
+        for (int call = 0; call < 2 && device_of(isas[v]); call++) {
+            struct td_operand in[] = {{.data = x[call], .dtype = TD_F32, .rank = 2, .shape = {4, 3}, .stride = {3, 1}},
+                                      {.data = w[call], .dtype = TD_F32, .rank = 2, .shape = {5, 3}, .stride = {3, 1}},
+                                      {.data = bias[call], .dtype = TD_F32, .rank = 1, .shape = {5}, .stride = {1}}};
+            struct td_launch launch = {.op = td_op_named("linear"), .in_count = 3, .in = in};
+            launch.out[0] =
+                (struct td_operand){.data = y[call], .dtype = TD_F32, .rank = 2, .shape = {4, 5}, .stride = {5, 1}};
+            run_launch(device_of(isas[v]), &launch);
+            for (int i = 0; i < 20; i++) {
+                float due = bias[call][i % 5];
+                for (int k = 0; k < 3; k++)
+                    due += x[call][i / 5 * 3 + k] * w[call][i % 5 * 3 + k];
+                assert_float_equal(y[call][i], due, 0);
+            }
+        }
+}
+
 /* ---- the device ---- */
 
 static void test_device(void **state)
@@ -810,10 +905,16 @@ int main(void)
         tests[count++] = (struct CMUnitTest){.name = names[id], .test_func = test_op, .initial_state = (void *)op};
     }
     const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_philox),           cmocka_unit_test(test_draws),
-        cmocka_unit_test(test_steps_of_halves),  cmocka_unit_test(test_dropout),
-        cmocka_unit_test(test_randint_extremes), cmocka_unit_test(test_device),
-        cmocka_unit_test(test_places),           cmocka_unit_test(test_coins),
+        cmocka_unit_test(test_philox),
+        cmocka_unit_test(test_draws),
+        cmocka_unit_test(test_steps_of_halves),
+        cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_randint_extremes),
+        cmocka_unit_test(test_device),
+        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_coins),
+        cmocka_unit_test(test_products_of_halves),
+        cmocka_unit_test(test_linear_again),
     };
     memcpy(tests + count, others, sizeof others);
     count += sizeof others / sizeof *others;

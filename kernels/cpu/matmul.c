@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/blas.h"
 #include "kernels/cpu/iterate.h"
+#include "kernels/products.h"
 
 /* Row by row of b, so that the inner loop runs along both; wraps. */
 #define MULTIPLY(name, type)                                                                               \
@@ -28,62 +29,13 @@
 MULTIPLY(multiply_i32, uint32_t)
 MULTIPLY(multiply_i64, uint64_t)
 
-/* Products side by side: the matrices of one, and the way to the next. */
+/* Products side by side, and how they are cut. */
 struct batch {
-    struct td_operand a, b, out; /* of rank 2 */
-    int rank;
-    int64_t shape[TD_RANK_MAX], a_stride[TD_RANK_MAX], b_stride[TD_RANK_MAX], out_stride[TD_RANK_MAX];
+    struct td_products all;
     bool by_columns; /* panels are columns of the result, not rows */
     int64_t width;   /* rows or columns of a panel; the last one of a product has up to that many more */
     int64_t panels;  /* of each product */
 };
-
-/* The last two dimensions; a vector is a row on the left and a column on the right. */
-static struct td_operand matrix_of(const struct td_operand *x, bool left)
-{
-    struct td_operand matrix = {.data = x->data, .dtype = x->dtype, .rank = 2, .shape = {1, 1}};
-    int first = x->rank > 1 ? 0 : left;
-    for (int d = first; d < first + (x->rank > 1 ? 2 : 1); d++) {
-        int from = x->rank > 1 ? x->rank - 2 + d : 0;
-        matrix.shape[d] = x->shape[from];
-        matrix.stride[d] = x->stride[from];
-    }
-    return matrix;
-}
-
-/* Rows of the next product behind those of this one, times the same b: one product of more rows. */
-static bool is_one_product(const struct batch *t)
-{
-    int last = t->rank - 1;
-    return t->rank && t->b_stride[last] == 0 &&
-           (t->a.shape[0] == 1 || t->a_stride[last] == t->a.stride[0] * t->a.shape[0]);
-}
-
-static void plan(struct batch *t, const struct td_launch *launch)
-{
-    const struct td_operand *a = &launch->in[0], *b = &launch->in[1], *out = &launch->out[0];
-    *t = (struct batch){.a = matrix_of(a, true), .b = matrix_of(b, false)};
-    int batch = out->rank - (a->rank > 1) - (b->rank > 1);
-    for (int d = 0; d < batch; d++) {
-        int ad = d - (batch - (a->rank - 2)), bd = d - (batch - (b->rank - 2));
-        if (out->shape[d] == 1)
-            continue;
-        t->shape[t->rank] = out->shape[d];
-        t->a_stride[t->rank] = a->rank > 2 && ad >= 0 && a->shape[ad] > 1 ? a->stride[ad] : 0;
-        t->b_stride[t->rank] = b->rank > 2 && bd >= 0 && b->shape[bd] > 1 ? b->stride[bd] : 0;
-        t->out_stride[t->rank++] = out->stride[d];
-    }
-    while (is_one_product(t)) {
-        if (t->a.shape[0] == 1)
-            t->a.stride[0] = t->a_stride[t->rank - 1];
-        t->a.shape[0] *= t->shape[--t->rank];
-    }
-    t->out = (struct td_operand){.data = out->data,
-                                 .dtype = out->dtype,
-                                 .rank = 2,
-                                 .shape = {t->a.shape[0], t->b.shape[1]},
-                                 .stride = {t->b.shape[1], 1}};
-}
 
 /* Multiply-adds of a panel at least: OpenBLAS takes another way for products of up to a million, and then the bits of
  * a panel would not be those of the whole. Where each element of a matrix is used once, and for integers, which go at a
@@ -98,13 +50,13 @@ static void plan(struct batch *t, const struct td_launch *launch)
 
 static bool is_slow(const struct batch *t)
 {
-    return td_dtype_category(t->out.dtype) == TD_INTEGER || t->out.shape[0] == 1 || t->out.shape[1] == 1;
+    return td_dtype_category(t->all.out.dtype) == TD_INTEGER || t->all.out.shape[0] == 1 || t->all.out.shape[1] == 1;
 }
 
 static void cut(struct batch *t)
 {
-    t->by_columns = t->out.shape[1] > t->out.shape[0];
-    int64_t count = t->out.shape[t->by_columns], each = t->a.shape[1] * t->out.shape[!t->by_columns];
+    t->by_columns = t->all.out.shape[1] > t->all.out.shape[0];
+    int64_t count = t->all.out.shape[t->by_columns], each = t->all.a.shape[1] * t->all.out.shape[!t->by_columns];
     int64_t work = is_slow(t) ? PANEL_WORK_SLOW : PANEL_WORK, share = count / (2 * td_threads());
     int64_t least = (work + each - 1) / each, wide = share < PANEL_WIDE ? share : PANEL_WIDE;
     t->width = ((least > wide ? least : wide) + PANEL_STEP - 1) / PANEL_STEP * PANEL_STEP;
@@ -125,14 +77,14 @@ static void multiply(const struct td_operand *a, const struct td_operand *b, con
 static void matmul_part(const void *data, int64_t from, int64_t to)
 {
     const struct batch *t = data;
-    int64_t index[TD_RANK_MAX] = {0}, offset[3] = {0}, size = (int64_t)td_dtype_size(t->out.dtype);
-    const int64_t *stride[] = {t->a_stride, t->b_stride, t->out_stride};
+    int64_t index[TD_RANK_MAX] = {0}, offset[3] = {0}, size = (int64_t)td_dtype_size(t->all.out.dtype);
+    const int64_t *stride[] = {t->all.a_stride, t->all.b_stride, t->all.out_stride};
     int64_t panel = from % t->panels;
-    td_seek_index(t->rank, t->shape, from / t->panels, index, 3, offset, stride);
+    td_seek_index(t->all.rank, t->all.shape, from / t->panels, index, 3, offset, stride);
     while (from < to) {
         int64_t end = t->panels - panel < to - from ? t->panels : panel + to - from, first = panel * t->width;
-        int64_t last = end < t->panels ? end * t->width : t->out.shape[t->by_columns];
-        struct td_operand a = t->a, b = t->b, out = t->out;
+        int64_t last = end < t->panels ? end * t->width : t->all.out.shape[t->by_columns];
+        struct td_operand a = t->all.a, b = t->all.b, out = t->all.out;
         a.data = (char *)a.data + offset[0] * size;
         b.data = (char *)b.data + offset[1] * size;
         out.data = (char *)out.data + offset[2] * size;
@@ -144,7 +96,7 @@ static void matmul_part(const void *data, int64_t from, int64_t to)
         multiply(&a, &b, &out);
         from += end - panel;
         panel = 0;
-        td_step_index(t->rank, t->shape, index, 3, offset, stride);
+        td_step_index(t->all.rank, t->all.shape, index, 3, offset, stride);
     }
 }
 
@@ -152,18 +104,16 @@ void TD_CPU(matmul)(struct td_launch *launch)
 {
     const struct td_operand *out = &launch->out[0];
     struct batch t;
-    int64_t products = 1;
     if (td_operand_numel(out) == 0)
         return;
-    plan(&t, launch);
-    if (t.a.shape[1] == 0) {
+    td_products_of(&t.all, &launch->in[0], &launch->in[1], out);
+    if (t.all.a.shape[1] == 0) {
         memset(out->data, 0, (size_t)td_operand_numel(out) * td_dtype_size(out->dtype));
         return;
     }
     cut(&t);
-    for (int d = 0; d < t.rank; d++)
-        products *= t.shape[d];
-    int64_t work = td_operand_numel(&t.out) * t.a.shape[1] / t.panels;
+    int64_t products = td_products_count(&t.all);
+    int64_t work = td_operand_numel(&t.all.out) * t.all.a.shape[1] / t.panels;
     uint64_t ns = (uint64_t)work / (is_slow(&t) ? 8 : out->dtype == TD_F64 ? 25 : 50);
     td_parallel(products * t.panels, work < PANEL_WORK_SLOW ? PANEL_WORK_SLOW / work : 1, ns, matmul_part, &t);
 }
@@ -171,11 +121,9 @@ void TD_CPU(matmul)(struct td_launch *launch)
 /* x times the turned weight, and then the bias added to each row in place. */
 void TD_CPU(linear)(struct td_launch *launch)
 {
-    struct td_operand in[] = {launch->in[0], launch->in[1]}, sum[] = {launch->out[0], launch->in[2]};
+    struct td_operand in[] = {launch->in[0], td_product_turned(&launch->in[1])},
+                      sum[] = {launch->out[0], launch->in[2]};
     struct td_launch product = *launch, addition = *launch;
-    if (in[1].rank == 2)
-        in[1].shape[0] = launch->in[1].shape[1], in[1].shape[1] = launch->in[1].shape[0],
-        in[1].stride[0] = launch->in[1].stride[1], in[1].stride[1] = launch->in[1].stride[0];
     product.in = in;
     product.in_count = addition.in_count = 2;
     TD_CPU(matmul)(&product);

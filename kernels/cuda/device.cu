@@ -1,5 +1,5 @@
 /* The device itself: its memory, its stream, and how an op gets there. SPDX-License-Identifier: Apache-2.0 */
-#include "kernels/cuda/internal.h"
+#include "kernels/cuda/blas.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -171,7 +171,9 @@ static uint64_t cost(const struct td_launch *launch)
 
 static uint8_t works_in_narrow(const struct td_op *op, uint8_t dtype)
 {
-    return host->works_in_narrow(op, dtype);
+    bool product = op->id == TD_OP_matmul || op->id == TD_OP_linear || !strcmp(op->group, "conv");
+    bool half = dtype == TD_F16 || dtype == TD_BF16;
+    return product && half ? dtype : host->works_in_narrow(op, dtype);
 }
 
 static uint32_t dense_inputs(const struct td_op *op)
@@ -246,6 +248,8 @@ static int open_device(int index, struct td_failure *failure)
         error = cudaHostAlloc((void **)&staging.memory, SLOTS * SLOT_BYTES, cudaHostAllocDefault);
     for (int slot = 0; slot < SLOTS && error == cudaSuccess; slot++)
         error = cudaEventCreateWithFlags(&staging.fetched[slot], cudaEventDisableTiming);
+    if (error == cudaSuccess)
+        error = td_cuda_blas_open();
     if (error != cudaSuccess)
         return td_fail(failure, TD_E_MEMORY, "cuda:%d cannot be opened: %s", index, cudaGetErrorString(error));
     snprintf(device_name, sizeof device_name, "cuda:%d", index);
