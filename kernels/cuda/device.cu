@@ -150,9 +150,15 @@ static bool has_index(const struct td_op *op)
     return false;
 }
 
+/* bce of what is no probability, histc of what has no range. */
+static bool may_fail(const struct td_op *op)
+{
+    return has_index(op) || op->id == TD_OP_bce || op->id == TD_OP_histc;
+}
+
 static bool waits(const struct td_launch *launch)
 {
-    return td_cuda_is_on_host(launch->op->id) || has_index(launch->op);
+    return td_cuda_is_on_host(launch->op->id) || may_fail(launch->op);
 }
 
 /* A launch takes the host some 5 us. The device moves bytes at terabytes a second, which is not waited for; what is

@@ -26,6 +26,17 @@ void td_loop_add(struct td_loop *loop, int64_t shape, int64_t stride)
     loop->stride[loop->rank++] = stride;
 }
 
+struct td_loop td_loop_beside(const struct td_operand *x, int dim)
+{
+    struct td_loop loop;
+    memset(&loop, 0, sizeof loop);
+    loop.count = 1;
+    for (int d = 0; d < x->rank; d++)
+        if (d != dim)
+            td_loop_add(&loop, x->shape[d], x->stride[d]);
+    return loop;
+}
+
 struct td_reduce_plan td_reduce_plan_of(const struct td_operand *x, uint32_t mask)
 {
     struct td_reduce_plan plan;
@@ -63,6 +74,17 @@ int td_lanes_for(int64_t count, int64_t rows, bool columns, int threads)
     return lanes;
 }
 
+bool td_teams_that_hold(struct td_teams *teams, int64_t count, int64_t rows, bool columns, int held)
+{
+    int across = columns ? power_for(rows, ACROSS) : 1, least = power_for(up_to(count, held), TD_THREADS_MOST);
+    teams->threads = least * across <= TD_THREADS ? TD_THREADS : TD_THREADS_MOST;
+    int useful = td_lanes_for(count, rows, columns, TD_THREADS);
+    teams->lanes = least > useful ? least : useful;
+    teams->columns = columns;
+    teams->blocks = up_to(rows, teams->threads / teams->lanes);
+    return least * across <= TD_THREADS_MOST && (int64_t)least * held >= count;
+}
+
 /* Whether rows can be read in words. */
 static bool has_words(const struct td_reduce_plan *plan, size_t held_bytes)
 {
@@ -76,7 +98,7 @@ static bool has_words(const struct td_reduce_plan *plan, size_t held_bytes)
 void td_reduce_plan_cut(struct td_reduce_plan *plan, size_t held_bytes, size_t state_bytes)
 {
     const struct td_loop *kept = &plan->kept, *gone = &plan->gone;
-    plan->columns = kept->rank && gone->rank && kept->stride[kept->rank - 1] < gone->stride[gone->rank - 1];
+    plan->columns = gone->rank && td_is_inner(kept, gone->stride[gone->rank - 1]);
     plan->words = !plan->columns && has_words(plan, held_bytes);
     plan->lanes = td_lanes_for(gone->count, kept->count, plan->columns, TD_THREADS);
     plan->groups = (uint32_t)up_to(kept->count, TD_THREADS / plan->lanes);

@@ -27,6 +27,13 @@ struct td_loop {
 
 /* One more dimension inside the others; those that lie densely inside each other become one. reduce.cu */
 void td_loop_add(struct td_loop *loop, int64_t shape, int64_t stride);
+/* All dimensions of x but dim; with -1 all. reduce.cu */
+struct td_loop td_loop_beside(const struct td_operand *x, int dim);
+/* Whether its neighbours lie closer together than what is step apart. */
+static inline bool td_is_inner(const struct td_loop *loop, int64_t step)
+{
+    return loop->rank && loop->stride[loop->rank - 1] < step;
+}
 
 /* a / b by way of 1 / b: no position is above 2^53, so that the product is one off at most. Dividing 64-bit integers
  * takes a device some 100 instructions. */
@@ -95,6 +102,31 @@ __device__ static inline void td_team_join_all(const td_team &team, const R &r, 
     __syncthreads(); /* shared is free for the next */
 }
 
+/* As many lanes as are of use to each of so many rows of count elements, in blocks of so many threads. reduce.cu */
+int td_lanes_for(int64_t count, int64_t rows, bool columns, int threads);
+
+/* Teams whose lanes have registers for all of a row: each for held elements of it, which are lanes apart. False if
+ * there are none: then a row is too long. reduce.cu */
+#define TD_THREADS_MOST 512
+struct td_teams {
+    int threads, lanes;
+    bool columns;
+    int64_t blocks;
+};
+bool td_teams_that_hold(struct td_teams *teams, int64_t count, int64_t rows, bool columns, int held);
+
+/* Elements that a lane has in registers: 64 bytes. */
+#define TD_HELD(T) ((int)(64 / sizeof(T)))
+
+/* For td_team_join: what the lanes have is added. */
+template <class T> struct td_total {
+    typedef T state;
+    TD_HD void join(T &s, T other) const
+    {
+        s += other;
+    }
+};
+
 /* ---- the kernel ---- */
 
 /* Most partial results that a reduction leaves for its second launch. */
@@ -112,6 +144,15 @@ struct td_reduce_plan {
     void *partials; /* where those of chunks go; NULL: these are the results. Room for TD_PARTIALS may be given. */
 };
 
+/* How element number i of a row is read; what is made of more than x has a way of its own. */
+template <class R> struct td_elements {
+    enum { words = true };
+    __device__ static typename R::held read(const R &, const typename R::held *x, const td_loop &gone, int64_t i)
+    {
+        return x[td_offset(gone, i)];
+    }
+};
+
 template <class R>
 __device__ static inline void td_reduce_strided(const td_loop &gone, const R &r, const typename R::held *x,
                                                 int64_t first, int64_t end, const td_team &team, typename R::state &s)
@@ -121,12 +162,12 @@ __device__ static inline void td_reduce_strided(const td_loop &gone, const R &r,
     typename R::held v[TOGETHER];
     for (; i + (TOGETHER - 1) * lanes < end; i += TOGETHER * lanes) {
         for (int k = 0; k < TOGETHER; k++)
-            v[k] = x[td_offset(gone, i + k * lanes)];
+            v[k] = td_elements<R>::read(r, x, gone, i + k * lanes);
         for (int k = 0; k < TOGETHER; k++)
             r.take(s, v[k], i + k * lanes);
     }
     for (; i < end; i += lanes)
-        r.take(s, x[td_offset(gone, i)], i);
+        r.take(s, td_elements<R>::read(r, x, gone, i), i);
 }
 
 /* Chunks begin at whole words. */
@@ -162,7 +203,7 @@ template <class R> __global__ void __launch_bounds__(TD_THREADS) td_reduce_kerne
             r.join(s, ((const state *)plan.x)[i * results + result]);
     } else if (result < results) {
         const held *x = (const held *)plan.x + td_offset(plan.kept, result);
-        if (plan.words)
+        if (td_elements<R>::words && plan.words)
             td_reduce_words(r, x, first, end, team, s);
         else
             td_reduce_strided(plan.gone, r, x, first, end, team, s);
@@ -184,9 +225,6 @@ struct td_reduce_plan td_reduce_plan_of(const struct td_operand *x, uint32_t mas
 void td_reduce_plan_cut(struct td_reduce_plan *plan, size_t held_bytes, size_t state_bytes);
 /* Makes of a plan that left partial results the one that joins them. */
 void td_reduce_plan_join(struct td_reduce_plan *plan);
-
-/* As many lanes as are of use to each of so many rows of count elements, in blocks of so many threads. */
-int td_lanes_for(int64_t count, int64_t rows, bool columns, int threads);
 
 template <class R> static void td_reduce(struct td_reduce_plan plan, const R &r)
 {

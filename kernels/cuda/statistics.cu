@@ -2,8 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 
-#include "kernels/cuda/reduce.h"
-#include "kernels/scalar.h"
+#include "kernels/cuda/logsum.h"
 
 /* ---- how many are true ---- */
 
@@ -193,39 +192,27 @@ void TD_CUDA(std)(struct td_launch *launch)
 
 /* ---- logsumexp ---- */
 
-/* The greatest so far, and the sum of e^(x - greatest), which is scaled anew when a greater one comes: x is read once.
- * Equal ones aside, since inf - inf is none. */
-template <class T> struct logsum_of {
+template <class T> struct logsumexp_of {
     typedef T held;
-    struct state {
-        double most, sum;
-    };
+    typedef td_logsum<double> state;
     T *out;
 
     TD_HD state start() const
     {
-        return {-(double)INFINITY, 0};
-    }
-    TD_HD void add(state &s, double most, double sum) const
-    {
-        double low = most > s.most ? s.most : most, high = most > s.most ? most : s.most;
-        double scale = most == s.most ? 1 : td_exp_f64(low - high);
-        s.sum = most > s.most ? s.sum * scale + sum : s.sum + sum * scale;
-        s.most = high;
+        return state::none();
     }
     TD_HD void take(state &s, T x, int64_t) const
     {
-        add(s, (double)x, 1);
+        s.add({(double)x, 1});
     }
     TD_HD void join(state &s, const state &other) const
     {
-        add(s, other.most, other.sum);
+        s.add(other);
     }
     __device__ void store(int64_t result, const state &s) const
     {
-        double infinity = (double)INFINITY;
-        bool infinite = s.most == infinity || s.most == -infinity;
-        out[result] = (T)(s.sum != s.sum ? s.sum : infinite ? s.most : s.most + log(s.sum));
+        bool infinite = isinf(s.most) && s.sum == s.sum;
+        out[result] = (T)(infinite ? s.most : s.most + log(s.sum));
     }
 };
 
@@ -234,9 +221,9 @@ void TD_CUDA(logsumexp)(struct td_launch *launch)
     struct td_reduce_plan plan = plan_of(launch);
     void *out = launch->out[0].data;
     if (launch->in[0].dtype == TD_F32)
-        td_reduce(plan, logsum_of<float>{(float *)out});
+        td_reduce(plan, logsumexp_of<float>{(float *)out});
     else
-        td_reduce(plan, logsum_of<double>{(double *)out});
+        td_reduce(plan, logsumexp_of<double>{(double *)out});
 }
 
 /* ---- norms ---- */
