@@ -160,4 +160,29 @@ TD_HD static inline double td_log2_sum_f64(double a, double b)
     return a == b ? a + 1 : td_max_f64(a, b) + td_softlog((a - b) * M_LN2) * M_LOG2E;
 }
 
+/* Of a probability and its target. A logarithm is not let below -100: 0 * log(0) is 0 then. */
+#define TD_BOUNDED(log) ((log) < -100 ? -100 : (log))
+TD_HD static inline float td_bce_f32(float x, float target)
+{
+    return -(target * TD_BOUNDED(td_log_f32(x)) + (1 - target) * TD_BOUNDED(td_log_f32(1 - x)));
+}
+TD_HD static inline double td_bce_f64(double x, double target)
+{
+    return -(target * TD_BOUNDED(td_log_f64(x)) + (1 - target) * TD_BOUNDED(td_log_f64(1 - x)));
+}
+
+/* Which of so many equal parts of from to to, which are not equal, an x between them lies in. */
+TD_HD static inline int64_t td_bin_f32(float x, float from, float to, int64_t bins)
+{
+    float place = (x - from) * (float)bins / (to - from);
+    int64_t bin = place < (float)bins ? (int64_t)place : bins - 1;
+    return bin < bins ? bin : bins - 1;
+}
+TD_HD static inline int64_t td_bin_f64(double x, double from, double to, int64_t bins)
+{
+    double place = (x - from) * (double)bins / (to - from);
+    int64_t bin = place < (double)bins ? (int64_t)place : bins - 1;
+    return bin < bins ? bin : bins - 1;
+}
+
 #endif

@@ -14,7 +14,7 @@ struct oracle_tensor {
     int64_t shape[TD_RANK_MAX], count;
     long double *real; /* the values of a floating dtype */
     int64_t *integer;  /* the values of bool, i32 and i64 */
-    double *scale;     /* results: the accumulated magnitude that a rounding error is relative to */
+    double *scale;     /* results: the accumulated magnitude that a rounding error is relative to; nan: anything does */
 };
 
 struct oracle_call {

@@ -66,7 +66,7 @@ static void loss_by_class(struct oracle_call *c, int64_t ignored, int64_t reduct
     const struct oracle_tensor *x = &c->in[0], *target = &c->in[1], *weight = &c->in[2];
     int dim = x->rank > 1;
     int64_t classes = x->shape[dim], step = behind(x, dim);
-    double weights = 0;
+    long double weights = 0;
     for (int64_t i = 0; i < target->count && !c->fault; i++) {
         int64_t class = target->integer[i];
         if ((class >= 0 && class < classes) || class == ignored)

@@ -37,6 +37,7 @@ static void scan(struct oracle_call *c, double start, join_reals *reals, join_in
     for (int64_t k = 0; k < row_count(x, a->dim); k++) {
         struct row r = row_of(x, a->dim, k);
         double sum = start, scale = 0;
+        long double exact = 1; /* the product: what overflows on its way leaves open what is right from there on */
         int64_t whole = (int64_t)start;
         for (int64_t i = 0; i < r.count; i++) {
             int64_t at = r.first + (a->reverse ? r.count - 1 - i : i) * r.step;
@@ -47,6 +48,9 @@ static void scan(struct oracle_call *c, double start, join_reals *reals, join_in
             c->out->real[at] = sum = reals(sum, (double)x->real[at]);
             scale += fabs(sum) + !relative;
             c->out->scale[at] = relative ? fabs(sum) * (double)(i + 1) : scale;
+            exact *= x->real[at];
+            if (relative && isinf(sum) && isfinite((double)exact))
+                c->out->scale[at] = NAN;
         }
     }
 }

@@ -4,7 +4,7 @@
 
 #include "kernels/cpu/iterate.h"
 #include "kernels/cpu/lanes.h"
-#include "kernels/scalar.h"
+#include "kernels/functions.h"
 
 #define CHUNK 256
 /* Terms of cross_entropy that are made before they are summed. */
@@ -104,11 +104,8 @@ void TD_CPU(nll_loss)(struct td_launch *launch)
     entropy(launch, &(struct entropy){.ignored = a->ignore_index, .logarithms = true}, a->reduction);
 }
 
-/* A logarithm that is not let below -100: 0 * log(0) is 0 then. */
-#define BOUNDED(log) ((log) < -100 ? -100 : (log))
-
-TD_BINARY_INNER(bce_f32, float, float, -(b *BOUNDED(td_log_f32(a)) + (1 - b) * BOUNDED(td_log_f32(1 - a))))
-TD_BINARY_INNER(bce_f64, double, double, -(b *BOUNDED(td_log_f64(a)) + (1 - b) * BOUNDED(td_log_f64(1 - a))))
+TD_BINARY_INNER(bce_f32, float, float, td_bce_f32(a, b))
+TD_BINARY_INNER(bce_f64, double, double, td_bce_f64(a, b))
 
 /* Where the first element is that is no probability; INT64_MAX: nowhere. */
 struct improbable {

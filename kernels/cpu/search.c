@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernels/cpu/iterate.h"
+#include "kernels/functions.h"
 #include "protocol/error.h"
 
 struct search {
@@ -63,7 +64,7 @@ void TD_CPU(searchsorted)(struct td_launch *launch)
 /* ---- histc ---- */
 
 /* Counts stand in the result's own memory until all are there, and stop at the greatest that fits. */
-#define HISTC(name, type, counter)                                                                                  \
+#define HISTC(name, type, counter, bin_of)                                                                          \
     static const char *name(const struct td_operand *x, const struct td_operand *out, double low, double high)      \
     {                                                                                                               \
         const int64_t *stride = x->stride;                                                                          \
@@ -92,9 +93,7 @@ void TD_CPU(searchsorted)(struct td_launch *launch)
                 type e = elements[w.at[0] + i * w.step[0]];                                                         \
                 if (!(e >= from && e <= to))                                                                        \
                     continue;                                                                                       \
-                type place = (e - from) * (type)bins / (to - from);                                                 \
-                int64_t bin = place < (type)bins ? (int64_t)place : bins - 1;                                       \
-                bin = bin < bins ? bin : bins - 1;                                                                  \
+                int64_t bin = bin_of(e, from, to, bins);                                                            \
                 counter count;                                                                                      \
                 memcpy(&count, &y[bin], sizeof count);                                                              \
                 count += count != (counter)-1;                                                                      \
@@ -107,8 +106,8 @@ void TD_CPU(searchsorted)(struct td_launch *launch)
         }                                                                                                           \
         return NULL;                                                                                                \
     }
-HISTC(histc_f32, float, uint32_t)
-HISTC(histc_f64, double, uint64_t)
+HISTC(histc_f32, float, uint32_t, td_bin_f32)
+HISTC(histc_f64, double, uint64_t, td_bin_f64)
 
 void TD_CPU(histc)(struct td_launch *launch)
 {
