@@ -142,8 +142,13 @@ static void run(struct td_launch *launch)
     pthread_mutex_unlock(&launching);
 }
 
-static bool has_index(const struct td_op *op)
+/* What may fail for its data is checked before anything is written. The counts of a step are no indices. */
+static bool is_checked(const struct td_op *op)
 {
+    if (op->kind == TD_STEP)
+        return false;
+    if (op->id == TD_OP_masked_scatter)
+        return true;
     for (const struct td_param *param = op->params; param->kind; param++)
         if (param->kind == TD_PARAM_INDEX || param->kind == TD_PARAM_INDICES || param->kind == TD_PARAM_SIZE)
             return true;
@@ -152,7 +157,7 @@ static bool has_index(const struct td_op *op)
 
 static bool waits(const struct td_launch *launch)
 {
-    return td_cuda_is_on_host(launch->op->id) || has_index(launch->op);
+    return td_cuda_is_on_host(launch->op->id) || is_checked(launch->op);
 }
 
 /* A launch takes the host some 5 us. The device moves bytes at terabytes a second, which is not waited for; what is
