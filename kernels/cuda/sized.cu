@@ -102,7 +102,7 @@ __device__ static uint64_t number_of(uint64_t before, unsigned there)
 }
 
 #define EACH (TILE / TD_THREADS)
-template <class F> __global__ void find(search s, const uint64_t *counters, F f)
+template <class F> __global__ void find(search s, const uint64_t *counters, const __grid_constant__ F f)
 {
     uint64_t first = (uint64_t)blockIdx.x * TILE + threadIdx.x * EACH;
     unsigned there = 0, found = 0;
