@@ -151,10 +151,24 @@ void td_cuda_get_places(const struct td_placing *placing)
 /* Items are worked on in pieces that 32 bits count. */
 #define PIECE (UINT64_C(1) << 31)
 
+/* Sorted items are joined by stretches, so that a key which comes very often is no long way for one thread. */
+#define STRETCH UINT64_C(64)
+
+static uint64_t stretches_of(uint64_t items)
+{
+    return (items + STRETCH - 1) / STRETCH;
+}
+
+/* Of the two parts that a stretch may leave for each column. */
+static size_t parts_bytes(const struct td_placing *p, uint64_t items)
+{
+    return 2 * stretches_of(items) * p->columns.count * sizeof(uint64_t);
+}
+
 size_t td_placing_bytes(const struct td_placing *p)
 {
     uint64_t items = p->items.at.count < PIECE ? p->items.at.count : PIECE;
-    size_t last = (size_t)p->keys * sizeof(unsigned), sorted = td_radix_bytes(items);
+    size_t last = (size_t)p->keys * sizeof(unsigned), sorted = parts_bytes(p, items) + td_radix_bytes(items);
     return last > sorted ? last : sorted;
 }
 
@@ -265,53 +279,6 @@ __device__ static double divided(double a, uint64_t count)
     return a / (double)count;
 }
 
-/* What changes nothing that it is brought into. */
-template <class T> struct bounds;
-template <> struct bounds<int32_t> {
-    __device__ static int32_t low(void)
-    {
-        return INT32_MIN;
-    }
-    __device__ static int32_t high(void)
-    {
-        return INT32_MAX;
-    }
-};
-template <> struct bounds<int64_t> {
-    __device__ static int64_t low(void)
-    {
-        return INT64_MIN;
-    }
-    __device__ static int64_t high(void)
-    {
-        return INT64_MAX;
-    }
-};
-template <> struct bounds<float> {
-    __device__ static float low(void)
-    {
-        return td_f32_of_bits(TD_INF_BITS_F32 | TD_SIGN_F32);
-    }
-    __device__ static float high(void)
-    {
-        return td_f32_of_bits(TD_INF_BITS_F32);
-    }
-};
-template <> struct bounds<double> {
-    __device__ static double low(void)
-    {
-        return td_f64_of_bits(TD_INF_BITS_F64 | TD_SIGN_F64);
-    }
-    __device__ static double high(void)
-    {
-        return td_f64_of_bits(TD_INF_BITS_F64);
-    }
-};
-template <class T> __device__ static T neutral(int by)
-{
-    return by == TD_BY_AMAX ? bounds<T>::low() : by == TD_BY_AMIN ? bounds<T>::high() : (T)(by == TD_BY_PROD);
-}
-
 __global__ void find_keys(td_places items, uint64_t first, uint64_t count, uint64_t *key, uint32_t *position)
 {
     uint64_t i = td_thread();
@@ -331,22 +298,64 @@ struct joining {
     bool begins;
 };
 
-/* A thread for each column of each item, of whom the first with its key does all of them. */
-template <class T> __global__ void join_sorted(joining j, T *named, const T *plain, T value)
+/* Brings what was joined of count items to where they belong. */
+template <class T>
+__device__ static void bring(const joining &j, uint64_t item, int64_t beside, T *named, T sum, uint64_t count)
+{
+    T *target = named + td_place_of(j.items, j.first + j.position[item]).named + beside;
+    if (!j.begins)
+        sum = joined(j.by, *target, sum);
+    *target = j.by == TD_BY_MEAN ? divided(sum, count + !j.begins) : sum;
+}
+
+/* A thread for each column of each item, of whom the first in the stretch with its key does all of them. A key that
+ * goes on beyond the stretch leaves its part: parts has two for each stretch, of what starts there and of what leads
+ * into it. */
+template <class T> __global__ void join_stretches(joining j, T *named, const T *plain, T value, T *parts)
 {
     uint64_t i = td_thread(), column = td_split(&i, j.columns.count);
-    if (i >= j.count || (i && j.key[i - 1] == j.key[i]))
+    if (i >= j.count)
+        return;
+    bool starts = i == 0 || j.key[i - 1] != j.key[i];
+    if (!starts && i % STRETCH)
         return;
     int64_t beside[2] = {0};
     td_grid_seek(j.columns, column, beside);
-    uint64_t key = j.key[i], n = i;
-    T *target = named + td_place_of(j.items, j.first + j.position[i]).named + beside[0];
-    T sum = j.begins ? neutral<T>(j.by) : *target;
-    for (; n < j.count && j.key[n] == key; n++) {
+    uint64_t stretch = i / STRETCH, end = (stretch + 1) * STRETCH, n = i, key = j.key[i];
+    end = end < j.count ? end : j.count;
+    T sum = 0;
+    for (; n < end && j.key[n] == key; n++) {
         int64_t from = td_place_of(j.items, j.first + j.position[n]).plain + beside[1];
-        sum = joined(j.by, sum, plain ? plain[from] : value);
+        T x = plain ? plain[from] : value;
+        sum = n == i ? x : joined(j.by, sum, x);
     }
-    *target = j.by == TD_BY_MEAN ? divided(sum, n - i + !j.begins) : sum;
+    if (starts && (n == j.count || j.key[n] != key))
+        bring(j, i, beside[0], named, sum, n - i);
+    else
+        parts[(2 * stretch + !starts) * j.columns.count + column] = sum;
+}
+
+/* A thread for each column of each stretch joins the parts of a key that starts in it and goes on. */
+template <class T> __global__ void join_parts(joining j, T *named, const T *parts)
+{
+    uint64_t stretch = td_thread(), column = td_split(&stretch, j.columns.count), next = (stretch + 1) * STRETCH;
+    if (next >= j.count || j.key[next - 1] != j.key[next])
+        return;
+    uint64_t key = j.key[next], start = next - 1, end = next;
+    while (start % STRETCH && j.key[start - 1] == key)
+        start--;
+    if (start && j.key[start - 1] == key)
+        return;
+    int64_t beside[2] = {0};
+    td_grid_seek(j.columns, column, beside);
+    T sum = parts[2 * stretch * j.columns.count + column];
+    for (; next < j.count && j.key[next] == key; next += STRETCH) {
+        sum = joined(j.by, sum, parts[(2 * (next / STRETCH) + 1) * j.columns.count + column]);
+        end = next;
+    }
+    while (end < j.count && j.key[end] == key)
+        end++;
+    bring(j, start, beside[0], named, sum, end - start);
 }
 
 /* Additions of whole numbers come out the same in any order; truth values are joined by or. */
@@ -393,18 +402,24 @@ template <class T> static bool join_all(const struct td_placing *p, int by, bool
         return true;
     if (items > PIECE && (begins || by == TD_BY_MEAN)) /* a key's items would be in several pieces */
         return false;
-    void *memory = scratch_of(p);
-    struct td_radix radix = td_radix_in(memory, items < PIECE ? items : PIECE);
-    for (uint64_t first = 0; memory && first < items; first += PIECE) {
+    uint64_t most = items < PIECE ? items : PIECE;
+    char *memory = (char *)scratch_of(p);
+    if (!memory)
+        return false;
+    struct td_radix radix = td_radix_in(memory + parts_bytes(p, most), most);
+    T *parts = (T *)memory;
+    for (uint64_t first = 0; first < items; first += PIECE) {
         uint64_t count = items - first < PIECE ? items - first : PIECE;
         td_enqueue(find_keys, td_blocks((int64_t)count, 1, TD_THREADS), TD_THREADS, p->items, first, count,
                    radix.key[0], radix.position[0]);
         int sorted = td_cuda_radix_sort(&radix, count, (uint64_t)p->keys);
         joining j = {p->items, p->columns, first, count, radix.key[sorted], radix.position[sorted], by, begins};
-        td_enqueue(join_sorted<T>, td_blocks((int64_t)(count * p->columns.count), 1, TD_THREADS), TD_THREADS, j,
-                   (T *)p->named, (const T *)p->plain, value_of<T>(p));
+        td_enqueue(join_stretches<T>, td_blocks((int64_t)(count * p->columns.count), 1, TD_THREADS), TD_THREADS, j,
+                   (T *)p->named, (const T *)p->plain, value_of<T>(p), parts);
+        td_enqueue(join_parts<T>, td_blocks((int64_t)(stretches_of(count) * p->columns.count), 1, TD_THREADS),
+                   TD_THREADS, j, (T *)p->named, parts);
     }
-    return memory != NULL;
+    return true;
 }
 
 bool td_cuda_join_places(const struct td_placing *p, int by, bool begins)
