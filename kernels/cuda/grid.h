@@ -86,7 +86,7 @@ template <> struct td_bytes<16> {
     };
 };
 
-/* Calls f.with<T>() for a word of bytes. */
+/* Calls f.with<T>() for an element of bytes. */
 template <class F> static void td_for_bytes(size_t bytes, const F &f)
 {
     switch (bytes) {
@@ -98,9 +98,16 @@ template <class F> static void td_for_bytes(size_t bytes, const F &f)
         return f.template with<td_bytes<4>::type>();
     case 8:
         return f.template with<td_bytes<8>::type>();
-    case 16:
-        return f.template with<td_bytes<16>::type>();
     }
+}
+
+/* The same for a word of several elements. */
+template <class F> static void td_for_words(size_t bytes, const F &f)
+{
+    if (bytes == 16)
+        f.template with<td_bytes<16>::type>();
+    else
+        td_for_bytes(bytes, f);
 }
 
 #endif

@@ -143,7 +143,7 @@ void td_cuda_get_places(const struct td_placing *placing)
 {
     td_places places;
     size_t bytes = in_words(placing, &places);
-    td_for_bytes(bytes, getting{places, placing});
+    td_for_words(bytes, getting{places, placing});
 }
 
 /* ---- writes ---- */
@@ -222,7 +222,7 @@ bool td_cuda_put_places(const struct td_placing *p)
     for (int d = 0; d < places.at.rank; d++)
         repeats &= places.at.stride[TD_PLAIN][d] == 0;
     if (repeats) {
-        td_for_bytes(bytes, putting{places, p, 0, NULL});
+        td_for_words(bytes, putting{places, p, 0, NULL});
         return true;
     }
     unsigned *last = (unsigned *)scratch_of(p);
@@ -230,7 +230,7 @@ bool td_cuda_put_places(const struct td_placing *p)
         uint64_t count = p->items.at.count - first < PIECE ? p->items.at.count - first : PIECE;
         td_cuda_check(cudaMemsetAsync(last, 0, (size_t)p->keys * sizeof *last, td_stream), "the last of items");
         td_enqueue(find_last, td_blocks((int64_t)count, 1, TD_THREADS), TD_THREADS, p->items, first, count, last);
-        td_for_bytes(bytes, putting{places, p, first, last});
+        td_for_words(bytes, putting{places, p, first, last});
     }
     return last != NULL;
 }

@@ -66,7 +66,7 @@ static void flush(parts &p)
         p.first[k + 1] = p.first[k] + (uint32_t)td_blocks((int64_t)(p.v[k].row * p.rows), WORDS_EACH, TD_THREADS);
     }
     if (p.count)
-        td_for_bytes(word, copying{p});
+        td_for_words(word, copying{p});
     p.row *= word;
     p.count = 0;
 }
