@@ -273,6 +273,12 @@ TD_HD static inline int64_t td_i64_of_f64(double x)
     return x >= -9223372036854775808.0 && x < 9223372036854775808.0 ? (int64_t)x : INT64_MIN;
 }
 
+/* a / b rounded down, for b > 0. */
+TD_HD static inline int64_t td_quotient_down(int64_t a, int64_t b)
+{
+    return a / b - (a % b < 0);
+}
+
 /* ---- random numbers: Philox4x32-10, key seed, counter the number of the block ---- */
 
 struct td_words {

@@ -224,6 +224,20 @@ static void run_launch(const struct td_device *device, struct td_launch *launch)
     carry_back(device);
 }
 
+/* Whether input k may be handed over as a number in the host's memory. */
+static bool is_number(const struct call *c, int k)
+{
+    int at = 0;
+    if (c->in[k].meta.rank)
+        return false;
+    if (c->op->kind == TD_STEP)
+        return td_op_stepping(c->op) == TD_STEPS_BY_GRADIENTS && k == c->in_count - 1;
+    for (const struct td_param *p = c->op->params; p->kind && !td_param_is_list(p->kind); p++)
+        if (td_param_is_tensor(p->kind) && at++ == k)
+            return p->kind == TD_PARAM_NUM;
+    return false;
+}
+
 static void run(const struct td_device *device, struct call *c, struct tensor *out, struct td_fault *fault)
 {
     struct td_operand in[INPUTS], grads[INPUTS];
@@ -241,9 +255,11 @@ static void run(const struct td_device *device, struct call *c, struct tensor *o
         carry_tensor(device, &launch.out[k], &out[k]);
     for (int k = 0; k < c->in_count; k++) {
         in[k] = operand_of(&c->in[k]);
+        in[k].immediate = is_number(c, k) && below(2);
         if (is_elementwise(c->op))
             expand(&in[k], &launch.out[0]);
-        carry_tensor(device, &in[k], &c->in[k]);
+        if (!in[k].immediate)
+            carry_tensor(device, &in[k], &c->in[k]);
     }
     for (int k = 0; k < c->params; k++) {
         grads[k] = operand_of(&c->grads[k]);
@@ -870,6 +886,53 @@ static void test_linear_again(void **state)
         }
 }
 
+/* ---- a list that names the same memory twice ---- */
+
+static void add_reals(struct tensor *t, int64_t count)
+{
+    make(t, TD_F32, 1, (int64_t[TD_RANK_MAX]){count}, TD_REALS, DENSE);
+}
+
+/* One update comes after the other, and what they lie between takes no part. */
+static void check_twice(const char *isa, int64_t count)
+{
+    struct call c = {.op = td_op_of(TD_OP_sgd_step_), .params = 3, .lists = {3, 0}};
+    struct td_fault fault;
+    float *due = malloc((size_t)count * sizeof *due);
+    td_op_defaults(c.op, c.attrs);
+    add_reals(next(&c), count);
+    add_reals(next(&c), count);
+    *next(&c) = c.in[0];
+    for (int k = 0; k < c.params; k++)
+        add_reals(&c.grads[k], count);
+    make(next(&c), TD_I64, 1, (int64_t[TD_RANK_MAX]){c.params}, TD_REALS, DENSE);
+    make(next(&c), TD_F64, 0, (int64_t[TD_RANK_MAX]){0}, TD_REALS, DENSE);
+    store(&c.in[4], 0, (struct td_number){.category = TD_FLOATING, .f = 0.125});
+    for (int64_t i = 0; i < count; i++) {
+        due[i] = (float)get(&c.in[0], i).f - 0.125f * (float)get(&c.grads[0], i).f;
+        due[i] -= 0.125f * (float)get(&c.grads[2], i).f;
+    }
+    run(device_of(isa), &c, NULL, &fault);
+    assert_int_equal(fault.code, TD_E_OK);
+    for (int64_t i = 0; i < count; i++)
+        assert_true(get(&c.in[0], i).f == (double)due[i]);
+    c.in[2] = (struct tensor){0};
+    free(due);
+    for (int k = 0; k < INPUTS; k++) {
+        tensor_deinit(&c.in[k]);
+        tensor_deinit(&c.grads[k]);
+    }
+}
+
+static void test_named_twice(void **state)
+{
+    (void)state;
+    random_state = seed;
+    for (int v = 0; v < ISAS; v++)
+        for (int trial = 0; trial < 10 && device_of(isas[v]); trial++)
+            check_twice(isas[v], 1 + below(9000));
+}
+
 /* ---- the device ---- */
 
 static void test_device(void **state)
@@ -917,6 +980,7 @@ int main(void)
         cmocka_unit_test(test_coins),
         cmocka_unit_test(test_products_of_halves),
         cmocka_unit_test(test_linear_again),
+        cmocka_unit_test(test_named_twice),
     };
     memcpy(tests + count, others, sizeof others);
     count += sizeof others / sizeof *others;

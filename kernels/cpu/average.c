@@ -4,41 +4,11 @@
 #include "kernels/cpu/parallel.h"
 
 struct average {
-    bool spread, adaptive, includes_padding;
-    int64_t divisor; /* 0: how many elements there are */
-    int64_t size[TD_IMAGE_RANK], count[TD_IMAGE_RANK];
-    int64_t kernel[TD_IMAGE_RANK], stride[TD_IMAGE_RANK], padding[TD_IMAGE_RANK];
+    struct td_bins bins;
+    bool spread;
     int64_t pixels, places;
     void *image, *windows;
 };
-
-/* What is under a window in one dimension: from first up to last, and how many with the padding. */
-struct bin {
-    int64_t first, last, all;
-};
-
-static struct bin bin_of(const struct average *c, int d, int64_t i)
-{
-    int64_t size = c->size[d];
-    if (c->adaptive) {
-        int64_t first, last;
-        td_adaptive_window(size, c->count[d], i, &first, &last);
-        return (struct bin){first, last, last - first};
-    }
-    int64_t first = i * c->stride[d] - c->padding[d], last = first + c->kernel[d], edge = size + c->padding[d];
-    last = last < edge ? last : edge;
-    return (struct bin){first > 0 ? first : 0, last < size ? last : size, last - first};
-}
-
-static int64_t divisor_of(const struct average *c, const struct bin *bins)
-{
-    int64_t count = 1;
-    for (int d = 0; d < TD_IMAGE_RANK; d++) {
-        int64_t seen = bins[d].last > bins[d].first ? bins[d].last - bins[d].first : 1;
-        count *= c->includes_padding ? bins[d].all : seen;
-    }
-    return c->divisor ? c->divisor : count;
-}
 
 #define AVERAGE(name) name##_f32
 #define AVERAGE_T float
@@ -51,6 +21,7 @@ static void run(const struct td_operand *image, const struct td_operand *windows
                 const struct td_dims *kernel, const struct td_dims *stride, const struct td_dims *padding)
 {
     int first = image->rank - rank, added = TD_IMAGE_RANK - rank;
+    struct td_bins *w = &c->bins;
     int64_t planes = 1, work = 1;
     c->pixels = c->places = 1;
     c->image = image->data;
@@ -59,27 +30,27 @@ static void run(const struct td_operand *image, const struct td_operand *windows
         planes *= image->shape[d];
     for (int d = 0; d < TD_IMAGE_RANK; d++) {
         int k = d - added;
-        c->pixels *= c->size[d] = k >= 0 ? image->shape[first + k] : 1;
-        c->places *= c->count[d] = k >= 0 ? windows->shape[first + k] : 1;
-        c->kernel[d] = k >= 0 && kernel ? td_sizes_entry(kernel, k, 1) : 1;
-        c->stride[d] = k >= 0 && stride ? td_sizes_entry(stride, k, c->kernel[d]) : 1;
-        c->padding[d] = k >= 0 && padding ? td_sizes_entry(padding, k, 0) : 0;
-        work *= c->kernel[d] < c->size[d] ? c->kernel[d] : c->size[d];
+        c->pixels *= w->size[d] = k >= 0 ? image->shape[first + k] : 1;
+        c->places *= w->count[d] = k >= 0 ? windows->shape[first + k] : 1;
+        w->kernel[d] = k >= 0 && kernel ? td_sizes_entry(kernel, k, 1) : 1;
+        w->stride[d] = k >= 0 && stride ? td_sizes_entry(stride, k, w->kernel[d]) : 1;
+        w->padding[d] = k >= 0 && padding ? td_sizes_entry(padding, k, 0) : 0;
+        work *= w->kernel[d] < w->size[d] ? w->kernel[d] : w->size[d];
     }
-    work = c->adaptive ? c->pixels + c->places : c->places * (work < 4096 ? work : 4096);
+    work = w->adaptive ? c->pixels + c->places : c->places * (work < 4096 ? work : 4096);
     td_parallel(planes, td_grain(work), 0, image->dtype == TD_F32 ? part_f32 : part_f64, c);
 }
 
 static void forward(struct td_launch *launch)
 {
     const struct td_avg_pool2d_attrs *a = launch->attrs;
-    struct average c = {.includes_padding = a->count_include_pad, .divisor = a->divisor_override};
+    struct average c = {.bins = {.includes_padding = a->count_include_pad, .divisor = a->divisor_override}};
     run(&launch->in[0], &launch->out[0], &c, td_image_rank(launch->op), &a->kernel_size, &a->stride, &a->padding);
 }
 
 static void adaptive(struct td_launch *launch)
 {
-    struct average c = {.adaptive = true};
+    struct average c = {.bins = {.adaptive = true}};
     run(&launch->in[0], &launch->out[0], &c, td_image_rank(launch->op), NULL, NULL, NULL);
 }
 
@@ -87,9 +58,9 @@ void TD_CPU(avg_pool_back)(struct td_launch *launch)
 {
     const struct td_avg_pool_back_attrs *a = launch->attrs;
     struct average c = {.spread = true,
-                        .adaptive = a->adaptive,
-                        .includes_padding = a->count_include_pad,
-                        .divisor = a->adaptive ? 0 : a->divisor_override};
+                        .bins = {.adaptive = a->adaptive,
+                                 .includes_padding = a->count_include_pad,
+                                 .divisor = a->adaptive ? 0 : a->divisor_override}};
     run(&launch->out[0], &launch->in[0], &c, (int)a->size.count, &a->kernel_size, &a->stride, &a->padding);
 }
 

@@ -1,6 +1,7 @@
 /* Gradients made smaller, in place. The norm of all is the norm of their norms, each taken as the op norm does.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/cpu/iterate.h"
+#include "kernels/step.h"
 
 /* A gradient, and what is done to it. */
 struct clip {
@@ -8,7 +9,7 @@ struct clip {
     double bound; /* the factor, or the greatest magnitude */
 };
 
-#define CLIP_PARTS(word, type, real, load, save)                         \
+#define CLIP_PARTS(word, type, real, load, save, bounded)                \
     static void scale_##word(const void *data, int64_t from, int64_t to) \
     {                                                                    \
         const struct clip *c = data;                                     \
@@ -24,15 +25,13 @@ struct clip {
         type *g = c->grad;                                               \
         real most = (real)c->bound;                                      \
         TD_INDEPENDENT                                                   \
-        for (int64_t i = from; i < to; i++) {                            \
-            real x = load(g[i]), least = x < -most ? -most : x;          \
-            g[i] = save(least > most ? most : least); /* nan stays */    \
-        }                                                                \
+        for (int64_t i = from; i < to; i++)                              \
+            g[i] = save(bounded(load(g[i]), most));                      \
     }
-CLIP_PARTS(f16, td_f16, float, td_f32_of_f16, td_f16_of_f32)
-CLIP_PARTS(bf16, td_bf16, float, td_f32_of_bf16, td_bf16_of_f32)
-CLIP_PARTS(f32, float, float, , )
-CLIP_PARTS(f64, double, double, , )
+CLIP_PARTS(f16, td_f16, float, td_f32_of_f16, td_f16_of_f32, td_bounded_f32)
+CLIP_PARTS(bf16, td_bf16, float, td_f32_of_bf16, td_bf16_of_f32, td_bounded_f32)
+CLIP_PARTS(f32, float, float, , , td_bounded_f32)
+CLIP_PARTS(f64, double, double, , , td_bounded_f64)
 
 typedef td_part *const parts_of[TD_DTYPE_LIMIT];
 static parts_of scale = {[TD_F16] = scale_f16, [TD_BF16] = scale_bf16, [TD_F32] = scale_f32, [TD_F64] = scale_f64};

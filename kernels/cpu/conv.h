@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "kernels/cpu/internal.h"
-#include "protocol/shape_windows.h"
+#include "kernels/windows.h"
 
 struct td_conv {
     uint8_t dtype;
@@ -46,14 +46,6 @@ static inline void td_copy_row(void *to, const void *from, size_t bytes)
         memcpy(y, x, 8), memcpy(y + bytes - 8, x + bytes - 8, 8);
     else if (bytes)
         memcpy(y, x, 4);
-}
-
-/* What is under window i of so many that share size elements: from *first up to, but not including, *last. */
-static inline void td_adaptive_window(int64_t size, int64_t count, int64_t i, int64_t *first, int64_t *last)
-{
-    int64_t whole = size / count, rest = size % count;
-    *first = i * whole + i * rest / count;
-    *last = (i + 1) * whole + ((i + 1) * rest + count - 1) / count;
 }
 
 /* Windows k of dimension d whose tap t lies inside the image: from *low up to, but not including, *high. */

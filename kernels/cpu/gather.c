@@ -207,10 +207,6 @@ BRING_ALL(by_product, WRAPPED_PRODUCT, a *b, a *b)
 BRING_ALL(by_greater, GREATER, td_max_f32(a, b), td_max_f64(a, b))
 BRING_ALL(by_smaller, SMALLER, td_min_f32(a, b), td_min_f64(a, b))
 
-static int64_t quotient_down(int64_t a, int64_t b)
-{
-    return a / b - (a % b < 0);
-}
 #define DIVIDE(name, type, quotient)                             \
     static void name(const void *data, int64_t from, int64_t to) \
     {                                                            \
@@ -222,8 +218,8 @@ static int64_t quotient_down(int64_t a, int64_t b)
             y[i] = quotient;                                     \
         }                                                        \
     }
-DIVIDE(divide_i32, int32_t, (int32_t)quotient_down(a, b))
-DIVIDE(divide_i64, int64_t, quotient_down(a, b))
+DIVIDE(divide_i32, int32_t, (int32_t)td_quotient_down(a, b))
+DIVIDE(divide_i64, int64_t, td_quotient_down(a, b))
 DIVIDE(divide_f32, float, a / b)
 DIVIDE(divide_f64, double, a / b)
 

@@ -27,15 +27,6 @@ typedef int64_t pool_indices __attribute__((vector_size(TD_VECTOR_BYTES)));
 #define EVENS_F64 EVENS_2
 #endif
 
-/* Taps of dimension d that meet the image in some window whose first element lies at first to last: from *low up to,
- * but not including, *high. */
-static void find_taps(const struct td_conv *c, int d, int64_t first, int64_t last, int64_t *low, int64_t *high)
-{
-    *low = last < 0 ? (-last - 1) / c->dilation[d] + 1 : 0;
-    *high = first < c->size[d] ? (c->size[d] - 1 - first) / c->dilation[d] + 1 : 0;
-    *high = *high < c->kernel[d] ? *high : c->kernel[d];
-}
-
 #define POOL(name) name##_f32
 #define POOL_T float
 #define POOL_EVENS EVENS_F32

@@ -1,19 +1,7 @@
-/* Optimiser steps, one pass over memory for each parameter. Rates are put together in f64 and then used in the
- * parameter's type, as PyTorch does; of halves in f32, and what comes of it is rounded once. SPDX-License-Identifier:
- * Apache-2.0 */
+/* Optimiser steps, one pass over memory for each parameter. Of halves they are taken in f32, and what comes of it is
+ * rounded once. SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/cpu/iterate.h"
-
-/* base^exponent for exponent >= 0: our own, since libm's differs from machine to machine. */
-static double power(double base, int64_t exponent)
-{
-    double result = 1;
-    for (; exponent > 0; exponent /= 2) {
-        if (exponent % 2)
-            result *= base;
-        base *= base;
-    }
-    return result;
-}
+#include "kernels/step.h"
 
 /* What one parameter's update needs. A run is a row of elements that lie step apart in the parameter; its states and
  * gradient are contiguous. */
@@ -22,32 +10,6 @@ struct run {
     void *first, *second, *third; /* states, in the row's order; NULL: none */
     const void *grad;
     int64_t count, step;
-};
-
-struct sgd {
-    double lr, momentum, undamped, weight_decay;
-    bool keeps, starts, nesterov; /* has a state; takes the gradient as its first value */
-};
-
-struct adam {
-    double size, eps, decay, shrink;     /* p = p * shrink - size * m / (sqrt(v) + eps) */
-    double beta1, fresh1, beta2, fresh2; /* fresh: 1 - beta */
-};
-
-struct rmsprop {
-    double lr, alpha, fresh, eps, momentum, decay;
-};
-
-struct adagrad {
-    double lr, eps, decay;
-};
-
-struct lion {
-    double lr, beta1, fresh1, beta2, fresh2, shrink;
-};
-
-struct ema {
-    double decay, fresh;
 };
 
 /* Does what UPDATE says of state element i and parameter element at. */
@@ -65,12 +27,10 @@ struct ema {
 
 #define STEP(word) word##_f32
 #define STEP_T float
-#define STEP_SQRT __builtin_sqrtf
 #include "kernels/cpu/step.inc"
 
 #define STEP(word) word##_f64
 #define STEP_T double
-#define STEP_SQRT __builtin_sqrt
 #include "kernels/cpu/step.inc"
 
 typedef void step_run(const struct run *run, const void *settings);
@@ -175,36 +135,15 @@ static void sgd_param(const struct td_launch *launch, double lr, int k, int64_t 
 {
     const struct td_sgd_step__attrs *a = launch->attrs;
     const struct td_operand *param = &launch->in[k];
-    struct sgd sgd = {.lr = lr,
-                      .momentum = a->momentum,
-                      .undamped = 1 - a->dampening,
-                      .weight_decay = a->weight_decay,
-                      .keeps = a->momentum != 0,
-                      .starts = count_of(launch, k) == 1,
-                      .nesterov = a->nesterov != 0};
-    struct run run = {.grad = launch->grads[k].data};
-    if (sgd.keeps)
-        run.first = state_of(launch, 1, k);
+    struct td_sgd sgd = td_sgd_of(a, lr, count_of(launch, k));
+    struct run run = {.grad = launch->grads[k].data, .first = a->momentum != 0 ? state_of(launch, 1, k) : NULL};
     for_runs(param, run, from, to, param->dtype == TD_F64 ? sgd_f64 : sgd_f32, &sgd);
 }
 
 static void adam_param(const struct td_launch *launch, double lr, int k, int64_t from, int64_t to)
 {
-    const struct td_adam_step__attrs *a = launch->attrs;
     const struct td_operand *param = &launch->in[k];
-    int64_t count = count_of(launch, k);
-    bool decoupled = a->decoupled != 0;
-    /* lr / (1 - beta1^t) * m / (sqrt(v) / root + eps) with root taken out of the divisor: a division less an element.
-     */
-    double root = __builtin_sqrt(1 - power(a->beta2, count));
-    struct adam adam = {.size = lr / (1 - power(a->beta1, count)) * root,
-                        .eps = a->eps * root,
-                        .decay = decoupled ? 0 : a->weight_decay,
-                        .shrink = decoupled ? 1 - lr * a->weight_decay : 1,
-                        .beta1 = a->beta1,
-                        .fresh1 = 1 - a->beta1,
-                        .beta2 = a->beta2,
-                        .fresh2 = 1 - a->beta2};
+    struct td_adam adam = td_adam_of(launch->attrs, lr, count_of(launch, k));
     struct run run = {.grad = launch->grads[k].data,
                       .first = state_of(launch, 1, k),
                       .second = state_of(launch, 2, k),
@@ -216,12 +155,7 @@ static void rmsprop_param(const struct td_launch *launch, double lr, int k, int6
 {
     const struct td_rmsprop_step__attrs *a = launch->attrs;
     const struct td_operand *param = &launch->in[k];
-    struct rmsprop rmsprop = {.lr = lr,
-                              .alpha = a->alpha,
-                              .fresh = 1 - a->alpha,
-                              .eps = a->eps,
-                              .momentum = a->momentum,
-                              .decay = a->weight_decay};
+    struct td_rmsprop rmsprop = td_rmsprop_of(a, lr, 0);
     struct run run = {.grad = launch->grads[k].data,
                       .first = state_of(launch, 1, k),
                       .second = a->momentum != 0 ? state_of(launch, 2, k) : NULL,
@@ -231,35 +165,26 @@ static void rmsprop_param(const struct td_launch *launch, double lr, int k, int6
 
 static void adagrad_param(const struct td_launch *launch, double lr, int k, int64_t from, int64_t to)
 {
-    const struct td_adagrad_step__attrs *a = launch->attrs;
     const struct td_operand *param = &launch->in[k];
-    struct adagrad adagrad = {
-        .lr = lr / (1 + ((double)count_of(launch, k) - 1) * a->lr_decay), .eps = a->eps, .decay = a->weight_decay};
+    struct td_adagrad adagrad = td_adagrad_of(launch->attrs, lr, count_of(launch, k));
     struct run run = {.grad = launch->grads[k].data, .first = state_of(launch, 1, k)};
     for_runs(param, run, from, to, param->dtype == TD_F64 ? adagrad_f64 : adagrad_f32, &adagrad);
 }
 
 static void lion_param(const struct td_launch *launch, double lr, int k, int64_t from, int64_t to)
 {
-    const struct td_lion_step__attrs *a = launch->attrs;
     const struct td_operand *param = &launch->in[k];
-    struct lion lion = {.lr = lr,
-                        .beta1 = a->beta1,
-                        .fresh1 = 1 - a->beta1,
-                        .beta2 = a->beta2,
-                        .fresh2 = 1 - a->beta2,
-                        .shrink = 1 - lr * a->weight_decay};
+    struct td_lion lion = td_lion_of(launch->attrs, lr, 0);
     struct run run = {.grad = launch->grads[k].data, .first = state_of(launch, 1, k)};
     for_runs(param, run, from, to, param->dtype == TD_F64 ? lion_f64 : lion_f32, &lion);
 }
 
 static void ema_param(const struct td_launch *launch, double lr, int k, int64_t from, int64_t to)
 {
-    (void)lr; /* it has none */
-    double decay = ((const struct td_ema_step__attrs *)launch->attrs)->decay;
     const struct td_operand *param = &launch->in[k];
+    struct td_ema ema = td_ema_of(launch->attrs, lr, 0);
     struct run run = {.first = state_of(launch, 1, k)};
-    for_runs(param, run, from, to, param->dtype == TD_F64 ? ema_f64 : ema_f32, &(struct ema){decay, 1 - decay});
+    for_runs(param, run, from, to, param->dtype == TD_F64 ? ema_f64 : ema_f32, &ema);
 }
 
 /* ---- all parameters, their elements one behind the other ---- */

@@ -90,6 +90,22 @@ static void upload(void *to, const void *from, size_t bytes)
     pthread_mutex_unlock(&launching);
 }
 
+/* Into memory that the device writes to by itself, or others would have to wait for the copy. The loop's thread and the
+ * device's may be here, one each. */
+#define FETCHES 2
+
+void td_cuda_fetch(void *to, const void *from, size_t bytes)
+{
+    static bool taken[FETCHES];
+    int slot = taken[0];
+    char *at = staging.memory + SLOTS * SLOT_BYTES + (size_t)slot * TD_FETCH_BYTES;
+    taken[slot] = true;
+    td_cuda_check(cudaMemcpyAsync(at, from, bytes, cudaMemcpyDeviceToHost, td_stream), "a look at the device's memory");
+    td_cuda_settle();
+    memcpy(to, at, bytes);
+    taken[slot] = false;
+}
+
 static void download(void *to, const void *from, size_t bytes)
 {
     choose_device();
@@ -245,7 +261,8 @@ static int open_device(int index, struct td_failure *failure)
     if (error == cudaSuccess)
         error = cudaStreamCreateWithFlags(&td_stream, cudaStreamNonBlocking);
     if (error == cudaSuccess)
-        error = cudaHostAlloc((void **)&staging.memory, SLOTS * SLOT_BYTES, cudaHostAllocDefault);
+        error = cudaHostAlloc((void **)&staging.memory, SLOTS * SLOT_BYTES + FETCHES * TD_FETCH_BYTES,
+                              cudaHostAllocDefault);
     for (int slot = 0; slot < SLOTS && error == cudaSuccess; slot++)
         error = cudaEventCreateWithFlags(&staging.fetched[slot], cudaEventDisableTiming);
     if (error == cudaSuccess)

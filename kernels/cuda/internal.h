@@ -38,6 +38,10 @@ void td_cuda_check(cudaError_t error, const char *what);
 /* Waits for all that is in the stream, and lets other launches go on meanwhile: scratch is theirs. */
 void td_cuda_settle(void);
 
+/* Brings a few bytes (TD_FETCH_BYTES at most) from the device, and settles. */
+#define TD_FETCH_BYTES 256
+void td_cuda_fetch(void *to, const void *from, size_t bytes);
+
 /* Memory of the device that what the same launch puts into the stream may use, until its next call or td_cuda_settle;
  * NULL where the device has none left. */
 void *td_cuda_scratch(size_t bytes);

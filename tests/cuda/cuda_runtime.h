@@ -17,6 +17,7 @@
 /* One block runs at a time, and all its threads on one thread of the host. */
 #define __shared__ static
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 enum cudaError_t {
     cudaSuccess = 0,
