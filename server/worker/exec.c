@@ -522,7 +522,19 @@ static void note_results(struct execution *e)
     node_unref(e->session, node);
 }
 
-/* A matrix that an op of linear algebra cannot take. */
+/* After an overflow there are no gradients, so that the optimiser's step, which may be sent already, does nothing. */
+static void drop_gradients(struct execution *e)
+{
+    const float *found = tensor_data(e->out[0]);
+    for (int k = 0; *found != 0 && k < e->list_counts[0]; k++) {
+        struct node *node = e->in[k].tensor->node;
+        if (!node_is_leaf(node))
+            continue;
+        tensor_unref(e->session, node->grad);
+        node->grad = NULL;
+    }
+}
+
 /* Those whose kernels report a fault (kernels.h) other than a lack of memory. */
 bool exec_fails_for_data(const struct td_op *op)
 {
@@ -632,6 +644,8 @@ void execution_finish(struct execution *e)
         read_fault(e);
     if (e->watched && !e->failure.code && e->anomaly.found)
         name = anomaly_fail(e);
+    if (!e->failure.code && e->operation.op->id == TD_OP_unscale_grads_)
+        drop_gradients(e);
     if (!e->failure.code && e->out[0])
         note_results(e);
     if (e->failure.code) {
