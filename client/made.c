@@ -193,7 +193,7 @@ td_tensor td_ldexp_at(td_origin origin, td_tensor a, td_operand b)
     return end_two(&c, chain_binary(&c, TD_OP_mul, lasting(a), factor), a, b);
 }
 
-/* other, but x where that is nan, which gets no gradient then. */
+/* other, but x where x is nan, which gets no gradient then. */
 static td_tensor or_nan(const struct chain *c, td_tensor x, td_operand other)
 {
     td_tensor nans = chain_unary(c, TD_OP_isnan, lasting(x)), seen = chain_unary(c, TD_OP_detach, lasting(x));
@@ -205,6 +205,8 @@ static td_tensor bounded(const struct chain *c, td_tensor x, enum td_op_id compa
 {
     td_tensor inside = chain_binary(c, compare, lasting(x), lasting_operand(bound));
     td_tensor y = chain_where(c, inside, lasting(x), lasting_operand(bound));
+    if (is_tensor(bound))
+        y = or_nan(c, bound.tensor, passing(y));
     return end_two(c, or_nan(c, x, passing(y)), x, bound);
 }
 td_tensor td_clamp_min_at(td_origin origin, td_tensor x, td_operand low)

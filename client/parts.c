@@ -183,10 +183,12 @@ td_tensor td_rot90_at(td_origin origin, td_tensor x, int64_t times, int64_t dim0
     int a = td_wrap_dim(dim0, layout.rank), b = td_wrap_dim(dim1, layout.rank);
     if (td_ok_at((td_origin){origin.where, 0}, x) && (layout.rank < 2 || (a >= 0 && a == b)))
         return refuse_shape(origin, x, "rot90", &layout, "cannot be turned: that takes two different dimensions");
+    bool turned = !td_is_contiguous_at((td_origin){origin.where, 0}, x);
     times = (times % 4 + 4) % 4;
     if (times % 2 == 0)
-        return times || a < 0 || b < 0 ? apply(origin, origin.consume, TD_OP_flip, x, &both)
-                                       : apply(origin, origin.consume, TD_OP_clone, x, NULL);
+        return times || a < 0 || b < 0
+                   ? apply(origin, origin.consume, TD_OP_flip, x, &both)
+                   : apply(origin, origin.consume, turned ? TD_OP_contiguous : TD_OP_clone, x, NULL);
     if (times == 1)
         return apply(origin, 1, TD_OP_transpose, apply(origin, origin.consume, TD_OP_flip, x, &second), &exchange);
     return apply(origin, 1, TD_OP_transpose, apply(origin, origin.consume, TD_OP_flip, x, &first), &exchange);
