@@ -92,7 +92,8 @@ static void cancel(struct raw *raw, uint64_t number, uint32_t queued)
     assert_int_equal(raw_barrier(raw, false).code, TD_E_OK);
 }
 
-/* ---- a long backward: 10000 parts of 4 MB each, whose gradients are zeros but for one element ---- */
+/* ---- a long backward: 10000 parts of 4 MB each, whose gradients are zeros but for one element (of a td_select only
+ * that would be written) ---- */
 
 #define PARTS 10000
 #define PART_ELEMENTS (1 << 20)
@@ -103,9 +104,12 @@ static void test_beside_backward(void **state)
     struct raw busy = raw_open(&daemon_), light = raw_open(&daemon_);
     make(&busy, TD_FLAG_REQUIRES_GRAD, 10, 1, (const int64_t[]){PART_ELEMENTS}, 1);
     make(&busy, 0, 11, 0, NULL, 0);
+    raw_request(&busy, 0, 0, 5, TD_OP_full); /* 9: an index */
+    busy.at = td_write_array(td_write_uint(busy.at, 9), 0);
+    busy.at = td_write_int(td_write_int(busy.at, 5), TD_I64);
     for (uint32_t k = 0; k < PARTS; k++) {
-        raw_request(&busy, TD_FLAG_GRAD, 0, 5, TD_OP_select);
-        busy.at = td_write_uint(td_write_uint(td_write_uint(td_write_uint(busy.at, 12), 10), 0), k);
+        raw_request(&busy, TD_FLAG_GRAD, 0, 5, TD_OP_index_select);
+        busy.at = td_write_uint(td_write_uint(td_write_uint(td_write_uint(busy.at, 12), 10), 0), 9);
         call(&busy, TD_FLAG_GRAD | TD_FLAG_CONSUME(0) | TD_FLAG_CONSUME(1), TD_OP_add, 13 + k % 2,
              k ? 13 + (k + 1) % 2 : 11, 12);
     }
@@ -228,8 +232,9 @@ static void test_cancel_from_another_thread(void **state)
     td_session *s = waiting.session;
     td_tensor x = td_ones(s, TD_SHAPE(PART_ELEMENTS), .requires_grad = true);
     waiting.loss = td_zeros(s, TD_SHAPE());
+    td_tensor index = td_full(s, TD_SHAPE(), 5);
     for (int k = 0; k < PARTS; k++)
-        waiting.loss = td_add(td_take(waiting.loss), td_select(x, 0, k));
+        waiting.loss = td_add(td_take(waiting.loss), td_sum(td_index_select(x, 0, index)));
     assert_int_equal(td_sync(s), TD_E_OK);
     assert_int_equal(pthread_create(&thread, NULL, wait_for_value, &waiting), 0);
     while (!waiting.done) { /* the first may come before there is anything to cancel */
