@@ -63,6 +63,10 @@ static void a_view_has_its_own_rule_until_a_recorded_write(void **state)
     td_mul_(td_select(y, 0, 0), 3.0); /* beside it */
     assert_int_equal(nodes_of(part, "slice"), 0);
     assert_int_equal(nodes_of(part, "strided_read"), 1);
+    td_graph *graph = td_graph_info(part);
+    for (int64_t k = 0; k < graph->line_count; k++)
+        assert_non_null(strstr(graph->lines[k].name, "test_semantics.c:")); /* each node is of a line */
+    free(graph);
     EXPECT(td_grad_of(td_sum(part), x), 0, 2, 2, 0);
 }
 
