@@ -654,7 +654,7 @@ void execution_finish(struct execution *e)
     }
     if (e->operation.op->kind == TD_RANDOM && !e->operation.draw) /* a request that failed has drawn nothing */
         session->random_counter +=
-            td_random_blocks(e->operation.op, e->inference.out[0].dtype, td_meta_numel(&e->inference.out[0]));
+            td_random_blocks(e->operation.op, e->attrs, e->inference.out[0].dtype, td_meta_numel(&e->inference.out[0]));
     struct tensor *results[TD_OUTPUTS_MAX];
     memcpy(results, e->out, sizeof results);
     exec_then *then = e->then;
