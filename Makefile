@@ -192,7 +192,7 @@ $(WATCHED): $(B)/web/test/session.o $(LIBCLIENT)
 $(TEST_PROGRAMS): $(B)/tests/%: $(B)/tests/%.o $(LIBSUPPORT) $(LIBCTL) $(LIBDAEMON) $(LIBCLIENT)
 	$(call say,LINK,$@)
 	$(Q)$(LINK_QUICK) $(WRAP_$(@F)) -o $@ $^ $(TEST_LIBS)
-$(BENCH): $(call objects,$(BENCHES)) $(B)/server/worker/recorder.o $(LIBSUPPORT) $(LIBCLIENT) \
+$(BENCH): $(call objects,$(BENCHES)) $(B)/server/worker/recorder.o $(LIBSUPPORT) $(LIBDAEMON) $(LIBCLIENT) \
     | $(B)/tests/bench/tensord-unrecorded
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ $(TEST_LIBS)

@@ -118,6 +118,23 @@ static void add_names(struct call *c)
     }
 }
 
+bool call_refuses_result(const char *name, const char *parameter, const struct td_meta *target,
+                         const struct td_meta *result, bool vague, struct td_failure *failure)
+{
+    char a[TD_SHAPE_TEXT], b[TD_SHAPE_TEXT];
+    if (!vague && !td_meta_same_shape(target, result)) {
+        td_fail(failure, TD_E_SHAPE, "%s: a result of shape %s does not fit into the target's shape %s", name,
+                td_shape_text(result->rank, result->shape, a, sizeof a),
+                td_shape_text(target->rank, target->shape, b, sizeof b));
+        td_hint(failure, "A target keeps its shape; only the other operands are broadcast.");
+    } else if (!td_dtype_can_cast(result->dtype, target->dtype)) {
+        td_fail(failure, TD_E_DTYPE, "%s: a result of %s does not go into a tensor of %s", name,
+                td_dtype_name(result->dtype), td_dtype_name(target->dtype));
+        td_hint(failure, "td_to(%s, %s) makes a tensor that holds it.", parameter, td_dtype_constant(result->dtype));
+    }
+    return failure->code != TD_E_OK;
+}
+
 static void check_lists(struct call *c)
 {
     int list = 0;
@@ -130,23 +147,13 @@ static void check_lists(struct call *c)
 /* Whether the result may be written into the first tensor. */
 static void check_in_place(struct call *c)
 {
-    const struct td_meta *target = &c->metas[0], *result = &c->inferred.out[0];
-    const char *name = c->op->name;
-    char a[TD_SHAPE_TEXT], b[TD_SHAPE_TEXT];
+    const struct td_meta *target = &c->metas[0];
     struct td_op write = *td_op_of(TD_OP_copy_); /* what is recorded, under the name that was written */
-    write.name = name;
-    if (!c->vague && !td_meta_same_shape(target, result)) {
-        td_fail(&c->failure, TD_E_SHAPE, "%s: a result of shape %s does not fit into the target's shape %s", name,
-                td_shape_text(result->rank, result->shape, a, sizeof a),
-                td_shape_text(target->rank, target->shape, b, sizeof b));
-        td_hint(&c->failure, "A target keeps its shape; only the other operands are broadcast.");
-    } else if (!td_dtype_can_cast(result->dtype, target->dtype)) {
-        td_fail(&c->failure, TD_E_DTYPE, "%s: a result of %s does not go into a tensor of %s", name,
-                td_dtype_name(result->dtype), td_dtype_name(target->dtype));
-        td_hint(&c->failure, "td_to(%s, %s) makes a tensor that holds it.", c->op->params[0].name,
-                td_dtype_constant(result->dtype));
-    } else if (!c->vague && td_meta_overlaps_itself(target)) {
-        td_fail(&c->failure, TD_E_ARGUMENT, "%s: the target's elements share memory with each other", name);
+    write.name = c->op->name;
+    if (call_refuses_result(c->op->name, c->op->params[0].name, target, &c->inferred.out[0], c->vague, &c->failure))
+        return;
+    if (!c->vague && td_meta_overlaps_itself(target)) {
+        td_fail(&c->failure, TD_E_ARGUMENT, "%s: the target's elements share memory with each other", c->op->name);
         td_hint(&c->failure, "Write to a clone of the expanded tensor instead.");
     } else if (c->recording) {
         autograd_check_write(&write, c->entries, &c->failure);

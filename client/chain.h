@@ -68,6 +68,8 @@ static inline td_tensor chain_target(const struct chain *c, td_tensor x)
 {
     return consumes(c->origin, x, 0) ? x : lasting(x).tensor;
 }
+/* y, which a step made, written into x, whose shape and type stay; x, as chain_target gives it. */
+td_tensor chain_write(const struct chain *c, td_tensor x, td_tensor y);
 static inline td_tensor chain_end(const struct chain *c, td_tensor result, int count, const td_tensor *given)
 {
     for (int k = 0; k < count; k++)

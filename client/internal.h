@@ -277,9 +277,12 @@ void client_lists(const struct client_op *call, td_tensor *results);
 td_tensor client_op(const struct client_op *call);
 /* Which items of a list were written as calls; none where its text is not known or does not tell. */
 void list_calls(const td_list *list, bool *calls);
-/* The form in place of an elementwise op: the call, and a copy_ of its result into the first tensor, which it returns.
- */
+/* The form in place of an op: the call, and a copy_ of its result into the first tensor, which it returns. */
 td_tensor client_in_place(const struct client_op *call);
+/* Whether what the call of name gives does not go into its target, the tensor of that parameter; vague: sizes are not
+ * known yet. */
+bool call_refuses_result(const char *name, const char *parameter, const struct td_meta *target,
+                         const struct td_meta *result, bool vague, struct td_failure *failure);
 struct td_number client_keyword_number(double value);
 /* With TENSORD_SYNC: waits for the call just sent and raises what the daemon found. */
 void call_check(struct td_session *s, td_origin origin);

@@ -54,12 +54,27 @@ static struct part direction(td_origin o, struct part x, int64_t dim, double eps
     return part_two(o, TD_OP_div, x, part_two(o, TD_OP_add, size, raised));
 }
 
+/* x in that type and as it is broadcast to the shape of both, or as it is where they have none. */
+static struct part expanded(td_origin o, struct part x, enum td_dtype dtype, const td_layout *a, const td_layout *b)
+{
+    struct td_expand_attrs attrs = {0};
+    int rank;
+    if (dtype != td_dtype_of_at((td_origin){o.where, 0}, part_tensor(x)))
+        x = converted(o, x, (uint8_t)dtype);
+    if (!td_broadcast(a->rank, a->shape, b->rank, b->shape, &rank, attrs.shape.v))
+        return x;
+    attrs.shape.count = rank;
+    return part_op(o, TD_OP_expand, &attrs, 1, &x);
+}
+
 td_tensor td_cosine_similarity_at(td_origin o, td_tensor x, td_tensor other,
                                   const struct td_cosine_similarity_keywords *keywords)
 {
     KEYWORDS(cosine_similarity, .dim = 1, .eps = 1e-8);
-    struct part a = direction(o, part_given(o, 0, x), k->dim, k->eps);
-    struct part b = direction(o, part_given(o, 1, other), k->dim, k->eps);
+    td_layout of_x = part_layout(o, part_keyword(x)), of_other = part_layout(o, part_keyword(other));
+    enum td_dtype both = td_result_type_at((td_origin){o.where, 0}, x, td_operand_of_tensor(other));
+    struct part a = direction(o, expanded(o, part_given(o, 0, x), both, &of_x, &of_other), k->dim, k->eps);
+    struct part b = direction(o, expanded(o, part_given(o, 1, other), both, &of_x, &of_other), k->dim, k->eps);
     return part_tensor(part_sum(o, part_two(o, TD_OP_mul, a, b), k->dim, false));
 }
 
@@ -131,6 +146,7 @@ td_tensor td_batch_norm_at(td_origin o, td_tensor x, const struct td_batch_norm_
         return part_refuse_shape(o, x, "batch_norm", &layout, "has one element a channel, which has no variance");
     uint8_t dtype = (uint8_t)td_dtype_of_at((td_origin){o.where, 0}, x), wide = td_dtype_wide(dtype);
     struct part value = part_given(o, 0, x), mean, var;
+    value = part_one(o, TD_OP_contiguous, value); /* what comes of it is */
     if (wide != dtype)
         value = converted(o, value, wide);
     if (own) {
@@ -209,10 +225,15 @@ td_tensor td_prelu_at(td_origin o, td_tensor x, td_tensor weight)
     SPEAKS_FOR("prelu");
     td_layout layout = part_layout(o, part_keyword(x)), slopes = part_layout(o, part_keyword(weight));
     struct part value = part_given(o, 0, x), slope = part_given(o, 1, weight);
-    if (layout.rank > 1 && slopes.rank == 1)
-        slope = slopes.shape[0] == 1 ? slope : by_channel(o, slope, &layout);
+    value = part_one(o, TD_OP_contiguous, value);
+    if (slopes.rank == 1 && slopes.shape[0] == 1)
+        slope = part_reshape(o, slope, 0, slopes.shape);
+    else if (layout.rank > 1 && slopes.rank == 1)
+        slope = by_channel(o, slope, &layout);
     struct part above = part_two(o, TD_OP_gt, part_kept(value), part_real(0));
-    struct part below = part_two(o, TD_OP_mul, slope, part_kept(value));
+    /* Not value itself, or the slope's gradient would be 0 times infinity. */
+    struct part low = part_where(o, part_kept(above), part_real(0), part_kept(value));
+    struct part below = part_two(o, TD_OP_mul, slope, low);
     return part_tensor(part_where(o, above, value, below));
 }
 

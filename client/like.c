@@ -40,6 +40,11 @@ td_tensor td_zeros_like_at(td_origin origin, td_tensor x, const struct td_like_k
     const struct chain c = CHAIN("zeros_like");
     return finished(&c, filled(&c, x, 0, keywords), x, keywords);
 }
+td_tensor td_empty_like_at(td_origin origin, td_tensor x, const struct td_like_keywords *keywords)
+{
+    const struct chain c = CHAIN("empty_like");
+    return finished(&c, filled(&c, x, 0, keywords), x, keywords);
+}
 td_tensor td_ones_like_at(td_origin origin, td_tensor x, const struct td_like_keywords *keywords)
 {
     const struct chain c = CHAIN("ones_like");
@@ -70,6 +75,10 @@ td_tensor td_randint_like_at(td_origin origin, td_tensor x, int64_t low, int64_t
 td_tensor(td_zeros_like)(td_tensor x, const struct td_like_keywords *keywords)
 {
     return td_zeros_like_at((td_origin){0}, x, keywords);
+}
+td_tensor(td_empty_like)(td_tensor x, const struct td_like_keywords *keywords)
+{
+    return td_empty_like_at((td_origin){0}, x, keywords);
 }
 td_tensor(td_ones_like)(td_tensor x, const struct td_like_keywords *keywords)
 {

@@ -67,13 +67,16 @@ td_tensor td_l1_loss_at(td_origin o, td_tensor x, td_tensor target, const struct
     return reduced(o, part_one(o, TD_OP_abs, d), k->reduction, "l1_loss");
 }
 
-/* scale * d * d below the bound, otherwise slope * (d - bound / 2), d being the magnitude of the difference. */
+/* scale * d * d below the bound, otherwise slope * (d - bound / 2), d being the magnitude of the difference. What is
+ * squared goes no further than the bound, or the gradient of what is not chosen would be 0 times infinity. */
 static struct part bent(td_origin o, td_tensor x, td_tensor target, double bound, double scale, double slope)
 {
     struct part d = minus(o, part_given(o, 0, x), part_given(o, 1, target));
     d = part_one(o, TD_OP_abs, d);
     struct part below = part_two(o, TD_OP_lt, part_kept(d), part_real(bound));
-    struct part inner = scaled(o, part_one(o, TD_OP_square, part_kept(d)), scale);
+    struct part near = part_op(o, TD_OP_clamp, &(struct td_clamp_attrs){.min = -INFINITY, .max = bound}, 1,
+                               (struct part[]){part_kept(d)});
+    struct part inner = scaled(o, part_one(o, TD_OP_square, near), scale);
     return part_where(o, below, inner, scaled(o, shifted(o, d, -bound / 2), slope));
 }
 
@@ -296,7 +299,7 @@ td_tensor td_soft_margin_loss_at(td_origin o, td_tensor x, td_tensor target,
                                  const struct td_soft_margin_loss_keywords *keywords)
 {
     KEYWORDS(soft_margin_loss, .reduction = TD_MEAN);
-    struct part product = times(o, part_given(o, 1, target), part_given(o, 0, x));
+    struct part product = times(o, part_given(o, 0, x), part_given(o, 1, target));
     struct part loss = part_one(o, TD_OP_neg, part_one(o, TD_OP_logsigmoid, product));
     return reduced(o, loss, k->reduction, "soft_margin_loss");
 }

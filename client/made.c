@@ -26,7 +26,20 @@ static const struct td_sum_attrs everywhere = {.dims = {.count = -1}};
 #define OF_ONE (td_origin origin, td_tensor x)
 #define OF_DIMS (td_origin origin, td_tensor x, int64_t dim0, int64_t dim1)
 RENAMED(fliplr, TD_OP_flip, (&(struct td_flip_attrs){.dims = {1, {1}}}), OF_ONE)
-RENAMED(flipud, TD_OP_flip, (&(struct td_flip_attrs){.dims = {1, {0}}}), OF_ONE)
+static td_tensor flipud(const struct chain *c, td_tensor x)
+{
+    const struct td_flip_attrs rows = {.dims = {1, {0}}};
+    struct td_failure failure = {0};
+    if (chain_layout(c, x).rank > 0 || !td_ok_at((td_origin){c->origin.where, 0}, x))
+        return chain_step(c, TD_OP_flip, &rows, 1, (td_operand[]){lasting(x)});
+    td_fail(&failure, TD_E_SHAPE, "flipud: a tensor without dimensions has no rows");
+    return chain_refuse(c, &failure);
+}
+td_tensor td_flipud_at(td_origin origin, td_tensor x)
+{
+    const struct chain c = CHAIN("flipud", x);
+    return chain_end(&c, flipud(&c, x), 1, &x);
+}
 RENAMED(sgn, TD_OP_sign, NULL, OF_ONE)
 RENAMED(swapaxes, TD_OP_transpose, (&(struct td_transpose_attrs){.dim0 = dim0, .dim1 = dim1}), OF_DIMS)
 RENAMED(swapdims, TD_OP_transpose, (&(struct td_transpose_attrs){.dim0 = dim0, .dim1 = dim1}), OF_DIMS)
@@ -180,12 +193,21 @@ td_tensor td_ldexp_at(td_origin origin, td_tensor a, td_operand b)
     return end_two(&c, chain_binary(&c, TD_OP_mul, lasting(a), factor), a, b);
 }
 
+/* other, but x where x is nan, which gets no gradient then. */
+static td_tensor or_nan(const struct chain *c, td_tensor x, td_operand other)
+{
+    td_tensor nans = chain_unary(c, TD_OP_isnan, lasting(x)), seen = chain_unary(c, TD_OP_detach, lasting(x));
+    return chain_where(c, nans, passing(seen), other);
+}
+
 /* x where it compares so with bound, or is nan; else bound. */
 static td_tensor bounded(const struct chain *c, td_tensor x, enum td_op_id compare, td_operand bound)
 {
     td_tensor inside = chain_binary(c, compare, lasting(x), lasting_operand(bound));
-    inside = chain_binary(c, TD_OP_logical_or, passing(inside), passing(chain_unary(c, TD_OP_isnan, lasting(x))));
-    return end_two(c, chain_where(c, inside, lasting(x), lasting_operand(bound)), x, bound);
+    td_tensor y = chain_where(c, inside, lasting(x), lasting_operand(bound));
+    if (is_tensor(bound))
+        y = or_nan(c, bound.tensor, passing(y));
+    return end_two(c, or_nan(c, x, passing(y)), x, bound);
 }
 td_tensor td_clamp_min_at(td_origin origin, td_tensor x, td_operand low)
 {
@@ -206,13 +228,22 @@ td_tensor td_clamp_between_at(td_origin origin, td_tensor x, td_tensor low, td_t
                                     passing(chain_binary(&c, TD_OP_le, value, to)));
     td_tensor below = chain_binary(&c, TD_OP_logical_and, passing(chain_binary(&c, TD_OP_lt, value, from)),
                                    passing(chain_binary(&c, TD_OP_lt, from, to)));
-    inside = chain_binary(&c, TD_OP_logical_or, passing(inside), passing(chain_unary(&c, TD_OP_isnan, value)));
     below = chain_binary(&c, TD_OP_logical_or, passing(below), passing(chain_unary(&c, TD_OP_isnan, from)));
     td_tensor bound = chain_where(&c, below, from, to);
-    return chain_end(&c, chain_where(&c, inside, value, passing(bound)), 3, (td_tensor[]){x, low, high});
+    td_tensor y = or_nan(&c, x, passing(chain_where(&c, inside, value, passing(bound))));
+    return chain_end(&c, y, 3, (td_tensor[]){x, low, high});
 }
 
 /* ---- comparison ---- */
+
+static td_origin here_of(const struct chain *c)
+{
+    return (td_origin){c->origin.where, 0};
+}
+static bool is_floating(const struct chain *c, td_tensor x)
+{
+    return td_dtype_category((uint8_t)td_dtype_of_at(here_of(c), x)) == TD_FLOATING;
+}
 
 static td_tensor close_to(const struct chain *c, td_tensor x, td_tensor y, const struct td_isclose_keywords *keywords)
 {
@@ -225,6 +256,12 @@ static td_tensor close_to(const struct chain *c, td_tensor x, td_tensor y, const
         return chain_refuse(c, &failure);
     }
     td_tensor close = chain_binary(c, TD_OP_eq, a, b);
+    td_tensor real = {0};
+    if (!is_floating(c, x) && (k->rtol != 0 || k->atol != 0)) { /* integers would wrap */
+        const struct td_to_attrs single = {.dtype = is_floating(c, y) ? td_dtype_of_at(here_of(c), y) : TD_F32};
+        real = chain_step(c, TD_OP_to, &single, 1, &b);
+        b = lasting(real);
+    }
     if (k->equal_nan) {
         td_tensor nans = chain_binary(c, TD_OP_logical_and, passing(chain_unary(c, TD_OP_isnan, a)),
                                       passing(chain_unary(c, TD_OP_isnan, b)));
@@ -238,6 +275,7 @@ static td_tensor close_to(const struct chain *c, td_tensor x, td_tensor y, const
     td_tensor finite = chain_unary(c, TD_OP_isfinite, lasting(apart));
     td_tensor near = chain_binary(c, TD_OP_le, passing(apart), passing(allowed));
     near = chain_binary(c, TD_OP_logical_and, passing(finite), passing(near));
+    chain_drop(real);
     return chain_binary(c, TD_OP_logical_or, passing(close), passing(near));
 }
 

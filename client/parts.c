@@ -136,6 +136,18 @@ SHAPED_AS(reshape)
 
 /* ---- copies ---- */
 
+/* A failed tensor: what is wrong is x's shape. */
+static td_tensor refuse_shape(td_origin origin, td_tensor x, const char *name, const td_layout *layout,
+                              const char *what)
+{
+    const struct chain c = {.name = name, .origin = origin, .session = x.session};
+    struct td_failure failure = {0};
+    char text[TD_SHAPE_TEXT];
+    td_fail(&failure, TD_E_SHAPE, "%s: x of shape %s %s", name,
+            td_shape_text(layout->rank, layout->shape, text, sizeof text), what);
+    return chain_end(&c, chain_refuse(&c, &failure), 1, &x);
+}
+
 td_tensor td_diag_at(td_origin origin, td_tensor x, int64_t offset)
 {
     SPEAKS_FOR("diag");
@@ -144,6 +156,9 @@ td_tensor td_diag_at(td_origin origin, td_tensor x, int64_t offset)
         return apply(origin, origin.consume, TD_OP_diag_embed, x, &attrs);
     }
     const struct td_diagonal_attrs attrs = {.offset = offset, .dim0 = 0, .dim1 = 1};
+    td_layout layout = layout_of(origin, x);
+    if (layout.rank != 2 && td_ok_at((td_origin){origin.where, 0}, x))
+        return refuse_shape(origin, x, "diag", &layout, "is neither a vector nor a matrix");
     return apply(origin, 1, TD_OP_clone, apply(origin, origin.consume, TD_OP_diagonal, x, &attrs), NULL);
 }
 
@@ -152,6 +167,9 @@ td_tensor td_trace_at(td_origin origin, td_tensor x)
     SPEAKS_FOR("trace");
     const struct td_diagonal_attrs attrs = {.dim0 = 0, .dim1 = 1};
     const struct td_sum_attrs all = {.dims = {.count = -1}};
+    td_layout layout = layout_of(origin, x);
+    if (layout.rank != 2 && td_ok_at((td_origin){origin.where, 0}, x))
+        return refuse_shape(origin, x, "trace", &layout, "is no matrix");
     return apply(origin, 1, TD_OP_sum, apply(origin, origin.consume, TD_OP_diagonal, x, &attrs), &all);
 }
 
@@ -161,10 +179,16 @@ td_tensor td_rot90_at(td_origin origin, td_tensor x, int64_t times, int64_t dim0
     const struct td_transpose_attrs exchange = {.dim0 = dim0, .dim1 = dim1};
     const struct td_flip_attrs first = {.dims = {1, {dim0}}}, second = {.dims = {1, {dim1}}};
     const struct td_flip_attrs both = {.dims = {2, {dim0, dim1}}};
+    td_layout layout = layout_of(origin, x);
+    int a = td_wrap_dim(dim0, layout.rank), b = td_wrap_dim(dim1, layout.rank);
+    if (td_ok_at((td_origin){origin.where, 0}, x) && (layout.rank < 2 || (a >= 0 && a == b)))
+        return refuse_shape(origin, x, "rot90", &layout, "cannot be turned: that takes two different dimensions");
+    bool turned = !td_is_contiguous_at((td_origin){origin.where, 0}, x);
     times = (times % 4 + 4) % 4;
     if (times % 2 == 0)
-        return times ? apply(origin, origin.consume, TD_OP_flip, x, &both)
-                     : apply(origin, origin.consume, TD_OP_clone, x, NULL);
+        return times || a < 0 || b < 0
+                   ? apply(origin, origin.consume, TD_OP_flip, x, &both)
+                   : apply(origin, origin.consume, turned ? TD_OP_contiguous : TD_OP_clone, x, NULL);
     if (times == 1)
         return apply(origin, 1, TD_OP_transpose, apply(origin, origin.consume, TD_OP_flip, x, &second), &exchange);
     return apply(origin, 1, TD_OP_transpose, apply(origin, origin.consume, TD_OP_flip, x, &first), &exchange);
@@ -183,14 +207,20 @@ td_tensor td_tile_at(td_origin origin, td_tensor x, struct td_dims sizes)
     return apply(origin, origin.consume, TD_OP_repeat, x, &attrs);
 }
 
-/* x with its dimensions apart as shape, in the order, and then as result. */
+/* x with its dimensions apart as shape, in the order, and then as result: a contiguous copy. */
 static td_tensor rearranged(td_origin origin, td_tensor x, const struct td_dims *shape, const struct td_dims *order,
                             const struct td_dims *result)
 {
     const struct td_reshape_attrs apart = {.shape = *shape}, together = {.shape = *result};
     const struct td_permute_attrs turn = {.dims = *order};
-    td_tensor y = apply(origin, origin.consume, TD_OP_reshape, x, &apart);
-    return apply(origin, 1, TD_OP_reshape, apply(origin, 1, TD_OP_permute, y, &turn), &together);
+    const struct chain c = {.origin = origin};
+    td_origin here = {origin.where, 0};
+    td_tensor y = apply(origin, 0, TD_OP_reshape, x, &apart);
+    y = apply(origin, 1, TD_OP_reshape, apply(origin, 1, TD_OP_permute, y, &turn), &together);
+    y = apply(origin, 1, TD_OP_contiguous, y, NULL);
+    if (td_same_storage_at(here, x, y))
+        y = apply(origin, 1, TD_OP_clone, y, NULL);
+    return chain_end(&c, y, 1, &x);
 }
 
 /* A failed tensor: reshape would say no more than that sizes do not fit. */

@@ -69,6 +69,17 @@ td_tensor td_take_flat_at(td_origin origin, td_tensor x, td_tensor index)
     return chain_end(&c, y, 2, (td_tensor[]){x, index});
 }
 
+/* y, which is contiguous, with the strides of x's clone. */
+static td_tensor laid_as(const struct chain *c, td_tensor y, td_tensor x)
+{
+    if (!td_ok_at((td_origin){c->origin.where, 0}, x) || td_is_contiguous_at((td_origin){c->origin.where, 0}, x))
+        return y;
+    td_tensor z = chain_step(c, TD_OP_full_like, &(struct td_full_like_attrs){0}, 2,
+                             (td_operand[]){lasting(x), td_operand_of_integer(0)});
+    chain_binary(c, TD_OP_copy_, lasting(z), passing(y));
+    return z;
+}
+
 static td_tensor put(const struct chain *c, td_tensor x, td_tensor index, td_tensor source,
                      const struct td_put_keywords *keywords)
 {
@@ -85,7 +96,7 @@ static td_tensor put(const struct chain *c, td_tensor x, td_tensor index, td_ten
               brought = as_row(c, lasting(source));
     td_tensor y = chain_step(c, keywords && keywords->accumulate ? TD_OP_scatter_add : TD_OP_scatter, &first, 3,
                              (td_operand[]){passing(row), passing(at), passing(brought)});
-    return shaped(c, passing(y), of_x.rank, of_x.shape);
+    return laid_as(c, shaped(c, passing(y), of_x.rank, of_x.shape), x);
 }
 
 td_tensor td_put_at(td_origin origin, td_tensor x, td_tensor index, td_tensor source,
@@ -103,12 +114,6 @@ td_tensor td_put__at(td_origin origin, td_tensor x, td_tensor index, td_tensor s
     chain_used(&c, index, 1);
     chain_used(&c, source, 2);
     return chain_target(&c, x);
-}
-
-td_tensor td_masked_scatter__at(td_origin origin, td_tensor x, td_tensor mask, td_tensor source)
-{
-    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(mask), td_operand_of_tensor(source)};
-    return client_in_place(&(struct client_op){.id = TD_OP_masked_scatter, .origin = origin, .in = in, .in_count = 3});
 }
 
 static td_tensor gathered(const struct chain *c, int64_t dim, td_tensor x, td_tensor index)
@@ -188,10 +193,13 @@ static td_tensor put_part(const struct chain *c, enum td_op_id view, const void 
                     td_shape_text(given.rank, given.shape, gt, sizeof gt),
                     td_shape_text((int)window.shape.count, window.shape.v, wt, sizeof wt));
     }
-    td_tensor y = failure.code
-                      ? chain_refuse(c, &failure)
-                      : chain_step(c, TD_OP_strided_write, &window, 2, (td_operand[]){lasting(x), lasting(source)});
-    return chain_end(c, y, 2, (td_tensor[]){x, source});
+    const struct td_to_attrs own = {.dtype = td_dtype_of_at(here, x)};
+    td_operand part = lasting(source);
+    if (known && own.dtype != td_dtype_of_at(here, source))
+        part = passing(chain_step(c, TD_OP_to, &own, 1, &part));
+    td_tensor y = failure.code ? chain_refuse(c, &failure)
+                               : chain_step(c, TD_OP_strided_write, &window, 2, (td_operand[]){lasting(x), part});
+    return chain_end(c, failure.code ? y : laid_as(c, y, x), 2, (td_tensor[]){x, source});
 }
 
 td_tensor td_select_scatter_at(td_origin origin, td_tensor x, td_tensor source, int64_t dim, int64_t index)
@@ -349,10 +357,6 @@ td_tensor(td_put)(td_tensor x, td_tensor index, td_tensor source, const struct t
 td_tensor(td_put_)(td_tensor x, td_tensor index, td_tensor source, const struct td_put_keywords *keywords)
 {
     return td_put__at((td_origin){0}, x, index, source, keywords);
-}
-td_tensor(td_masked_scatter_)(td_tensor x, td_tensor mask, td_tensor source)
-{
-    return td_masked_scatter__at((td_origin){0}, x, mask, source);
 }
 td_tensor(td_take_along_dim)(td_tensor x, td_tensor index, const struct td_take_along_dim_keywords *keywords)
 {

@@ -137,7 +137,7 @@ static td_tensor add_product(td_origin origin, td_tensor x, td_tensor a, td_tens
         return y;
     }
     td_tensor part = scaled(origin, uses_x, x, beta);
-    return product_of(origin, TD_OP_add, part, y, (beta != 1 || uses_x) | 2u);
+    return product_of(origin, TD_OP_add, y, part, 1u | (uint32_t)(beta != 1 || uses_x) << 1); /* y's strides */
 }
 
 td_tensor td_addmm_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b, const struct td_addmm_keywords *keywords)
@@ -247,8 +247,13 @@ td_tensor td_matrix_power_at(td_origin origin, td_tensor x, int64_t n)
         td_rank_at((td_origin){origin.where, used_up}, x);
         return y;
     }
+    bool turned = healthy(origin, x) && n == 1 && !td_is_contiguous_at((td_origin){origin.where, 0}, x);
     if (!healthy(origin, x) || left == 1)
-        return product_apply(origin, used_up, n < 0 ? TD_OP_inverse : TD_OP_clone, x, NULL);
+        return product_apply(origin, used_up,
+                             n < 0    ? TD_OP_inverse
+                             : turned ? TD_OP_contiguous /* a copy, row by row as all powers are */
+                                      : TD_OP_clone,
+                             x, NULL);
     if (left == 0)
         return identity_like(origin, x, used_up);
     if (n < 0) {

@@ -128,6 +128,38 @@ bool td_same_storage_at(td_origin origin, td_tensor a, td_tensor b)
     return same;
 }
 
+/* What tells how x counts in a promotion, as a tensor of one element or none of whose sizes matter. */
+static struct td_meta counting(td_origin origin, td_operand x)
+{
+    if (x.number.category >= 0)
+        return (struct td_meta){.dtype = td_dtype_of_number(x.number), .scalar = true};
+    struct td_meta meta = meta_of(origin, x.tensor, "result_type", false);
+    return (struct td_meta){.dtype = meta.dtype, .rank = meta.rank > 0, .shape = {1}, .stride = {1}};
+}
+
+enum td_dtype td_result_type_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const struct td_meta in[] = {counting((td_origin){origin.where, origin.consume & 1}, td_operand_of_tensor(a)),
+                                 counting((td_origin){origin.where, origin.consume >> 1 & 1}, b)};
+    struct td_failure failure = {0};
+    struct td_inference two = {.op = td_op_of(TD_OP_eq), .in = in, .in_count = 2, .failure = &failure};
+    if (in[0].dtype == TD_DTYPE_NONE || in[1].dtype == TD_DTYPE_NONE || td_infer(&two))
+        return TD_DTYPE_NONE;
+    return (enum td_dtype)two.compute;
+}
+
+enum td_dtype td_promote_types(enum td_dtype a, enum td_dtype b)
+{
+    if (!td_dtype_known(a) || !td_dtype_known(b))
+        return TD_DTYPE_NONE;
+    return (enum td_dtype)td_dtype_promote((uint8_t)a, (uint8_t)b);
+}
+
+bool td_can_cast(enum td_dtype from, enum td_dtype to)
+{
+    return td_dtype_known(from) && td_dtype_known(to) && td_dtype_can_cast((uint8_t)from, (uint8_t)to);
+}
+
 void td_release_at(td_origin origin, td_tensor x)
 {
     struct entry *e = query_begin(origin, x, "release", false);
@@ -176,6 +208,11 @@ PLAIN(bool, is_contiguous)
 int64_t(td_size)(td_tensor x, int64_t dim)
 {
     return td_size_at((td_origin){0}, x, dim);
+}
+
+enum td_dtype(td_result_type)(td_tensor a, td_operand b)
+{
+    return td_result_type_at((td_origin){0}, a, b);
 }
 
 bool(td_same_storage)(td_tensor a, td_tensor b)

@@ -259,6 +259,13 @@ TD_API enum td_dtype td_dtype_of(td_tensor x);
 TD_API bool td_is_contiguous(td_tensor x);
 /* Whether a write to one can be seen in the other. */
 TD_API bool td_same_storage(td_tensor a, td_tensor b);
+/* The type that an op computes a and b in, which may be a number: of one category the wider one's, where a tensor
+ * without dimensions only counts beside its like, and a number beside neither, unless its category is higher. */
+TD_API enum td_dtype td_result_type(td_tensor a, td_operand b);
+TD_API enum td_dtype td_result_type_at(td_origin origin, td_tensor a, td_operand b);
+/* The same of two types, and whether a result of from goes into a tensor of to: its category is no higher. */
+TD_API enum td_dtype td_promote_types(enum td_dtype a, enum td_dtype b);
+TD_API bool td_can_cast(enum td_dtype from, enum td_dtype to);
 
 /* ---- parts ---- */
 
@@ -369,6 +376,15 @@ TD_API td_tensor td_addmm_at(td_origin origin, td_tensor x, td_tensor a, td_tens
                              const struct td_addmm_keywords *keywords);
 TD_API td_tensor td_baddbmm_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
                                const struct td_addmm_keywords *keywords);
+/* Both written into x, which is returned. */
+TD_API td_tensor td_addmm_(td_tensor x, td_tensor a, td_tensor b,
+                           const struct td_addmm_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_baddbmm_(td_tensor x, td_tensor a, td_tensor b,
+                             const struct td_addmm_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_addmm__at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
+                              const struct td_addmm_keywords *keywords);
+TD_API td_tensor td_baddbmm__at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
+                                const struct td_addmm_keywords *keywords);
 /* Kronecker's product: a with each element times all of b. */
 TD_API td_tensor td_kron(td_tensor a, td_tensor b);
 TD_API td_tensor td_kron_at(td_origin origin, td_tensor a, td_tensor b);
@@ -672,6 +688,34 @@ TD_API void td_clip_grad_value__at(td_origin origin, td_session *s, td_list para
 TD_API void td_ema_step_(td_session *s, td_list parameters, td_list averages, double decay);
 TD_API void td_ema_step__at(td_origin origin, td_session *s, td_list parameters, td_list averages, double decay);
 
+/* For models of halves, whose small gradients would round to 0: the loss is scaled up before td_backward, and the
+ * gradients down before td_step. */
+typedef struct td_scaler {
+    td_tensor scale, good_steps; /* f64 and i64, on the device; they end as other tensors do */
+    double growth_factor, backoff_factor;
+    int64_t growth_interval;
+} td_scaler;
+struct td_grad_scaler_keywords {
+    double init_scale, growth_factor, backoff_factor;
+    int64_t growth_interval;
+    TD_KEYWORDS_END
+};
+#define TD_GRAD_SCALER_DEFAULTS .init_scale = 65536, .growth_factor = 2, .backoff_factor = 0.5, .growth_interval = 2000
+/* Keywords: .init_scale (65536), .growth_factor (2), .backoff_factor (0.5), .growth_interval (2000). */
+TD_API td_scaler td_grad_scaler(td_session *s, const struct td_grad_scaler_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_scaler td_grad_scaler_at(td_origin origin, td_session *s, const struct td_grad_scaler_keywords *keywords);
+/* loss times the scale: what td_backward is called with. */
+TD_API td_tensor td_scale(td_scaler scaler, td_tensor loss);
+TD_API td_tensor td_scale_at(td_origin origin, td_scaler scaler, td_tensor loss);
+/* The gradients of the parameters divided by the scale, in place. Where one of their elements is inf or nan, 1 comes
+ * back (else 0), and none of the parameters has a gradient any more: td_step does nothing then. Nothing waits. */
+TD_API td_tensor td_unscale_(td_scaler scaler, td_list parameters);
+TD_API td_tensor td_unscale__at(td_origin origin, td_scaler scaler, td_list parameters);
+/* After the step, with what td_unscale_ gave: the scale falls by the backoff factor after a 1, and rises by the growth
+ * factor after as many steps without one as the growth interval says. */
+TD_API void td_scaler_update(td_scaler scaler, td_tensor found);
+TD_API void td_scaler_update_at(td_origin origin, td_scaler scaler, td_tensor found);
+
 /* ---- the functions behind the macros below ---- */
 
 TD_API bool td_ok_at(td_origin origin, td_tensor x);
@@ -764,6 +808,7 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #define td_dtype_of(x) td_dtype_of_at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define td_is_contiguous(x) td_is_contiguous_at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define td_same_storage(a, b) td_same_storage_at(TD_HERE(TD_FRESH(#a, 0) | TD_FRESH(#b, 1)), a, b)
+#define td_result_type(a, b) td_result_type_at(TD_HERE(TD_FRESH(#a, 0) | TD_FRESH(#b, 1)), a, TD_OPERAND(b))
 #define td_release(x) td_release_at(TD_HERE(0), x)
 #define td_keep(x) td_keep_at(TD_HERE(0), x)
 #define td_take(x) td_take_at(TD_HERE(0), x)
@@ -774,6 +819,13 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #define td_is_leaf(x) td_is_leaf_at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define td_clip_grad_value_(s, parameters, clip_value) td_clip_grad_value__at(TD_HERE(0), s, parameters, clip_value)
 #define td_ema_step_(s, parameters, averages, decay) td_ema_step__at(TD_HERE(0), s, parameters, averages, decay)
+#define td_grad_scaler(s, ...)                                                                         \
+    TD_WITH_KEYWORDS(td_scaler, td_grad_scaler_at(TD_HERE(0), s,                                       \
+                                                  TD_KEYWORDS(td_grad_scaler, TD_GRAD_SCALER_DEFAULTS, \
+                                                              .td_keywords_only = 0, __VA_ARGS__)))
+#define td_scale(scaler, loss) td_scale_at(TD_HERE(TD_FRESH(#loss, 0)), scaler, loss)
+#define td_unscale_(scaler, parameters) td_unscale__at(TD_HERE(0), scaler, parameters)
+#define td_scaler_update(scaler, found) td_scaler_update_at(TD_HERE(TD_FRESH(#found, 0)), scaler, found)
 #define td_record(s, ...) td_record_at(TD_HERE(0), s, __VA_ARGS__)
 #define td_record_end(program, ...) td_record_end_at(TD_HERE(0), program, __VA_ARGS__)
 #define td_program_text(program) td_program_text_at(TD_HERE(0), program)
@@ -851,6 +903,8 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
                                    TD_KEYWORDS(td_addmm, .beta = 1, .alpha = 1, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_addmm(x, a, b, ...) TD_ADDMM(td_addmm_at, x, a, b, __VA_ARGS__)
 #define td_baddbmm(x, a, b, ...) TD_ADDMM(td_baddbmm_at, x, a, b, __VA_ARGS__)
+#define td_addmm_(x, a, b, ...) TD_ADDMM(td_addmm__at, x, a, b, __VA_ARGS__)
+#define td_baddbmm_(x, a, b, ...) TD_ADDMM(td_baddbmm__at, x, a, b, __VA_ARGS__)
 #define td_matrix_power(x, n) td_matrix_power_at(TD_HERE(TD_FRESH(#x, 0)), x, n)
 #define td_logdet(x) td_logdet_at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define TD_PICK(x) td_pick_of_tensor(x, TD_FRESH(#x, 0))

@@ -9,6 +9,39 @@
 extern "C" {
 #endif
 
+/* ---- made of nothing ---- */
+
+/* td_zeros: no bytes of others are shown. */
+TD_API td_tensor td_empty(td_session *s, struct td_dims shape,
+                          const struct td_zeros_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_empty_at(td_origin origin, td_session *s, struct td_dims shape,
+                             const struct td_zeros_keywords *keywords);
+struct td_logspace_keywords {
+    double base;
+    enum td_dtype dtype;
+    TD_KEYWORDS_END
+};
+/* steps powers of .base (10), whose exponents lie from start to end at equal distances. Keywords: .base, .dtype
+ * (TD_F32). */
+TD_API td_tensor td_logspace(td_session *s, double start, double end, int64_t steps,
+                             const struct td_logspace_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_logspace_at(td_origin origin, td_session *s, double start, double end, int64_t steps,
+                                const struct td_logspace_keywords *keywords);
+struct td_triangle_keywords {
+    int64_t offset;
+    TD_KEYWORDS_END
+};
+/* The places (2, n) of what td_tril, or td_triu, leaves of a matrix (rows, columns), row by row: i64. Keyword: .offset
+ * (0), the diagonal. */
+TD_API td_tensor td_tril_indices(td_session *s, int64_t rows, int64_t columns,
+                                 const struct td_triangle_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_tril_indices_at(td_origin origin, td_session *s, int64_t rows, int64_t columns,
+                                    const struct td_triangle_keywords *keywords);
+TD_API td_tensor td_triu_indices(td_session *s, int64_t rows, int64_t columns,
+                                 const struct td_triangle_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_triu_indices_at(td_origin origin, td_session *s, int64_t rows, int64_t columns,
+                                    const struct td_triangle_keywords *keywords);
+
 /* ---- with the shape of another ---- */
 
 /* Keywords of these: .dtype (that of x), .requires_grad (false). */
@@ -17,7 +50,9 @@ struct td_like_keywords {
     bool requires_grad;
     TD_KEYWORDS_END
 };
-/* td_full_like with 0 and with 1: the shape and the dense strides of x. */
+/* td_full_like with 0, with 1 and with anything (0): the shape and the dense strides of x. */
+TD_API td_tensor td_empty_like(td_tensor x, const struct td_like_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_empty_like_at(td_origin origin, td_tensor x, const struct td_like_keywords *keywords);
 TD_API td_tensor td_zeros_like(td_tensor x, const struct td_like_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_ones_like(td_tensor x, const struct td_like_keywords *keywords TD_DEFAULT(NULL));
 /* The same, drawn as td_rand, td_randn and td_randint draw. */
@@ -159,8 +194,6 @@ TD_API td_tensor td_put(td_tensor x, td_tensor index, td_tensor source,
 /* The same written into x, which it returns. */
 TD_API td_tensor td_put_(td_tensor x, td_tensor index, td_tensor source,
                          const struct td_put_keywords *keywords TD_DEFAULT(NULL));
-/* td_masked_scatter written into x, which mask is broadcast to, and which it returns. */
-TD_API td_tensor td_masked_scatter_(td_tensor x, td_tensor mask, td_tensor source);
 struct td_take_along_dim_keywords {
     int64_t dim;
     TD_KEYWORDS_END
@@ -169,7 +202,7 @@ struct td_take_along_dim_keywords {
 TD_API td_tensor td_take_along_dim(td_tensor x, td_tensor index,
                                    const struct td_take_along_dim_keywords *keywords TD_DEFAULT(NULL));
 
-/* A contiguous copy of x in which source stands where td_select, td_slice or td_diagonal look. */
+/* A clone of x in which source stands where td_select, td_slice or td_diagonal look. */
 TD_API td_tensor td_select_scatter(td_tensor x, td_tensor source, int64_t dim, int64_t index);
 TD_API td_tensor td_slice_scatter(td_tensor x, td_tensor source, int64_t dim,
                                   const struct td_slice_keywords *keywords TD_DEFAULT(NULL));
@@ -191,6 +224,28 @@ struct td_meshgrid_keywords {
  * Keyword: .xy (false): the first two dimensions change places. */
 TD_API int td_meshgrid(td_list tensors, td_tensor *grids, const struct td_meshgrid_keywords *keywords TD_DEFAULT(NULL));
 
+/* ---- in place: what these functions give without the _ is written into x, which is returned and keeps its shape and
+ * its type. t_, squeeze_ and others that would change how x lies are not needed: x = td_t(x). ---- */
+
+TD_API td_tensor td_zero_(td_tensor x);
+TD_API td_tensor td_sgn_(td_tensor x);
+TD_API td_tensor td_deg2rad_(td_tensor x);
+TD_API td_tensor td_rad2deg_(td_tensor x);
+TD_API td_tensor td_true_divide_(td_tensor x, td_operand other);
+TD_API td_tensor td_float_power_(td_tensor x, td_operand other);
+TD_API td_tensor td_ldexp_(td_tensor x, td_operand other);
+TD_API td_tensor td_clamp_min_(td_tensor x, td_operand low);
+TD_API td_tensor td_clamp_max_(td_tensor x, td_operand high);
+TD_API td_tensor td_clamp_between_(td_tensor x, td_tensor low, td_tensor high);
+struct td_fill_diagonal__keywords {
+    bool wrap;
+    TD_KEYWORDS_END
+};
+/* value where all indices are equal: in a matrix, or a tensor of equal sizes. Keyword: .wrap (false): in a matrix that
+ * is higher than wide the diagonal begins again one row below its end. */
+TD_API td_tensor td_fill_diagonal_(td_tensor x, double value,
+                                   const struct td_fill_diagonal__keywords *keywords TD_DEFAULT(NULL));
+
 /* ---- random numbers ---- */
 
 struct td_drawn_keywords {
@@ -208,6 +263,10 @@ TD_API td_tensor td_exponential(td_session *s, double rate, struct td_dims shape
 /* Normal numbers, each of its own mean and standard deviation: tensors, which are broadcast, or one of them a number.
  * No gradient goes to them, and a std below 0, which PyTorch waits to refuse, counts as its magnitude. */
 TD_API td_tensor td_normal_of(td_operand mean, td_operand std);
+/* The same with gradients to what they are drawn from, as the rsample of PyTorch's distributions: mean + std * e and
+ * low + (high - low) * u, where e is normal and u uniform. */
+TD_API td_tensor td_rsample_normal(td_operand mean, td_operand std);
+TD_API td_tensor td_rsample_uniform(td_operand low, td_operand high);
 /* The integers from 0 up to n in an order drawn at random, i64. */
 TD_API td_tensor td_randperm(td_session *s, int64_t n);
 /* All of x drawn anew, as those do and as td_bernoulli does; x itself is returned. */
@@ -215,10 +274,35 @@ TD_API td_tensor td_normal_(td_tensor x, double mean, double std);
 TD_API td_tensor td_uniform_(td_tensor x, double low, double high);
 TD_API td_tensor td_exponential_(td_tensor x, double rate);
 TD_API td_tensor td_bernoulli_(td_tensor x, double p);
+/* The same of e to normal numbers; of Cauchy's law around median, of width sigma; of how often something that happens
+ * with probability p is tried until it does; and of integers from [low, high). */
+TD_API td_tensor td_log_normal_(td_tensor x, double mean, double std);
+TD_API td_tensor td_cauchy_(td_tensor x, double median, double sigma);
+TD_API td_tensor td_geometric_(td_tensor x, double p);
+TD_API td_tensor td_random_(td_tensor x, int64_t low, int64_t high);
 /* td_dropout written into x. Keywords: .p (0.5), .training (1). */
 TD_API td_tensor td_dropout_(td_tensor x, const struct td_dropout_keywords *keywords TD_DEFAULT(NULL));
 
 /* ---- the functions behind the macros below ---- */
+
+TD_API td_tensor td_rsample_normal_at(td_origin origin, td_operand mean, td_operand std);
+TD_API td_tensor td_rsample_uniform_at(td_origin origin, td_operand low, td_operand high);
+TD_API td_tensor td_log_normal__at(td_origin origin, td_tensor x, double mean, double std);
+TD_API td_tensor td_cauchy__at(td_origin origin, td_tensor x, double median, double sigma);
+TD_API td_tensor td_geometric__at(td_origin origin, td_tensor x, double p);
+TD_API td_tensor td_random__at(td_origin origin, td_tensor x, int64_t low, int64_t high);
+TD_API td_tensor td_zero__at(td_origin origin, td_tensor x);
+TD_API td_tensor td_sgn__at(td_origin origin, td_tensor x);
+TD_API td_tensor td_deg2rad__at(td_origin origin, td_tensor x);
+TD_API td_tensor td_rad2deg__at(td_origin origin, td_tensor x);
+TD_API td_tensor td_true_divide__at(td_origin origin, td_tensor x, td_operand other);
+TD_API td_tensor td_float_power__at(td_origin origin, td_tensor x, td_operand other);
+TD_API td_tensor td_ldexp__at(td_origin origin, td_tensor x, td_operand other);
+TD_API td_tensor td_clamp_min__at(td_origin origin, td_tensor x, td_operand low);
+TD_API td_tensor td_clamp_max__at(td_origin origin, td_tensor x, td_operand high);
+TD_API td_tensor td_clamp_between__at(td_origin origin, td_tensor x, td_tensor low, td_tensor high);
+TD_API td_tensor td_fill_diagonal__at(td_origin origin, td_tensor x, double value,
+                                      const struct td_fill_diagonal__keywords *keywords);
 
 TD_API td_tensor td_fliplr_at(td_origin origin, td_tensor x);
 TD_API td_tensor td_flipud_at(td_origin origin, td_tensor x);
@@ -255,7 +339,6 @@ TD_API td_tensor td_put_at(td_origin origin, td_tensor x, td_tensor index, td_te
                            const struct td_put_keywords *keywords);
 TD_API td_tensor td_put__at(td_origin origin, td_tensor x, td_tensor index, td_tensor source,
                             const struct td_put_keywords *keywords);
-TD_API td_tensor td_masked_scatter__at(td_origin origin, td_tensor x, td_tensor mask, td_tensor source);
 TD_API td_tensor td_take_along_dim_at(td_origin origin, td_tensor x, td_tensor index,
                                       const struct td_take_along_dim_keywords *keywords);
 TD_API td_tensor td_select_scatter_at(td_origin origin, td_tensor x, td_tensor source, int64_t dim, int64_t index);
@@ -327,6 +410,24 @@ TD_API td_tensor td_dropout__at(td_origin origin, td_tensor x, const struct td_d
     td_clamp_between_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#low, 1) | TD_FRESH(#high, 2)), x, low, high)
 #define TD_ISCLOSE_KEYWORDS(...) \
     TD_KEYWORDS(td_isclose, .rtol = 1e-5, .atol = 1e-8, .equal_nan = false, .td_keywords_only = 0, __VA_ARGS__)
+#define td_zero_(x) td_zero__at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_sgn_(x) td_sgn__at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_deg2rad_(x) td_deg2rad__at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_rad2deg_(x) td_rad2deg__at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_true_divide_(x, other) \
+    td_true_divide__at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#other, 1)), x, TD_OPERAND(other))
+#define td_float_power_(x, other) \
+    td_float_power__at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#other, 1)), x, TD_OPERAND(other))
+#define td_ldexp_(x, other) td_ldexp__at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#other, 1)), x, TD_OPERAND(other))
+#define td_clamp_min_(x, low) td_clamp_min__at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#low, 1)), x, TD_OPERAND(low))
+#define td_clamp_max_(x, high) td_clamp_max__at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#high, 1)), x, TD_OPERAND(high))
+#define td_clamp_between_(x, low, high) \
+    td_clamp_between__at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#low, 1) | TD_FRESH(#high, 2)), x, low, high)
+#define td_fill_diagonal_(x, value, ...)                                                           \
+    TD_WITH_KEYWORDS(td_tensor, td_fill_diagonal__at(TD_HERE(TD_FRESH(#x, 0)), x, value,           \
+                                                     TD_KEYWORDS(td_fill_diagonal_, .wrap = false, \
+                                                                 .td_keywords_only = 0, __VA_ARGS__)))
+
 #define td_isclose(a, b, ...) \
     TD_WITH_KEYWORDS(         \
         td_tensor, td_isclose_at(TD_HERE(TD_FRESH(#a, 0) | TD_FRESH(#b, 1)), a, b, TD_ISCLOSE_KEYWORDS(__VA_ARGS__)))
@@ -358,8 +459,6 @@ TD_API td_tensor td_dropout__at(td_origin origin, td_tensor x, const struct td_d
 #define td_put_(x, index, source, ...)                                                                               \
     TD_WITH_KEYWORDS(td_tensor, td_put__at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#index, 1) | TD_FRESH(#source, 2)), x, \
                                            index, source, TD_PUT_KEYWORDS(__VA_ARGS__)))
-#define td_masked_scatter_(x, mask, source) \
-    td_masked_scatter__at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#mask, 1) | TD_FRESH(#source, 2)), x, mask, source)
 #define td_take_along_dim(x, index, ...)                                                                       \
     TD_WITH_KEYWORDS(td_tensor, td_take_along_dim_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#index, 1)), x, index, \
                                                      TD_KEYWORDS(td_take_along_dim, .dim = INT64_MIN,          \
@@ -381,6 +480,21 @@ TD_API td_tensor td_dropout__at(td_origin origin, td_tensor x, const struct td_d
     TD_WITH_KEYWORDS(int, td_meshgrid_at(TD_HERE(0), tensors, grids, \
                                          TD_KEYWORDS(td_meshgrid, .xy = false, .td_keywords_only = 0, __VA_ARGS__)))
 #define TD_LIKE_KEYWORDS(...) TD_KEYWORDS(td_like, .dtype = TD_DTYPE_NONE, .td_keywords_only = 0, __VA_ARGS__)
+#define td_empty(s, shape, ...)                                                                                   \
+    TD_WITH_KEYWORDS(td_tensor, td_empty_at(TD_HERE(0), s, shape,                                                 \
+                                            TD_KEYWORDS(td_zeros, .dtype = TD_DTYPE_NONE, .requires_grad = false, \
+                                                        .td_keywords_only = 0, __VA_ARGS__)))
+#define td_logspace(s, start, end, steps, ...)                                                       \
+    TD_WITH_KEYWORDS(td_tensor, td_logspace_at(TD_HERE(0), s, start, end, steps,                     \
+                                               TD_KEYWORDS(td_logspace, .base = 10, .dtype = TD_F32, \
+                                                           .td_keywords_only = 0, __VA_ARGS__)))
+#define TD_TRIANGLE_KEYWORDS(...) TD_KEYWORDS(td_triangle, .offset = 0, .td_keywords_only = 0, __VA_ARGS__)
+#define td_tril_indices(s, rows, columns, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_tril_indices_at(TD_HERE(0), s, rows, columns, TD_TRIANGLE_KEYWORDS(__VA_ARGS__)))
+#define td_triu_indices(s, rows, columns, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_triu_indices_at(TD_HERE(0), s, rows, columns, TD_TRIANGLE_KEYWORDS(__VA_ARGS__)))
+#define td_empty_like(x, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_empty_like_at(TD_HERE(TD_FRESH(#x, 0)), x, TD_LIKE_KEYWORDS(__VA_ARGS__)))
 #define td_zeros_like(x, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_zeros_like_at(TD_HERE(TD_FRESH(#x, 0)), x, TD_LIKE_KEYWORDS(__VA_ARGS__)))
 #define td_ones_like(x, ...) \
@@ -401,6 +515,14 @@ TD_API td_tensor td_dropout__at(td_origin origin, td_tensor x, const struct td_d
     TD_WITH_KEYWORDS(td_tensor, td_exponential_at(TD_HERE(0), s, rate, shape, TD_DRAWN_KEYWORDS(__VA_ARGS__)))
 #define td_normal_of(mean, std) \
     td_normal_of_at(TD_HERE(TD_FRESH(#mean, 0) | TD_FRESH(#std, 1)), TD_OPERAND(mean), TD_OPERAND(std))
+#define td_rsample_normal(mean, std) \
+    td_rsample_normal_at(TD_HERE(TD_FRESH(#mean, 0) | TD_FRESH(#std, 1)), TD_OPERAND(mean), TD_OPERAND(std))
+#define td_rsample_uniform(low, high) \
+    td_rsample_uniform_at(TD_HERE(TD_FRESH(#low, 0) | TD_FRESH(#high, 1)), TD_OPERAND(low), TD_OPERAND(high))
+#define td_log_normal_(x, mean, std) td_log_normal__at(TD_HERE(TD_FRESH(#x, 0)), x, mean, std)
+#define td_cauchy_(x, median, sigma) td_cauchy__at(TD_HERE(TD_FRESH(#x, 0)), x, median, sigma)
+#define td_geometric_(x, p) td_geometric__at(TD_HERE(TD_FRESH(#x, 0)), x, p)
+#define td_random_(x, low, high) td_random__at(TD_HERE(TD_FRESH(#x, 0)), x, low, high)
 #define td_randperm(s, n) td_randperm_at(TD_HERE(0), s, n)
 #define td_normal_(x, mean, std) td_normal__at(TD_HERE(TD_FRESH(#x, 0)), x, mean, std)
 #define td_uniform_(x, low, high) td_uniform__at(TD_HERE(TD_FRESH(#x, 0)), x, low, high)

@@ -257,6 +257,13 @@ struct td_alpha_dropout_keywords {
 TD_API td_tensor td_alpha_dropout(td_tensor x, const struct td_alpha_dropout_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_alpha_dropout_at(td_origin origin, td_tensor x, const struct td_alpha_dropout_keywords *keywords);
 
+/* Both written into x, which is returned. */
+TD_API td_tensor td_feature_dropout_(td_tensor x, const struct td_feature_dropout_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_feature_dropout__at(td_origin origin, td_tensor x,
+                                        const struct td_feature_dropout_keywords *keywords);
+TD_API td_tensor td_alpha_dropout_(td_tensor x, const struct td_alpha_dropout_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_alpha_dropout__at(td_origin origin, td_tensor x, const struct td_alpha_dropout_keywords *keywords);
+
 /* ---- attention and embeddings ---- */
 
 struct td_scaled_dot_product_attention_keywords {
@@ -285,6 +292,37 @@ TD_API td_tensor td_embedding_bag(td_tensor weight, td_tensor index,
                                   const struct td_embedding_bag_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_embedding_bag_at(td_origin origin, td_tensor weight, td_tensor index,
                                      const struct td_embedding_bag_keywords *keywords);
+
+/* ---- recurrent networks: a cell is one step of a sequence ---- */
+
+struct td_cell_keywords {
+    td_tensor b_ih, b_hh;
+    TD_KEYWORDS_END
+};
+/* The next state of x (batch, in) and the state h (batch, hidden), both also without the batch: the activation of
+ * x w_ih^T + h w_hh^T, or gates made of them, whose rows stand below each other in w_ih (gates * hidden, in) and w_hh
+ * (gates * hidden, hidden). Keywords of all cells: .b_ih, .b_hh (gates * hidden) are added to the two products. */
+TD_API td_tensor td_rnn_tanh_cell(td_tensor x, td_tensor h, td_tensor w_ih, td_tensor w_hh,
+                                  const struct td_cell_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_rnn_tanh_cell_at(td_origin origin, td_tensor x, td_tensor h, td_tensor w_ih, td_tensor w_hh,
+                                     const struct td_cell_keywords *keywords);
+TD_API td_tensor td_rnn_relu_cell(td_tensor x, td_tensor h, td_tensor w_ih, td_tensor w_hh,
+                                  const struct td_cell_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_rnn_relu_cell_at(td_origin origin, td_tensor x, td_tensor h, td_tensor w_ih, td_tensor w_hh,
+                                     const struct td_cell_keywords *keywords);
+/* Gates r, z, n: n + (h - n) * z, where n = tanh(xn + r * hn). */
+TD_API td_tensor td_gru_cell(td_tensor x, td_tensor h, td_tensor w_ih, td_tensor w_hh,
+                             const struct td_cell_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_gru_cell_at(td_origin origin, td_tensor x, td_tensor h, td_tensor w_ih, td_tensor w_hh,
+                                const struct td_cell_keywords *keywords);
+typedef struct td_lstm_state {
+    td_tensor h, c;
+} td_lstm_state;
+/* Gates i, f, g, o: c becomes f * c + i * g, and h becomes o * tanh(c). */
+TD_API td_lstm_state td_lstm_cell(td_tensor x, td_tensor h, td_tensor c, td_tensor w_ih, td_tensor w_hh,
+                                  const struct td_cell_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_lstm_state td_lstm_cell_at(td_origin origin, td_tensor x, td_tensor h, td_tensor c, td_tensor w_ih,
+                                     td_tensor w_hh, const struct td_cell_keywords *keywords);
 
 /* ---- images through windows, and in other sizes ---- */
 
@@ -434,6 +472,14 @@ TD_API td_tensor td_interpolate_at(td_origin origin, td_tensor x, const struct t
     TD_WITH_KEYWORDS(td_tensor, td_alpha_dropout_at(TD_HERE(TD_FRESH(#x, 0)), x,                              \
                                                     TD_KEYWORDS(td_alpha_dropout, .p = 0.5, .training = true, \
                                                                 .td_keywords_only = 0, __VA_ARGS__)))
+#define td_feature_dropout_(x, ...)                                                                                \
+    TD_WITH_KEYWORDS(td_tensor, td_feature_dropout__at(TD_HERE(TD_FRESH(#x, 0)), x,                                \
+                                                       TD_KEYWORDS(td_feature_dropout, .p = 0.5, .training = true, \
+                                                                   .td_keywords_only = 0, __VA_ARGS__)))
+#define td_alpha_dropout_(x, ...)                                                                              \
+    TD_WITH_KEYWORDS(td_tensor, td_alpha_dropout__at(TD_HERE(TD_FRESH(#x, 0)), x,                              \
+                                                     TD_KEYWORDS(td_alpha_dropout, .p = 0.5, .training = true, \
+                                                                 .td_keywords_only = 0, __VA_ARGS__)))
 #define td_scaled_dot_product_attention(query, key, value, ...)                                                        \
     TD_WITH_KEYWORDS(td_tensor,                                                                                        \
                      td_scaled_dot_product_attention_at(                                                               \
@@ -445,6 +491,18 @@ TD_API td_tensor td_interpolate_at(td_origin origin, td_tensor x, const struct t
                      td_embedding_bag_at(TD_HERE(TD_FRESH(#weight, 0) | TD_FRESH(#index, 1)), weight, index, \
                                          TD_KEYWORDS(td_embedding_bag, .mode = TD_MEAN, .offsets = {0},      \
                                                      .per_sample_weights = {0}, .td_keywords_only = 0, __VA_ARGS__)))
+#define TD_CELL(at, x, h, w_ih, w_hh, ...)                                            \
+    TD_WITH_KEYWORDS(td_tensor,                                                       \
+                     at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#h, 1)), x, h, w_ih, w_hh, \
+                        TD_KEYWORDS(td_cell, .b_ih = {0}, .b_hh = {0}, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_rnn_tanh_cell(x, h, w_ih, w_hh, ...) TD_CELL(td_rnn_tanh_cell_at, x, h, w_ih, w_hh, __VA_ARGS__)
+#define td_rnn_relu_cell(x, h, w_ih, w_hh, ...) TD_CELL(td_rnn_relu_cell_at, x, h, w_ih, w_hh, __VA_ARGS__)
+#define td_gru_cell(x, h, w_ih, w_hh, ...) TD_CELL(td_gru_cell_at, x, h, w_ih, w_hh, __VA_ARGS__)
+#define td_lstm_cell(x, h, c, w_ih, w_hh, ...)                                                             \
+    TD_WITH_KEYWORDS(                                                                                      \
+        td_lstm_state,                                                                                     \
+        td_lstm_cell_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#h, 1) | TD_FRESH(#c, 2)), x, h, c, w_ih, w_hh, \
+                        TD_KEYWORDS(td_cell, .b_ih = {0}, .b_hh = {0}, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_im2col(x, kernel_size, ...)                                                                         \
     TD_WITH_KEYWORDS(td_tensor, td_im2col_at(TD_HERE(TD_FRESH(#x, 0)), x, kernel_size,                         \
                                              TD_KEYWORDS(td_im2col, .stride = {-1, {0}}, .padding = {-1, {0}}, \

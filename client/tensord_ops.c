@@ -838,6 +838,20 @@ td_tensor(td_index_add)(td_tensor x, int64_t dim, td_tensor index, td_tensor sou
     return td_index_add_at((td_origin){0}, x, dim, index, source);
 }
 
+td_tensor td_index_add__at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source)
+{
+    const struct td_index_add_attrs attrs = {
+        .dim = dim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(index), td_operand_of_tensor(source)};
+    return client_in_place(&(struct client_op){.id = TD_OP_index_add, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_index_add_)(td_tensor x, int64_t dim, td_tensor index, td_tensor source)
+{
+    return td_index_add__at((td_origin){0}, x, dim, index, source);
+}
+
 td_tensor td_linspace_at(td_origin origin, td_session *s, struct td_number start, struct td_number end, int64_t steps, const struct td_linspace_keywords *keywords)
 {
     static const struct td_linspace_keywords defaults = {.dtype = TD_DTYPE_NONE, };
@@ -1383,6 +1397,20 @@ td_tensor td_scatter_add_at(td_origin origin, td_tensor x, int64_t dim, td_tenso
 td_tensor(td_scatter_add)(td_tensor x, int64_t dim, td_tensor index, td_tensor source)
 {
     return td_scatter_add_at((td_origin){0}, x, dim, index, source);
+}
+
+td_tensor td_scatter_add__at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source)
+{
+    const struct td_scatter_add_attrs attrs = {
+        .dim = dim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(index), td_operand_of_tensor(source)};
+    return client_in_place(&(struct client_op){.id = TD_OP_scatter_add, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_scatter_add_)(td_tensor x, int64_t dim, td_tensor index, td_tensor source)
+{
+    return td_scatter_add__at((td_origin){0}, x, dim, index, source);
 }
 
 td_tensor td_cat_at(td_origin origin, td_list tensors, const struct td_cat_keywords *keywords)
@@ -2983,6 +3011,20 @@ td_tensor(td_polygamma)(int64_t n, td_tensor x)
     return td_polygamma_at((td_origin){0}, n, x);
 }
 
+td_tensor td_polygamma__at(td_origin origin, int64_t n, td_tensor x)
+{
+    const struct td_polygamma_attrs attrs = {
+        .n = n,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_polygamma, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_polygamma_)(int64_t n, td_tensor x)
+{
+    return td_polygamma__at((td_origin){0}, n, x);
+}
+
 td_tensor td_logaddexp2_at(td_origin origin, td_tensor a, td_tensor b)
 {
     const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
@@ -3047,6 +3089,25 @@ td_tensor td_scatter_reduce_at(td_origin origin, td_tensor x, int64_t dim, td_te
 td_tensor(td_scatter_reduce)(td_tensor x, int64_t dim, td_tensor index, td_tensor source, int64_t reduce, const struct td_scatter_reduce_keywords *keywords)
 {
     return td_scatter_reduce_at((td_origin){0}, x, dim, index, source, reduce, keywords);
+}
+
+td_tensor td_scatter_reduce__at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source, int64_t reduce, const struct td_scatter_reduce_keywords *keywords)
+{
+    static const struct td_scatter_reduce_keywords defaults = {.include_self = 1, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_scatter_reduce_attrs attrs = {
+        .dim = dim,
+        .reduce = reduce,
+        .include_self = keywords->include_self,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(index), td_operand_of_tensor(source)};
+    return client_in_place(&(struct client_op){.id = TD_OP_scatter_reduce, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_scatter_reduce_)(td_tensor x, int64_t dim, td_tensor index, td_tensor source, int64_t reduce, const struct td_scatter_reduce_keywords *keywords)
+{
+    return td_scatter_reduce__at((td_origin){0}, x, dim, index, source, reduce, keywords);
 }
 
 td_tensor td_prod_at(td_origin origin, td_tensor x, const struct td_prod_keywords *keywords)
@@ -3214,6 +3275,24 @@ td_tensor(td_cumsum)(td_tensor x, int64_t dim, const struct td_cumsum_keywords *
     return td_cumsum_at((td_origin){0}, x, dim, keywords);
 }
 
+td_tensor td_cumsum__at(td_origin origin, td_tensor x, int64_t dim, const struct td_cumsum_keywords *keywords)
+{
+    static const struct td_cumsum_keywords defaults = {.reverse = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_cumsum_attrs attrs = {
+        .dim = dim,
+        .reverse = keywords->reverse,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_cumsum, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_cumsum_)(td_tensor x, int64_t dim, const struct td_cumsum_keywords *keywords)
+{
+    return td_cumsum__at((td_origin){0}, x, dim, keywords);
+}
+
 td_tensor td_cumprod_at(td_origin origin, td_tensor x, int64_t dim, const struct td_cumprod_keywords *keywords)
 {
     static const struct td_cumprod_keywords defaults = {.reverse = false, };
@@ -3230,6 +3309,24 @@ td_tensor td_cumprod_at(td_origin origin, td_tensor x, int64_t dim, const struct
 td_tensor(td_cumprod)(td_tensor x, int64_t dim, const struct td_cumprod_keywords *keywords)
 {
     return td_cumprod_at((td_origin){0}, x, dim, keywords);
+}
+
+td_tensor td_cumprod__at(td_origin origin, td_tensor x, int64_t dim, const struct td_cumprod_keywords *keywords)
+{
+    static const struct td_cumprod_keywords defaults = {.reverse = false, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_cumprod_attrs attrs = {
+        .dim = dim,
+        .reverse = keywords->reverse,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_cumprod, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_cumprod_)(td_tensor x, int64_t dim, const struct td_cumprod_keywords *keywords)
+{
+    return td_cumprod__at((td_origin){0}, x, dim, keywords);
 }
 
 td_tensor td_logcumsumexp_at(td_origin origin, td_tensor x, int64_t dim, const struct td_logcumsumexp_keywords *keywords)
@@ -3665,6 +3762,23 @@ td_tensor(td_tril)(td_tensor x, const struct td_tril_keywords *keywords)
     return td_tril_at((td_origin){0}, x, keywords);
 }
 
+td_tensor td_tril__at(td_origin origin, td_tensor x, const struct td_tril_keywords *keywords)
+{
+    static const struct td_tril_keywords defaults = {.diagonal = 0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_tril_attrs attrs = {
+        .diagonal = keywords->diagonal,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_tril, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_tril_)(td_tensor x, const struct td_tril_keywords *keywords)
+{
+    return td_tril__at((td_origin){0}, x, keywords);
+}
+
 td_tensor td_triu_at(td_origin origin, td_tensor x, const struct td_triu_keywords *keywords)
 {
     static const struct td_triu_keywords defaults = {.diagonal = 0, };
@@ -3680,6 +3794,23 @@ td_tensor td_triu_at(td_origin origin, td_tensor x, const struct td_triu_keyword
 td_tensor(td_triu)(td_tensor x, const struct td_triu_keywords *keywords)
 {
     return td_triu_at((td_origin){0}, x, keywords);
+}
+
+td_tensor td_triu__at(td_origin origin, td_tensor x, const struct td_triu_keywords *keywords)
+{
+    static const struct td_triu_keywords defaults = {.diagonal = 0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_triu_attrs attrs = {
+        .diagonal = keywords->diagonal,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_in_place(&(struct client_op){.id = TD_OP_triu, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_triu_)(td_tensor x, const struct td_triu_keywords *keywords)
+{
+    return td_triu__at((td_origin){0}, x, keywords);
 }
 
 td_tensor td_diag_embed_at(td_origin origin, td_tensor x, const struct td_diag_embed_keywords *keywords)
@@ -3734,6 +3865,20 @@ td_tensor(td_index_copy)(td_tensor x, int64_t dim, td_tensor index, td_tensor so
     return td_index_copy_at((td_origin){0}, x, dim, index, source);
 }
 
+td_tensor td_index_copy__at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source)
+{
+    const struct td_index_copy_attrs attrs = {
+        .dim = dim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(index), td_operand_of_tensor(source)};
+    return client_in_place(&(struct client_op){.id = TD_OP_index_copy, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_index_copy_)(td_tensor x, int64_t dim, td_tensor index, td_tensor source)
+{
+    return td_index_copy__at((td_origin){0}, x, dim, index, source);
+}
+
 td_tensor td_index_fill_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_operand value)
 {
     const struct td_index_fill_attrs attrs = {
@@ -3748,6 +3893,20 @@ td_tensor(td_index_fill)(td_tensor x, int64_t dim, td_tensor index, td_tensor va
     return td_index_fill_at((td_origin){0}, x, dim, index, td_operand_of_tensor(value));
 }
 
+td_tensor td_index_fill__at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_operand value)
+{
+    const struct td_index_fill_attrs attrs = {
+        .dim = dim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(index), value};
+    return client_in_place(&(struct client_op){.id = TD_OP_index_fill, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_index_fill_)(td_tensor x, int64_t dim, td_tensor index, td_tensor value)
+{
+    return td_index_fill__at((td_origin){0}, x, dim, index, td_operand_of_tensor(value));
+}
+
 td_tensor td_scatter_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_operand source)
 {
     const struct td_scatter_attrs attrs = {
@@ -3760,6 +3919,20 @@ td_tensor td_scatter_at(td_origin origin, td_tensor x, int64_t dim, td_tensor in
 td_tensor(td_scatter)(td_tensor x, int64_t dim, td_tensor index, td_tensor source)
 {
     return td_scatter_at((td_origin){0}, x, dim, index, td_operand_of_tensor(source));
+}
+
+td_tensor td_scatter__at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_operand source)
+{
+    const struct td_scatter_attrs attrs = {
+        .dim = dim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(index), source};
+    return client_in_place(&(struct client_op){.id = TD_OP_scatter, .origin = origin, .in = in, .in_count = 3, .attrs = &attrs});
+}
+
+td_tensor(td_scatter_)(td_tensor x, int64_t dim, td_tensor index, td_tensor source)
+{
+    return td_scatter__at((td_origin){0}, x, dim, index, td_operand_of_tensor(source));
 }
 
 td_tensor td_bernoulli_at(td_origin origin, td_tensor p)
@@ -3814,6 +3987,17 @@ td_tensor td_masked_scatter_at(td_origin origin, td_tensor x, td_tensor mask, td
 td_tensor(td_masked_scatter)(td_tensor x, td_tensor mask, td_tensor source)
 {
     return td_masked_scatter_at((td_origin){0}, x, mask, source);
+}
+
+td_tensor td_masked_scatter__at(td_origin origin, td_tensor x, td_tensor mask, td_tensor source)
+{
+    const td_operand in[] = {td_operand_of_tensor(x), td_operand_of_tensor(mask), td_operand_of_tensor(source)};
+    return client_in_place(&(struct client_op){.id = TD_OP_masked_scatter, .origin = origin, .in = in, .in_count = 3});
+}
+
+td_tensor(td_masked_scatter_)(td_tensor x, td_tensor mask, td_tensor source)
+{
+    return td_masked_scatter__at((td_origin){0}, x, mask, source);
 }
 
 td_tensor td_inverse_at(td_origin origin, td_tensor x)

@@ -547,6 +547,10 @@ TD_API td_tensor td_index_select_at(td_origin origin, td_tensor x, int64_t dim, 
 TD_API td_tensor td_index_add(td_tensor x, int64_t dim, td_tensor index, td_tensor source);
 TD_API td_tensor td_index_add_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_index_add_(td_tensor x, int64_t dim, td_tensor index, td_tensor source);
+TD_API td_tensor td_index_add__at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source);
+
 /* steps numbers from start to end, both included, at equal distances; dtype f32 if not given. Keywords: .dtype (as above), .requires_grad (false) */
 struct td_linspace_keywords {
     int dtype;
@@ -758,6 +762,10 @@ TD_API td_tensor td_gather_at(td_origin origin, td_tensor x, int64_t dim, td_ten
 /* x with each element of source added where index says along dim; equal indices add up in their order */
 TD_API td_tensor td_scatter_add(td_tensor x, int64_t dim, td_tensor index, td_tensor source);
 TD_API td_tensor td_scatter_add_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_scatter_add_(td_tensor x, int64_t dim, td_tensor index, td_tensor source);
+TD_API td_tensor td_scatter_add__at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source);
 
 /* the tensors one after the other along dim. Keywords: .dim (0) */
 struct td_cat_keywords {
@@ -1349,6 +1357,10 @@ TD_API td_tensor td_digamma__at(td_origin origin, td_tensor x);
 TD_API td_tensor td_polygamma(int64_t n, td_tensor x);
 TD_API td_tensor td_polygamma_at(td_origin origin, int64_t n, td_tensor x);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_polygamma_(int64_t n, td_tensor x);
+TD_API td_tensor td_polygamma__at(td_origin origin, int64_t n, td_tensor x);
+
 /* log2(2^a + 2^b), computed without overflow */
 TD_API td_tensor td_logaddexp2(td_tensor a, td_tensor b);
 TD_API td_tensor td_logaddexp2_at(td_origin origin, td_tensor a, td_tensor b);
@@ -1378,6 +1390,10 @@ struct td_scatter_reduce_keywords {
 };
 TD_API td_tensor td_scatter_reduce(td_tensor x, int64_t dim, td_tensor index, td_tensor source, int64_t reduce, const struct td_scatter_reduce_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_scatter_reduce_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source, int64_t reduce, const struct td_scatter_reduce_keywords *keywords);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_scatter_reduce_(td_tensor x, int64_t dim, td_tensor index, td_tensor source, int64_t reduce, const struct td_scatter_reduce_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_scatter_reduce__at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source, int64_t reduce, const struct td_scatter_reduce_keywords *keywords);
 
 /* product of x over dims (all, if none are given). Keywords: .dims (all), .keepdim (false) */
 struct td_prod_keywords {
@@ -1462,6 +1478,10 @@ struct td_cumsum_keywords {
 TD_API td_tensor td_cumsum(td_tensor x, int64_t dim, const struct td_cumsum_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_cumsum_at(td_origin origin, td_tensor x, int64_t dim, const struct td_cumsum_keywords *keywords);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_cumsum_(td_tensor x, int64_t dim, const struct td_cumsum_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_cumsum__at(td_origin origin, td_tensor x, int64_t dim, const struct td_cumsum_keywords *keywords);
+
 /* each element the product of those of x up to it along dim, from the last one on where reverse is given. Keywords: .reverse (false) */
 struct td_cumprod_keywords {
     bool reverse;
@@ -1469,6 +1489,10 @@ struct td_cumprod_keywords {
 };
 TD_API td_tensor td_cumprod(td_tensor x, int64_t dim, const struct td_cumprod_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_cumprod_at(td_origin origin, td_tensor x, int64_t dim, const struct td_cumprod_keywords *keywords);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_cumprod_(td_tensor x, int64_t dim, const struct td_cumprod_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_cumprod__at(td_origin origin, td_tensor x, int64_t dim, const struct td_cumprod_keywords *keywords);
 
 /* each element log(sum(exp(x))) of those up to it along dim, from the last one on where reverse is given, computed without overflow. Keywords: .reverse (false) */
 struct td_logcumsumexp_keywords {
@@ -1646,6 +1670,10 @@ struct td_tril_keywords {
 TD_API td_tensor td_tril(td_tensor x, const struct td_tril_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_tril_at(td_origin origin, td_tensor x, const struct td_tril_keywords *keywords);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_tril_(td_tensor x, const struct td_tril_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_tril__at(td_origin origin, td_tensor x, const struct td_tril_keywords *keywords);
+
 /* the matrices x with 0 below the given diagonal. Keywords: .diagonal (0) */
 struct td_triu_keywords {
     int64_t diagonal;
@@ -1653,6 +1681,10 @@ struct td_triu_keywords {
 };
 TD_API td_tensor td_triu(td_tensor x, const struct td_triu_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_triu_at(td_origin origin, td_tensor x, const struct td_triu_keywords *keywords);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_triu_(td_tensor x, const struct td_triu_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_triu__at(td_origin origin, td_tensor x, const struct td_triu_keywords *keywords);
 
 /* matrices of 0 in dimensions dim0 and dim1 of the result, with the last dimension of x on the diagonal offset. Keywords: .offset (0), .dim0 (-2), .dim1 (-1) */
 struct td_diag_embed_keywords {
@@ -1677,13 +1709,25 @@ TD_API td_tensor td_pad_at(td_origin origin, td_tensor x, struct td_dims pads, c
 TD_API td_tensor td_index_copy(td_tensor x, int64_t dim, td_tensor index, td_tensor source);
 TD_API td_tensor td_index_copy_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_index_copy_(td_tensor x, int64_t dim, td_tensor index, td_tensor source);
+TD_API td_tensor td_index_copy__at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source);
+
 /* x with value (a number or a tensor without dimensions) in its slices along dim at a 1-d index, which counts from the end if negative */
 TD_API td_tensor td_index_fill(td_tensor x, int64_t dim, td_tensor index, td_tensor value);
 TD_API td_tensor td_index_fill_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_operand value);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_index_fill_(td_tensor x, int64_t dim, td_tensor index, td_tensor value);
+TD_API td_tensor td_index_fill__at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_operand value);
+
 /* x with each element of source, or a number, put where index says along dim; of equal indices the last counts */
 TD_API td_tensor td_scatter(td_tensor x, int64_t dim, td_tensor index, td_tensor source);
 TD_API td_tensor td_scatter_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_operand source);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_scatter_(td_tensor x, int64_t dim, td_tensor index, td_tensor source);
+TD_API td_tensor td_scatter__at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_operand source);
 
 /* each element 1 with probability p, otherwise 0; p from 0 to 1 */
 TD_API td_tensor td_bernoulli(td_tensor p);
@@ -1704,6 +1748,10 @@ TD_API td_tensor td_view_dtype_at(td_origin origin, td_tensor x, enum td_dtype d
 /* x with the elements of source, row by row, where mask is true; x and mask are broadcast, and what source has more is left */
 TD_API td_tensor td_masked_scatter(td_tensor x, td_tensor mask, td_tensor source);
 TD_API td_tensor td_masked_scatter_at(td_origin origin, td_tensor x, td_tensor mask, td_tensor source);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_masked_scatter_(td_tensor x, td_tensor mask, td_tensor source);
+TD_API td_tensor td_masked_scatter__at(td_origin origin, td_tensor x, td_tensor mask, td_tensor source);
 
 /* the inverse of the matrices x; a singular one is refused */
 TD_API td_tensor td_inverse(td_tensor x);
@@ -2226,9 +2274,17 @@ template <typename N0> inline td_tensor td_index_fill(td_tensor x, int64_t dim, 
 {
     return td_index_fill_at(td_origin(), x, dim, index, td_operand_of(value));
 }
+template <typename N0> inline td_tensor td_index_fill_(td_tensor x, int64_t dim, td_tensor index, N0 value)
+{
+    return td_index_fill__at(td_origin(), x, dim, index, td_operand_of(value));
+}
 template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_tensor index, N0 source)
 {
     return td_scatter_at(td_origin(), x, dim, index, td_operand_of(source));
+}
+template <typename N0> inline td_tensor td_scatter_(td_tensor x, int64_t dim, td_tensor index, N0 source)
+{
+    return td_scatter__at(td_origin(), x, dim, index, td_operand_of(source));
 }
 #else
 #define td_zeros(s_, shape_, ...) \
@@ -2328,6 +2384,7 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
         TD_KEYWORDS(td_embedding, .padding_idx = INT64_MIN, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_index_select(x_, dim_, index_) td_index_select_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1)), x_, dim_, index_)
 #define td_index_add(x_, dim_, index_, source_) td_index_add_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_)
+#define td_index_add_(x_, dim_, index_, source_) td_index_add__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_)
 #define td_linspace(s_, start_, end_, steps_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_linspace_at(TD_HERE(0), s_, TD_NUMBER(start_), TD_NUMBER(end_), steps_, \
         TD_KEYWORDS(td_linspace, .dtype = TD_DTYPE_NONE, .requires_grad = false, .td_keywords_only = 0, __VA_ARGS__)))
@@ -2392,6 +2449,7 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 #define td_softmax(x_, dim_) td_softmax_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_)
 #define td_gather(x_, dim_, index_) td_gather_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1)), x_, dim_, index_)
 #define td_scatter_add(x_, dim_, index_, source_) td_scatter_add_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_)
+#define td_scatter_add_(x_, dim_, index_, source_) td_scatter_add__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_)
 #define td_cat(tensors_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_cat_at(TD_HERE(0), tensors_, \
         TD_KEYWORDS(td_cat, .dim = 0, .td_keywords_only = 0, __VA_ARGS__)))
@@ -2571,6 +2629,7 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 #define td_digamma(x_) td_digamma_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_digamma_(x_) td_digamma__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_polygamma(n_, x_) td_polygamma_at(TD_HERE(TD_FRESH(#x_, 0)), n_, x_)
+#define td_polygamma_(n_, x_) td_polygamma__at(TD_HERE(TD_FRESH(#x_, 0)), n_, x_)
 #define td_logaddexp2(a_, b_) td_logaddexp2_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
 #define td_searchsorted(sorted_, wanted_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_searchsorted_at(TD_HERE(TD_FRESH(#sorted_, 0) | TD_FRESH(#wanted_, 1)), sorted_, TD_OPERAND(wanted_), \
@@ -2580,6 +2639,9 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
         TD_KEYWORDS(td_histc, .bins = 100, .min = 0.0, .max = 0.0, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_scatter_reduce(x_, dim_, index_, source_, reduce_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_scatter_reduce_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_, reduce_, \
+        TD_KEYWORDS(td_scatter_reduce, .include_self = 1, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_scatter_reduce_(x_, dim_, index_, source_, reduce_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_scatter_reduce__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_, reduce_, \
         TD_KEYWORDS(td_scatter_reduce, .include_self = 1, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_prod(x_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_prod_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
@@ -2608,8 +2670,14 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 #define td_cumsum(x_, dim_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_cumsum_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, \
         TD_KEYWORDS(td_cumsum, .reverse = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_cumsum_(x_, dim_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_cumsum__at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, \
+        TD_KEYWORDS(td_cumsum, .reverse = false, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_cumprod(x_, dim_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_cumprod_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, \
+        TD_KEYWORDS(td_cumprod, .reverse = false, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_cumprod_(x_, dim_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_cumprod__at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, \
         TD_KEYWORDS(td_cumprod, .reverse = false, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_logcumsumexp(x_, dim_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_logcumsumexp_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, \
@@ -2667,8 +2735,14 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 #define td_tril(x_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_tril_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
         TD_KEYWORDS(td_tril, .diagonal = 0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_tril_(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_tril__at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_tril, .diagonal = 0, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_triu(x_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_triu_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_triu, .diagonal = 0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_triu_(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_triu__at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
         TD_KEYWORDS(td_triu, .diagonal = 0, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_diag_embed(x_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_diag_embed_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
@@ -2677,14 +2751,18 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
     TD_WITH_KEYWORDS(td_tensor, td_pad_at(TD_HERE(TD_FRESH(#x_, 0)), x_, pads_, \
         TD_KEYWORDS(td_pad, .mode = TD_CONSTANT, .value = 0.0, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_index_copy(x_, dim_, index_, source_) td_index_copy_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_)
+#define td_index_copy_(x_, dim_, index_, source_) td_index_copy__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_)
 #define td_index_fill(x_, dim_, index_, value_) td_index_fill_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#value_, 2)), x_, dim_, index_, TD_OPERAND(value_))
+#define td_index_fill_(x_, dim_, index_, value_) td_index_fill__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#value_, 2)), x_, dim_, index_, TD_OPERAND(value_))
 #define td_scatter(x_, dim_, index_, source_) td_scatter_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, TD_OPERAND(source_))
+#define td_scatter_(x_, dim_, index_, source_) td_scatter__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, TD_OPERAND(source_))
 #define td_bernoulli(p_) td_bernoulli_at(TD_HERE(TD_FRESH(#p_, 0)), p_)
 #define td_multinomial(weights_, count_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_multinomial_at(TD_HERE(TD_FRESH(#weights_, 0)), weights_, count_, \
         TD_KEYWORDS(td_multinomial, .replacement = false, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_view_dtype(x_, dtype_) td_view_dtype_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dtype_)
 #define td_masked_scatter(x_, mask_, source_) td_masked_scatter_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#mask_, 1) | TD_FRESH(#source_, 2)), x_, mask_, source_)
+#define td_masked_scatter_(x_, mask_, source_) td_masked_scatter__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#mask_, 1) | TD_FRESH(#source_, 2)), x_, mask_, source_)
 #define td_inverse(x_) td_inverse_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_solve(a_, b_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_solve_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_, \

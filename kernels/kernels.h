@@ -62,9 +62,9 @@ struct td_launch {
 
 typedef void td_kernel(struct td_launch *launch);
 
-/* Philox blocks (four 32-bit words) that a RANDOM op drawing count elements of dtype consumes: part of the meaning of a
- * program, hence the same on every device. */
-uint64_t td_random_blocks(const struct td_op *op, uint8_t dtype, int64_t count);
+/* Philox blocks (four 32-bit words) that a RANDOM op of attrs drawing count elements of dtype consumes: part of the
+ * meaning of a program, hence the same on every device. */
+uint64_t td_random_blocks(const struct td_op *op, const void *attrs, uint8_t dtype, int64_t count);
 
 struct td_device {
     const char *name;      /* "cpu" */

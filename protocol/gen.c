@@ -36,18 +36,27 @@ static const char *const shape_rules[TD_OP_LIMIT] = {
 #include "protocol/ops_undef.h"
 };
 
-/* Whether op has a form in place, whose name has one more _: the elementwise ones that change their first tensor in
- * PyTorch too, but for those that have a row of their own. The library makes it of op and copy_. */
+static bool is_one_of(const struct td_op *op, const char *const *names)
+{
+    for (; *names; names++)
+        if (!strcmp(op->name, *names))
+            return true;
+    return false;
+}
+
+/* Whether op has a form in place, whose name has one more _: the elementwise ones and these others that change their
+ * first tensor in PyTorch too, but for those that have a row of their own. The library makes it of op and copy_. */
 static bool has_in_place(const struct td_op *op)
 {
+    static const char *const others[] = {"polygamma",      "cumsum",         "cumprod",    "tril",    "triu",
+                                         "index_add",      "index_copy",     "index_fill", "scatter", "scatter_add",
+                                         "scatter_reduce", "masked_scatter", NULL};
     static const char *const without[] = {"add",      "mul",       "rsub",       "clone",    "to",         "where",
                                           "maximum",  "minimum",   "fmax",       "fmin",     "gelu",       "isnan",
                                           "isinf",    "isfinite",  "logsigmoid", "softplus", "softshrink", "hardshrink",
-                                          "softsign", "logaddexp", "logaddexp2"};
-    for (size_t k = 0; k < sizeof without / sizeof *without; k++)
-        if (!strcmp(op->name, without[k]))
-            return false;
-    return op->kind == TD_FRESH && !strcmp(shape_rules[op->id], "elementwise");
+                                          "softsign", "logaddexp", "logaddexp2", NULL};
+    bool elementwise = op->kind == TD_FRESH && !strcmp(shape_rules[op->id], "elementwise");
+    return is_one_of(op, others) || (elementwise && !is_one_of(op, without));
 }
 
 /* What the names of functions end in now: "_" of those in place. */
@@ -604,8 +613,8 @@ static void print_json(void)
                 takes[count++] = td_dtype_name((uint8_t)d);
         printf("%s{\"id\": %d, \"name\": \"%s\", \"group\": \"%s\", \"kind\": \"%s\", \"shape\": \"%s\"", before, id,
                op->name, op->group, kinds[op->kind], shape_rules[id]);
-        printf(", \"tried\": \"%s\", \"slack\": %d, \"gradient\": %s", tried[op->tried], op->slack,
-               op->no_gradient ? "false" : "true");
+        printf(", \"tried\": \"%s\", \"slack\": %d, \"gradient\": %s, \"in_place\": %s", tried[op->tried], op->slack,
+               op->no_gradient ? "false" : "true", has_in_place(op) ? "true" : "false");
         print_names("takes", takes, count);
         print_names("outputs", op->outputs, op->output_count);
         print_params(op);

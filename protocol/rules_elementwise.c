@@ -156,10 +156,35 @@ void rule_follow_strides(struct td_meta *out, int count, int64_t (*strides)[TD_R
     }
 }
 
+/* Whether in has out's sizes, and the strides that these have row by row, also where a size of 1 leaves them free. */
+static bool is_plain(const struct td_meta *in, const struct td_meta *out)
+{
+    int64_t stride = 1;
+    if (in->rank != out->rank)
+        return false;
+    for (int d = out->rank - 1; d >= 0; d--) {
+        if (in->shape[d] != out->shape[d] || in->stride[d] != stride)
+            return false;
+        stride *= in->shape[d];
+    }
+    return stride > 0; /* 0: there are no elements, whose strides are another matter */
+}
+
+/* Whether each input is such a one or has no dimensions, as a number: there is nothing to follow. The usual case. */
+static bool all_plain(const struct td_inference *i)
+{
+    for (int k = 0; k < i->in_count; k++)
+        if (i->in[k].rank && !is_plain(&i->in[k], &i->out[0]))
+            return false;
+    return true;
+}
+
 /* The dense layout that follows the inputs' order of dimensions, as TensorIterator gives it. */
 void rule_follow_layout(struct td_inference *i)
 {
     struct td_meta *out = &i->out[0];
+    if (all_plain(i))
+        return;
     struct td_meta ins[3]; /* at most: where, addcmul and the like */
     int64_t strides[3][TD_RANK_MAX];
     bool all_contiguous = true, same_dense = i->op->id != TD_OP_softsign; /* to PyTorch a quotient */

@@ -111,6 +111,12 @@ int td_shape_clip_value(struct td_inference *i)
     return TD_E_OK;
 }
 
+int td_shape_unscale(struct td_inference *i)
+{
+    i->out[0].dtype = TD_F32;
+    return rule_fresh(i, 0, NULL);
+}
+
 /* The norm has the type that the gradients' promote to. */
 int td_shape_clip_norm(struct td_inference *i)
 {

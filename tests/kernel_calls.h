@@ -641,10 +641,31 @@ static void draw_rates(struct call *c)
     case TD_OP_ema_step_:
         rates[0] = below(6) ? 0.9 : below(2);
         break;
+    case TD_OP_unscale_grads_:
+        break;
     default: /* Lion: the mean of what cancels is 0 in each precision */
         rates[0] = 0.875;
         rates[2] = decay;
     }
+}
+
+static void draw_number(struct call *c, double value)
+{
+    struct tensor *number = next(c);
+    make(number, TD_F64, 0, (int64_t[TD_RANK_MAX]){0}, TD_REALS, DENSE);
+    store(number, 0, (struct td_number){.category = TD_FLOATING, .f = value});
+    read_back(number);
+}
+
+/* One element that is inf or nan, half of the time. */
+static void spoil_gradient(struct call *c)
+{
+    struct tensor *grad = &c->grads[0];
+    if (below(2) || !c->params || !grad->memory || !grad->values.count)
+        return;
+    int64_t at = (int64_t)below((uint32_t)grad->values.count);
+    store(grad, at, (struct td_number){.category = TD_FLOATING, .f = below(2) ? (double)INFINITY : (double)NAN});
+    read_back(grad);
 }
 
 /* Lists of states that may be empty are, half of the time. */
@@ -680,6 +701,10 @@ static void draw_step(struct call *c, uint8_t dtype)
         }
     }
     draw_rates(c);
+    if (c->op->id == TD_OP_unscale_grads_) {
+        draw_number(c, 1024);
+        spoil_gradient(c);
+    }
     if (td_op_stepping(c->op) != TD_STEPS_BY_GRADIENTS)
         return;
     struct tensor *counts = next(c);
@@ -687,10 +712,7 @@ static void draw_step(struct call *c, uint8_t dtype)
     for (int k = 0; k < c->params; k++)
         store(counts, k, (struct td_number){.category = TD_INTEGER, .i = below(4)});
     read_back(counts);
-    struct tensor *rate = next(c);
-    make(rate, TD_F64, 0, (int64_t[TD_RANK_MAX]){0}, TD_REALS, DENSE);
-    store(rate, 0, (struct td_number){.category = TD_FLOATING, .f = 0.1});
-    read_back(rate);
+    draw_number(c, 0.1);
 }
 
 /* A tensor whose rows rise. */

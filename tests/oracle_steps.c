@@ -189,3 +189,16 @@ void oracle_clip_grad_value_(struct oracle_call *c)
         for (int64_t i = 0; c->grads[k].dtype != TD_DTYPE_NONE && i < c->grads[k].count; i++)
             c->grads[k].real[i] = fminl(fmaxl(c->grads[k].real[i], -most), most);
 }
+
+void oracle_unscale_grads_(struct oracle_call *c)
+{
+    double scale = (double)c->in[c->in_count - 1].real[0];
+    bool found = false;
+    for (int k = 0; k < c->list_counts[0]; k++)
+        for (int64_t i = 0; c->grads[k].dtype != TD_DTYPE_NONE && i < c->grads[k].count; i++) {
+            found |= !isfinite(c->grads[k].real[i]);
+            c->grads[k].real[i] /= scale;
+            c->grads[k].scale[i] = (double)fabsl(c->grads[k].real[i]);
+        }
+    c->out[0].real[0] = found;
+}

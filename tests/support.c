@@ -302,19 +302,19 @@ struct raw_error raw_take_error(struct td_reader *reader)
     return error;
 }
 
-/* Takes a reply of kind to the last request, up to its own elements. */
-static void take_answer(struct raw *raw, int kind)
+/* Takes a reply of kind to request number, up to its own elements. */
+static void take_answer(struct raw *raw, uint64_t number, int kind)
 {
     assert_int_equal(raw_receive(raw, RAW_WAIT_MS), kind);
-    assert_int_equal(td_read_uint(&raw->reply), raw->requests);
-    assert_int_equal(td_read_uint(&raw->reply), raw->requests);
+    assert_int_equal(td_read_uint(&raw->reply), number);
+    assert_int_equal(td_read_uint(&raw->reply), number);
 }
 
 struct raw_error raw_barrier(struct raw *raw, bool clear)
 {
     raw_request(raw, 0, 0, 1, clear ? TD_R_CLEAR_ERROR : TD_R_BARRIER);
     assert_true(raw_flush(raw));
-    take_answer(raw, TD_REPLY_DONE);
+    take_answer(raw, raw->requests, TD_REPLY_DONE);
     return raw_take_error(&raw->reply);
 }
 
@@ -327,7 +327,7 @@ struct raw_error raw_read(struct raw *raw, uint32_t handle, double *values, size
     *count = 0;
     while (received < total) {
         uint32_t bytes;
-        take_answer(raw, TD_REPLY_DATA);
+        take_answer(raw, raw->requests, TD_REPLY_DATA);
         struct raw_error error = raw_take_error(&raw->reply);
         uint64_t dtype = td_read_uint(&raw->reply);
         total = td_read_uint(&raw->reply);
@@ -371,7 +371,12 @@ uint64_t raw_status(struct raw *raw, const char *key)
 {
     raw_request(raw, 0, 0, 1, TD_R_STATUS);
     assert_true(raw_flush(raw));
-    take_answer(raw, TD_REPLY_MAP);
+    return raw_take_status(raw, raw->requests, key);
+}
+
+uint64_t raw_take_status(struct raw *raw, uint64_t number, const char *key)
+{
+    take_answer(raw, number, TD_REPLY_MAP);
     msgpack_unpacked unpacked;
     msgpack_unpacked_init(&unpacked);
     size_t offset = 0;

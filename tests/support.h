@@ -79,6 +79,8 @@ struct raw_error raw_read(struct raw *raw, uint32_t handle, double *values, size
 /* A number out of STATUS: of "device" if key begins with "device.", the count of "sessions", or of this session's
  * entry if key begins with "mine.". Fails the test if there is none of that name. */
 uint64_t raw_status(struct raw *raw, const char *key);
+/* The same of the answer to a STATUS, request number, that was sent before. */
+uint64_t raw_take_status(struct raw *raw, uint64_t number, const char *key);
 /* Waits until the daemon has no session and nothing of its device is in use: ends of sessions are noticed a little
  * later. Fails the test if that does not come. */
 void daemon_wait_empty(const struct test_daemon *daemon);

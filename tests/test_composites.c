@@ -7,7 +7,7 @@
 #define NUMBERS 256
 
 /* A call's tensors, in the order in which their gradients stand in the file. */
-static td_tensor drawn_[4];
+static td_tensor drawn_[8];
 static int drawn_count;
 
 /* Thirteen numbers in turn between low and high. */
@@ -184,7 +184,54 @@ static td_tensor batch_norm(bool training)
          td_mul(td_matrix_norm(a, .ord = INFINITY, .dims = TD_DIMS(1, 0), .keepdim = true),                            \
                 constant(3, (const double[]){1, 2, 3})))                                                               \
     CASE(matrix_norm_less_inf, IMAGE, td_matrix_norm(a, .ord = -INFINITY))                                             \
-    CASE(masked_scatter_, NINE, td_mul(scattered(a, b), a))
+    CASE(masked_scatter_, NINE, td_mul(scattered(a, b), a))                                                            \
+    CASE(rnn_tanh_cell, CELL(1), td_rnn_tanh_cell(a, h, w, u, .b_ih = p, .b_hh = q))                                   \
+    CASE(rnn_relu_cell, CELL(1), td_rnn_relu_cell(a, h, w, u, .b_ih = p, .b_hh = q))                                   \
+    CASE(gru_cell, CELL(3), td_gru_cell(a, h, w, u, .b_ih = p, .b_hh = q))                                             \
+    CASE(gru_cell_plain, WEIGHTS(3), td_gru_cell(a, h, w, u))                                                          \
+    CASE(lstm_cell, LSTM, both_of(td_lstm_cell(a, h, c, w, u, .b_ih = p, .b_hh = q)))                                  \
+    CASE(lstm_cell_row, LSTM_ROW, both_of(td_lstm_cell(a, h, c, w, u, .b_ih = p)))                                     \
+    CASE(index_add_, AB(2), td_index_add_(td_clone(a), 0, places(), b))                                                \
+    CASE(index_copy_, AB(2), td_index_copy_(td_clone(a), 1, td_index(places(), TD_RANGE(0, 3, 1)), b))                 \
+    CASE(index_fill_, A, td_index_fill_(td_clone(a), 0, places(), 2.5))                                                \
+    CASE(scatter_, AB(2), td_scatter_(td_clone(a), 1, td_unsqueeze(places(), 1), td_narrow(b, 1, 0, 1)))               \
+    CASE(scatter_add_, AB(2), td_scatter_add_(td_clone(a), 1, td_unsqueeze(places(), 1), td_narrow(b, 1, 0, 1)))       \
+    CASE(scatter_reduce_, AB(2),                                                                                       \
+         td_scatter_reduce_(td_clone(a), 1, td_unsqueeze(places(), 1), td_narrow(b, 1, 0, 1), TD_BY_MEAN))             \
+    CASE(cumsum_, A, td_cumsum_(td_clone(a), 0))                                                                       \
+    CASE(cumprod_, A, td_cumprod_(td_clone(a), 1))                                                                     \
+    CASE(tril_, A, td_tril_(td_clone(a)))                                                                              \
+    CASE(triu_, A, td_triu_(td_clone(a), .diagonal = -1))                                                              \
+    CASE(polygamma_, C0, td_polygamma_(2, td_clone(a)))                                                                \
+    CASE(zero_, A, td_add(td_zero_(td_clone(a)), a))                                                                   \
+    CASE(true_divide_, AP, td_true_divide_(td_clone(a), b))                                                            \
+    CASE(float_power_, P, td_float_power_(td_clone(a), b))                                                             \
+    CASE(ldexp_, AB(2), td_ldexp_(td_clone(a), b))                                                                     \
+    CASE(deg2rad_, A, td_deg2rad_(td_clone(a)))                                                                        \
+    CASE(rad2deg_, A, td_rad2deg_(td_clone(a)))                                                                        \
+    CASE(sgn_, A, td_mul(td_sgn_(td_clone(a)), a))                                                                     \
+    CASE(clamp_min_, AB(2), td_clamp_min_(td_clone(a), b))                                                             \
+    CASE(clamp_max_, A, td_clamp_max_(td_clone(a), 0.25))                                                              \
+    CASE(clamp_between_, ABC, td_clamp_between_(td_clone(a), b, c))                                                    \
+    CASE(addmm_, MATRICES, td_addmm_(td_clone(a), b, c, .beta = 0.5, .alpha = 2))                                      \
+    CASE(baddbmm_, BATCHES, td_baddbmm_(td_clone(a), b, c))                                                            \
+    CASE(fill_diagonal_, TALL, td_fill_diagonal_(td_clone(a), 2))                                                      \
+    CASE(fill_diagonal_wrap, TALL, td_fill_diagonal_(td_clone(a), 2, .wrap = true))                                    \
+    CASE(fill_diagonal_cube, CUBE, td_fill_diagonal_(td_transpose(td_clone(a), 0, 1), -1))
+#define WEIGHTS(gates)                                                                                  \
+    a = x(0), h = draw(TD_SHAPE(4, 2), 1, -1.5, 1.5), w = draw(TD_SHAPE(2 * (gates), 3), 2, -1.5, 1.5), \
+    u = draw(TD_SHAPE(2 * (gates), 2), 3, -1.5, 1.5)
+#define BIAS(gates, k) draw(TD_SHAPE(2 * (gates)), k, -1.5, 1.5)
+#define CELL(gates) WEIGHTS(gates), p = BIAS(gates, 4), q = BIAS(gates, 5)
+#define LSTM CELL(4), c = draw(TD_SHAPE(4, 2), 6, -1.5, 1.5)
+#define LSTM_ROW                                                                                                      \
+    a = draw(TD_SHAPE(3), 0, -1.5, 1.5), h = draw(TD_SHAPE(2), 1, -1.5, 1.5), w = draw(TD_SHAPE(8, 3), 2, -1.5, 1.5), \
+    u = draw(TD_SHAPE(8, 2), 3, -1.5, 1.5), p = BIAS(4, 4), c = draw(TD_SHAPE(2), 6, -1.5, 1.5)
+#define AP a = x(0), b = chances(1)
+#define MATRICES a = x(0), b = draw(TD_SHAPE(4, 2), 1, -1.5, 1.5), c = draw(TD_SHAPE(2, 3), 2, -1.5, 1.5)
+#define BATCHES a = image(), b = draw(TD_SHAPE(2, 4, 5), 2, -1.5, 1.5), c = draw(TD_SHAPE(2, 5, 3), 3, -1.5, 1.5)
+#define TALL a = draw(TD_SHAPE(9, 3), 1, -1.5, 1.5)
+#define CUBE a = draw(TD_SHAPE(3, 3, 3), 1, -1.5, 1.5)
 #define PICTURE a = draw(TD_SHAPE(1, 2, 3, 4), 1, -1.5, 1.5)
 #define COLUMNS(...) a = draw(TD_SHAPE(__VA_ARGS__), 2, -1.5, 1.5)
 #define LONG a = draw(TD_SHAPE(1, 2, 9), 1, -1.5, 1.5)
@@ -229,6 +276,10 @@ static td_tensor scattered(td_tensor a, td_tensor b)
     td_masked_scatter_(y, mask, b);
     td_release(mask);
     return y;
+}
+static td_tensor both_of(td_lstm_state state)
+{
+    return td_stack(TD_LIST(td_take(state.h), td_take(state.c)));
 }
 static td_tensor offsets(int64_t count, const int64_t *values)
 {

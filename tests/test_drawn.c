@@ -31,11 +31,17 @@ static void laws(void **state)
         EXPECT_LAW(td_clone(td_uniform_(td_transpose(x, 0, 1), 0, 1)), 0, 1, 0.5, 1 / sqrt(12));
         EXPECT_LAW(td_clone(td_exponential_(x, 1)), 0, 30, 1, 1);
         EXPECT_LAW(td_clone(td_bernoulli_(x, 0.25)), 0, 1, 0.25, sqrt(0.25 * 0.75));
+        EXPECT_LAW(td_clone(td_log_normal_(x, 0.5, 0.25)), 0, 10, exp(0.53125), exp(0.53125) * sqrt(exp(0.0625) - 1));
+        EXPECT_LAW(td_atan(td_cauchy_(x, 0, 1)), -M_PI / 2, M_PI / 2, 0, M_PI / sqrt(12)); /* a line's angle */
+        EXPECT_LAW(td_clone(td_geometric_(x, 0.25)), 1, 100, 4, sqrt(0.75) / 0.25);
+        EXPECT_LAW(td_clone(td_random_(x, -2, 3)), -2, 2, 0, sqrt(2));
         EXPECT_LAW(td_bernoulli(td_fill_(x, 0.75)), 0, 1, 0.75, sqrt(0.25 * 0.75));
         EXPECT_LAW(td_clone(td_dropout_(td_fill_(x, 1), .p = 0.5)), 0, 2, 1, 1);
     }
     td_tensor coins = td_bernoulli_(td_zeros(s, TD_SHAPE(50), .dtype = TD_U8), 1);
     assert_true(td_item(td_sum(coins)) == 50);
+    td_tensor tries = td_geometric_(td_zeros(s, TD_SHAPE(COUNT), .dtype = TD_I32), 0.5);
+    EXPECT_LAW(tries, 1, 40, 2, sqrt(2));
     assert_int_equal(td_sync(s), 0);
 }
 
@@ -117,6 +123,40 @@ static void means_of_their_own(void **state)
     expect_error(TD_E_DTYPE, "normal_of: ", __LINE__ - 1);
 }
 
+/* What is drawn depends on its mean, or on its ends, as if the numbers behind it were constants. */
+static void drawn_with_gradients(void **state)
+{
+    (void)state;
+    int64_t held = td_tensor_count(s);
+    td_tensor mean = td_full(s, TD_SHAPE(1), 3.0, .requires_grad = true);
+    td_tensor std = td_full(s, TD_SHAPE(COUNT), 0.5, .requires_grad = true);
+    td_tensor y = td_rsample_normal(mean, std);
+    td_backward(td_sum(y));
+    assert_true(td_item(td_grad(mean)) == COUNT);
+    td_tensor e = td_div(td_sub(td_detach(y), 3), 0.5);
+    assert_true(td_item(td_max(td_abs(td_sub(td_grad(std), e)))) < 1e-5);
+    EXPECT_LAW(y, 0, 6, 3, 0.5);
+    EXPECT_LAW(e, -6, 6, 0, 1);
+    td_tensor low = td_full(s, TD_SHAPE(COUNT), -1.0, .requires_grad = true);
+    td_tensor high = td_full(s, TD_SHAPE(), 3.0, .requires_grad = true);
+    y = td_rsample_uniform(low, high);
+    td_backward(td_sum(y));
+    td_tensor u = td_div(td_add(td_detach(y), 1), 4); /* y is low + (high - low) u */
+    assert_true(td_item(td_max(td_abs(td_sub(td_rsub(u, 1), td_grad(low))))) < 1e-5);
+    assert_true(fabs(td_item(td_grad(high)) - td_item(td_sum(u))) < COUNT * 1e-5);
+    EXPECT_LAW(y, -1, 3, 1, 4 / sqrt(12));
+    EXPECT_LAW(u, 0, 1, 0.5, 1 / sqrt(12));
+    EXPECT_LAW(td_rsample_uniform(low, 2), -1, 2, 0.5, 3 / sqrt(12));
+    td_tensor many = td_add(td_zeros(s, TD_SHAPE(COUNT)), td_detach(high));
+    EXPECT_LAW(td_rsample_uniform(-2, many), -2, 3, 0.5, 5 / sqrt(12));
+    td_release(many);
+    td_release(mean);
+    td_release(std);
+    td_release(low);
+    td_release(high);
+    assert_int_equal(td_tensor_count(s), held);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -129,6 +169,16 @@ static void refusals(void **state)
     expect_error(TD_E_ARGUMENT, "exponential_: the rate is 0", __LINE__ - 1);
     td_bernoulli_(x, 1.5);
     expect_error(TD_E_ARGUMENT, "bernoulli_: p is 1.5", __LINE__ - 1);
+    td_cauchy_(x, 0, 0);
+    expect_error(TD_E_ARGUMENT, "cauchy_: sigma is 0", __LINE__ - 1);
+    td_cauchy_(td_ones(s, TD_SHAPE(2), .dtype = TD_I64), 0, 1);
+    expect_error(TD_E_DTYPE, "cauchy_: a result of f64 does not go into a tensor of i64", __LINE__ - 1);
+    td_log_normal_(x, 0, -1);
+    expect_error(TD_E_ARGUMENT, "log_normal_: std is -1", __LINE__ - 1);
+    td_geometric_(x, 1);
+    expect_error(TD_E_ARGUMENT, "geometric_: p is 1", __LINE__ - 1);
+    td_random_(x, 3, 3);
+    expect_error(TD_E_ARGUMENT, "random_: ", __LINE__ - 1);
     td_normal_(w, 0, 1);
     expect_error(TD_E_GRAD, "normal_", __LINE__ - 1);
     td_uniform_(td_zeros(s, TD_SHAPE(2), .dtype = TD_I64), 0, 1);
@@ -151,6 +201,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(events, open_session, close_session),
         cmocka_unit_test_setup_teardown(orders_and_places, open_session, close_session),
         cmocka_unit_test_setup_teardown(means_of_their_own, open_session, close_session),
+        cmocka_unit_test_setup_teardown(drawn_with_gradients, open_session, close_session),
         cmocka_unit_test_setup_teardown(refusals, open_session, close_session),
     };
     return cmocka_run_group_tests(tests, start, stop);

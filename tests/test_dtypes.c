@@ -259,6 +259,30 @@ static void are_printed_as_in_pytorch(void **state)
     free(text);
 }
 
+/* The same, asked of the library. */
+static void asked_for(void **state)
+{
+    (void)state;
+    td_tensor whole = td_ones(s, TD_SHAPE(2), .dtype = TD_I16), none = td_ones(s, TD_SHAPE(), .dtype = TD_F64);
+    assert_int_equal(td_result_type(whole, 1), TD_I16);
+    assert_int_equal(td_result_type(whole, true), TD_I16);
+    assert_int_equal(td_result_type(whole, 1.5), TD_F32);
+    assert_int_equal(td_result_type(whole, none), TD_F64);
+    assert_int_equal(td_result_type(td_to(whole, TD_F16), none), TD_F16);
+    assert_int_equal(td_result_type(none, td_to(whole, TD_I64)), TD_F64);
+    assert_int_equal(td_result_type(td_ones(s, TD_SHAPE(2, 3)), td_to(whole, TD_BF16)), TD_F32); /* of any shapes */
+    assert_int_equal(td_promote_types(TD_U8, TD_I8), TD_I16);
+    assert_int_equal(td_promote_types(TD_F16, TD_BF16), TD_F32);
+    assert_int_equal(td_promote_types(TD_F16, (enum td_dtype)99), TD_DTYPE_NONE);
+    assert_true(td_can_cast(TD_I64, TD_U8) && td_can_cast(TD_F64, TD_F16) && td_can_cast(TD_BOOL, TD_F32));
+    assert_false(td_can_cast(TD_F32, TD_I64) || td_can_cast(TD_U8, TD_BOOL) || td_can_cast((enum td_dtype)99, TD_F32));
+    assert_int_equal(td_sync(s), 0);
+    td_tensor failed = td_matmul(td_ones(s, TD_SHAPE(2, 3)), td_ones(s, TD_SHAPE(2, 3)));
+    td_clear_error(s);
+    assert_int_equal(td_result_type(whole, failed), TD_DTYPE_NONE);
+    td_clear_error(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +293,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(round_numbers_first, open_session, close_session),
         cmocka_unit_test_setup_teardown(have_gradients, open_session, close_session),
         cmocka_unit_test_setup_teardown(halves_are_trained, open_session, close_session),
+        cmocka_unit_test_setup_teardown(asked_for, open_session, close_session),
         cmocka_unit_test_setup_teardown(are_printed_as_in_pytorch, open_session, close_session),
     };
     return cmocka_run_group_tests_name("dtypes", tests, start, stop);

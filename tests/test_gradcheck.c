@@ -92,6 +92,29 @@ static void pair_wrong(td_context *ctx, const td_tensor *grad_out, td_tensor *gr
     grad_in[1] = td_add(grad_in[1], mask);
 }
 
+/* Right to nine digits, of which the last ones are drawn each time. */
+static void unsteady_backward(td_context *ctx, const td_tensor *grad_out, td_tensor *grad_in)
+{
+    pair_backward(ctx, grad_out, grad_in);
+    td_tensor noise = td_rand(td_context_session(ctx), TD_SHAPE(2, 3), .dtype = TD_F64);
+    grad_in[0] = td_add(grad_in[0], td_mul(noise, 1e-9));
+}
+
+static void test_functions_that_are_random(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor a = td_randn(s, TD_SHAPE(2, 3), .dtype = TD_F64), b = td_randn(s, TD_SHAPE(2, 3), .dtype = TD_F64);
+    td_function *unsteady = td_function_new(s, "unsteady", .inputs = 2, .outputs = 2, .forward = pair_forward,
+                                            .backward = unsteady_backward);
+    td_gradcheck_report report;
+    assert_false(td_gradcheck(unsteady, TD_LIST(a, b), .report = &report));
+    assert_error(s, TD_E_GRAD, "gradcheck: unsteady gives other gradients the second time: it is random");
+    assert_true(!report.passed && !report.deterministic && report.excess <= 1);
+    td_function_free(unsteady);
+    assert_int_equal(td_close(s), 0);
+}
+
 static void test_functions(void **state)
 {
     (void)state;
@@ -133,6 +156,72 @@ static void cut_backward(td_context *ctx, const td_tensor *grad_out, td_tensor *
     grad_in[0] = td_mul(grad_out[0], td_mul(td_detach(td_saved(ctx, 0)), 2.0));
 }
 
+/* Where a rule has a place of its own: second derivatives are there, too. */
+
+static td_tensor sinc(td_tensor x, void *data)
+{
+    (void)data;
+    return td_sinc(x);
+}
+
+static td_tensor prod(td_tensor x, void *data)
+{
+    (void)data;
+    return td_prod(x);
+}
+
+static td_tensor cumprod(td_tensor x, void *data)
+{
+    (void)data;
+    return td_cumprod(x, 0);
+}
+
+static td_tensor power(td_tensor x, void *data)
+{
+    return td_pow(x, *(const double *)data);
+}
+
+static td_tensor logcumsumexp(td_tensor x, void *data)
+{
+    (void)data;
+    return td_logcumsumexp(x, 0);
+}
+
+static void test_second_order_at_special_places(void **state)
+{
+    (void)state;
+    static const double numbers[] = {2, 3};
+    static const struct {
+        td_mapping *f;
+        double x[4];
+        const double *data;
+    } cases[] = {
+        {sinc, {0, 1e-6, 0.1591, 1}, NULL},
+        {sinc, {-1e-3, 0.1592, 2, -0.05}, NULL},
+        {prod, {2, 0, 3, -1}, NULL},
+        {prod, {2, 0, 3, 0}, NULL},
+        {prod, {0, 0, 3, 0}, NULL},
+        {cumprod, {2, 0, 3, 4}, NULL},
+        {cumprod, {0, 2, 0, 5}, NULL},
+        {power, {0, -1, 0, 2}, &numbers[0]},
+        {power, {0, -1, 0, 2}, &numbers[1]},
+        {logcumsumexp, {-1000, -1001, -999, -1000.5}, NULL},
+        {logcumsumexp, {1000, 1001, 999, 1000.5}, NULL},
+    };
+    td_session *s = open_session();
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        td_tensor x = td_from(s, cases[k].x, TD_F64, TD_SHAPE(4));
+        assert_true(td_gradcheck(cases[k].f, x, .data = cases[k].data));
+        assert_true(td_gradgradcheck(cases[k].f, x, .data = cases[k].data));
+    }
+    td_tensor x = td_zeros(s, TD_SHAPE(1), .dtype = TD_F64, .requires_grad = true), d = td_sinc(x);
+    for (int order = 0; order < 4; order++)
+        d = td_grad_of(d, x, .create_graph = true);
+    assert_true(fabs(td_item(d) - M_PI * M_PI * M_PI * M_PI / 5) < 1e-12);
+    assert_int_equal(td_error(s)->code, TD_E_OK);
+    assert_int_equal(td_close(s), 0);
+}
+
 static void test_second_order(void **state)
 {
     (void)state;
@@ -152,7 +241,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mappings),
         cmocka_unit_test(test_functions),
+        cmocka_unit_test(test_functions_that_are_random),
         cmocka_unit_test(test_second_order),
+        cmocka_unit_test(test_second_order_at_special_places),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -154,8 +154,8 @@ static void names_of_what_was_called(void **state)
     REFUSED(td_unbind(x, parts, .dim = 2), TD_E_INDEX, "unbind: dimension 2", "");
     REFUSED(td_view_as(td_t(x), v), TD_E_SHAPE, "view_as: shape (3, 2) cannot become (3)", "");
     REFUSED(td_expand_as(x, v), TD_E_SHAPE, "expand_as: shape (2, 3) cannot be expanded to (3)", "");
-    REFUSED(td_trace(v), TD_E_INDEX, "trace: dimension 1", "");
-    REFUSED(td_diag(td_sum(x), 0), TD_E_INDEX, "diag: dimension 1", "");
+    REFUSED(td_trace(v), TD_E_SHAPE, "trace: x of shape (3) is no matrix", "");
+    REFUSED(td_diag(td_sum(x), 0), TD_E_SHAPE, "diag: x of shape () is neither a vector nor a matrix", "");
     REFUSED(td_rot90(x, 1, 0, 2), TD_E_INDEX, "rot90: dimension 2", "");
     REFUSED(td_tile(gone, TD_SHAPE(2)), TD_E_HANDLE, "tile: ", "TD_SCOPE");
     REFUSED(td_one_hot(td_zeros(s, TD_SHAPE(0, 2), .dtype = TD_I64), -1), TD_E_ARGUMENT,

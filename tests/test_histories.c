@@ -1,5 +1,6 @@
 /* End to end: gradients by a tensor that was written to through its views, as PyTorch 1.13 gives them.
  * SPDX-License-Identifier: Apache-2.0 */
+#define DAEMON_ARGUMENTS ((const char *const[]){"--memory", "40M", NULL}) /* see the test of memory */
 #include "tests/sessions.h"
 
 #define FLOATS(...) \
@@ -119,6 +120,79 @@ static void test_second_order(void **state)
     close_session(s);
 }
 
+/* ---- gradients of windows ---- */
+
+/* Fills the rows of y from each other and from x, and reads some of them before and after. */
+static td_tensor filled(td_session *s, td_tensor x)
+{
+    td_tensor y = td_zeros(s, TD_SHAPE(4, 3)), column = td_select(y, 1, 1), early = td_mul(td_select(x, 0, 1), 2.0);
+    td_copy_(td_select(y, 0, 0), td_select(x, 0, 2));
+    for (int k = 1; k < 4; k++)
+        td_copy_(td_select(y, 0, k), td_mul(td_sin(td_select(y, 0, k - 1)), td_select(x, 0, k)));
+    td_mul_(td_slice(td_t(y), 1, .start = 1, .step = 2), td_slice(td_t(x), 1, .end = 2));
+    td_tensor sum = td_add(td_sum(td_square(td_diagonal(y))), td_sum(td_mul(column, td_select(x, 1, 2))));
+    sum = td_add(sum, td_sum(td_mul(td_narrow(x, 1, 1, 2), td_narrow(x, 1, 0, 2)))); /* windows that meet */
+    sum = td_add(sum, td_sum(td_unfold(x, 0, 2, 1)));                                /* one that meets itself */
+    return td_add(td_add(sum, td_sum(td_tanh(x))), td_sum(early));
+}
+
+static void test_windows_have_the_gradients_of_the_whole(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor x = td_randn(s, TD_SHAPE(4, 3), .requires_grad = true), turned = td_t(td_randn(s, TD_SHAPE(3, 4)));
+    td_set_requires_grad(turned, true);
+    td_tensor leaves[] = {x, turned};
+    for (int k = 0; k < 2; k++) {
+        td_tensor plain = td_grad_of(filled(s, leaves[k]), leaves[k]);
+        td_tensor recorded = td_grad_of(filled(s, leaves[k]), leaves[k], .create_graph = true);
+        assert_true(td_equal(plain, td_detach(recorded)));
+    }
+    /* What is given out, kept, or the program's own is nobody's to write into. */
+    td_tensor y = td_mul(x, 1.0), seed = td_ones(s, TD_SHAPE(4, 3)), all[3];
+    td_retain_grad(y);
+    td_fill_(td_select(y, 0, 1), 0.0);
+    td_tensor row = td_select(y, 0, 2);
+    td_grads_of(TD_LIST(y, td_mul(row, 3.0)), TD_LIST(y, x, row), all,
+                .grad_outputs = TD_LIST(seed, td_ones(s, TD_SHAPE(3))), .retain_graph = true);
+    EXPECT(all[0], 1, 1, 1, 1, 1, 1, 4, 4, 4, 1, 1, 1);
+    EXPECT(all[1], 1, 1, 1, 0, 0, 0, 4, 4, 4, 1, 1, 1);
+    EXPECT(all[2], 3, 3, 3);
+    assert_true(td_equal(seed, td_ones(s, TD_SHAPE(4, 3))));
+    td_backward(y, .seed = seed);
+    EXPECT(td_grad(y), 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1);
+    EXPECT(td_grad(x), 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1);
+    assert_true(td_equal(seed, td_ones(s, TD_SHAPE(4, 3))));
+    close_session(s);
+}
+
+/* Beside a matrix of 16 MB, in 40, there is room for one gradient of it: no row's has zeros of its own around it, nor a
+ * copy of all the others. */
+static void test_a_row_costs_a_row(void **state)
+{
+    (void)state;
+    enum { ROWS = 4000, COLUMNS = 1024 };
+    td_session *s = open_session();
+    td_tensor w = td_ones(s, TD_SHAPE(COLUMNS), .requires_grad = true);
+    {
+        TD_SCOPE(s);
+        td_tensor y = td_zeros(s, TD_SHAPE(ROWS, COLUMNS));
+        for (int k = 0; k < ROWS; k++)
+            td_copy_(td_select(y, 0, k), k ? td_select(y, 0, k - 1) : w);
+        td_backward(td_sum(y));
+        assert_true(td_item(td_sum(td_grad(w))) == (double)ROWS * COLUMNS);
+    }
+    {
+        TD_SCOPE(s);
+        td_tensor x = td_ones(s, TD_SHAPE(ROWS, COLUMNS), .requires_grad = true), h = td_detach(w);
+        for (int k = 0; k < ROWS; k++)
+            h = td_add(td_take(h), td_select(x, 0, k));
+        td_backward(td_sum(h));
+        assert_true(td_item(td_sum(td_grad(x))) == (double)ROWS * COLUMNS);
+    }
+    close_session(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -127,6 +201,8 @@ int main(void)
         cmocka_unit_test(test_views_from_before),
         cmocka_unit_test(test_an_older_version_is_another_tensor),
         cmocka_unit_test(test_second_order),
+        cmocka_unit_test(test_windows_have_the_gradients_of_the_whole),
+        cmocka_unit_test(test_a_row_costs_a_row),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

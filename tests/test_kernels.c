@@ -603,7 +603,12 @@ static void test_dropout(void **state)
             }
         }
     }
-    assert_int_equal(td_random_blocks(td_op_named("dropout"), TD_F64, 5), 2);
+    struct td_dropout_attrs drops = {.p = 0.5, .training = 1};
+    assert_int_equal(td_random_blocks(td_op_named("dropout"), &drops, TD_F64, 5), 2);
+    drops.training = 0;
+    assert_int_equal(td_random_blocks(td_op_named("dropout"), &drops, TD_F64, 5), 0);
+    drops = (struct td_dropout_attrs){.p = 0, .training = 1};
+    assert_int_equal(td_random_blocks(td_op_named("dropout"), &drops, TD_F64, 5), 0);
 }
 
 /* One drawing of 1000 places by weights that all rows share. */
@@ -681,8 +686,8 @@ static void test_coins(void **state)
             for (int i = 0; i < 1001; i++)
                 assert_true(value_of(y, dtype, i) == (value_of(drawn, dtype, i) < value_of(p, dtype, i)));
         }
-    assert_int_equal(td_random_blocks(td_op_named("multinomial"), TD_I64, 5), 3);
-    assert_int_equal(td_random_blocks(td_op_named("poisson"), TD_F32, 5), 3);
+    assert_int_equal(td_random_blocks(td_op_named("multinomial"), NULL, TD_I64, 5), 3);
+    assert_int_equal(td_random_blocks(td_op_named("poisson"), NULL, TD_F32, 5), 3);
 }
 
 static void test_randint_extremes(void **state)
@@ -701,9 +706,9 @@ static void test_randint_extremes(void **state)
             assert_int_equal(x[i], INT64_MAX - 1);
     }
     assert_true(negative > 300);
-    assert_int_equal(td_random_blocks(td_op_named("rand"), TD_F32, 5), 2);
-    assert_int_equal(td_random_blocks(td_op_named("rand"), TD_F64, 5), 3);
-    assert_int_equal(td_random_blocks(td_op_named("randint"), TD_F32, 5), 3);
+    assert_int_equal(td_random_blocks(td_op_named("rand"), NULL, TD_F32, 5), 2);
+    assert_int_equal(td_random_blocks(td_op_named("rand"), NULL, TD_F64, 5), 3);
+    assert_int_equal(td_random_blocks(td_op_named("randint"), NULL, TD_F32, 5), 3);
 }
 
 /* ---- optimiser steps of halves ---- */

@@ -308,12 +308,78 @@ static void tensors_like_another(void **state)
     assert_int_equal(td_sync(s), 0);
 }
 
+static void made_of_nothing(void **state)
+{
+    (void)state;
+    int64_t held = td_tensor_count(s);
+    expect(td_empty(s, TD_SHAPE(2), .dtype = TD_I64), "tensor([0, 0])");
+    td_tensor x = td_transpose(td_ones(s, TD_SHAPE(2, 3)), 0, 1), y = td_empty_like(x, .dtype = TD_F64);
+    assert_true(td_layout_of(y).stride[1] == 3 && td_dtype_of(y) == TD_F64);
+    td_release(x);
+    td_release(y);
+    expect(td_logspace(s, -1, 2, 4), "tensor([  0.1000,   1.0000,  10.0000, 100.0000])");
+    expect(td_logspace(s, 0, 4, 3, .base = 2, .dtype = TD_F64), "tensor([ 1.,  4., 16.], dtype=torch.float64)");
+    expect(td_tril_indices(s, 3, 4), "tensor([[0, 1, 1, 2, 2, 2],\n        [0, 0, 1, 0, 1, 2]])");
+    expect(td_tril_indices(s, 4, 3, .offset = -2), "tensor([[2, 3, 3],\n        [0, 0, 1]])");
+    expect(td_tril_indices(s, 2, 3, .offset = INT64_MAX), "tensor([[0, 0, 0, 1, 1, 1],\n        [0, 1, 2, 0, 1, 2]])");
+    expect(td_triu_indices(s, 3, 4, .offset = 1), "tensor([[0, 0, 0, 1, 1, 2],\n        [1, 2, 3, 2, 3, 3]])");
+    expect(td_triu_indices(s, 2, 2, .offset = INT64_MIN), "tensor([[0, 0, 1, 1],\n        [0, 1, 0, 1]])");
+    expect(td_triu_indices(s, 0, 3), "tensor([], size=(2, 0), dtype=torch.int64)");
+    assert_int_equal(td_sync(s), 0);
+    assert_int_equal(td_tensor_count(s), held);
+    td_release(td_tril_indices(s, -1, 3));
+    expect_error(TD_E_SHAPE, "tril_indices: -1 rows and 3 columns", __LINE__ - 1);
+    td_release(td_empty(s, TD_SHAPE(-2)));
+    expect_error(TD_E_SHAPE, "empty: ", __LINE__ - 1);
+    td_release(td_logspace(s, 0, 1, -3));
+    expect_error(TD_E_ARGUMENT, "logspace: ", __LINE__ - 1);
+}
+
+/* What is written in place keeps its shape and its type, and only that is done that can be. */
+static void in_place(void **state)
+{
+    (void)state;
+    make_inputs();
+    td_tensor whole = td_clone(n), narrow = td_reshape(td_clone(row), TD_SHAPE(4, 1));
+    td_clamp_min_(whole, 2);
+    expect(td_clone(whole), "tensor([3, 2, 2])");
+    td_true_divide_(whole, 2);
+    expect_error(TD_E_DTYPE, "true_divide_: a result of f32 does not go into a tensor of i64", __LINE__ - 1);
+    td_float_power_(whole, 2);
+    expect_error(TD_E_DTYPE, "float_power_: a result of f64 does not go", __LINE__ - 1);
+    td_clamp_max_(narrow, row);
+    expect_error(TD_E_SHAPE, "clamp_max_: a result of shape (4, 4) does not fit into the target's", __LINE__ - 1);
+    td_zero_(td_expand(narrow, TD_SHAPE(4, 4)));
+    expect_error(TD_E_ARGUMENT, "zero_: ", __LINE__ - 1);
+    td_tensor leaf = td_set_requires_grad(td_clone(row), true);
+    td_clamp_min_(leaf, 1);
+    expect_error(TD_E_GRAD, "clamp_min_: ", __LINE__ - 1);
+    td_fill_diagonal_(row, 1);
+    expect_error(TD_E_SHAPE, "fill_diagonal_: x of shape (4) is no matrix", __LINE__ - 1);
+    td_addmm_(narrow, m, x);
+    expect_error(TD_E_SHAPE, "addmm_: ", __LINE__ - 1);
+    td_index_add_(whole, 0, td_full(s, TD_SHAPE(1), 3), td_ones(s, TD_SHAPE(1), .dtype = TD_I64));
+    expect_error(TD_E_INDEX, "index_add_: index 3 is out of range", __LINE__ - 1);
+    td_scatter_add_(whole, 0, i2, n);
+    expect_error(TD_E_SHAPE, "scatter_add_: ", __LINE__ - 1);
+    expect(td_clone(whole), "tensor([3, 2, 2])");
+    expect(td_clone(narrow), "tensor([[ 1.],\n        [ 4.],\n        [ 9.],\n        [16.]])");
+    /* Through a view, whose base sees it. */
+    td_cumsum_(td_select(m, 0, 1), 0);
+    td_fill_diagonal_(td_slice(m, 1, .start = 1), -1);
+    td_feature_dropout_(td_slice(m, 0, .start = 2), .p = 1);
+    expect(td_clone(m), "tensor([[ 0., -1.,  2.,  3.],\n        [ 4.,  9., -1., 22.],\n        [ 0.,  0.,  0., -0.]])");
+    assert_int_equal(td_sync(s), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(arithmetic_and_comparison, open_session, close_session),
         cmocka_unit_test_setup_teardown(elements_and_lists, open_session, close_session),
         cmocka_unit_test_setup_teardown(tensors_like_another, open_session, close_session),
+        cmocka_unit_test_setup_teardown(made_of_nothing, open_session, close_session),
+        cmocka_unit_test_setup_teardown(in_place, open_session, close_session),
         cmocka_unit_test_setup_teardown(gradients, open_session, close_session),
         cmocka_unit_test_setup_teardown(errors_tell_what_was_called, open_session, close_session),
     };

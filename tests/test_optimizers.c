@@ -371,6 +371,83 @@ static void clipping(void **state)
     expect_error(TD_E_DTYPE, "clip_grad_value_", __LINE__ - 1);
 }
 
+/* One step of training w towards 0 by losses that are scaled, factor times as steep. */
+static td_tensor scaled_step(td_scaler scaler, td_optimizer *o, td_tensor w, td_tensor factor)
+{
+    td_zero_grad(o);
+    td_backward(td_scale(scaler, td_sum(td_mul(td_square(w), factor))));
+    td_tensor found = td_unscale_(scaler, TD_LIST(w));
+    td_step(o);
+    td_scaler_update(scaler, found);
+    return found;
+}
+
+/* An overflow costs its step, and nothing else: neither parameters nor moments nor counts move. */
+static void losses_that_are_scaled(void **state)
+{
+    (void)state;
+    td_tensor w = td_full(s, TD_SHAPE(3), 2.0, .requires_grad = true), twin = td_clone(td_detach(w));
+    td_set_requires_grad(twin, true);
+    td_optimizer *o = td_adam(s, TD_LIST(w), .lr = 0.1), *plain = td_adam(s, TD_LIST(twin), .lr = 0.1);
+    td_scaler scaler = td_grad_scaler(s, .init_scale = 1024, .growth_interval = 2);
+    const double factors[] = {1, 3, INFINITY, 0.5, NAN, 2, 1, 1},
+                 scales[] = {1024, 2048, 1024, 1024, 512, 512, 1024, 1024};
+    for (int k = 0; k < 8; k++) {
+        td_tensor factor = td_full(s, TD_SHAPE(), factors[k]);
+        assert_true(td_item(scaled_step(scaler, o, w, factor)) == !isfinite(factors[k]));
+        assert_true(td_item(scaler.scale) == scales[k]);
+        if (!isfinite(factors[k])) {
+            td_clear_error(s);
+            assert_false(td_ok(td_grad(w)) && td_read(td_grad(w), (float[3]){0}, TD_F32, 3) == 3);
+            td_clear_error(s);
+            continue;
+        }
+        td_zero_grad(plain);
+        td_backward(td_sum(td_mul(td_square(twin), factor)));
+        assert_true(td_equal(td_grad(w), td_grad(twin))); /* a power of 2 rounds nothing */
+        td_step(plain);
+        assert_true(td_equal(w, twin));
+    }
+    td_optimizer_free(o);
+    td_optimizer_free(plain);
+    assert_int_equal(td_sync(s), 0);
+}
+
+/* The same in a program, which reads nothing back; and gradients that would be 0 in a half. */
+static void scaled_in_a_program(void **state)
+{
+    (void)state;
+    td_tensor w = td_full(s, TD_SHAPE(2), 1.0, .dtype = TD_F16, .requires_grad = true);
+    td_tensor factor = td_full(s, TD_SHAPE(), 0x1p-24, .dtype = TD_F16), found;
+    td_optimizer *o = td_sgd(s, TD_LIST(w), .lr = 1024);
+    td_scaler scaler = td_grad_scaler(s, .init_scale = 4096, .growth_interval = 2);
+    td_program *program = td_record(s, TD_LIST(factor));
+    td_zero_grad(o);
+    td_backward(td_scale(scaler, td_mean(td_mul(w, factor))));
+    found = td_unscale_(scaler, TD_LIST(w));
+    td_scaler_update(scaler, found);
+    td_record_end(program, TD_LIST(found));
+    assert_true(td_item(found) == 0 && td_item(scaler.scale) == 4096);
+    td_tensor again;
+    td_run(program, TD_LIST(factor), &again);
+    assert_true(td_item(again) == 0 && td_item(scaler.scale) == 8192);
+    td_run(program, TD_LIST(td_full(s, TD_SHAPE(), INFINITY, .dtype = TD_F16)), &again);
+    assert_true(td_item(again) == 1 && td_item(scaler.scale) == 4096);
+    td_program_free(program);
+    td_optimizer_free(o);
+    assert_int_equal(td_sync(s), 0);
+    td_grad_scaler(s, .init_scale = 0);
+    expect_error(TD_E_ARGUMENT, "grad_scaler: init_scale is 0", __LINE__ - 1);
+    td_grad_scaler(s, .growth_factor = 1);
+    expect_error(TD_E_ARGUMENT, "grad_scaler: growth_factor is 1", __LINE__ - 1);
+    td_grad_scaler(s, .backoff_factor = 1);
+    expect_error(TD_E_ARGUMENT, "grad_scaler: backoff_factor is 1", __LINE__ - 1);
+    td_scaler bad = td_grad_scaler(s, .growth_interval = 0);
+    expect_error(TD_E_ARGUMENT, "grad_scaler: growth_interval is 0", __LINE__ - 1);
+    assert_false(td_ok(td_scale(bad, td_sum(w))));
+    td_clear_error(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -381,6 +458,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(refused_groups, open_session, close_session),
         cmocka_unit_test_setup_teardown(clipping, open_session, close_session),
         cmocka_unit_test_setup_teardown(clipped_behind_the_tape, open_session, close_session),
+        cmocka_unit_test_setup_teardown(losses_that_are_scaled, open_session, close_session),
+        cmocka_unit_test_setup_teardown(scaled_in_a_program, open_session, close_session),
         cmocka_unit_test_setup_teardown(nothing_to_do, open_session, close_session),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "client/internal.h"
+#include "tests/composites.h"
 #include "tests/support.h"
 
 #define NAMES 128
@@ -271,7 +272,7 @@ static void take_attribute(struct replay *r, uint8_t kind, void *slot)
 }
 
 /* The rest of "y,z=op argument ...": arguments in the row's order; keywords may be missing at the end. */
-static void take_call(struct replay *r, const struct td_op *op, const char *results)
+static void take_call(struct replay *r, const struct td_op *op, const char *results, bool in_place)
 {
     struct call c = {.op = op};
     td_op_defaults(op, c.attrs);
@@ -290,14 +291,17 @@ static void take_call(struct replay *r, const struct td_op *op, const char *resu
     td_tensor out[TD_OUTPUTS_MAX] = {{0}};
     if (*r->message)
         return;
-    client_ops(&(struct client_op){.id = op->id,
+    const struct client_op call = {.id = op->id,
                                    .origin = {op->name, 0},
                                    .session = s,
                                    .in = c.in,
                                    .in_count = c.in_count,
                                    .list_counts = c.lists,
-                                   .attrs = c.attrs},
-               out);
+                                   .attrs = c.attrs};
+    if (in_place)
+        client_in_place(&call);
+    else
+        client_ops(&call, out);
     for (int k = 0; *results && k < op->output_count; k++) {
         char name[32];
         size_t length = strcspn(results, ",");
@@ -305,6 +309,55 @@ static void take_call(struct replay *r, const struct td_op *op, const char *resu
         results += length + (results[length] == ',');
         add(r, name, out[k]);
     }
+}
+
+/* The rest of "y=huber_loss a b 1 0.5", of a function that the library makes of ops. */
+static struct argument take_argument(struct replay *r, td_tensor *items)
+{
+    struct argument a = {.dims.count = -1, .list = {.items = items}};
+    char name[32];
+    if (*r->at == '[') {
+        a.dims = take_dims(r);
+    } else if (take(r, "#")) {
+        a.operand = td_operand_of_number(take_number(r));
+    } else if (take(r, "{")) {
+        for (; !*r->message && !take(r, "}") && a.list.count < INPUTS; take(r, ","))
+            items[a.list.count++] = find(r, take_word(r, ",}", name));
+    } else if (*r->at == 't') {
+        a.operand = td_operand_of_tensor(find(r, take_word(r, " ", name)));
+    } else if (!take(r, "nil")) {
+        const char *at = r->at;
+        a.real = take_real(r, false);
+        a.integer = strtoll(at, NULL, 10);
+    }
+    return a;
+}
+
+static void take_composite(struct replay *r, const char *function, const char *results)
+{
+    struct argument arguments[TD_PARAMS_MAX] = {{.dims.count = -1}};
+    td_tensor items[INPUTS], out[TD_OUTPUTS_MAX] = {{0}};
+    for (int count = 0; count < TD_PARAMS_MAX && strncmp(r->at, " ;", 2) && take(r, " "); count++)
+        arguments[count] = take_argument(r, items);
+    r->unfit |= r->mode == RECORD && !strcmp(function, "one_hot"); /* without a number of classes it reads */
+    if (!*r->message && !r->unfit)
+        composite_call(function, arguments, out);
+    for (int k = 0; k < composite_results(function) && *results; k++) {
+        char name[32];
+        size_t length = strcspn(results, ",");
+        snprintf(name, sizeof name, "%.*s", (int)length, results);
+        results += length + (results[length] == ',');
+        add(r, name, out[k]);
+    }
+}
+
+/* The op whose form in place has this name; NULL if it is none. */
+static const struct td_op *written(const char *word)
+{
+    char name[32];
+    size_t length = strlen(word);
+    snprintf(name, sizeof name, "%.*s", (int)length - 1, word);
+    return length > 1 && word[length - 1] == '_' && !td_op_named(word) ? td_op_named(name) : NULL;
 }
 
 /* ---- expectations ---- */
@@ -486,9 +539,11 @@ static void take_block(struct replay *r, bool checkpoint)
 static void take_command(struct replay *r, const char *word)
 {
     char name[32], seed[32];
-    const struct td_op *op = td_op_named(word);
+    const struct td_op *op = td_op_named(word), *in_place = written(word);
     if (op) {
-        take_call(r, op, "");
+        take_call(r, op, "", false);
+    } else if (in_place) {
+        take_call(r, in_place, "", true);
     } else if (!strcmp(word, "error") && r->mode == RECORD) {
         r->unfit = true;
     } else if (!strcmp(word, "error")) {
@@ -523,12 +578,13 @@ static void begin_program(struct replay *r, td_program *program)
 /* program: what is run; NULL unless that is the mode. */
 static void take_statement(struct replay *r, td_program *program)
 {
-    char names[32], word[32];
+    char names[32], word[32] = "";
     take_word(r, "=> ", names);
     bool expectation = take(r, ">"), command = !expectation && !take(r, "=");
     const char *before = r->at;
     const struct td_op *op = expectation || command ? NULL : td_op_named(take_word(r, "![ ", word));
-    bool leaf = !expectation && !command && !op;
+    bool composite = !expectation && !command && composite_results(word) > 0;
+    bool leaf = !expectation && !command && !op && !composite;
     if (r->mode != EAGER && !leaf && !r->program)
         begin_program(r, program);
     if (expectation) {
@@ -540,7 +596,9 @@ static void take_statement(struct replay *r, td_program *program)
     } else if (op) {
         r->unfit |= r->mode == RECORD && td_op_is_sized(op);
         if (!r->unfit)
-            take_call(r, op, names);
+            take_call(r, op, names, false);
+    } else if (composite) {
+        take_composite(r, word, names);
     } else {
         r->at = before;
         add(r, names, take_leaf(r));
@@ -693,13 +751,14 @@ static int serve(void)
 
 int main(int argc, char **argv)
 {
-    static const char *const more[] = {"programs", "found"};
-    struct CMUnitTest tests[TD_OP_LIMIT + 2];
-    static char names[TD_OP_LIMIT + 2][64];
+    static const char *const more[] = {"programs", "found", "made", "in_place"};
+    enum { FILES = TD_OP_LIMIT + sizeof more / sizeof *more };
+    struct CMUnitTest tests[FILES];
+    static char names[FILES][64];
     size_t count = 0;
     if (argc == 2 && !strcmp(argv[1], "-"))
         return serve();
-    for (int id = TD_OP_FIRST; id < TD_OP_LIMIT + 2; id++) {
+    for (int id = TD_OP_FIRST; id < (int)FILES; id++) {
         const struct td_op *op = td_op_of((uint64_t)id);
         const char *file = id >= TD_OP_LIMIT ? more[id - TD_OP_LIMIT] : op ? op->name : NULL;
         if (!file)

@@ -92,7 +92,8 @@ static void cancel(struct raw *raw, uint64_t number, uint32_t queued)
     assert_int_equal(raw_barrier(raw, false).code, TD_E_OK);
 }
 
-/* ---- a long backward: 10000 parts of 4 MB each, whose gradients are zeros but for one element ---- */
+/* ---- a long backward: 10000 parts of 4 MB each, whose gradients are zeros but for one element (of a td_select only
+ * that would be written) ---- */
 
 #define PARTS 10000
 #define PART_ELEMENTS (1 << 20)
@@ -103,9 +104,12 @@ static void test_beside_backward(void **state)
     struct raw busy = raw_open(&daemon_), light = raw_open(&daemon_);
     make(&busy, TD_FLAG_REQUIRES_GRAD, 10, 1, (const int64_t[]){PART_ELEMENTS}, 1);
     make(&busy, 0, 11, 0, NULL, 0);
+    raw_request(&busy, 0, 0, 5, TD_OP_full); /* 9: an index */
+    busy.at = td_write_array(td_write_uint(busy.at, 9), 0);
+    busy.at = td_write_int(td_write_int(busy.at, 5), TD_I64);
     for (uint32_t k = 0; k < PARTS; k++) {
-        raw_request(&busy, TD_FLAG_GRAD, 0, 5, TD_OP_select);
-        busy.at = td_write_uint(td_write_uint(td_write_uint(td_write_uint(busy.at, 12), 10), 0), k);
+        raw_request(&busy, TD_FLAG_GRAD, 0, 5, TD_OP_index_select);
+        busy.at = td_write_uint(td_write_uint(td_write_uint(td_write_uint(busy.at, 12), 10), 0), 9);
         call(&busy, TD_FLAG_GRAD | TD_FLAG_CONSUME(0) | TD_FLAG_CONSUME(1), TD_OP_add, 13 + k % 2,
              k ? 13 + (k + 1) % 2 : 11, 12);
     }
@@ -178,6 +182,46 @@ static void test_beside_flooders(void **state)
     raw_close(&light);
 }
 
+/* ---- a graph of a million ops that is let go of ---- */
+
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+enum { LINKS = 100000 }; /* whose nodes take several times the memory */
+#else
+enum { LINKS = 1000000 };
+#endif
+enum { LOOKS = 20, BLOCK_BYTES = 64 };
+
+static void test_beside_the_end_of_a_graph(void **state)
+{
+    (void)state;
+    struct raw busy = raw_open(&daemon_), light = raw_open(&daemon_);
+    make(&busy, TD_FLAG_REQUIRES_GRAD, 10, 0, NULL, 1);
+    for (uint32_t k = 0; k < LINKS; k++) { /* each keeps what it squares */
+        raw_request(&busy, TD_FLAG_GRAD | (k ? TD_FLAG_CONSUME(0) : 0), 0, 3, TD_OP_square);
+        busy.at = td_write_uint(td_write_uint(busy.at, 11 + k % 2), k ? 11 + (k + 1) % 2 : 10);
+        if (k % 50000 == 0)
+            assert_int_equal(raw_barrier(&busy, false).code, TD_E_OK);
+    }
+    assert_int_equal(raw_barrier(&busy, false).code, TD_E_OK);
+    uint64_t all = raw_status(&light, "device.used_bytes"), left = all;
+    assert_true(all >= (uint64_t)LINKS * BLOCK_BYTES);
+    raw_request(&busy, 0, 0, 2, TD_R_RELEASE);
+    busy.at = td_write_uint(busy.at, 11 + (LINKS - 1) % 2);
+    for (int k = 0; k < LOOKS; k++)
+        raw_request(&busy, 0, 0, 1, TD_R_STATUS);
+    assert_true(raw_flush(&busy));
+    for (int k = 0; k < LOOKS; k++) { /* what comes next in its own session does not wait for the end */
+        uint64_t now = raw_take_status(&busy, busy.requests - LOOKS + 1 + (uint64_t)k, "device.used_bytes");
+        assert_true(now <= left && now > all / 2);
+        left = now;
+    }
+    for (uint64_t k = 0; k < TURNS; k++)
+        small_turn(&light, k);
+    raw_close(&busy);
+    raw_close(&light);
+    daemon_wait_empty(&daemon_);
+}
+
 /* A tensor whose bytes were cancelled on their way is no tensor of zeros. */
 static void test_cancelled_upload(void **state)
 {
@@ -228,8 +272,9 @@ static void test_cancel_from_another_thread(void **state)
     td_session *s = waiting.session;
     td_tensor x = td_ones(s, TD_SHAPE(PART_ELEMENTS), .requires_grad = true);
     waiting.loss = td_zeros(s, TD_SHAPE());
+    td_tensor index = td_full(s, TD_SHAPE(), 5);
     for (int k = 0; k < PARTS; k++)
-        waiting.loss = td_add(td_take(waiting.loss), td_select(x, 0, k));
+        waiting.loss = td_add(td_take(waiting.loss), td_sum(td_index_select(x, 0, index)));
     assert_int_equal(td_sync(s), TD_E_OK);
     assert_int_equal(pthread_create(&thread, NULL, wait_for_value, &waiting), 0);
     while (!waiting.done) { /* the first may come before there is anything to cancel */
@@ -268,6 +313,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_beside_backward, setup, teardown),
         cmocka_unit_test_setup_teardown(test_beside_products, setup, teardown),
         cmocka_unit_test_setup_teardown(test_beside_flooders, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_beside_the_end_of_a_graph, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancelled_upload, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel_from_another_thread, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel_and_go_on, setup, teardown),

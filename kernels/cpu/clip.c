@@ -7,6 +7,7 @@
 struct clip {
     void *grad;
     double bound; /* the factor, or the greatest magnitude */
+    int *found;   /* of unscaling: becomes 1 where an element is inf or nan */
 };
 
 #define CLIP_PARTS(word, type, real, load, save, bounded)                \
@@ -27,6 +28,20 @@ struct clip {
         TD_INDEPENDENT                                                   \
         for (int64_t i = from; i < to; i++)                              \
             g[i] = save(bounded(load(g[i]), most));                      \
+    }                                                                    \
+    static void undo_##word(const void *data, int64_t from, int64_t to)  \
+    {                                                                    \
+        const struct clip *c = data;                                     \
+        type *g = c->grad;                                               \
+        real factor = (real)c->bound;                                    \
+        int found = 0;                                                   \
+        for (int64_t i = from; i < to; i++) {                            \
+            real x = load(g[i]);                                         \
+            found |= !(x - x == 0);                                      \
+            g[i] = save(x * factor);                                     \
+        }                                                                \
+        if (found)                                                       \
+            __atomic_store_n(c->found, 1, __ATOMIC_RELAXED);             \
     }
 CLIP_PARTS(f16, td_f16, float, td_f32_of_f16, td_f16_of_f32, td_bounded_f32)
 CLIP_PARTS(bf16, td_bf16, float, td_f32_of_bf16, td_bf16_of_f32, td_bounded_f32)
@@ -37,11 +52,13 @@ typedef td_part *const parts_of[TD_DTYPE_LIMIT];
 static parts_of scale = {[TD_F16] = scale_f16, [TD_BF16] = scale_bf16, [TD_F32] = scale_f32, [TD_F64] = scale_f64};
 static parts_of bound = {[TD_F16] = bound_f16, [TD_BF16] = bound_bf16, [TD_F32] = bound_f32, [TD_F64] = bound_f64};
 
-static void clip_all(const struct td_launch *launch, double number, parts_of parts)
+static parts_of undo = {[TD_F16] = undo_f16, [TD_BF16] = undo_bf16, [TD_F32] = undo_f32, [TD_F64] = undo_f64};
+
+static void clip_all(const struct td_launch *launch, double number, int *found, parts_of parts)
 {
     for (int k = 0; k < launch->list_counts[0]; k++) {
         const struct td_operand *grad = &launch->grads[k];
-        struct clip clip = {grad->data, number};
+        struct clip clip = {grad->data, number, found};
         if (grad->data)
             td_parallel(td_operand_numel(grad), TD_GRAIN, 0, parts[grad->dtype], &clip);
     }
@@ -117,10 +134,17 @@ void TD_CPU(clip_grad_norm_)(struct td_launch *launch)
     double norm = wide ? *(double *)launch->out[0].data : (double)*(float *)launch->out[0].data;
     double factor = wide ? a->max_norm / (norm + 1e-6) : (double)((float)a->max_norm / ((float)norm + 1e-6f));
     if (!(factor >= 1))
-        clip_all(launch, factor, scale);
+        clip_all(launch, factor, NULL, scale);
 }
 
 void TD_CPU(clip_grad_value_)(struct td_launch *launch)
 {
-    clip_all(launch, ((const struct td_clip_grad_value__attrs *)launch->attrs)->clip_value, bound);
+    clip_all(launch, ((const struct td_clip_grad_value__attrs *)launch->attrs)->clip_value, NULL, bound);
+}
+
+void TD_CPU(unscale_grads_)(struct td_launch *launch)
+{
+    int found = 0;
+    clip_all(launch, 1 / *(const double *)launch->in[launch->list_counts[0]].data, &found, undo);
+    *(float *)launch->out[0].data = (float)found;
 }

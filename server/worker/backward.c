@@ -264,6 +264,88 @@ static void run_step(struct session *session, struct walk *w)
     w->draw = NULL;
 }
 
+/* Whether tensor is all that shows its block, and contiguous. */
+static bool is_own(const struct tensor *tensor)
+{
+    struct td_meta meta;
+    tensor_meta(tensor, &meta);
+    return tensor->refs == 1 && tensor->storage->refs == 1 && tensor->storage->block->storages == 1 &&
+           td_meta_is_contiguous(&meta);
+}
+
+/* value, or 0, goes into window of *gradient: added, unless all of that is blank. True: it is there. */
+static bool write_window(struct session *session, struct walk *w, struct td_meta window, struct tensor **gradient,
+                         struct tensor *value)
+{
+    struct source own = {.tensor = *gradient};
+    if (w->window) {
+        tensor_unref(session, w->window);
+        w->window = NULL;
+        return true;
+    }
+    if (!is_own(*gradient)) { /* now its block may be what value shows */
+        struct td_meta meta;
+        tensor_meta(*gradient, &meta);
+        enum td_op_id copy = td_meta_is_contiguous(&meta) ? TD_OP_clone : TD_OP_contiguous;
+        run_op(session, w, td_op_of(copy), NULL, 1, &own, NULL, gradient);
+        return false;
+    }
+    window.dtype = (*gradient)->dtype;
+    window.offset += (*gradient)->offset;
+    if (!(w->window = tensor_new(&window, (*gradient)->storage))) {
+        walk_no_memory(session, w);
+        return false;
+    }
+    const struct source in[] = {{.tensor = w->window},
+                                {.tensor = value, .is_number = !value, .number = {.category = TD_FLOATING}}};
+    enum td_op_id write = !value ? TD_OP_fill_ : w->blank ? TD_OP_copy_ : TD_OP_add_;
+    run_op(session, w, td_op_of(write), NULL, 2, in, NULL, &w->window);
+    return false;
+}
+
+/* Whether node shows a row of its content's elements, by an offset that *window is moved by, and nobody asks for the
+ * gradient there: what goes into a window of it may go into the content at once. */
+static bool shows_content(const struct walk *w, const struct node *node, struct td_meta *window)
+{
+    const struct td_strided_read_attrs *a = (const void *)node->attrs;
+    bool asked = node->hooks || (w->wanted ? node->way & WAY_TARGET : node->retained != NULL);
+    if (!node->op || node->op->id != TD_OP_strided_read || node->in_count > 1 || asked || !node->in[0].node ||
+        !walk_passes(w, node->in[0].node))
+        return false;
+    struct td_meta seen = {.rank = (uint8_t)a->shape.count};
+    memcpy(seen.shape, a->shape.v, sizeof seen.shape);
+    memcpy(seen.stride, a->stride.v, sizeof seen.stride);
+    window->offset += a->offset;
+    return td_meta_is_contiguous(&seen);
+}
+
+/* A step of handing on a gradient of which the rule gave a window, or all but that. */
+static void deliver_window(struct session *session, struct walk *w, struct node *to, uint8_t output)
+{
+    struct tensor **value = &w->rule.values[w->rule.gradients[0]].tensor;
+    struct td_meta window = w->rule.window, moved = window;
+    if (w->rule.giving == GIVES_REST) {
+        if (write_window(session, w, window, value, NULL))
+            w->rule.giving = GIVES_ALL;
+        return;
+    }
+    if (shows_content(w, to, &moved)) {
+        window = moved;
+        output = to->in[0].output;
+        to = to->in[0].node;
+    }
+    struct tensor **pending = &to->out[output].pending;
+    if (!*pending && enqueue(w, to)) {
+        w->blank = true;
+        walk_full(session, w, &to->out[output].meta, 0, pending);
+    } else if (!*pending) {
+        walk_no_memory(session, w);
+    } else if (write_window(session, w, window, pending, *value)) {
+        w->blank = false;
+        w->at++;
+    }
+}
+
 /* Hands one gradient on. */
 static void deliver(struct session *session, struct walk *w)
 {
@@ -273,10 +355,16 @@ static void deliver(struct session *session, struct walk *w)
         w->phase = PHASE_NODE;
         return;
     }
-    int k = w->at++;
+    int k = w->at;
     struct node *to = w->node->in[k].node;
     struct tensor *gradient = walk_gradient(w, k);
-    if (gradient && to && walk_passes(w, to))
+    bool passes = gradient && to && walk_passes(w, to);
+    if (passes && k == 0 && w->rule.giving != GIVES_ALL) {
+        deliver_window(session, w, to, w->node->in[k].output);
+        return;
+    }
+    w->at++;
+    if (passes)
         walk_hand_on(session, w, to, w->node->in[k].output, gradient);
 }
 
@@ -572,6 +660,7 @@ static void walk_drop(struct session *session, struct iterator *iterator)
     free(w->aside);
     walk_drop_gradients(session, w);
     walk_drop_replayed(session, w);
+    tensor_unref(session, w->window);
     rule_clear(&w->rule);
     rule_deinit(&w->rule);
     list_free(session, &w->leaves);

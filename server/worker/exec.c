@@ -524,6 +524,20 @@ static void note_results(struct execution *e)
     node_unref(e->session, node);
 }
 
+/* After an overflow there are no gradients, so that the optimiser's step, which may be sent already, does nothing. */
+static void drop_gradients(struct execution *e)
+{
+    float found = 0;
+    e->session->worker->device->download(&found, tensor_data(e->out[0]), sizeof found);
+    for (int k = 0; found != 0 && k < e->list_counts[0]; k++) {
+        struct node *node = e->in[k].tensor->node;
+        if (!node_is_leaf(node))
+            continue;
+        tensor_unref(e->session, node->grad);
+        node->grad = NULL;
+    }
+}
+
 /* A matrix that an op of linear algebra cannot take. */
 static void read_singular(struct execution *e, const struct td_fault *fault)
 {
@@ -611,6 +625,8 @@ void execution_finish(struct execution *e)
         read_fault(e);
     if (e->watched && !e->failure.code && e->anomaly.found)
         name = anomaly_fail(e);
+    if (!e->failure.code && e->operation.op->id == TD_OP_unscale_grads_)
+        drop_gradients(e);
     if (!e->failure.code && e->out[0])
         note_results(e);
     if (e->failure.code) {
@@ -619,7 +635,7 @@ void execution_finish(struct execution *e)
     }
     if (e->operation.op->kind == TD_RANDOM && !e->operation.draw) /* a request that failed has drawn nothing */
         session->random_counter +=
-            td_random_blocks(e->operation.op, e->inference.out[0].dtype, td_meta_numel(&e->inference.out[0]));
+            td_random_blocks(e->operation.op, e->attrs, e->inference.out[0].dtype, td_meta_numel(&e->inference.out[0]));
     struct tensor *results[TD_OUTPUTS_MAX];
     memcpy(results, e->out, sizeof results);
     exec_then *then = e->then;

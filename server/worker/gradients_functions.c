@@ -97,13 +97,36 @@ RULE(atanh)
     give(r, 0, divide(r, g, one_minus_square(r, in(r, 0))));
 }
 
-/* p = pi * x: g * (cos(p) * p - sin(p)) / (p * x), 0 where x * x is 0, and a safe x is divided by */
+/* The slope of sinc for p = pi * x from -1/2 to 1/2: the sum of (-1)^k 2k p^(2k - 1) / (2k + 1)! times pi, of which the
+ * derivatives of the first orders are as exact. */
+static ref slope_of_sinc(struct rule *r, ref p)
+{
+    enum { TERMS = 11 };
+    double factors[TERMS], factorial = 1;
+    for (int k = 1; k <= TERMS; k++) {
+        factorial *= 2 * k * (2 * k + 1);
+        factors[k - 1] = (k % 2 ? -M_PI : M_PI) * 2 * k / factorial;
+    }
+    ref square = unary(r, TD_OP_square, p), sum = mul(r, square, real(r, factors[TERMS - 1]));
+    for (int k = TERMS - 2; k > 0; k--)
+        sum = mul(r, add(r, sum, real(r, factors[k])), square);
+    return mul(r, add(r, sum, real(r, factors[0])), p);
+}
+
+/* p = pi * x: g * (cos(p) * p - sin(p)) / (p * x), 0 where x * x is 0, and a safe x is divided by; near 0 a polynomial
+ * where it is differentiated again, since 0 has no slope, and little is left of a difference that cancels */
 RULE(sinc)
 {
-    ref x = in(r, 0), zero = real(r, 0), at_zero = binary(r, TD_OP_eq, unary(r, TD_OP_square, x), zero);
-    ref safe = where(r, at_zero, real(r, 1), x), p = mul(r, safe, real(r, M_PI));
+    ref x = in(r, 0), zero = real(r, 0), square = unary(r, TD_OP_square, x), near_zero, near = zero;
+    if (r->create) {
+        near_zero = binary(r, TD_OP_lt, square, real(r, 0.25 / (M_PI * M_PI)));
+        near = mul(r, g, slope_of_sinc(r, mul(r, where(r, near_zero, x, zero), real(r, M_PI))));
+    } else {
+        near_zero = binary(r, TD_OP_eq, square, zero);
+    }
+    ref safe = where(r, near_zero, real(r, 1), x), p = mul(r, safe, real(r, M_PI));
     ref top = sub(r, mul(r, unary(r, TD_OP_cos, p), p), unary(r, TD_OP_sin, p));
-    give(r, 0, where(r, at_zero, zero, mul(r, g, divide(r, top, mul(r, p, safe)))));
+    give(r, 0, where(r, near_zero, near, mul(r, g, divide(r, top, mul(r, p, safe)))));
 }
 
 /* g / (x * (1 - x)); 0 outside eps to 1 - eps */

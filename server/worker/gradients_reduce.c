@@ -133,7 +133,8 @@ RULE(norm)
     } else if (a->p == 1) {
         give(r, 0, mul(r, kept, unary(r, TD_OP_sign, x)));
     } else if (a->p == 2) {
-        give(r, 0, mul(r, quotient(r, kept, y), x));
+        ref none = equals(r, y, 0); /* x / y is no more than 1, however small y is */
+        give(r, 0, mul(r, where(r, none, real(r, 0), kept), divide(r, x, where(r, none, real(r, 1), y))));
     } else if (isinf(a->p)) {
         ref chosen = binary(r, TD_OP_eq, unary(r, TD_OP_abs, x), y);
         give(r, 0, mul(r, unary(r, TD_OP_sign, x), shared(r, g, chosen, &a->dims)));

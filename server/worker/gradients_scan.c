@@ -131,13 +131,16 @@ RULE(logcumsumexp)
 {
     const struct td_logcumsumexp_attrs *a = attrs_of(r);
     ref x = in(r, 0), y = out(r), parts[2];
-    if (shape_of(r, 0)->rank == 0) {
+    if (shape_of(r, 0)->rank == 0 || td_meta_numel(shape_of(r, 0)) == 0) {
         give(r, 0, g);
         return;
     }
-    if (r->create) {
-        ref sums = scan(r, TD_OP_cumsum, mul(r, g, unary(r, TD_OP_exp, neg(r, y))), a->dim, !a->reverse);
-        give(r, 0, mul(r, unary(r, TD_OP_exp, x), sums));
+    if (r->create) { /* about the greatest of a row: what lies in range of that is fine, however large it is */
+        ref top = step(r, TD_OP_max, &(struct td_max_attrs){.dims = {1, {a->dim}}, .keepdim = true}, 1, &y);
+        top = unary(r, TD_OP_detach, top);
+        top = where(r, unary(r, TD_OP_isfinite, top), top, real(r, 0));
+        ref sums = scan(r, TD_OP_cumsum, mul(r, g, unary(r, TD_OP_exp, sub(r, top, y))), a->dim, !a->reverse);
+        give(r, 0, mul(r, unary(r, TD_OP_exp, sub(r, x, top)), sums));
         return;
     }
     for (int k = 0; k < 2; k++) {

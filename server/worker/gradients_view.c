@@ -23,6 +23,15 @@ RULE(transpose)
     give(r, 0, transpose(r, g, a->dim0, a->dim1));
 }
 
+/* zeros with g in the window, added where that meets itself */
+static void give_window(struct rule *r, const struct td_meta *seen, const struct td_meta *whole, ref g)
+{
+    if (td_meta_overlaps_itself(seen))
+        give(r, 0, window(r, TD_OP_strided_add, seen, 2, (ref[]){zeros(r, whole), g}));
+    else
+        rule_give_window(r, GIVES_WINDOW, seen, g);
+}
+
 /* zeros with g written where the view looked, added where it looked twice: the view's window on a contiguous x */
 RULE(part)
 {
@@ -33,8 +42,7 @@ RULE(part)
         .op = r->node->op, .in = &whole, .in_count = 1, .attrs = r->node->attrs, .failure = &r->failure};
     if (td_infer(&view))
         return;
-    enum td_op_id id = td_meta_overlaps_itself(&view.out[0]) ? TD_OP_strided_add : TD_OP_strided_write;
-    give(r, 0, window(r, id, &view.out[0], 2, (ref[]){zeros(r, &whole), g}));
+    give_window(r, &view.out[0], &whole, g);
 }
 
 /* the sum over what was repeated: give does it */
@@ -77,8 +85,7 @@ RULE(strided_read)
     }
     const struct td_strided_read_attrs *a = attrs_of(r);
     struct td_meta seen = window_of(&a->shape, &a->stride, a->offset);
-    enum td_op_id id = td_meta_overlaps_itself(&seen) ? TD_OP_strided_add : TD_OP_strided_write;
-    give(r, 0, window(r, id, &seen, 2, (ref[]){zeros(r, shape_of(r, 0)), g}));
+    give_window(r, &seen, shape_of(r, 0), g);
 }
 
 /* g with 0 in the window; g's window */
@@ -86,10 +93,9 @@ RULE(strided_write)
 {
     const struct td_strided_write_attrs *a = attrs_of(r);
     struct td_meta seen = window_of(&a->shape, &a->stride, a->offset);
-    if (needs(r, 0))
-        give(r, 0, window(r, TD_OP_strided_write, &seen, 2, (ref[]){g, real(r, 0)}));
     if (needs(r, 1))
         give(r, 1, window(r, TD_OP_strided_read, &seen, 1, &g));
+    rule_give_window(r, GIVES_REST, &seen, g);
 }
 
 /* g; g's window */

@@ -105,7 +105,7 @@ static struct node *window_node(struct session *session, enum td_op_id id, const
     attrs.shape.count = attrs.stride.count = window->rank;
     memcpy(attrs.shape.v, window->shape, sizeof attrs.shape.v);
     memcpy(attrs.stride.v, window->stride, sizeof attrs.stride.v);
-    struct node *node = node_new(session, td_op_of(id), &attrs, 0, in_count);
+    struct node *node = node_new(session, td_op_of(id), &attrs, session->call_site, in_count);
     if (!node)
         return NULL;
     struct td_meta content = row_of(window->dtype, content_size);

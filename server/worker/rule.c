@@ -146,6 +146,21 @@ void rule_give(struct rule *r, int k, ref value)
         r->gradients[k] = undo_broadcast(r, value, &r->node->in[k].meta);
 }
 
+void rule_give_window(struct rule *r, enum giving giving, const struct td_meta *seen, ref value)
+{
+    if (r->failure.code || !rule_needs(r, 0))
+        return;
+    if (!r->create) {
+        r->giving = giving;
+        r->window = *seen;
+        r->gradients[0] = value;
+    } else if (giving == GIVES_WINDOW) {
+        rule_give(r, 0, window(r, TD_OP_strided_write, seen, 2, (ref[]){zeros(r, &r->node->in[0].meta), value}));
+    } else {
+        rule_give(r, 0, window(r, TD_OP_strided_write, seen, 2, (ref[]){value, real(r, 0)}));
+    }
+}
+
 /* ---- the table: a rule that a row names and nobody wrote does not link ---- */
 
 #define GRAD(rule, kept) grad_rule grad_##rule;
@@ -195,6 +210,7 @@ void rule_clear(struct rule *r)
     for (int k = 0; k < r->value_count; k++)
         tensor_unref(r->session, r->values[k].tensor);
     r->value_count = r->step_count = 0;
+    r->giving = GIVES_ALL;
 }
 
 void rule_deinit(struct rule *r)

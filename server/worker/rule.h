@@ -6,6 +6,13 @@
 
 #include "server/worker/tape.h"
 
+/* What the gradient of input 0 is of the value given for it. */
+enum giving {
+    GIVES_ALL,    /* it is the value */
+    GIVES_WINDOW, /* the value stands in a window, and 0 beside it */
+    GIVES_REST    /* it is the value with 0 in a window */
+};
+
 /* Inputs of one op that a rule emits. */
 #define RULE_INPUTS (2 + TD_RANK_MAX)
 
@@ -41,6 +48,8 @@ struct rule {
     struct rule_value *values;
     struct rule_step *steps;
     ref *gradients; /* of each input of node, -1: none */
+    enum giving giving;
+    struct td_meta window; /* of the content of input 0, contiguous */
 };
 
 /* A gradient rule; g is the gradient of the node's first output. */
@@ -65,6 +74,10 @@ ref rule_output(struct rule *rule, int k);
 ref rule_gradient(struct rule *rule, int k);
 /* value is the gradient of input k, once broadcasting and conversions are undone. */
 void rule_give(struct rule *rule, int k, ref value);
+/* Gives for input 0 what is only a window of it: how much that is, not how large the input, is what a walk has to write
+ * (a loop over the rows of a matrix would write all of it for each). window's elements lie apart; where the walk is
+ * recorded itself, ops make the whole of it. */
+void rule_give_window(struct rule *rule, enum giving giving, const struct td_meta *window, ref value);
 
 /* Notes down the rule of node for what is pending at its outputs, which it takes over. Returns the code of
  * rule->failure. */

@@ -59,6 +59,8 @@ struct walk {
     uint64_t hook, last_hook;              /* the orders of the last hook that ran, and of the last that is to */
     struct tensor **hooked;                /* the gradient that a hook gave, until it is made the walk's own */
     struct retained *retained;             /* the next of those who are to keep its gradient */
+    struct tensor *window;                 /* of a gradient, while something is written there */
+    bool blank;                            /* that gradient has been made for it and is zeros */
     int at;                                /* root, step, input, leaf or target that is next */
     struct tensor **slots[TD_OUTPUTS_MAX]; /* where the results of the op in work go */
     int slot_count;

@@ -69,6 +69,9 @@ bool bench_echo(const struct bench_other *other, const void *request, size_t req
 bool bench_bulk_send(const struct bench_other *other, const void *data, size_t bytes);
 bool bench_bulk_receive(const struct bench_other *other, void *data, size_t bytes);
 
+/* Runs the kernel of a product of 8 f32 by a number *data (int) times: seconds of one. */
+double bench_tiny_kernel(void *data);
+
 /* ---- PyTorch (torch.c): tests/bench/torch_step.py in a process of its own, on one thread ---- */
 
 struct bench_torch {

@@ -177,3 +177,50 @@ def scattered(a, b):
 
 
 case("masked_scatter_", scattered, x(), drawn((9,), 2))
+
+
+def cell(gates, *more):
+    some = [x(), drawn((4, 2), 1), drawn((2 * gates, 3), 2), drawn((2 * gates, 2), 3)]
+    return some + [drawn((2 * gates,), k) for k in more]
+
+
+def lstm(x, h, w, u, p, *more):
+    q, c = more if len(more) == 2 else (None, *more)
+    if q is None:
+        return torch.stack(torch.lstm_cell(x[None], (h[None], c[None]), w, u, p, torch.zeros_like(p))).squeeze(1)
+    return torch.stack(torch.lstm_cell(x, (h, c), w, u, p, q))
+
+
+case("rnn_tanh_cell", torch.rnn_tanh_cell, *cell(1, 4, 5))
+case("rnn_relu_cell", torch.rnn_relu_cell, *cell(1, 4, 5))
+case("gru_cell", torch.gru_cell, *cell(3, 4, 5))
+case("gru_cell_plain", torch.gru_cell, *cell(3))
+case("lstm_cell", lstm, *cell(4, 4, 5), drawn((4, 2), 6))
+case("lstm_cell_row", lstm, drawn((3,), 0), drawn((2,), 1), drawn((8, 3), 2), drawn((8, 2), 3), drawn((8,), 4), drawn((2,), 6))
+COLUMN = PLACES[:, None]
+case("index_add_", lambda a, b: a.clone().index_add_(0, PLACES, b), x(), x(2))
+case("index_copy_", lambda a, b: a.clone().index_copy_(1, PLACES[:3], b), x(), x(2))
+case("index_fill_", lambda a: a.clone().index_fill_(0, PLACES, 2.5), x())
+case("scatter_", lambda a, b: a.clone().scatter_(1, COLUMN, b[:, :1]), x(), x(2))
+case("scatter_add_", lambda a, b: a.clone().scatter_add_(1, COLUMN, b[:, :1]), x(), x(2))
+case("scatter_reduce_", lambda a, b: a.clone().scatter_reduce_(1, COLUMN, b[:, :1], "mean"), x(), x(2))
+case("cumsum_", lambda a: a.clone().cumsum_(0), x())
+case("cumprod_", lambda a: a.clone().cumprod_(1), x())
+case("tril_", lambda a: a.clone().tril_(), x())
+case("triu_", lambda a: a.clone().triu_(-1), x())
+case("polygamma_", lambda a: a.clone().polygamma_(2), chances())
+case("zero_", lambda a: a.clone().zero_() + a, x())
+case("true_divide_", lambda a, b: a.clone().true_divide_(b), x(), chances(1))
+case("float_power_", lambda a, b: a.clone().float_power_(b), chances(), chances(1))
+case("ldexp_", torch.ldexp, x(), x(2))  # its own ldexp_ has no gradient
+case("deg2rad_", lambda a: a.clone().deg2rad_(), x())
+case("rad2deg_", lambda a: a.clone().rad2deg_(), x())
+case("sgn_", lambda a: a.clone().sgn_() * a, x())
+case("clamp_min_", lambda a, b: a.clone().clamp_min_(b), x(), x(2))
+case("clamp_max_", lambda a: a.clone().clamp_max_(0.25), x())
+case("clamp_between_", lambda a, b, c: a.clone().clamp_(b, c), x(), x(1), x(2))
+case("addmm_", lambda a, b, c: a.clone().addmm_(b, c, beta=0.5, alpha=2), x(), drawn((4, 2), 1), drawn((2, 3), 2))
+case("baddbmm_", lambda a, b, c: a.clone().baddbmm_(b, c), image(), drawn((2, 4, 5), 2), drawn((2, 5, 3), 3))
+case("fill_diagonal_", lambda a: a.clone().fill_diagonal_(2), drawn((9, 3), 1))
+case("fill_diagonal_wrap", lambda a: a.clone().fill_diagonal_(2, wrap=True), drawn((9, 3), 1))
+case("fill_diagonal_cube", lambda a: a.clone().transpose(0, 1).fill_diagonal_(-1), drawn((3, 3, 3), 1))

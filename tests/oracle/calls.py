@@ -196,7 +196,7 @@ class Call:
                 for name in one if isinstance(one, list) else [one]:
                     if isinstance(name, Name):
                         case.expect(name, None, 1e-5 if case.tensors[name].dtype == torch.float32 else 1e-12)
-            if row["name"].startswith("clip_grad"):
+            if row["name"].startswith(("clip_grad", "unscale")):
                 case.expect_grads(1.0)
             return
         found = [name for name in results if case.tensors[name].requires_grad]

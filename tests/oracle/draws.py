@@ -16,6 +16,8 @@ def some_shape(c, rank_max=4):
     shape = [c.choices.pick([2, 3, 1, 4, 2, 3, 5, 0]) for _ in range(min(rank, rank_max))]
     if rank == 1 and c.choices.chance(1, 4):
         shape = [c.choices.pick([7, 9, 17, 33])]
+    if rank == 4 and c.choices.chance(1, 6):
+        shape = [c.choices.pick([1, 2]) for _ in range(c.choices.pick([1, 2, 4, 3]))] + shape  # up to eight
     return shape
 
 

@@ -12,11 +12,13 @@ import known
 from calls import POOLS, Call
 from case import DTYPES, ROOT, ROWS, Case, Refused
 from choices import Choices
-from ops import OPS, TORCH
+from ops import IN_PLACE, MADE, OPS, TORCH
 from programs import Program
 from runner import Runner
 
 CASES, REFUSED, PROGRAMS, LONGEST = 40, 8, 300, 700  # of an op; of them refused; characters of a case
+FEW = 12  # cases of what is made of ops, refused ones among them
+TOGETHER = {"made": MADE, "in_place": IN_PLACE}  # files of many functions
 GOLDEN = os.path.join(ROOT, "tests/oracle/golden")
 HEAD = """# What PyTorch 1.13.1 gives, by generate.py, replayed by tests/test_oracle.c; see ../README.md.
 # SPDX-License-Identifier: Apache-2.0
@@ -46,22 +48,22 @@ def edges(op, dtype):
     return call.case.text(), None
 
 
-def calls(op, runner):
+def calls(op, runner, cases=CASES):
     """Texts of cases: each dtype in turn, refusals only so many, none of them known to differ."""
     found, seen, refusals, different = [], set(), 0, 0
     made = [edges(op, dtype) for dtype in ROWS[op]["takes"]]
     made = [one for one in made if one]
     longest = max([LONGEST] + [len(text) for text, _ in made])
     dtypes = list(DTYPES)
-    for k in range(20 * CASES):
-        if len(found) + len(made) >= CASES:
+    for k in range(20 * cases):
+        if len(found) + len(made) >= cases:
             break
         if not made:
             longest = LONGEST
             call = Call(op, Choices("%s %d" % (op, k)), dtypes[k % len(dtypes)] if k % 3 else "f32")
             made = [(call.run(), call.refusal)]
         text, refusal = made.pop()
-        if text in seen or refusal and refusals >= REFUSED or len(text) > longest:
+        if text in seen or refusal and refusals >= min(REFUSED, cases // 4) or len(text) > longest:
             continue
         seen.add(text)
         [answer] = runner.run([text])
@@ -92,6 +94,15 @@ def programs(runner):
     return found, different
 
 
+def together(names, runner):
+    """Those of several functions, one after the other."""
+    found, different = [], 0
+    for name in names:
+        cases, bad = calls(name, runner, FEW)
+        found, different = found + cases, different + bad
+    return found, different
+
+
 def describe():
     """The list at the end of README.md."""
     path = os.path.join(ROOT, "tests/oracle/README.md")
@@ -106,15 +117,17 @@ def describe():
 
 
 def main():
-    chosen = sys.argv[1].split(",") if len(sys.argv) > 1 and sys.argv[1] else list(ROWS) + ["programs"]
+    chosen = sys.argv[1].split(",") if len(sys.argv) > 1 and sys.argv[1] else \
+        [name for name in ROWS if name not in MADE and name not in IN_PLACE] + ["made", "in_place", "programs"]
     runner = Runner()
     total = different = 0
     os.makedirs(GOLDEN, exist_ok=True)
     for name in chosen:
-        if name != "programs" and name not in OPS:
+        if name not in OPS and name != "programs" and name not in TOGETHER:
             print("%s is not covered: it has no line in ops.py" % name)
             continue
-        found, bad = programs(runner) if name == "programs" else calls(name, runner)
+        found, bad = programs(runner) if name == "programs" else \
+            together(TOGETHER[name], runner) if name in TOGETHER else calls(name, runner)
         with open(os.path.join(GOLDEN, name + ".txt"), "w") as file:
             file.write(HEAD + "".join(text + "\n" for text in found))
         total, different = total + len(found), different + bad

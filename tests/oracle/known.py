@@ -67,13 +67,18 @@ def endless(op, text, answer):
     return not all(math.isfinite(n) for n in both(answer)) and " where " in answer
 
 
+def nowhere(op, text, answer):
+    """Strides of nothing, or of dimensions of size 1."""
+    return 0 in layout(text, answer)[0] or of_ones(op, text, answer)
+
+
 KNOWN = [
     # op, torch's refusal, our answer, the case, why
     (None, LACKS, "not refused", None, "it promotes, or takes a dtype, where torch refuses"),
-    ("linspace randint sign clamp index_add scatter_add strided_add matmul linear max_dim min_dim dropout softmax log_softmax "
+    ("linspace randint sign sgn softmin put mm mv bmm dot addmm baddbmm soft_cross_entropy bucketize clamp index_add scatter_add strided_add matmul linear max_dim min_dim dropout softmax log_softmax "
      "mean cross_entropy mse_loss scatter_reduce searchsorted eigh conv1d conv2d conv3d conv_transpose1d conv_transpose2d "
      "conv_transpose3d conv_weight avg_pool1d avg_pool2d avg_pool3d avg_pool_back adaptive_avg_pool1d adaptive_avg_pool2d "
-     "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d", None, r"refused \[dtype: \w+: (takes|cannot give|\w+ is \w+ where .* is due)", r"(bool|u8|i8|i16|i32|i64)\b",
+     "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d", None, r"\[dtype: \w+: (takes|cannot give|\w+ is \w+ where .* is due)", r"(bool|u8|i8|i16|i32|i64)\b",
      "the row takes fewer dtypes; torch often looks at the dtype only where there are elements"),
     (None, None, "strides", channels_last, "torch gives results in channels-last order strides of their own"),
     ("cat roll pad", None, "strides", by_channels, "the same"),
@@ -84,16 +89,48 @@ KNOWN = [
      "a gradient of 0 stays 0 under a cotangent of nan or inf; torch multiplies"),
     ("pow", None, "grad", "#b0", "torch takes an exponent of False for one that is not 0 and gives nan at 0"),
     ("maximum minimum", None, "grad", "nan", "nan beside a number gets all of the gradient, in torch both get it"),
-    ("pow", None, "is -0 where 0 is due|is -?nan where inf", r"=f16.*=pow \w+ #f0\.5 |[:,]0\.5[,* ].*=pow \w+ t\d+ ;",
+    ("pow", None, "is -0 where 0 is due|is -?nan where inf", r"=f16.*pow_? \w+ #f0\.5 |[:,]0\.5[,* ].*pow_? \w+ t\d+ ;",
      "torch has a root for the number 0.5 alone, and not of f16"),
     ("max min", None, "grad.* where -?nan", "nan",
      "where the result is nan its gradient goes to the nans, as torch.max(x)'s does; torch.amax's is nan everywhere"),
+    (None, None, "^a list is too long", None, "a tensor has eight dimensions at most"),
+    (None, ".", "^a list is too long", None, "the same"),
+    ("xlogy", None, "grad.* is -?nan where -?inf", "f16", "a product that halves round to 0 is divided by 0"),
+    ("made", None, "strides", nowhere, "strides that lead nowhere"),
+    ("made", "not differentiable with respect to|multi-target|Integral inputs|did not match|more than 1 spatial|view size is not|"
+     "has no dimensions|broadcast shape|Negation|more than 1 value|could not infer output dtype|non-empty vector|multiplication overflow", "not refused", None,
+     "it takes what torch refuses"),
+    ("addmm baddbmm", None, "grad: refused .grad", r"=b?addb?mm \w+ \w+ \w+ 0 ", "what beta 0 leaves out has no gradient; in torch it is 0"),
+    ("matrix_power", None, "grad: refused .grad", r"=matrix_power \w+ 0 ;", "the power 0 is a constant; in torch its gradient is 0"),
+    ("hinge_embedding_loss margin_ranking_loss", None, "where", "u8", "a target of u8 is none of 1 and -1; torch's -1 wraps to 255"),
+    ("prelu soft_cross_entropy hinge_embedding_loss multi_margin_loss huber_loss smooth_l1_loss l1_loss bce_with_logits binary_cross_entropy poisson_nll_loss "
+     "gaussian_nll_loss kl_div soft_margin_loss margin_ranking_loss cosine_embedding_loss triplet_margin_loss", None, r" is \w+$", None,
+     "operands promote as those of other ops; torch broadcasts before, or takes the first one's type"),
+    ("bce_with_logits", None, "where", r"f64.*f(16|32)\[|f(16|32)!?\[.*f64", "its parts are taken in their own types"),
+    ("clamp_between", None, "grad", None, "where low is high, high gets the gradient; in torch neither"),
+    ("cdist", None, " is nan where", "nan.*inf ;", "of p inf a distance to nan is nan; torch's is 0"),
+    ("matrix_power", None, "where", endless, "what is nan and what inf varies with the order of the products"),
+    ("cdist", None, "grad.* where -?nan", "nan", "the gradient of a magnitude at nan is 0, as that of abs"),
+    ("soft_margin_loss", None, "strides", None, "logsigmoid lays its results row by row, here too"),
+    ("huber_loss smooth_l1_loss l1_loss ldexp clamp_min clamp_max clamp_between", None, "strides", None, "torch lays expanded operands in another order on the way"),
+    ("batch_norm instance_norm group_norm", None, "where", endless, "inf and nan meet in another order"),
+    ("interpolate", None, "where", endless, "elements of weight 0 meet inf and nan"),
+    ("trace", None, "grad", None, "torch gives a part of a tall matrix's gradient to what is beside its diagonal"),
+    ("pairwise_distance", None, "grad.* where -?0", "f16", "torch's squares of halves are 0 sooner"),
+    ("interpolate prelu", None, "strides", by_channels, "torch gives results in channels-last order strides of their own"),
+    ("diff", None, "n is -1", None, "an order below 0 is refused"),
+    ("cdist", None, "grad", r"=cdist \w+ \w+ inf", "of p inf ties share the gradient, as of norm; in torch each gets all"),
+    ("smooth_l1_loss", None, "grad.* is 0 where", r"=smooth_l1_loss \w+ \w+ \d 0 ;", "of beta 0 the gradient at 0 is that of l1_loss, 0; torch's is -1"),
+    ("huber_loss smooth_l1_loss matrix_norm", None, "grad.* where -?nan", "nan|inf", "the gradient of a magnitude at nan is 0, as that of abs"),
+    ("poisson_nll_loss", None, "grad.* where -?nan", r"\b0\b", "no gradient of Stirling's terms where they are left out"),
+    ("var_mean std_mean", None, "is -?inf where -?nan", "inf", "a mean of inf; torch takes it along the way"),
+    ("multi_margin_loss", None, "where", r"\[0,", "the mean of nothing is nan; torch gives bytes of others"),
     (None, None, "elements share memory", None, "a write to elements that share memory is refused, also by fill_"),
     ("cross_entropy", None, "grad.* is -?inf where -?nan", "inf",
      "a cotangent of inf meets softmax - 1 as one factor, in torch in two parts that cancel"),
     ("cross_entropy", None, "is inf where -?nan", "0", "of weight 0 in all, with label_smoothing, torch divides 0 by 0 apart"),
     ("nll_loss", None, "shape: nll_loss", r"i64\[1", "torch takes a row of one target beside logits without a number"),
-    ("layer_norm rms_norm", None, "grad", endless, "inf and nan meet in another order"),
+    ("normalize layer_norm rms_norm group_norm instance_norm batch_norm matrix_power", None, "grad", endless, "inf and nan meet in another order"),
     ("dropout", None, "0 where nan", "nan|inf", "what is dropped is 0; torch multiplies it by 0"),
     ("dropout", None, "strides", None, "x itself without training in torch, else the strides of a product"),
     ("conv_transpose1d conv_transpose2d conv_transpose3d", None, "output_padding|gives no result", r">\w+\[0,",
@@ -113,15 +150,15 @@ KNOWN = [
     ("conv_transpose1d conv_transpose2d conv_transpose3d", ".", "not refused", r">?\w+!?\[0,",
      "torch does not take every shape without a batch"),
     ("conv_weight", None, "grad is not refused", None, "torch gives no gradient where there is no batch"),
-    ("matmul linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_weight", None, r" is \w+$",
-     r"=\w+!?\[(\d+,)*0[],]|>\w+\[(\d+,)*0[],]", "torch does not look at the dtypes of factors without elements"),
+    ("matmul linear mm mv bmm addmm baddbmm conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_weight", None, r" is \w+$",
+     r"=\w+!?\[(\d+,)*0[],]|>\w+\[(\d+,)*0[],]|expand \w+ \[(\d+,)*0[],]", "torch does not look at the dtypes of factors without elements"),
     ("cummax cummin", None, "does not exist in a tensor", None,
      "torch looks at the dimension only where there are elements"),
     ("norm", None, "grad.* is -?0 where -?nan", r"=norm .* -?inf ;", "of p inf all but the greatest gets 0, of -inf all but the least; torch multiplies by 0"),
-    ("norm", None, "grad is not refused", None, "p 0 gives a gradient of 0, torch none"),
+    ("norm dist cdist pairwise_distance normalize", None, "grad is not refused", None, "p 0 gives a gradient of 0, torch none"),
     ("prod", None, r"grad.* is \S+ where -?nan", "nan|inf",
      "the gradient at nan and inf is the product of the others; torch divides"),
-    ("var std", None, r"grad.* is -?nan where -?inf", None,
+    ("var std var_mean std_mean", None, r"grad.* is -?nan where -?inf", None,
      "of as many elements as correction the gradient is nan; torch's is inf where no dimensions are given"),
     ("mode", None, "", "nan", "each nan is by itself; torch sorts by a comparison that has no place for nan"),
     ("mse_loss", None, "strides", of_ones, "torch broadcasts before it converts, and gives sizes of 1 other strides then"),
@@ -135,12 +172,13 @@ KNOWN = [
     ("index index_put", None, "out of range", r"\b0\b.*\]:", "torch does not look at indices where nothing is picked"),
     ("pad", r"Invalid padding size|Expected \dD|\dD .*expected|Only 2D|negative", "not refused", None, "any dimensions are padded in any mode; torch has those of images"),
     ("tril triu", None, "less than two dimensions", r"\[0\]", "torch takes one dimension without elements"),
-    ("index_copy index_fill", None, "out of range for a dimension", r"=index_(copy|fill) .*>\w+\[(\d+,)*0[],]",
+    ("index_copy index_fill", None, "out of range for a dimension", r"index_(copy|fill)_? .*>\w+\[(\d+,)*0[],]",
      "torch does not look at an index where nothing is written"),
     ("program", "its base or another view of its base", "not refused", "no_grad 1 ",
      "torch refuses to read a view made under no_grad after a write to its base; here it has no gradient"),
-    ("clamp", None, "where", r"=u8\[.*=clamp \w+ (\S+ )?-\d",
+    ("clamp", None, "where", r"=u8\[.*clamp_? \w+ (\S+ )?-\d",
      "bounds are doubles; torch's wrap to u8"),
+    ("clamp", "does not fit", "not refused", r"clamp_ .*(\d\.\d|inf)", "bounds are doubles and integers stay integers"),
     ("clamp", None, r"is (u8|i8|i16|i32|i64)$", r"(u8|i8|i16|i32|i64)\[",
      "bounds are doubles and integers stay integers; torch promotes for a bound with a fraction"),
     ("hardtanh threshold", "unsigned type|without overflow", "not refused", "u8", "numbers that u8 does not hold are cut"),
@@ -183,7 +221,7 @@ KNOWN = [
     ("as_strided", None, "the window ends at element", r"=as_strided \w+ \[(\d+,)*0[],]",
      "a window without elements lies inside the storage, too"),
     ("solve_triangular", None, r" is f\d+$", None, "torch takes two dtypes and gives the first operand's"),
-    ("slogdet", None, r"grad: refused .singular", None,
+    ("slogdet logdet", None, r"grad: refused .singular", None,
      "the gradient of the logarithm at a singular matrix is refused; torch's is nan or inf"),
     ("inverse solve solve_triangular cholesky det slogdet cofactor qr eigh svdvals svd", None, "grad", endless,
      "what is nan and what inf under a cotangent of inf varies with the order of the terms"),
@@ -194,8 +232,10 @@ OPEN = []
 
 def why(op, refusal, answer, text):
     """The reason; None if this difference is not known."""
+    names = {op, op[:-1] if op.endswith("_") else op}  # a form in place differs as its op does
+    names |= {"made"} if op in ROWS and ROWS[op]["group"] == "made" else set()
     for ops, refusals, answers, texts, reason in KNOWN + OPEN:
-        if op not in ops.split() if ops is not None else op == "program":
+        if not names & set(ops.split()) if ops is not None else op == "program":
             continue
         if refusals is None and refusal is not None and op != "program":  # of a program's calls any may be refused
             continue

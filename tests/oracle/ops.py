@@ -18,7 +18,8 @@ from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
 import draws as d
-from case import biggest
+import made
+from case import ROWS, biggest
 
 F = torch.nn.functional
 REDUCTIONS = ["none", "mean", "sum"]
@@ -226,6 +227,17 @@ def clip_grad_norm(params, max_norm, norm_type):
     some = [p for p in params if p.grad is not None and p.numel()]
     total = torch.nn.utils.clip_grad_norm_(some, max_norm, norm_type)
     return total.to(params[0].dtype) if params else total
+
+
+def unscale_grads(params, scale):
+    """As torch's GradScaler does, which has it for CUDA alone; the gradients are dropped then."""
+    grads = [p.grad for p in params if p.grad is not None]
+    found = any(not g.isfinite().all() for g in grads)
+    for p in params:
+        if p.grad is not None:
+            p.grad.mul_(1 / scale.item())
+            p.grad = None if found else p.grad
+    return torch.tensor(float(found))
 
 
 def clip_grad_value(params, clip_value):
@@ -696,6 +708,7 @@ OPS = {
     "lion_step_": Op(lion_step, params=d.parameters, means=d.states, counts=d.counts, lr=d.rate, beta1=d.choose(0.5, 0.875), beta2=d.choose(0.75, 0.99), weight_decay=d.choose(0.0, 0.25)),
     "clip_grad_norm_": Op(clip_grad_norm, params=d.parameters, max_norm=d.choose(0.5, 1.0, 8.0), norm_type=d.choose(2.0, INF, 1.0, 3.0)),
     "clip_grad_value_": Op(clip_grad_value, params=d.parameters, clip_value=d.choose(0.5, 1.0, 3.0)),
+    "unscale_grads_": Op(unscale_grads, params=d.parameters, scale=lambda c: c.case.leaf("f64", [], [c.choices.pick([4, 65536, 0.5])])),
     "ema_step_": Op(ema_step, params=d.parameters, averages=d.states, decay=d.choose(0.5, 0.99, 1.0, 0.0)),
     "bernoulli": Op(torch.bernoulli, values="inside"),
     "multinomial": Op(lambda w, n, r: torch.multinomial(w, n, bool(r)), values="inside", weights=d.weights, count=d.choose(1, 2, 3, 0)),
@@ -738,4 +751,9 @@ OPS = {
     "adaptive_max_pool2d": Op(adaptive_max_pool(2), values="ties", zeros=True, x=d.images(2), output_size=d.parts_of(2)),
     "adaptive_max_pool3d": Op(adaptive_max_pool(3), values="ties", zeros=True, x=d.images(3), output_size=d.parts_of(3)),
 }
+MADE = {row["name"]: (row, op) for row, op in made.entries(Op)}
+IN_PLACE = {name + "_": made.in_place_of(ROWS[name], OPS[name]) for name in ROWS if ROWS[name]["in_place"] and name in OPS and
+            ROWS[name]["params"][0]["kind"] == "IN"}
+for name, (row, op) in [*MADE.items(), *IN_PLACE.items()]:
+    ROWS[name], OPS[name] = row, op
 TORCH = {name: op.function for name, op in OPS.items()}

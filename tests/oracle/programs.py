@@ -74,10 +74,12 @@ SAFE = dict(TORCH,
             relu=lambda x: copied(torch.relu(x)).add_(0.0),  # the sign of its zeros says nothing
             maximum=lambda x, y: torch.maximum(copied(x), copied(y)))
 VIEWS = ["transpose", "select", "slice", "expand", "reshape", "permute", "unsqueeze", "squeeze", "narrow", "view",
-         "flatten", "detach", "contiguous"]
+         "flatten", "detach", "contiguous", "diagonal", "movedim", "unfold", "unflatten", "t"]
 WRITES = ["add_", "mul_", "copy_", "fill_"]
+ALONE = ["neg_", "square_", "relu_"]  # writes of what x itself gives
 SAFE.update({name: as_view(SAFE[name]) for name in VIEWS})
-SAFE = {name: writing(run) if name in WRITES else reading(run) for name, run in SAFE.items()}
+SAFE.update({name: lambda x, run=SAFE[name[:-1]]: x.copy_(run(settled(x))) for name in ALONE})
+SAFE = {name: writing(run) if name in WRITES else run if name in ALONE else reading(run) for name, run in SAFE.items()}
 
 
 def places(x):
@@ -127,16 +129,20 @@ class Program:
         ways = {"transpose": ["dim", "dim"], "select": ["dim", draws.place], "reshape": [draws.reshaped],
                 "slice": ["dim", draws.bound, draws.far_bound, draws.some_step], "expand": [draws.expanded],
                 "permute": [draws.permutation], "unsqueeze": [draws.new_dim], "squeeze": [draws.some_dims],
-                "narrow": ["dim", draws.place, draws.length], "view": [draws.reshaped], "flatten": ["dim", "dim"]}
+                "narrow": ["dim", draws.place, draws.length], "view": [draws.reshaped], "flatten": ["dim", "dim"],
+                "diagonal": [draws.choose(0, 1, -1), "dim", "dim"], "unfold": ["dim", draws.length, draws.some_step],
+                "movedim": [draws.moved, draws.places_moved_to], "unflatten": ["dim", draws.factors]}
         arguments = []
         for way in ways.get(op, []):
             value = draws.dim(self) if way == "dim" else way(self)
-            self.arguments["dim" if way == "dim" else "start"] = value
+            key = "dim" if way == "dim" else "source" if way == draws.moved else "start"
+            if isinstance(value, int) or way == draws.moved:
+                self.arguments[key] = value
             arguments.append(value)
-        if op == "expand" and self.rank > 3:
+        if op in ("expand", "unfold", "unflatten") and self.rank > 3:
             return
         x = self.case.tensors[name]
-        if op == "narrow" and arguments[1] == -1:
+        if op in ("narrow", "unfold") and arguments[1] == -1:
             return  # see known.py
         apart = hasattr(x, "constant") or not readable(x)
         if torch.is_grad_enabled() and apart:
@@ -182,8 +188,11 @@ class Program:
 
     def write(self):
         name = self.some()
-        op = self.choices.pick(WRITES)
+        op = self.choices.pick(WRITES + ALONE)
         x = self.case.tensors[name]
+        if op in ALONE:
+            self.write_alone(op, name, x)
+            return
         other = self.operand(name)
         if op == "fill_" and not isinstance(other, Num) and self.case.tensors[other].dim():
             other = Num(2)
@@ -191,7 +200,10 @@ class Program:
             self.case.statements += ["%s %s %s" % (op, name, other), "error"]
             return
         mine = places(x)
-        if len(mine) < x.numel() and op == "fill_" or biggest(x) > LARGE:
+        if len(mine) < x.numel():  # torch refuses only some of these
+            self.case.statements += ["%s %s %s" % (op, name, other), "error"]
+            return
+        if biggest(x) > LARGE:
             return
         if not isinstance(other, Num):
             y = self.case.tensors[other]
@@ -199,6 +211,13 @@ class Program:
                 self.case.statements += ["%s %s %s" % (op, name, other), "error"]
                 return
         self.case.call(op, name, other)
+
+    def write_alone(self, op, name, x):
+        if torch.is_grad_enabled() and hasattr(x, "constant") or len(places(x)) < x.numel():
+            self.case.statements += ["%s %s" % (op, name), "error"]
+        elif biggest(x) <= LARGE:
+            readable(x)
+            self.case.call(op, name)
 
     def step(self):
         kind = self.choices.pick(["nothing", "view", "write", "compute", "view", "write", "no_grad", "leaf",

@@ -1,0 +1,122 @@
+/* The forms in place of functions that are made of several ops: what they give is copied into their first tensor.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "client/chain.h"
+
+/* td_called_ with these parameters writes what call gives, which uses up all that is written inside but x. */
+#define IN_PLACE(called, parameters, call)                                                    \
+    td_tensor td_##called##__at parameters                                                    \
+    {                                                                                         \
+        SPEAKS_FOR(#called "_");                                                              \
+        const struct chain c = {.name = #called "_", .origin = origin, .session = x.session}; \
+        const td_origin rest = {origin.where, origin.consume & ~1u};                          \
+        return chain_write(&c, x, call);                                                      \
+    }
+#define OF_ONE (td_origin origin, td_tensor x)
+#define OF_TWO (td_origin origin, td_tensor x, td_operand other)
+#define OF_DROPPED(name) (td_origin origin, td_tensor x, const struct td_##name##_keywords *keywords)
+#define OF_PRODUCT (td_origin origin, td_tensor x, td_tensor a, td_tensor b, const struct td_addmm_keywords *keywords)
+
+IN_PLACE(sgn, OF_ONE, td_sgn_at(rest, x))
+IN_PLACE(deg2rad, OF_ONE, td_deg2rad_at(rest, x))
+IN_PLACE(rad2deg, OF_ONE, td_rad2deg_at(rest, x))
+IN_PLACE(true_divide, OF_TWO, td_true_divide_at(rest, x, other))
+IN_PLACE(float_power, OF_TWO, td_float_power_at(rest, x, other))
+IN_PLACE(ldexp, OF_TWO, td_ldexp_at(rest, x, other))
+IN_PLACE(clamp_min, OF_TWO, td_clamp_min_at(rest, x, other))
+IN_PLACE(clamp_max, OF_TWO, td_clamp_max_at(rest, x, other))
+IN_PLACE(clamp_between, (td_origin origin, td_tensor x, td_tensor low, td_tensor high),
+         td_clamp_between_at(rest, x, low, high))
+IN_PLACE(addmm, OF_PRODUCT, td_addmm_at(rest, x, a, b, keywords))
+IN_PLACE(baddbmm, OF_PRODUCT, td_baddbmm_at(rest, x, a, b, keywords))
+IN_PLACE(alpha_dropout, OF_DROPPED(alpha_dropout), td_alpha_dropout_at(rest, x, keywords))
+IN_PLACE(feature_dropout, OF_DROPPED(feature_dropout), td_feature_dropout_at(rest, x, keywords))
+
+td_tensor td_zero__at(td_origin origin, td_tensor x)
+{
+    const struct chain c = {.name = "zero_", .origin = origin, .session = x.session};
+    chain_binary(&c, TD_OP_fill_, lasting(x), td_operand_of_integer(0));
+    return chain_target(&c, x);
+}
+
+/* value into the elements of x from one on, as many, that are step elements of its storage apart. */
+static void fill_diagonal(const struct chain *c, td_tensor x, td_operand value, int64_t offset, int64_t step,
+                          int64_t count)
+{
+    const struct td_as_strided_attrs attrs = {.size = {1, {count}}, .stride = {1, {step}}, .offset = offset};
+    td_tensor line = chain_step(c, TD_OP_as_strided, &attrs, 1, (td_operand[]){lasting(x)});
+    chain_drop(chain_binary(c, TD_OP_fill_, passing(line), value));
+}
+
+td_tensor td_fill_diagonal__at(td_origin origin, td_tensor x, double value,
+                               const struct td_fill_diagonal__keywords *keywords)
+{
+    const struct chain c = {.name = "fill_diagonal_", .origin = origin, .session = x.session};
+    td_layout layout = chain_layout(&c, x);
+    int64_t step = 0, least = INT64_MAX, most = 0;
+    for (int d = 0; d < layout.rank; d++) {
+        step += layout.stride[d];
+        least = layout.shape[d] < least ? layout.shape[d] : least;
+        most = layout.shape[d] > most ? layout.shape[d] : most;
+    }
+    if (td_ok_at((td_origin){origin.where, 0}, x) && (layout.rank < 2 || (layout.rank > 2 && least != most))) {
+        struct td_failure failure = {0};
+        char text[TD_SHAPE_TEXT];
+        td_fail(&failure, TD_E_SHAPE, "fill_diagonal_: x of shape %s is no matrix, nor are all of its sizes equal",
+                td_shape_text(layout.rank, layout.shape, text, sizeof text));
+        chain_drop(chain_refuse(&c, &failure));
+        return chain_target(&c, x);
+    }
+    int64_t height = layout.rank ? layout.shape[0] : 0, turn = least + 1;
+    bool wraps = keywords && keywords->wrap && layout.rank == 2 && least && least < layout.shape[0];
+    fill_diagonal(&c, x, td_operand_of_real(value), layout.offset, step, least);
+    for (int64_t row = turn; wraps && row < height; row += turn)
+        fill_diagonal(&c, x, td_operand_of_real(value), layout.offset + row * layout.stride[0], step,
+                      height - row < least ? height - row : least);
+    return chain_target(&c, x);
+}
+
+/* ---- the functions behind the macros ---- */
+
+#define OF_ONE_FUNCTION(called)                     \
+    td_tensor(td_##called)(td_tensor x)             \
+    {                                               \
+        return td_##called##_at((td_origin){0}, x); \
+    }
+#define OF_TWO_FUNCTION(called)                            \
+    td_tensor(td_##called)(td_tensor x, td_operand other)  \
+    {                                                      \
+        return td_##called##_at((td_origin){0}, x, other); \
+    }
+#define OF_PRODUCT_FUNCTION(called)                                                                         \
+    td_tensor(td_##called)(td_tensor x, td_tensor a, td_tensor b, const struct td_addmm_keywords *keywords) \
+    {                                                                                                       \
+        return td_##called##_at((td_origin){0}, x, a, b, keywords);                                         \
+    }
+OF_ONE_FUNCTION(zero_)
+OF_ONE_FUNCTION(sgn_)
+OF_ONE_FUNCTION(deg2rad_)
+OF_ONE_FUNCTION(rad2deg_)
+OF_TWO_FUNCTION(true_divide_)
+OF_TWO_FUNCTION(float_power_)
+OF_TWO_FUNCTION(ldexp_)
+OF_TWO_FUNCTION(clamp_min_)
+OF_TWO_FUNCTION(clamp_max_)
+OF_PRODUCT_FUNCTION(addmm_)
+OF_PRODUCT_FUNCTION(baddbmm_)
+
+td_tensor(td_clamp_between_)(td_tensor x, td_tensor low, td_tensor high)
+{
+    return td_clamp_between__at((td_origin){0}, x, low, high);
+}
+td_tensor(td_alpha_dropout_)(td_tensor x, const struct td_alpha_dropout_keywords *keywords)
+{
+    return td_alpha_dropout__at((td_origin){0}, x, keywords);
+}
+td_tensor(td_feature_dropout_)(td_tensor x, const struct td_feature_dropout_keywords *keywords)
+{
+    return td_feature_dropout__at((td_origin){0}, x, keywords);
+}
+td_tensor(td_fill_diagonal_)(td_tensor x, double value, const struct td_fill_diagonal__keywords *keywords)
+{
+    return td_fill_diagonal__at((td_origin){0}, x, value, keywords);
+}
