@@ -2,6 +2,7 @@
  * is written. SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/cuda/elements.h"
 #include "kernels/cuda/indices.h"
+#include "kernels/cuda/places.h"
 
 /* named is the operand along whose dimension dim the indices go. Tensors without dimensions are single elements. */
 static struct td_placing places(const struct td_operand *named, const struct td_operand *index, int dim,

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/cuda/elements.h"
 #include "kernels/cuda/indices.h"
+#include "kernels/cuda/places.h"
 
 void TD_CUDA(embedding)(struct td_launch *launch)
 {

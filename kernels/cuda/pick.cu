@@ -2,6 +2,7 @@
  * ones count from the end. SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/cuda/elements.h"
 #include "kernels/cuda/indices.h"
+#include "kernels/cuda/places.h"
 
 /* The indices, and the shape that they are broadcast to. */
 struct picked {

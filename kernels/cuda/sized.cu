@@ -2,6 +2,7 @@
  * written, and have to be as many as the size says. SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/cuda/elements.h"
 #include "kernels/cuda/indices.h"
+#include "kernels/cuda/places.h"
 #include "kernels/cuda/radix.h"
 
 #define TILE 2048 /* elements that a block looks through */

@@ -1,7 +1,7 @@
 /* Windows of content, which is contiguous: what a view becomes once its base has been written to, and the gradients
  * of that. SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/cuda/elements.h"
-#include "kernels/cuda/indices.h"
+#include "kernels/cuda/places.h"
 
 static struct td_operand window(const struct td_operand *content, const struct td_dims *shape,
                                 const struct td_dims *stride, int64_t offset)
