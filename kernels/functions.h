@@ -160,4 +160,35 @@ TD_HD static inline double td_log2_sum_f64(double a, double b)
     return a == b ? a + 1 : td_max_f64(a, b) + td_softlog((a - b) * M_LN2) * M_LOG2E;
 }
 
+/* ---- division with a remainder: those of floats are libm's, which are exact ---- */
+
+TD_HD static inline float td_floor_quotient_f32(float a, float b)
+{
+    float rest = fmodf(a, b), quotient = (a - rest) / b;
+    quotient -= rest != 0 && (b < 0) != (rest < 0);
+    float whole = floorf(quotient);
+    whole += quotient - whole > 0.5f;
+    whole = quotient != 0 ? whole : copysignf(0, a / b);
+    return b == 0 ? a / b : whole;
+}
+TD_HD static inline double td_floor_quotient_f64(double a, double b)
+{
+    double rest = fmod(a, b), quotient = (a - rest) / b;
+    quotient -= rest != 0 && (b < 0) != (rest < 0);
+    double whole = floor(quotient);
+    whole += quotient - whole > 0.5;
+    whole = quotient != 0 ? whole : copysign(0, a / b);
+    return b == 0 ? a / b : whole;
+}
+TD_HD static inline float td_remainder_f32(float a, float b)
+{
+    float rest = fmodf(a, b);
+    return rest != 0 && (b < 0) != (rest < 0) ? rest + b : rest;
+}
+TD_HD static inline double td_remainder_f64(double a, double b)
+{
+    double rest = fmod(a, b);
+    return rest != 0 && (b < 0) != (rest < 0) ? rest + b : rest;
+}
+
 #endif

@@ -267,6 +267,39 @@ TD_HD static inline double td_min_f64(double a, double b)
     return ((a < b) | (a != a)) ? a : b;
 }
 
+TD_HD static inline float td_sqrt_f32(float x)
+{
+    return __builtin_sqrtf(x);
+}
+TD_HD static inline double td_sqrt_f64(double x)
+{
+    return __builtin_sqrt(x);
+}
+TD_HD static inline float td_rsqrt_f32(float x)
+{
+    return 1.0f / __builtin_sqrtf(x);
+}
+TD_HD static inline double td_rsqrt_f64(double x)
+{
+    return 1.0 / __builtin_sqrt(x);
+}
+TD_HD static inline float td_reciprocal_f32(float x)
+{
+    return 1.0f / x;
+}
+TD_HD static inline double td_reciprocal_f64(double x)
+{
+    return 1.0 / x;
+}
+TD_HD static inline float td_frac_f32(float x)
+{
+    return x - __builtin_truncf(x);
+}
+TD_HD static inline double td_frac_f64(double x)
+{
+    return x - __builtin_trunc(x);
+}
+
 /* As td_number_integer: cut towards 0; nan and what does not fit give INT64_MIN. */
 TD_HD static inline int64_t td_i64_of_f64(double x)
 {
