@@ -168,7 +168,7 @@ TD_HD static inline float td_floor_quotient_f32(float a, float b)
     quotient -= rest != 0 && (b < 0) != (rest < 0);
     float whole = floorf(quotient);
     whole += quotient - whole > 0.5f;
-    whole = quotient != 0 ? whole : copysignf(0, a / b);
+    whole = quotient != 0 ? whole : copysignf(0.0f, a / b);
     return b == 0 ? a / b : whole;
 }
 TD_HD static inline double td_floor_quotient_f64(double a, double b)
@@ -177,7 +177,7 @@ TD_HD static inline double td_floor_quotient_f64(double a, double b)
     quotient -= rest != 0 && (b < 0) != (rest < 0);
     double whole = floor(quotient);
     whole += quotient - whole > 0.5;
-    whole = quotient != 0 ? whole : copysign(0, a / b);
+    whole = quotient != 0 ? whole : copysign(0.0, a / b);
     return b == 0 ? a / b : whole;
 }
 TD_HD static inline float td_remainder_f32(float a, float b)

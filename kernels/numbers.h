@@ -1,4 +1,4 @@
-/* The numbers that go with an op of one tensor, made of its attributes for all of its elements.
+/* The numbers that go with an op, made of its attributes for all of its elements.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_KERNELS_NUMBERS_H
 #define TD_KERNELS_NUMBERS_H
@@ -7,6 +7,12 @@
 #include <math.h>
 
 #include "protocol/ops.h"
+
+static inline struct td_number td_whole_number(int64_t value)
+{
+    struct td_number number = {TD_INTEGER, {value}};
+    return number;
+}
 
 static inline struct td_number td_real_number(double value)
 {
@@ -18,7 +24,7 @@ static inline struct td_number td_real_number(double value)
 /* A whole bound, cut to what the type holds; one that is nan is none. */
 static inline struct td_number td_whole_bound(double bound, int64_t least, int64_t most, int64_t none)
 {
-    struct td_number number = {TD_INTEGER, {none}};
+    struct td_number number = td_whole_number(none);
     if (bound <= (double)least)
         number.i = least;
     else if (bound >= (double)most)
@@ -50,6 +56,13 @@ static inline void td_nan_to_num_numbers(const struct td_nan_to_num_attrs *a, ui
     *nan = a->nan;
     *above = a->posinf == INFINITY ? td_greatest_number(dtype) : a->posinf;
     *below = a->neginf == -INFINITY ? -td_greatest_number(dtype) : a->neginf;
+}
+
+/* The smallest f32 that is not less than p. */
+static inline float td_f32_at_least(double p)
+{
+    float nearest = (float)p;
+    return (double)nearest < p ? nextafterf(nearest, INFINITY) : nearest;
 }
 
 #endif

@@ -150,9 +150,26 @@ static bool has_index(const struct td_op *op)
     return false;
 }
 
+/* Whether data decide if the op can be done at all. */
+static bool checks_data(const struct td_launch *launch)
+{
+    switch (launch->op->id) {
+    case TD_OP_fmod:
+    case TD_OP_remainder:
+    case TD_OP_floor_divide:
+    case TD_OP_trunc_divide:
+        return td_dtype_category(launch->in[1].dtype) == TD_INTEGER && !launch->in[1].immediate;
+    case TD_OP_bernoulli:
+    case TD_OP_multinomial:
+    case TD_OP_poisson:
+        return true;
+    }
+    return has_index(launch->op);
+}
+
 static bool waits(const struct td_launch *launch)
 {
-    return td_cuda_is_on_host(launch->op->id) || has_index(launch->op);
+    return td_cuda_is_on_host(launch->op->id) || checks_data(launch);
 }
 
 /* A launch takes the host some 5 us. The device moves bytes at terabytes a second, which is not waited for; what is

@@ -37,7 +37,7 @@ static void merge_dims(struct td_map_shape *m)
     m->rank = rank;
 }
 
-bool td_map_shape_of(struct td_map_shape *m, int operands, const struct td_operand *const *operand)
+bool td_map_shape_in_order(struct td_map_shape *m, int operands, const struct td_operand *const *operand)
 {
     const struct td_operand *target = operand[0];
     m->operands = operands;
@@ -54,6 +54,14 @@ bool td_map_shape_of(struct td_map_shape *m, int operands, const struct td_opera
             m->stride[k][m->rank] = operand[k]->immediate ? 0 : operand[k]->stride[d];
         m->rank++;
     }
+    merge_dims(m);
+    return true;
+}
+
+bool td_map_shape_of(struct td_map_shape *m, int operands, const struct td_operand *const *operand)
+{
+    if (!td_map_shape_in_order(m, operands, operand))
+        return false;
     sort_dims(m);
     merge_dims(m);
     return true;

@@ -137,6 +137,8 @@ struct td_map_shape {
     const struct td_operand *operand[1 + TD_SOURCES_MAX];
 };
 bool td_map_shape_of(struct td_map_shape *shape, int operands, const struct td_operand *const *operand);
+/* The same with the dimensions in their own order. */
+bool td_map_shape_in_order(struct td_map_shape *shape, int operands, const struct td_operand *const *operand);
 /* Whether all rows lie one element behind the other, or repeat one, and can be read in words of width elements. */
 bool td_map_is_dense(const struct td_map_shape *shape, const size_t *element_bytes, int width);
 /* What a kernel needs whose threads take width elements each. */
@@ -162,8 +164,8 @@ template <class F, class Y, class... X> static void td_map_part(const td_map_sha
                td_blocks(plan.steps, 1, TD_THREADS), TD_THREADS, plan, f);
 }
 
-/* Halves what is more than 32 bits can count. */
-template <class F, class Y, class... X> static void td_map_parts(td_map_shape &shape, const F &f)
+/* Calls f with shape, or with parts of it where there is more than 32 bits can count. */
+template <class G> static void td_map_each_part(const td_map_shape &shape, const G &f)
 {
     double count = 1;
     int longest = 0;
@@ -172,7 +174,7 @@ template <class F, class Y, class... X> static void td_map_parts(td_map_shape &s
         longest = shape.shape[d] > shape.shape[longest] ? d : longest;
     }
     if (count < 2147483648.0) {
-        td_map_part<F, Y, X...>(shape, f);
+        f(shape);
         return;
     }
     struct td_operand moved[1 + TD_SOURCES_MAX];
@@ -187,8 +189,8 @@ template <class F, class Y, class... X> static void td_map_parts(td_map_shape &s
                 (char *)moved[k].data + half * shape.stride[k][longest] * (int64_t)td_dtype_size(moved[k].dtype);
         second.operand[k] = &moved[k];
     }
-    td_map_parts<F, Y, X...>(first, f);
-    td_map_parts<F, Y, X...>(second, f);
+    td_map_each_part(first, f);
+    td_map_each_part(second, f);
 }
 
 template <class F, class Y, class... X>
@@ -201,7 +203,7 @@ static void td_map(const F &f, const struct td_operand &target,
         operand[operands++] = source;
     td_map_shape shape;
     if (td_map_shape_of(&shape, operands, operand))
-        td_map_parts<F, Y, X...>(shape, f);
+        td_map_each_part(shape, [&](const td_map_shape &part) { td_map_part<F, Y, X...>(part, f); });
 }
 
 /* A launch's result of its inputs. */
@@ -213,6 +215,54 @@ static void td_map_inputs(struct td_launch *launch, const F &f, std::index_seque
 template <class F, class Y, class... X> static void td_map_launch(struct td_launch *launch, const F &f = F())
 {
     td_map_inputs<F, Y, X...>(launch, f, std::index_sequence_for<X...>());
+}
+
+/* ---- whether any element of source is one that f finds: waits for the answer ---- */
+
+template <class F, class X> __global__ void td_map_any(td_map_plan plan, F f, int *found)
+{
+    for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < plan.steps; i += gridDim.x * blockDim.x) {
+        int64_t offset[1];
+        td_map_seek<1>(plan, i, offset);
+        if (f(td_map_load<X>(plan, 0, offset[0])))
+            *found = 1;
+    }
+}
+
+#define TD_FINDING_BLOCKS 2048 /* at most; each thread then goes on with another element */
+
+/* False with a fault if there is no memory for the answer. */
+template <class F, class X>
+static bool td_map_finds(struct td_launch *launch, const struct td_operand &source, const F &f = F())
+{
+    struct td_operand some = source;
+    for (int d = 0; d < some.rank; d++) /* what is read again and again is looked at once */
+        some.shape[d] = (some.immediate || some.stride[d] == 0) && some.shape[d] ? 1 : some.shape[d];
+    const struct td_operand *operand = &some;
+    td_map_shape shape;
+    if (!td_map_shape_of(&shape, 1, &operand))
+        return false;
+    if (some.immediate) {
+        X number;
+        memcpy(&number, some.data, sizeof number);
+        return f(number);
+    }
+    int found = 0, *there = (int *)td_cuda_scratch(sizeof *there);
+    if (!there) {
+        launch->fault.code = TD_E_MEMORY;
+        return false;
+    }
+    td_cuda_check(cudaMemsetAsync(there, 0, sizeof *there, td_stream), "a check of data");
+    td_map_each_part(shape, [&](const td_map_shape &part) {
+        td_map_plan plan;
+        td_map_plan_of(&part, 1, &plan);
+        int64_t blocks = td_blocks(plan.steps, 1, TD_THREADS);
+        td_enqueue(td_map_any<F, X>, blocks < TD_FINDING_BLOCKS ? blocks : TD_FINDING_BLOCKS, TD_THREADS, plan, f,
+                   there);
+    });
+    td_cuda_check(cudaMemcpyAsync(&found, there, sizeof found, cudaMemcpyDeviceToHost, td_stream), "a check of data");
+    td_cuda_settle();
+    return found != 0;
 }
 
 #endif
