@@ -185,4 +185,35 @@ TD_HD static inline int64_t td_bin_f64(double x, double from, double to, int64_t
     return bin < bins ? bin : bins - 1;
 }
 
+/* ---- division with a remainder: those of floats are libm's, which are exact ---- */
+
+TD_HD static inline float td_floor_quotient_f32(float a, float b)
+{
+    float rest = fmodf(a, b), quotient = (a - rest) / b;
+    quotient -= rest != 0 && (b < 0) != (rest < 0);
+    float whole = floorf(quotient);
+    whole += quotient - whole > 0.5f;
+    whole = quotient != 0 ? whole : copysignf(0.0f, a / b);
+    return b == 0 ? a / b : whole;
+}
+TD_HD static inline double td_floor_quotient_f64(double a, double b)
+{
+    double rest = fmod(a, b), quotient = (a - rest) / b;
+    quotient -= rest != 0 && (b < 0) != (rest < 0);
+    double whole = floor(quotient);
+    whole += quotient - whole > 0.5;
+    whole = quotient != 0 ? whole : copysign(0.0, a / b);
+    return b == 0 ? a / b : whole;
+}
+TD_HD static inline float td_remainder_f32(float a, float b)
+{
+    float rest = fmodf(a, b);
+    return rest != 0 && (b < 0) != (rest < 0) ? rest + b : rest;
+}
+TD_HD static inline double td_remainder_f64(double a, double b)
+{
+    double rest = fmod(a, b);
+    return rest != 0 && (b < 0) != (rest < 0) ? rest + b : rest;
+}
+
 #endif

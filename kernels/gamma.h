@@ -9,8 +9,12 @@
 
 TD_HD static inline double td_lgamma_f64(double x)
 {
+#ifdef __CUDA_ARCH__
+    return lgamma(x); /* which writes no sign anywhere there */
+#else
     int sign;
     return lgamma_r(x, &sign);
+#endif
 }
 
 /* The coefficients B(2k) / (2k)! of Euler and Maclaurin, from k = 1 on. */
@@ -48,7 +52,7 @@ TD_HD static inline double td_zeta(double s, double x)
     if (inside == 0 || isinf(x))
         return isinf(x) ? td_f64_of_bits(TD_NAN_BITS_F64) : td_f64_of_bits(TD_INF_BITS_F64);
     double rest = td_zeta_above(s, 1 - inside) - td_zeta_above(s, 1 - x);
-    return td_zeta_above(s, inside) + (fmod(s, 2) == 0 ? rest : -rest);
+    return td_zeta_above(s, inside) + (fmod(s, 2.0) == 0 ? rest : -rest);
 }
 
 TD_HD static inline double td_digamma_above(double x)

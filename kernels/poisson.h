@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdbool.h>
 
-#include "kernels/gamma.h"
+#include "kernels/scalar.h"
 
 /* Uniform numbers without end: Philox under a key that was drawn for them. */
 struct td_stream {
@@ -22,6 +22,18 @@ TD_HD static inline double td_stream_next(struct td_stream *s)
         return td_uniform_f64(s->words.w2, s->words.w3);
     s->words = td_philox(s->key, s->block++);
     return td_uniform_f64(s->words.w0, s->words.w1);
+}
+
+/* log(k!) of a whole k: of the product while it is exact, then Stirling's series. Not libm's lgamma, whose last bits
+ * are each system's own and could change what is drawn. */
+TD_HD static inline double td_log_factorial(double k)
+{
+    double x = k + 1, z = 1 / (x * x), product = 1;
+    for (double factor = 2; factor <= k && k < 10; factor++)
+        product *= factor;
+    double series = 1.0 / 12 - z * (1.0 / 360 - z * (1.0 / 1260 - z * (1.0 / 1680 - z * (1.0 / 1188))));
+    double far = (x - 0.5) * td_log_f64(x) - x + 0.91893853320467274178 + series / x;
+    return k < 10 ? td_log_f64(product) : far;
 }
 
 /* How many numbers can be multiplied before the product falls below exp(-rate): a short walk for a small rate. */
@@ -46,14 +58,14 @@ TD_HD static inline double td_poisson_rejection(struct td_stream *s, double rate
             return k;
         if (!(k >= 0) || (rest < 0.013 && v > rest))
             continue;
-        if (td_log_f64(v * inverse / (a / (rest * rest) + b)) <= k * log_rate - rate - td_lgamma_f64(k + 1))
+        if (td_log_f64(v * inverse / (a / (rest * rest) + b)) <= k * log_rate - rate - td_log_factorial(k))
             return k;
     }
 }
 
 TD_HD static inline double td_poisson(uint64_t key, double rate)
 {
-    struct td_stream stream = {.key = key};
+    struct td_stream stream = {key, 0, {0, 0, 0, 0}, false};
     return rate < 10 ? td_poisson_walk(&stream, rate) : td_poisson_rejection(&stream, rate);
 }
 

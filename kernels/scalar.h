@@ -267,6 +267,39 @@ TD_HD static inline double td_min_f64(double a, double b)
     return ((a < b) | (a != a)) ? a : b;
 }
 
+TD_HD static inline float td_sqrt_f32(float x)
+{
+    return __builtin_sqrtf(x);
+}
+TD_HD static inline double td_sqrt_f64(double x)
+{
+    return __builtin_sqrt(x);
+}
+TD_HD static inline float td_rsqrt_f32(float x)
+{
+    return 1.0f / __builtin_sqrtf(x);
+}
+TD_HD static inline double td_rsqrt_f64(double x)
+{
+    return 1.0 / __builtin_sqrt(x);
+}
+TD_HD static inline float td_reciprocal_f32(float x)
+{
+    return 1.0f / x;
+}
+TD_HD static inline double td_reciprocal_f64(double x)
+{
+    return 1.0 / x;
+}
+TD_HD static inline float td_frac_f32(float x)
+{
+    return x - __builtin_truncf(x);
+}
+TD_HD static inline double td_frac_f64(double x)
+{
+    return x - __builtin_trunc(x);
+}
+
 /* As td_number_integer: cut towards 0; nan and what does not fit give INT64_MIN. */
 TD_HD static inline int64_t td_i64_of_f64(double x)
 {
@@ -277,6 +310,13 @@ TD_HD static inline int64_t td_i64_of_f64(double x)
 TD_HD static inline int64_t td_quotient_down(int64_t a, int64_t b)
 {
     return a / b - (a % b < 0);
+}
+
+/* Element i of count numbers from start to end, step apart: from the nearer end, so that both are met. */
+TD_HD static inline double td_linspace_at(double start, double end, double step, int64_t i, int64_t count)
+{
+    double up = start + (double)i * step, down = end - (double)(count - 1 - i) * step;
+    return i < count / 2 || count == 1 ? up : down;
 }
 
 /* ---- random numbers: Philox4x32-10, key seed, counter the number of the block ---- */
@@ -320,6 +360,13 @@ TD_HD static inline float td_uniform_f32(uint32_t word)
 TD_HD static inline double td_uniform_f64(uint32_t high, uint32_t low)
 {
     return ((int32_t)(high >> 5) * 67108864.0 + (int32_t)(low >> 6)) * 1.1102230246251565404e-16;
+}
+
+/* Number i of those that begin with block counter. */
+TD_HD static inline double td_uniform_at_f64(uint64_t seed, uint64_t counter, int64_t i)
+{
+    struct td_words words = td_philox(seed, counter + (uint64_t)i / 2);
+    return i % 2 ? td_uniform_f64(words.w2, words.w3) : td_uniform_f64(words.w0, words.w1);
 }
 
 /* Box-Muller on two uniform numbers; 1 - u is exact and never 0. */

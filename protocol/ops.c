@@ -222,6 +222,9 @@ bool td_op_fails_for_data(const struct td_op *op)
     case TD_OP_bce:
     case TD_OP_masked_scatter:
     case TD_OP_histc:
+    case TD_OP_bernoulli:
+    case TD_OP_multinomial:
+    case TD_OP_poisson:
         return true;
     default:
         return strcmp(op->group, "linalg") == 0; /* LAPACK's */

@@ -1,5 +1,5 @@
 /* Elementwise ops of two tensors, where, add_ and mul_. SPDX-License-Identifier: Apache-2.0 */
-#include "kernels/cpu/iterate.h"
+#include "kernels/cpu/pairs.h"
 #include "kernels/scalar.h"
 #include "kernels/special.h"
 
@@ -11,70 +11,32 @@
     }
 
 /* Integers in unsigned arithmetic, which wraps. */
-#define ARITHMETIC(name, expression, bool_inner)                                   \
-    TD_BINARY_INNER(name##_i32, uint32_t, uint32_t, expression)                    \
-    TD_BINARY_INNER(name##_i64, uint64_t, uint64_t, expression)                    \
-    TD_BINARY_INNER(name##_f32, float, float, expression)                          \
-    TD_BINARY_INNER(name##_f64, double, double, expression)                        \
-    static td_inner *const name##_inner[TD_DTYPE_LIMIT] = {[TD_BOOL] = bool_inner, \
-                                                           [TD_I32] = name##_i32,  \
-                                                           [TD_I64] = name##_i64,  \
-                                                           [TD_F32] = name##_f32,  \
-                                                           [TD_F64] = name##_f64}; \
-    BINARY(name, name##_inner)
-
-TD_BINARY_INNER(or_bool, uint8_t, uint8_t, (a | b) != 0)
-TD_BINARY_INNER(and_bool, uint8_t, uint8_t, (a != 0) & (b != 0))
-ARITHMETIC(add, a + b, or_bool)
-ARITHMETIC(sub, a - b, NULL)
-ARITHMETIC(mul, a *b, and_bool)
-ARITHMETIC(rsub, b - a, NULL)
-BINARY(add_, add_inner)
-BINARY(mul_, mul_inner)
-
-TD_BINARY_INNER(div_f32, float, float, a / b)
-TD_BINARY_INNER(div_f64, double, double, a / b)
-static td_inner *const div_inner[TD_DTYPE_LIMIT] = {[TD_F32] = div_f32, [TD_F64] = div_f64};
-BINARY(div, div_inner)
-
-/* Bytes of a bool may be any number that a client sent; all but 0 are true. */
-#define COMPARE(name, operator)                                                     \
-    TD_BINARY_INNER(name##_bool, uint8_t, uint8_t, (a != 0) operator(b != 0))       \
-    TD_BINARY_INNER(name##_i32, int32_t, uint8_t, a operator b)                     \
-    TD_BINARY_INNER(name##_i64, int64_t, uint8_t, a operator b)                     \
-    TD_BINARY_INNER(name##_f32, float, uint8_t, a operator b)                       \
-    TD_BINARY_INNER(name##_f64, double, uint8_t, a operator b)                      \
+#define NUMBER_INNERS(name, expression)                         \
+    TD_BINARY_INNER(name##_i32, uint32_t, uint32_t, expression) \
+    TD_BINARY_INNER(name##_i64, uint64_t, uint64_t, expression) \
+    TD_BINARY_INNER(name##_f32, float, float, expression)       \
+    TD_BINARY_INNER(name##_f64, double, double, expression)
+#define ARITHMETIC(name, of_bool, of_numbers)                                       \
+    TD_BINARY_INNER(name##_bool, uint8_t, uint8_t, of_bool)                         \
+    NUMBER_INNERS(name, of_numbers)                                                 \
     static td_inner *const name##_inner[TD_DTYPE_LIMIT] = {[TD_BOOL] = name##_bool, \
                                                            [TD_I32] = name##_i32,   \
                                                            [TD_I64] = name##_i64,   \
                                                            [TD_F32] = name##_f32,   \
                                                            [TD_F64] = name##_f64};  \
     BINARY(name, name##_inner)
+#define ARITHMETIC_NUMBER(name, of_numbers)                                                          \
+    NUMBER_INNERS(name, of_numbers)                                                                  \
+    static td_inner *const name##_inner[TD_DTYPE_LIMIT] = {                                          \
+        [TD_I32] = name##_i32, [TD_I64] = name##_i64, [TD_F32] = name##_f32, [TD_F64] = name##_f64}; \
+    BINARY(name, name##_inner)
+#define COMPARE(name, operator)                                                                                        \
+    PAIR_ANY(name, uint8_t, uint8_t, uint8_t, uint8_t, uint8_t, (a != 0) operator(b != 0), a operator b, a operator b, \
+             a operator b)
 
-COMPARE(eq, ==)
-COMPARE(ne, !=)
-COMPARE(lt, <)
-COMPARE(le, <=)
-COMPARE(gt, >)
-COMPARE(ge, >=)
-
-/* nan wins. */
-#define EXTREME(name, bool_expression)                                                      \
-    TD_BINARY_INNER(name##imum_bool, uint8_t, uint8_t, bool_expression)                     \
-    TD_BINARY_INNER(name##imum_i32, int32_t, int32_t, name##_integer(a, b))                 \
-    TD_BINARY_INNER(name##imum_i64, int64_t, int64_t, name##_integer(a, b))                 \
-    TD_BINARY_INNER(name##imum_f32, float, float, td_##name##_f32(a, b))                    \
-    TD_BINARY_INNER(name##imum_f64, double, double, td_##name##_f64(a, b))                  \
-    static td_inner *const name##imum_inner[TD_DTYPE_LIMIT] = {[TD_BOOL] = name##imum_bool, \
-                                                               [TD_I32] = name##imum_i32,   \
-                                                               [TD_I64] = name##imum_i64,   \
-                                                               [TD_F32] = name##imum_f32,   \
-                                                               [TD_F64] = name##imum_f64};  \
-    BINARY(name##imum, name##imum_inner)
-#define max_integer(a, b) ((a) > (b) ? (a) : (b))
-#define min_integer(a, b) ((a) < (b) ? (a) : (b))
-EXTREME(max, (a != 0) | (b != 0))
-EXTREME(min, (a != 0) & (b != 0))
+#include "kernels/binary.def"
+BINARY(add_, add_inner)
+BINARY(mul_, mul_inner)
 
 /* ---- powers ---- */
 

@@ -1,12 +1,11 @@
 /* Coins and lots: bernoulli and multinomial. What element i draws depends on seed, counter and i alone.
  * SPDX-License-Identifier: Apache-2.0 */
-#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kernels/cpu/iterate.h"
-#include "kernels/scalar.h"
+#include "kernels/lots.h"
 #include "protocol/error.h"
 
 /* ---- bernoulli: rand's number of the same type is less than p ---- */
@@ -53,8 +52,7 @@ static float uniform_float(const struct td_launch *launch, int64_t i)
 }
 static double uniform_double(const struct td_launch *launch, int64_t i)
 {
-    struct td_words words = td_philox(launch->seed, launch->counter + (uint64_t)i / 2);
-    return i % 2 ? td_uniform_f64(words.w2, words.w3) : td_uniform_f64(words.w0, words.w1);
+    return td_uniform_at_f64(launch->seed, launch->counter, i);
 }
 COINS(coins_f32, float)
 COINS(coins_f64, double)
@@ -72,17 +70,17 @@ void TD_CPU(bernoulli)(struct td_launch *launch)
         td_parallel(count, TD_GRAIN / 8, 0, wide ? coins_f64 : coins_f32, &coins);
 }
 
-/* ---- multinomial: a tree of sums over the weights, whose root is 1; node k lies over 2 * k and 2 * k + 1 ---- */
+/* ---- multinomial ---- */
 
 struct lots {
     const struct td_launch *launch;
     int64_t count, size, leaves; /* drawn of each row; weights of one; the next power of 2 */
-    _Atomic(const char *) *why;  /* what is wrong with the weights */
+    atomic_int *wrong;           /* enum td_lots_fault */
     atomic_bool *starved;
 };
 
-/* The weights of a row as leaves, and their sums. NULL, or what is wrong with them. */
-static const char *plant(const struct lots *l, int64_t row, double *tree)
+/* The weights of a row as leaves, and their sums; what is wrong with them. */
+static enum td_lots_fault plant(const struct lots *l, int64_t row, double *tree)
 {
     const struct td_operand *x = &l->launch->in[0];
     int last = x->rank - 1;
@@ -92,29 +90,15 @@ static const char *plant(const struct lots *l, int64_t row, double *tree)
         double weight = k >= l->size         ? 0
                         : x->dtype == TD_F64 ? ((const double *)x->data)[at]
                                              : (double)((const float *)x->data)[at];
-        if (!(weight >= 0) || isinf(weight))
-            return "a weight is negative, infinite or nan";
+        if (!td_lots_is_weight(weight))
+            return TD_LOTS_WEIGHT;
         some += weight > 0;
         tree[l->leaves + k] = weight;
     }
     for (int64_t k = l->leaves - 1; k > 0; k--)
         tree[k] = tree[2 * k] + tree[2 * k + 1];
-    if (some == 0 || isinf(tree[1]))
-        return some ? "the weights of a row have no finite sum" : "the weights of a row are all 0";
     bool again = ((const struct td_multinomial_attrs *)l->launch->attrs)->replacement;
-    return some < l->count && !again ? "a row has fewer weights above 0 than places are drawn" : NULL;
-}
-
-/* The leaf at which the sum of those before it passes at; never one of weight 0. */
-static int64_t leaf_at(const struct lots *l, const double *tree, double at)
-{
-    int64_t k = 1;
-    while (k < l->leaves) {
-        k *= 2;
-        if (tree[k] == 0 || (at >= tree[k] && tree[k + 1] > 0))
-            at -= tree[k++];
-    }
-    return k;
+    return td_lots_check(some, tree[1], l->count, again);
 }
 
 static void draw_rows(const void *data, int64_t from, int64_t to)
@@ -126,19 +110,12 @@ static void draw_rows(const void *data, int64_t from, int64_t to)
     if (!tree)
         atomic_store(l->starved, true);
     for (int64_t row = from; tree && row < to; row++) {
-        const char *why = plant(l, row, tree);
-        if (why) {
-            atomic_store(l->why, why);
-            break;
-        }
+        (void)plant(l, row, tree); /* check_rows has found nothing wrong with it */
         for (int64_t k = 0; k < l->count; k++) {
-            int64_t leaf = leaf_at(l, tree, uniform_double(l->launch, row * l->count + k) * tree[1]);
+            int64_t leaf = td_lots_leaf(tree, l->leaves, uniform_double(l->launch, row * l->count + k) * tree[1]);
             y[row * l->count + k] = leaf - l->leaves;
-            if (again)
-                continue;
-            tree[leaf] = 0;
-            for (leaf /= 2; leaf > 0; leaf /= 2)
-                tree[leaf] = tree[2 * leaf] + tree[2 * leaf + 1];
+            if (!again)
+                td_lots_take(tree, leaf);
         }
     }
     free(tree);
@@ -149,35 +126,35 @@ static void check_rows(const void *data, int64_t from, int64_t to)
 {
     const struct lots *l = data;
     double *tree = malloc(2 * (size_t)l->leaves * sizeof *tree);
-    const char *why = NULL;
+    enum td_lots_fault wrong = TD_LOTS_FINE;
     if (!tree)
         atomic_store(l->starved, true);
-    for (int64_t row = from; tree && row < to && !why; row++)
-        why = plant(l, row, tree);
-    if (why)
-        atomic_store(l->why, why);
+    for (int64_t row = from; tree && row < to && !wrong; row++)
+        wrong = plant(l, row, tree);
+    if (wrong)
+        atomic_store(l->wrong, (int)wrong);
     free(tree);
 }
 
 void TD_CPU(multinomial)(struct td_launch *launch)
 {
     const struct td_operand *x = &launch->in[0];
-    _Atomic(const char *) why = NULL;
+    atomic_int wrong = TD_LOTS_FINE;
     atomic_bool starved = false;
     struct lots l = {.launch = launch,
                      .count = ((const struct td_multinomial_attrs *)launch->attrs)->count,
                      .size = x->shape[x->rank - 1],
                      .leaves = 1,
-                     .why = &why,
+                     .wrong = &wrong,
                      .starved = &starved};
     int64_t rows = x->rank > 1 ? x->shape[0] : 1;
     while (l.leaves < l.size)
         l.leaves *= 2;
     td_parallel(rows, td_grain(l.leaves), 0, check_rows, &l);
-    if (!why && !starved)
+    if (!wrong && !starved)
         td_parallel(rows, td_grain(l.leaves), 0, draw_rows, &l);
-    if (why)
-        launch->fault = (struct td_fault){.code = TD_E_ARGUMENT, .why = why};
+    if (wrong)
+        launch->fault = (struct td_fault){.code = TD_E_ARGUMENT, .why = td_lots_why((enum td_lots_fault)wrong)};
     else if (starved)
         launch->fault.code = TD_E_MEMORY;
 }

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/internal.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/numbers.h"
 #include "kernels/scalar.h"
 
 struct fill {
@@ -49,17 +50,17 @@ static void fill(const struct td_operand *out, struct td_number number)
 /* Zeros until the uploads arrive, so that a client that stops half way reads nobody else's bytes. */
 void TD_CPU(from)(struct td_launch *launch)
 {
-    fill(&launch->out[0], (struct td_number){.category = TD_INTEGER, .i = 0});
+    fill(&launch->out[0], td_whole_number(0));
 }
 
 void TD_CPU(zeros)(struct td_launch *launch)
 {
-    fill(&launch->out[0], (struct td_number){.category = TD_INTEGER, .i = 0});
+    fill(&launch->out[0], td_whole_number(0));
 }
 
 void TD_CPU(ones)(struct td_launch *launch)
 {
-    fill(&launch->out[0], (struct td_number){.category = TD_INTEGER, .i = 1});
+    fill(&launch->out[0], td_whole_number(1));
 }
 
 void TD_CPU(full)(struct td_launch *launch)
@@ -105,13 +106,6 @@ void TD_CPU(arange)(struct td_launch *launch)
     td_parallel(td_operand_numel(&launch->out[0]), TD_GRAIN, 0, arange_part, launch);
 }
 
-/* From the nearer end, so that both ends are met. */
-static double linspace_at(double start, double end, double step, int64_t i, int64_t count)
-{
-    double up = start + (double)i * step, down = end - (double)(count - 1 - i) * step;
-    return i < count / 2 || count == 1 ? up : down;
-}
-
 static void linspace_part(const void *data, int64_t from, int64_t to)
 {
     const struct td_launch *launch = data;
@@ -122,9 +116,9 @@ static void linspace_part(const void *data, int64_t from, int64_t to)
     float *floats = launch->out[0].data;
     double *doubles = launch->out[0].data;
     for (int64_t i = from; i < to && launch->out[0].dtype == TD_F32; i++)
-        floats[i] = (float)linspace_at(start, end, step, i, count);
+        floats[i] = (float)td_linspace_at(start, end, step, i, count);
     for (int64_t i = from; i < to && launch->out[0].dtype == TD_F64; i++)
-        doubles[i] = linspace_at(start, end, step, i, count);
+        doubles[i] = td_linspace_at(start, end, step, i, count);
 }
 
 void TD_CPU(linspace)(struct td_launch *launch)
@@ -137,8 +131,8 @@ void TD_CPU(eye)(struct td_launch *launch)
     const struct td_operand *out = &launch->out[0];
     int64_t rows = out->shape[0], columns = out->shape[1], size = (int64_t)td_dtype_size(out->dtype);
     uint64_t one = 0;
-    fill(out, (struct td_number){.category = TD_INTEGER, .i = 0});
-    td_number_store((struct td_number){.category = TD_INTEGER, .i = 1}, out->dtype, &one);
+    fill(out, td_whole_number(0));
+    td_number_store(td_whole_number(1), out->dtype, &one);
     for (int64_t i = 0; i < rows && i < columns; i++)
         memcpy((char *)out->data + i * (columns + 1) * size, &one, (size_t)size);
 }

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/internal.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/numbers.h"
 #include "kernels/scalar.h"
 
 /* Blocks drawn at once: their words and elements stay in L1. */
@@ -156,9 +157,7 @@ static void drop_batch(const struct td_launch *launch, const float *drawn, int64
     const struct td_operand *x = &launch->in[0], *y = &launch->out[0];
     int64_t size = (int64_t)td_dtype_size(y->dtype), from[4 * BATCH], to[4 * BATCH];
     uint64_t gathered[4 * BATCH], dropped[4 * BATCH];
-    /* The smallest f32 from which on a number is at least p. */
-    float p = (float)a->p;
-    p = (double)p < a->p ? __builtin_nextafterf(p, 2) : p;
+    float p = td_f32_at_least(a->p);
     char *source = (char *)x->data + first * size, *target = (char *)y->data + first * size;
     for (int64_t i = 0; i < count && !dense; i++) {
         from[i] = to[i] = 0;

@@ -1,31 +1,10 @@
 /* Elementwise ops of one tensor. SPDX-License-Identifier: Apache-2.0 */
-#include <math.h>
-
 #include "kernels/cpu/unary.h"
+#include "kernels/numbers.h"
 #include "kernels/scalar.h"
 #include "kernels/special.h"
 
-UNARY_REAL(exp)
-UNARY_REAL(log)
-UNARY_REAL(tanh)
-UNARY_REAL(sigmoid)
-UNARY_REAL(erf)
-UNARY_REAL(silu)
-UNARY_NUMBER(neg, 0 - x, -x, -x)
-UNARY_NUMBER(square, x *x, x *x, x *x)
-UNARY_NUMBER(relu, v > 0 ? x : 0, td_relu_f32(x), td_relu_f64(x))
-UNARY_NUMBER(abs, v < 0 ? 0 - x : x, __builtin_fabsf(x), __builtin_fabs(x))
-UNARY_NUMBER(sign, (v > 0) - (v < 0), (float)((x > 0) - (x < 0)), (double)((x > 0) - (x < 0)))
-
-#define td_sqrt_f32(x) __builtin_sqrtf(x)
-#define td_sqrt_f64(x) __builtin_sqrt(x)
-#define td_rsqrt_f32(x) (1.0f / __builtin_sqrtf(x))
-#define td_rsqrt_f64(x) (1.0 / __builtin_sqrt(x))
-#define td_reciprocal_f32(x) (1.0f / (x))
-#define td_reciprocal_f64(x) (1.0 / (x))
-UNARY_REAL(sqrt)
-UNARY_REAL(rsqrt)
-UNARY_REAL(reciprocal)
+#include "kernels/unary.def"
 
 /* ---- gelu in its two forms ---- */
 
@@ -101,16 +80,6 @@ CLAMP(clamp_f64, double)
 static td_inner *const clamp_inner[TD_DTYPE_LIMIT] = {
     [TD_I32] = clamp_i32, [TD_I64] = clamp_i64, [TD_F32] = clamp_f32, [TD_F64] = clamp_f64};
 
-/* A whole bound, cut to what the type holds; one that is nan is none. */
-static int64_t whole_bound(double bound, int64_t least, int64_t most, int64_t none)
-{
-    if (bound != bound)
-        return none;
-    if (bound <= (double)least)
-        return least;
-    return bound >= (double)most ? most : (int64_t)bound;
-}
-
 static void clamp_between(struct td_launch *launch, struct td_number low, struct td_number high)
 {
     uint8_t dtype = launch->out[0].dtype;
@@ -127,21 +96,10 @@ static void clamp_between(struct td_launch *launch, struct td_number low, struct
     (clamp_inner[dtype], 4, (const struct td_operand *[]){&launch->out[0], &launch->in[0], &operand[0], &operand[1]});
 }
 
-static struct td_number real_number(double f)
-{
-    return (struct td_number){.category = TD_FLOATING, .f = f};
-}
-
 void TD_CPU(clamp)(struct td_launch *launch)
 {
-    const struct td_clamp_attrs *a = launch->attrs;
-    uint8_t dtype = launch->out[0].dtype;
-    int64_t least = dtype == TD_I32 ? INT32_MIN : INT64_MIN, most = dtype == TD_I32 ? INT32_MAX : INT64_MAX;
-    struct td_number low = real_number(a->min), high = real_number(a->max);
-    if (td_dtype_category(dtype) == TD_INTEGER) { /* between two integers the one inside */
-        low = (struct td_number){.category = TD_INTEGER, .i = whole_bound(ceil(a->min), least, most, least)};
-        high = (struct td_number){.category = TD_INTEGER, .i = whole_bound(floor(a->max), least, most, most)};
-    }
+    struct td_number low, high;
+    td_clamp_bounds(launch->attrs, launch->out[0].dtype, &low, &high);
     clamp_between(launch, low, high);
 }
 
@@ -149,10 +107,10 @@ void TD_CPU(clamp)(struct td_launch *launch)
 void TD_CPU(hardtanh)(struct td_launch *launch)
 {
     const struct td_hardtanh_attrs *a = launch->attrs;
-    clamp_between(launch, real_number(a->min_val), real_number(a->max_val));
+    clamp_between(launch, td_real_number(a->min_val), td_real_number(a->max_val));
 }
 
 void TD_CPU(relu6)(struct td_launch *launch)
 {
-    clamp_between(launch, real_number(0), real_number(6));
+    clamp_between(launch, td_real_number(0), td_real_number(6));
 }

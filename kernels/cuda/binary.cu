@@ -1,56 +1,105 @@
-/* Elementwise ops of two tensors. SPDX-License-Identifier: Apache-2.0 */
-#include "kernels/cuda/map.h"
+/* Elementwise ops of two tensors, where, add_ and mul_. SPDX-License-Identifier: Apache-2.0 */
+#include "kernels/cuda/functors.h"
 #include "kernels/scalar.h"
-
-/* A functor of two elements of type X that gives a Y. */
-#define BINARY(name, X, Y, expression)          \
-    struct name {                               \
-        TD_HD Y operator()(X a, X b) const      \
-        {                                       \
-            return (Y)(expression);             \
-        }                                       \
-    };                                          \
-    static void name##_run(struct td_launch *l) \
-    {                                           \
-        td_map_launch<name, Y, X, X>(l);        \
-    }
-
-/* By the dtype of the operands. */
-#define LAUNCH(name, boolean, i32, i64, f32, f64) \
-    void TD_CUDA(name)(struct td_launch * launch) \
-    {                                             \
-        switch (launch->in[1].dtype) {            \
-        case TD_BOOL:                             \
-            return boolean(launch);               \
-        case TD_I32:                              \
-            return i32(launch);                   \
-        case TD_I64:                              \
-            return i64(launch);                   \
-        case TD_F32:                              \
-            return f32(launch);                   \
-        case TD_F64:                              \
-            return f64(launch);                   \
-        }                                         \
-    }
-
-static void refused(struct td_launch *launch)
-{
-    (void)launch; /* inference lets no such dtype through */
-}
+#include "kernels/special.h"
 
 /* Integers in unsigned arithmetic, which wraps. */
-#define ARITHMETIC(name, expression, boolean)          \
-    BINARY(name##_i32, uint32_t, uint32_t, expression) \
-    BINARY(name##_i64, uint64_t, uint64_t, expression) \
-    BINARY(name##_f32, float, float, expression)       \
-    BINARY(name##_f64, double, double, expression)     \
-    LAUNCH(name, boolean, name##_i32_run, name##_i64_run, name##_f32_run, name##_f64_run)
+#define NUMBER_FUNCTORS(name, expression)                    \
+    TD_FUNCTOR_2(name##_i32, uint32_t, uint32_t, expression) \
+    TD_FUNCTOR_2(name##_i64, uint64_t, uint64_t, expression) \
+    TD_FUNCTOR_2(name##_f32, float, float, expression)       \
+    TD_FUNCTOR_2(name##_f64, double, double, expression)
+#define ARITHMETIC(name, of_bool, of_numbers)            \
+    TD_FUNCTOR_2(name##_bool, uint8_t, uint8_t, of_bool) \
+    NUMBER_FUNCTORS(name, of_numbers)                    \
+    TD_LAUNCHER_ANY(name)
+#define ARITHMETIC_NUMBER(name, of_numbers) \
+    NUMBER_FUNCTORS(name, of_numbers)       \
+    TD_LAUNCHER_NUMBER(name)
+#define COMPARE(name, operator) TD_PAIR_TRUTH(name, (a != 0) operator(b != 0), a operator b)
 
-BINARY(or_bool, uint8_t, uint8_t, (a | b) != 0)
-BINARY(and_bool, uint8_t, uint8_t, (a != 0) & (b != 0))
-ARITHMETIC(add, a + b, or_bool_run)
-ARITHMETIC(sub, a - b, refused)
-ARITHMETIC(mul, a *b, and_bool_run)
-ARITHMETIC(rsub, b - a, refused)
-LAUNCH(add_, or_bool_run, add_i32_run, add_i64_run, add_f32_run, add_f64_run)
-LAUNCH(mul_, and_bool_run, mul_i32_run, mul_i64_run, mul_f32_run, mul_f64_run)
+#include "kernels/binary.def"
+TD_LAUNCHER(add_, add_bool, add_i32, add_i64, add_f32, add_f64)
+TD_LAUNCHER(mul_, mul_bool, mul_i32, mul_i64, mul_f32, mul_f64)
+
+/* ---- powers ---- */
+
+TD_FUNCTOR_2(pow_i32, int32_t, uint32_t, td_pow_i64((uint64_t)a, b))
+TD_FUNCTOR_2(pow_i64, int64_t, uint64_t, td_pow_i64((uint64_t)a, b))
+
+/* Squares and roots as the CPU's kernel: where one number is the exponent of all elements. */
+#define POWER(name, type, power, root)                            \
+    namespace                                                     \
+    {                                                             \
+    struct name {                                                 \
+        bool one;                                                 \
+        TD_HD type operator()(type a, type b) const               \
+        {                                                         \
+            if (one && b == 2)                                    \
+                return a * a;                                     \
+            return one && b == (type)0.5 ? root(a) : power(a, b); \
+        }                                                         \
+    };                                                            \
+    }
+POWER(power_f32, float, td_pow_f32, td_sqrt_f32)
+POWER(power_f64, double, td_pow_f64, td_sqrt_f64)
+
+static bool is_one_number(const struct td_operand *x)
+{
+    for (int d = 0; d < x->rank; d++)
+        if (x->shape[d] > 1 && x->stride[d])
+            return false;
+    return true;
+}
+
+void TD_CUDA(pow)(struct td_launch *launch)
+{
+    bool one = launch->in[1].immediate || is_one_number(&launch->in[1]);
+    switch (launch->in[0].dtype) {
+    case TD_I32:
+        return pow_i32::run(launch);
+    case TD_I64:
+        return pow_i64::run(launch);
+    case TD_F32:
+        return td_map_launch<power_f32, float, float, float>(launch, {one});
+    case TD_F64:
+        return td_map_launch<power_f64, double, double, double>(launch, {one});
+    }
+}
+
+/* ---- where ---- */
+
+namespace
+{
+struct choose {
+    template <class T> TD_HD T operator()(uint8_t condition, T a, T b) const
+    {
+        return condition ? a : b;
+    }
+};
+} // namespace
+
+/* Only the size of an element matters. */
+static void choose_between(const struct td_operand &y, const struct td_operand &condition, const struct td_operand &a,
+                           const struct td_operand &b)
+{
+    switch (td_dtype_size(y.dtype)) {
+    case 1:
+        return td_map<choose, uint8_t, uint8_t, uint8_t, uint8_t>(choose(), y, {&condition, &a, &b});
+    case 4:
+        return td_map<choose, uint32_t, uint8_t, uint32_t, uint32_t>(choose(), y, {&condition, &a, &b});
+    case 8:
+        return td_map<choose, uint64_t, uint8_t, uint64_t, uint64_t>(choose(), y, {&condition, &a, &b});
+    }
+}
+
+void TD_CUDA(where)(struct td_launch *launch)
+{
+    choose_between(launch->out[0], launch->in[0], launch->in[1], launch->in[2]);
+}
+
+/* Where with its operands in another order. */
+void TD_CUDA(masked_fill)(struct td_launch *launch)
+{
+    choose_between(launch->out[0], launch->in[1], launch->in[2], launch->in[0]);
+}

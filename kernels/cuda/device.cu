@@ -160,6 +160,13 @@ static void run(struct td_launch *launch)
 
 static bool waits(const struct td_launch *launch)
 {
+    switch (launch->op->id) {
+    case TD_OP_fmod:
+    case TD_OP_remainder:
+    case TD_OP_floor_divide:
+    case TD_OP_trunc_divide: /* of floats nothing can fail, and a number is looked at here */
+        return td_dtype_category(launch->in[1].dtype) == TD_INTEGER && !launch->in[1].immediate;
+    }
     return td_cuda_is_on_host(launch->op->id) || td_op_fails_for_data(launch->op);
 }
 

@@ -37,7 +37,7 @@ static void merge_dims(struct td_map_shape *m)
     m->rank = rank;
 }
 
-bool td_map_shape_of(struct td_map_shape *m, int operands, const struct td_operand *const *operand)
+bool td_map_shape_in_order(struct td_map_shape *m, int operands, const struct td_operand *const *operand)
 {
     const struct td_operand *target = operand[0];
     m->operands = operands;
@@ -54,26 +54,46 @@ bool td_map_shape_of(struct td_map_shape *m, int operands, const struct td_opera
             m->stride[k][m->rank] = operand[k]->immediate ? 0 : operand[k]->stride[d];
         m->rank++;
     }
+    merge_dims(m);
+    return true;
+}
+
+bool td_map_shape_of(struct td_map_shape *m, int operands, const struct td_operand *const *operand)
+{
+    if (!td_map_shape_in_order(m, operands, operand))
+        return false;
     sort_dims(m);
     merge_dims(m);
     return true;
 }
 
-void td_map_plan_of(const struct td_map_shape *m, struct td_map_plan *plan)
+/* What td_map_quotient multiplies by, for numbers below 2^31 (Granlund and Montgomery). */
+static void divide_by(td_map_plan *plan, int d, uint32_t size)
 {
+    uint32_t shift = 0;
+    while (((uint64_t)1 << shift) < size)
+        shift++;
+    plan->shift[d] = shift;
+    plan->factor[d] = (uint32_t)(((((uint64_t)1 << shift) - size) << 32) / size + 1);
+}
+
+void td_map_plan_of(const struct td_map_shape *m, int width, struct td_map_plan *plan)
+{
+    int last = m->rank - 1;
     memset(plan, 0, sizeof *plan);
     plan->rank = m->rank;
-    plan->count = 1;
+    plan->row = m->rank ? (uint32_t)m->shape[last] : 1;
+    plan->steps = 1;
     for (int d = 0; d < m->rank; d++) {
-        plan->shape[d] = (uint32_t)m->shape[d];
-        plan->count *= plan->shape[d];
+        int64_t each = d == last ? width : 1;
+        plan->shape[d] = (uint32_t)((m->shape[d] + each - 1) / each);
+        plan->steps *= plan->shape[d];
+        divide_by(plan, d, plan->shape[d]);
+        for (int k = 0; k < m->operands; k++)
+            plan->stride[k][d] = m->stride[k][d] * each;
     }
     for (int k = 0; k < m->operands; k++) {
-        plan->repeats[k] = true;
-        for (int d = 0; d < m->rank; d++) {
-            plan->stride[k][d] = m->stride[k][d];
-            plan->repeats[k] &= m->stride[k][d] == 0;
-        }
+        plan->repeats[k] = last < 0 || m->stride[k][last] == 0;
         if (m->operand[k]->immediate)
             memcpy(&plan->value[k], m->operand[k]->data, td_dtype_size(m->operand[k]->dtype));
         else
@@ -81,17 +101,23 @@ void td_map_plan_of(const struct td_map_shape *m, struct td_map_plan *plan)
     }
 }
 
-bool td_map_is_dense(const td_map_plan *plan, int operands, const size_t *element_bytes, int width)
+static bool rows_are_dense(const struct td_map_shape *m, int k, size_t element_bytes, int width)
 {
-    if (plan->rank > 1)
-        return false;
-    for (int k = 0; k < operands; k++) {
-        bool row = plan->rank == 0 || plan->stride[k][0] == 1;
-        bool aligned = (uintptr_t)plan->data[k] % ((size_t)width * element_bytes[k]) == 0;
-        if (k > 0 && plan->repeats[k])
-            continue;
-        if (!row || !aligned)
+    if (m->rank == 0)
+        return true;
+    int last = m->rank - 1;
+    if (m->stride[k][last] == 0 && k > 0)
+        return true;
+    bool dense = m->stride[k][last] == 1 && (uintptr_t)m->operand[k]->data % ((size_t)width * element_bytes) == 0;
+    for (int d = 0; d < last; d++)
+        dense &= m->stride[k][d] % width == 0;
+    return dense;
+}
+
+bool td_map_is_dense(const struct td_map_shape *m, const size_t *element_bytes, int width)
+{
+    for (int k = 0; k < m->operands; k++)
+        if (!rows_are_dense(m, k, element_bytes[k], width))
             return false;
-    }
     return true;
 }
