@@ -101,6 +101,9 @@ struct td_device {
      * beside it. Inputs are converted to it before and results rounded from it afterwards. Wide ones are always taken.
      */
     uint8_t (*works_in_narrow)(const struct td_op *op, uint8_t dtype);
+    /* Bytes that have travelled since ops without a kernel on the device were computed on the host: both ways, since
+     * the device was opened. NULL: there are none. */
+    uint64_t (*carried_bytes)(void);
     /* Mask of the inputs that the op's kernel needs contiguous. */
     uint32_t (*dense_inputs)(const struct td_op *op);
 };

@@ -86,7 +86,7 @@ struct blackbox_tables {
     _Atomic uint64_t heartbeat_ns; /* end of the last turn of its loop; it may sleep for as long as nobody asks */
     _Atomic uint32_t turning; /* 1 from a turn's start to its end: a worker that hangs has this and an old heartbeat */
     uint32_t user_count;
-    uint64_t requests, ops, failed, backwards, copied_bytes;
+    uint64_t requests, ops, failed, backwards, copied_bytes, carried_bytes; /* carried to the host and back */
     uint64_t bytes_in, bytes_out, busy_ns, sessions_opened, sessions_open;
     uint64_t op_count[TD_OP_LIMIT]; /* by id */
     /* Memory and the users' bytes are published together; odd while that is being done. */

@@ -209,6 +209,25 @@ static void a_bad_index_is_an_error_value(void **state)
     assert_int_equal(daemon_stop(&daemon), 0);
 }
 
+/* Linear algebra has no kernel on the device, and products do. */
+static void what_the_host_computes_is_counted(void **state)
+{
+    (void)state;
+    struct test_daemon daemon;
+    device_is(NULL);
+    assert_int_equal(daemon_start(&daemon, ON_CUDA), 0);
+    struct raw raw = raw_open(&daemon);
+    td_session *s = open_session(&daemon);
+    td_tensor x = td_eye(s, 16);
+    assert_true(td_item(td_sum(td_matmul(x, x))) == 16);
+    assert_int_equal(raw_status(&raw, "device.carried_bytes"), 0);
+    assert_true(td_item(td_sum(td_inverse(x))) == 16);
+    assert_int_equal(raw_status(&raw, "device.carried_bytes"), 3 * 16 * 16 * 4); /* x there, the result both ways */
+    assert_int_equal(td_close(s), 0);
+    raw_close(&raw);
+    assert_int_equal(daemon_stop(&daemon), 0);
+}
+
 static void anomalies_are_seen_on_the_device(void **state)
 {
     (void)state;
@@ -278,6 +297,7 @@ int main(void)
         cmocka_unit_test(a_device_that_is_not_there_ends_the_daemon),
         cmocka_unit_test(results_are_those_of_the_cpu),
         cmocka_unit_test(a_bad_index_is_an_error_value),
+        cmocka_unit_test(what_the_host_computes_is_counted),
         cmocka_unit_test(anomalies_are_seen_on_the_device),
         cmocka_unit_test(a_device_without_memory_gives_error_values),
         cmocka_unit_test(a_broken_device_is_a_lost_worker),

@@ -304,6 +304,7 @@ static void test_figures_are_those_of_status(void **state)
         expect_figure(&raw, "device.peak_bytes", "device.peak_bytes");
         expect_figure(&raw, "device.limit_bytes", "device.limit_bytes");
         expect_figure(&raw, "device.copied_bytes", "device.copied_bytes");
+        expect_figure(&raw, "device.carried_bytes", "device.carried_bytes");
         expect_figure(&raw, "life", "life");
         expect_figure(&raw, "pid", "pid");
         expect_figure(&raw, "mine.bytes", "sessions[%d].bytes", place);

@@ -46,6 +46,7 @@ struct sample *sample_take(const struct observation *observation, const struct o
     sample->failed = tables->failed;
     sample->backwards = tables->backwards;
     sample->copied_bytes = tables->copied_bytes;
+    sample->carried_bytes = tables->carried_bytes;
     sample->bytes_in = tables->bytes_in;
     sample->bytes_out = tables->bytes_out;
     sample->busy_ns = tables->busy_ns;
@@ -82,6 +83,10 @@ struct memory_lines sample_memory_lines(const struct sample *sample)
     if (memory->peak_ns)
         snprintf(lines.memory + used, sizeof lines.memory - (size_t)used, " %s ago",
                  age_text(since(sample->taken_ns, memory->peak_ns)).s);
+    used = (int)strlen(lines.memory);
+    if (sample->carried_bytes)
+        snprintf(lines.memory + used, sizeof lines.memory - (size_t)used, "; %s carried to the host and back",
+                 bytes_text(sample->carried_bytes).s);
     used = 0;
     for (int k = 0; k < BLACKBOX_CLASSES; k++)
         used += snprintf(lines.classes + used, sizeof lines.classes - (size_t)used, "%s%s %s", k ? ", " : "",
@@ -116,6 +121,7 @@ static void device_json(struct json *json, const struct sample *sample)
     else
         json_null(json, "peak_age_s");
     json_uint(json, "copied_bytes", sample->copied_bytes);
+    json_uint(json, "carried_bytes", sample->carried_bytes);
     json_close(json, '}');
 }
 

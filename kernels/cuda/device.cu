@@ -301,6 +301,7 @@ td_device_open(int index, const struct td_device *cpu, struct td_failure *failur
     device.waits = waits;
     device.cost = cost;
     device.works_in_narrow = works_in_narrow;
+    device.carried_bytes = td_cuda_carried_bytes;
     device.dense_inputs = dense_inputs;
     return &device;
 }

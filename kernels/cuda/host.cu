@@ -2,7 +2,16 @@
  * is carried back. SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/cuda/internal.h"
 
+#include <atomic>
 #include <stdlib.h>
+
+/* Counted by whichever thread runs the op, read by the loop's. */
+static std::atomic<uint64_t> carried;
+
+uint64_t td_cuda_carried_bytes(void)
+{
+    return carried.load(std::memory_order_relaxed);
+}
 
 /* An operand's bytes on both sides. */
 struct mirror {
@@ -45,6 +54,7 @@ static bool bring(struct mirror *mirrors, int *count, struct td_operand *operand
         return false;
     ++*count;
     operand->data = mirror->here;
+    carried.fetch_add(bytes, std::memory_order_relaxed);
     td_cuda_check(cudaMemcpyAsync(mirror->here, mirror->there, bytes, cudaMemcpyDeviceToHost, td_stream),
                   "an operand on its way to the host");
     return true;
@@ -67,10 +77,12 @@ static bool bring_all(struct td_launch *launch, struct mirror *mirrors, int *cou
 static void return_all(struct mirror *mirrors, int count, bool failed)
 {
     for (int k = 0; k < count; k++)
-        if (mirrors[k].written && !failed)
+        if (mirrors[k].written && !failed) {
+            carried.fetch_add(mirrors[k].bytes, std::memory_order_relaxed);
             td_cuda_check(
                 cudaMemcpyAsync(mirrors[k].there, mirrors[k].here, mirrors[k].bytes, cudaMemcpyHostToDevice, td_stream),
                 "a result on its way to the device");
+        }
     td_cuda_settle(); /* the bytes have been fetched */
     for (int k = 0; k < count; k++)
         free(mirrors[k].here);

@@ -50,6 +50,8 @@ void *td_cuda_scratch(size_t bytes);
 const struct td_device *td_cuda_host(void);
 /* host.cu: carries the operands to the host, lets the CPU compute, and carries back what it wrote. */
 void td_cuda_on_host(struct td_launch *launch);
+/* Of kernels.h. */
+uint64_t td_cuda_carried_bytes(void);
 
 /* table.cu: NULL for a view, which has no work to do. */
 typedef void td_launcher(struct td_launch *launch);

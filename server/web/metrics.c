@@ -37,10 +37,10 @@ void metrics_take(struct metrics *metrics, const struct blackbox *box)
 {
     const struct blackbox_tables *t = box->tables;
     struct counters *p = &metrics->present;
-    const uint64_t now[] = {t->requests, t->ops,       t->failed,  t->backwards,      t->copied_bytes,
-                            t->bytes_in, t->bytes_out, t->busy_ns, t->sessions_opened};
-    uint64_t *kept[] = {&p->requests, &p->ops,       &p->failed,  &p->backwards, &p->copied_bytes,
-                        &p->bytes_in, &p->bytes_out, &p->busy_ns, &p->sessions};
+    const uint64_t now[] = {t->requests,      t->ops,      t->failed,    t->backwards, t->copied_bytes,
+                            t->carried_bytes, t->bytes_in, t->bytes_out, t->busy_ns,   t->sessions_opened};
+    uint64_t *kept[] = {&p->requests,      &p->ops,      &p->failed,    &p->backwards, &p->copied_bytes,
+                        &p->carried_bytes, &p->bytes_in, &p->bytes_out, &p->busy_ns,   &p->sessions};
     for (size_t k = 0; k < sizeof now / sizeof *now; k++)
         *kept[k] = larger(*kept[k], now[k]);
     for (int id = 0; id < TD_OP_LIMIT; id++)
@@ -88,6 +88,8 @@ static void write_counters(FILE *out, const struct metrics *metrics)
     counter(out, "backwards_total", "Backward walks.", (double)all.backwards);
     counter(out, "copied_bytes_total", "Bytes that were moved since somebody still reads what a write replaces.",
             (double)all.copied_bytes);
+    counter(out, "carried_bytes_total", "Bytes carried to the host and back for ops that the device has no kernel for.",
+            (double)all.carried_bytes);
     counter(out, "received_bytes_total", "Bytes from clients.", (double)all.bytes_in);
     counter(out, "sent_bytes_total", "Bytes to clients.", (double)all.bytes_out);
     counter(out, "busy_seconds_total", "Time that the worker computed.", (double)all.busy_ns / 1e9);

@@ -9,7 +9,7 @@
 
 /* Whole numbers of 64 bits only: they are added as an array. */
 struct counters {
-    uint64_t requests, ops, failed, backwards, copied_bytes, bytes_in, bytes_out, busy_ns, sessions;
+    uint64_t requests, ops, failed, backwards, copied_bytes, carried_bytes, bytes_in, bytes_out, busy_ns, sessions;
     uint64_t by_op[TD_OP_LIMIT];
     uint64_t latency[BLACKBOX_LATENCIES];
 };

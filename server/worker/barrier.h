@@ -4,8 +4,8 @@
 
 #include "server/worker/session.h"
 
-/* Answers the request in work with the error that stands, once the device has done all that it was asked for. clear: the
- * error stands no longer. */
+/* Answers the request in work with the error that stands, once the device has done all that it was asked for. clear:
+ * the error stands no longer. */
 void barrier_start(struct session *session, bool clear);
 
 #endif

@@ -427,6 +427,7 @@ void recorder_publish(struct session *session, uint64_t worked_ns)
     tables->ops += ops;
     tables->busy_ns += worked_ns;
     tables->copied_bytes = session->worker->copied_bytes;
+    tables->carried_bytes = worker_carried_bytes(session->worker);
     user->requests += requests;
     user->ops += ops;
     user->device_ns += worked_ns;

@@ -27,7 +27,7 @@ static void put_entry(msgpack_packer *packer, const char *key, const char *value
 static void put_device(msgpack_packer *packer, const struct worker *worker)
 {
     put_text(packer, "device");
-    msgpack_pack_map(packer, 8);
+    msgpack_pack_map(packer, 9);
     put_entry(packer, "name", worker->device->name);
     put_entry(packer, "description", worker->device->description);
     put_number(packer, "memory_bytes", worker->device->memory_bytes);
@@ -36,6 +36,7 @@ static void put_device(msgpack_packer *packer, const struct worker *worker)
     put_number(packer, "used_bytes", worker->pool.used_bytes);
     put_number(packer, "peak_bytes", worker->pool.peak_bytes);
     put_number(packer, "copied_bytes", worker->copied_bytes);
+    put_number(packer, "carried_bytes", worker_carried_bytes(worker));
 }
 
 static void put_session(msgpack_packer *packer, const struct session *session)

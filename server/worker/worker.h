@@ -56,6 +56,12 @@ struct worker {
     bool thread_ends;
 };
 
+/* td_device's carried_bytes; 0 where nothing is carried. */
+static inline uint64_t worker_carried_bytes(const struct worker *worker)
+{
+    return worker->device->carried_bytes ? worker->device->carried_bytes() : 0;
+}
+
 /* A session has ended: lets a worker that is stopping end. */
 void worker_settle(struct worker *worker);
 
