@@ -48,28 +48,32 @@ void oracle_mean(struct oracle_call *c)
     }
 }
 
-/* One after the other in double, as the CPU's kernel has it: a product may overflow on its way, and in another order
- * not, which leaves open what is right. In another order each of them rounds otherwise. */
+/* One after the other in double, as the CPU's kernel has it; in another order each product rounds otherwise. */
 void oracle_prod(struct oracle_call *c)
 {
     const struct oracle_tensor *x = &c->in[0];
-    long double *exact = calloc((size_t)c->out->count + 1, sizeof *exact);
+    struct exact_product *exact = calloc((size_t)c->out->count + 1, sizeof *exact);
+    double *least = calloc((size_t)c->out->count + 1, sizeof *least);
     double rounded = x->dtype == TD_F64 && c->out->count ? (double)(x->count / c->out->count) / 2 : 1;
     for (int64_t i = 0; i < c->out->count; i++) {
-        c->out->real[i] = exact[i] = 1;
+        c->out->real[i] = exact[i].real = least[i] = 1;
         c->out->integer[i] = 1;
     }
     for (int64_t i = 0; i < x->count; i++) {
         int64_t at = result_of(c, gone_dims(c), i);
-        exact[at] *= x->real[i];
+        multiply_exactly(&exact[at], x->real[i]);
         if (floating(x))
             put(c->out, at, (double)c->out->real[at] * (double)x->real[i]);
         else
             c->out->integer[at] = WRAP(c->out->integer[at], *, x->integer[i]);
+        least[at] = fmin(least[at], fabs((double)c->out->real[at]));
     }
-    for (int64_t i = 0; i < c->out->count; i++)
-        c->out->scale[i] *= isinf(c->out->real[i]) && isfinite((double)exact[i]) ? NAN : fmax(1, rounded);
+    for (int64_t i = 0; i < c->out->count; i++) {
+        c->out->scale[i] *= fmax(1, rounded);
+        open_where_order_matters(c->out, i, least[i], &exact[i]);
+    }
     free(exact);
+    free(least);
 }
 
 /* How many elements of each result are not 0, and of how many. */

@@ -36,8 +36,8 @@ static void scan(struct oracle_call *c, double start, join_reals *reals, join_in
     const struct oracle_tensor *x = &c->in[0];
     for (int64_t k = 0; k < row_count(x, a->dim); k++) {
         struct row r = row_of(x, a->dim, k);
-        double sum = start, scale = 0;
-        long double exact = 1; /* the product: what overflows on its way leaves open what is right from there on */
+        double sum = start, scale = 0, least = 1;
+        struct exact_product exact = {1, 0};
         int64_t whole = (int64_t)start;
         for (int64_t i = 0; i < r.count; i++) {
             int64_t at = r.first + (a->reverse ? r.count - 1 - i : i) * r.step;
@@ -48,9 +48,10 @@ static void scan(struct oracle_call *c, double start, join_reals *reals, join_in
             c->out->real[at] = sum = reals(sum, (double)x->real[at]);
             scale += fabs(sum) + !relative;
             c->out->scale[at] = relative ? fabs(sum) * (double)(i + 1) : scale;
-            exact *= x->real[at];
-            if (relative && isinf(sum) && isfinite((double)exact))
-                c->out->scale[at] = NAN;
+            multiply_exactly(&exact, x->real[at]);
+            least = fmin(least, fabs(sum));
+            if (relative)
+                open_where_order_matters(c->out, at, least, &exact);
         }
     }
 }

@@ -77,6 +77,27 @@ static inline void put(struct oracle_tensor *out, int64_t i, double real)
     out->scale[i] = fabs(real);
 }
 
+/* The product of all that it was given, whatever its range: real * 2^power. */
+struct exact_product {
+    long double real;
+    int64_t power;
+};
+static inline void multiply_exactly(struct exact_product *product, long double by)
+{
+    int power = 0;
+    product->real = frexpl(product->real * by, &power);
+    product->power += power;
+}
+/* A product in out that was multiplied one after the other, and on its way was as small as least or infinite, need not
+ * have been so in another order: where that makes a difference what is right is left open. */
+static inline void open_where_order_matters(struct oracle_tensor *out, int64_t i, double least,
+                                            const struct exact_product *exact)
+{
+    double value = (double)ldexpl(exact->real, (int)fmax(-20000, fmin(20000, (double)exact->power)));
+    if ((least < 0x1p-1022 || isinf(out->real[i])) && value != (double)out->real[i])
+        out->scale[i] = NAN;
+}
+
 static inline void copy_element(struct oracle_tensor *out, int64_t i, const struct oracle_tensor *from, int64_t k)
 {
     if (floating(out)) {

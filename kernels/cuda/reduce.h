@@ -177,11 +177,19 @@ __device__ static inline void td_reduce_words(const R &r, const typename R::held
 {
     typedef typename R::held held;
     enum { EACH = sizeof(held) < 16 ? 16 / sizeof(held) : 1 };
-    int64_t i = first + team.lane * EACH;
-    for (; i + EACH <= end; i += team.lanes * EACH) {
-        td_word<held, EACH> word = *(const td_word<held, EACH> *)(x + i);
+    typedef td_word<held, EACH> word;
+    int64_t i = first + team.lane * EACH, step = team.lanes * EACH;
+    for (; i + step + EACH <= end; i += 2 * step) { /* two loads are under way before the first is needed */
+        word v = *(const word *)(x + i), next = *(const word *)(x + i + step);
         for (int k = 0; k < EACH; k++)
-            r.take(s, word.v[k], i + k);
+            r.take(s, v.v[k], i + k);
+        for (int k = 0; k < EACH; k++)
+            r.take(s, next.v[k], i + step + k);
+    }
+    for (; i + EACH <= end; i += step) {
+        word v = *(const word *)(x + i);
+        for (int k = 0; k < EACH; k++)
+            r.take(s, v.v[k], i + k);
     }
     for (; i < end; i++) /* one lane is left with less than a word */
         r.take(s, x[i], i);

@@ -4,6 +4,7 @@
  */
 #include <math.h>
 
+#include "kernels/cuda/product.h"
 #include "kernels/cuda/reduce.h"
 #include "kernels/functions.h"
 
@@ -148,6 +149,15 @@ template <class S> static void scan(struct td_launch *launch, bool reverse, cons
     td_enqueue(scan_rows<S>, blocks, TD_THREADS, s, scanner);
 }
 
+TD_HD static inline double value_of(const td_product &x)
+{
+    return x.value();
+}
+template <class Wide> TD_HD static inline Wide value_of(Wide x)
+{
+    return x;
+}
+
 template <class T, class Wide> struct writes {
     typedef T held;
     typedef Wide state;
@@ -157,54 +167,95 @@ template <class T, class Wide> struct writes {
     {
         alignas(16) T v[EACH];
         for (int k = 0; k < EACH; k++)
-            v[k] = (T)s[k];
+            v[k] = (T)value_of(s[k]);
         write_each(out + at, step, count, v);
     }
-    __device__ void store(int64_t, state) const
+    __device__ void store(int64_t, const state &) const
     {
     }
 };
 
-/* The scanner that starts with first and joins a and b. */
-#define SCANNER(name, first, joined)                               \
-    template <class T, class Wide> struct name : writes<T, Wide> { \
-        TD_HD Wide start() const                                   \
-        {                                                          \
-            return first;                                          \
-        }                                                          \
-        TD_HD void join(Wide &a, Wide b) const                     \
-        {                                                          \
-            a = joined;                                            \
-        }                                                          \
-        TD_HD void take(Wide &a, T x, int64_t) const               \
-        {                                                          \
-            join(a, (Wide)x);                                      \
-        }                                                          \
-    };
-SCANNER(sum_scan, 0, a + b)
-SCANNER(product_scan, 1, a *b)
-SCANNER(logsum_scan, -(double)INFINITY, td_log_sum_f64(a, b))
+template <class T, class Wide> struct sum_scan : writes<T, Wide> {
+    TD_HD Wide start() const
+    {
+        return 0;
+    }
+    TD_HD void join(Wide &a, Wide b) const
+    {
+        a += b;
+    }
+    TD_HD void take(Wide &a, T x, int64_t) const
+    {
+        a += (Wide)x;
+    }
+};
 
-/* Reals are scanned in f64, integers in unsigned arithmetic, which wraps. */
-template <template <class, class> class S> static void scan_by_dtype(struct td_launch *launch, bool reverse)
+TD_HD static inline void multiply(uint64_t &a, uint64_t b)
+{
+    a *= b;
+}
+TD_HD static inline void multiply(td_product &a, const td_product &b)
+{
+    a.multiply(b);
+}
+TD_HD static inline uint64_t factor(int64_t x)
+{
+    return (uint64_t)x;
+}
+TD_HD static inline td_product factor(double x)
+{
+    return td_product::of(x);
+}
+template <class T, class Wide> struct product_scan : writes<T, Wide> {
+    TD_HD Wide start() const
+    {
+        return factor((T)1);
+    }
+    TD_HD void join(Wide &a, const Wide &b) const
+    {
+        multiply(a, b);
+    }
+    TD_HD void take(Wide &a, T x, int64_t) const
+    {
+        multiply(a, factor(x));
+    }
+};
+
+template <class T> struct logsum_scan : writes<T, double> {
+    TD_HD double start() const
+    {
+        return -(double)INFINITY;
+    }
+    TD_HD void join(double &a, double b) const
+    {
+        a = td_log_sum_f64(a, b);
+    }
+    TD_HD void take(double &a, T x, int64_t) const
+    {
+        a = td_log_sum_f64(a, (double)x);
+    }
+};
+
+/* Reals are scanned in Wide, integers in unsigned arithmetic, which wraps. */
+template <template <class, class> class S, class Wide> static void scan_by_dtype(struct td_launch *launch, bool reverse)
 {
     void *out = launch->out[0].data;
     if (launch->in[0].dtype == TD_I64)
         scan(launch, reverse, S<int64_t, uint64_t>{{(int64_t *)out}});
     else if (launch->in[0].dtype == TD_F32)
-        scan(launch, reverse, S<float, double>{{(float *)out}});
+        scan(launch, reverse, S<float, Wide>{{(float *)out}});
     else
-        scan(launch, reverse, S<double, double>{{(double *)out}});
+        scan(launch, reverse, S<double, Wide>{{(double *)out}});
 }
 
 void TD_CUDA(cumsum)(struct td_launch *launch)
 {
-    scan_by_dtype<sum_scan>(launch, ((const struct td_cumsum_attrs *)launch->attrs)->reverse);
+    scan_by_dtype<sum_scan, double>(launch, ((const struct td_cumsum_attrs *)launch->attrs)->reverse);
 }
 
 void TD_CUDA(cumprod)(struct td_launch *launch)
 {
-    scan_by_dtype<product_scan>(launch, ((const struct td_cumprod_attrs *)launch->attrs)->reverse);
+    scan_by_dtype<product_scan, td_product>(launch, ((const struct td_cumprod_attrs *)launch->attrs)->reverse);
 }
 
 void TD_CUDA(logcumsumexp)(struct td_launch *launch)
@@ -212,9 +263,9 @@ void TD_CUDA(logcumsumexp)(struct td_launch *launch)
     bool reverse = ((const struct td_logcumsumexp_attrs *)launch->attrs)->reverse;
     void *out = launch->out[0].data;
     if (launch->in[0].dtype == TD_F32)
-        scan(launch, reverse, logsum_scan<float, double>{{(float *)out}});
+        scan(launch, reverse, logsum_scan<float>{{(float *)out}});
     else
-        scan(launch, reverse, logsum_scan<double, double>{{(double *)out}});
+        scan(launch, reverse, logsum_scan<double>{{(double *)out}});
 }
 
 /* ---- cummax and cummin ---- */

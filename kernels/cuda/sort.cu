@@ -117,9 +117,27 @@ __device__ static inline void read(const sorting &s, int64_t at, int64_t place, 
     *to = {s.descending ? ~key : key, place};
 }
 
+/* Element place of a row comes out as element i. */
+__device__ static inline void put(const sorting &s, int64_t row, int64_t i, int64_t place)
+{
+    int64_t to = td_offset(s.out_rows, row) + i * s.out_step;
+    int64_t from = td_offset(s.x_rows, row) + td_offset(s.along, place);
+    if (s.places)
+        s.places[to] = place;
+    if (!s.values)
+        return;
+    if (s.dtype == TD_BOOL)
+        ((uint8_t *)s.values)[to] = ((const uint8_t *)s.x)[from];
+    else if (s.dtype == TD_I32 || s.dtype == TD_F32)
+        ((uint32_t *)s.values)[to] = ((const uint32_t *)s.x)[from];
+    else
+        ((uint64_t *)s.values)[to] = ((const uint64_t *)s.x)[from];
+}
+
 /* ---- tiles ---- */
 
-/* A bitonic network on each segment of a tile. */
+/* A bitonic network on each segment of a tile. sorted is NULL where these are whole rows of which some elements come
+ * out. */
 template <class P> __global__ void __launch_bounds__(TD_THREADS) sort_tiles(sorting s, P *sorted)
 {
     enum { TILE = TILE_BYTES / sizeof(P) };
@@ -152,8 +170,10 @@ template <class P> __global__ void __launch_bounds__(TD_THREADS) sort_tiles(sort
     for (int i = thread; i < used; i += threads) {
         int64_t slot = first + i / s.segment, row = td_quotient(slot, s.tiles, 1 / (double)s.tiles);
         int64_t place = (slot - row * s.tiles) * s.segment + i % s.segment;
-        if (place < s.count)
+        if (sorted && place < s.count)
             sorted[row * s.count + place] = tile[i];
+        else if (!sorted && place >= s.first && place < s.first + s.taken)
+            put(s, row, place - s.first, place_of(tile[i]));
     }
 }
 
@@ -219,22 +239,6 @@ __global__ void __launch_bounds__(TD_THREADS)
 }
 
 /* ---- what comes out ---- */
-
-__device__ static inline void put(const sorting &s, int64_t row, int64_t i, int64_t place)
-{
-    int64_t to = td_offset(s.out_rows, row) + i * s.out_step;
-    int64_t from = td_offset(s.x_rows, row) + td_offset(s.along, place);
-    if (s.places)
-        s.places[to] = place;
-    if (!s.values)
-        return;
-    if (s.dtype == TD_BOOL)
-        ((uint8_t *)s.values)[to] = ((const uint8_t *)s.x)[from];
-    else if (s.dtype == TD_I32 || s.dtype == TD_F32)
-        ((uint32_t *)s.values)[to] = ((const uint32_t *)s.x)[from];
-    else
-        ((uint64_t *)s.values)[to] = ((const uint64_t *)s.x)[from];
-}
 
 /* The middle one, or the first nan. */
 template <class P> __device__ static inline int64_t middle_of(const sorting &s, const P *sorted)
@@ -332,21 +336,25 @@ template <class P> static void sort_rows(struct td_launch *launch, struct sortin
 {
     const int64_t tile = TILE_BYTES / sizeof(P);
     int64_t rows = s.x_rows.count;
-    size_t bytes = (size_t)(rows * s.count) * sizeof(P),
-           partials = TD_PARTIALS * sizeof(typename most_frequent<P>::state);
+    for (s.segment = 1; s.segment < s.count && s.segment < tile; s.segment *= 2)
+        ;
+    s.tiles = (s.count + s.segment - 1) / s.segment;
+    int64_t elements = rows * s.tiles * s.segment, blocks = td_blocks(elements, 1, (int)tile), threads = 32;
+    while (threads < TD_THREADS && threads < elements / 2)
+        threads *= 2;
+    if (s.tiles == 1 && s.take == ALL) {
+        td_enqueue(sort_tiles<P>, blocks, (int)threads, s, (P *)NULL);
+        return;
+    }
+    size_t bytes = (size_t)(rows * s.count) * sizeof(P);
+    size_t partials = TD_PARTIALS * sizeof(typename most_frequent<P>::state);
     char *scratch = (char *)td_cuda_scratch(2 * bytes + partials);
     if (!scratch) {
         launch->fault.code = TD_E_MEMORY;
         return;
     }
     P *sorted = (P *)(scratch + partials), *other = sorted + rows * s.count;
-    for (s.segment = 1; s.segment < s.count && s.segment < tile; s.segment *= 2)
-        ;
-    s.tiles = (s.count + s.segment - 1) / s.segment;
-    int64_t elements = rows * s.tiles * s.segment, threads = 32;
-    while (threads < TD_THREADS && threads < elements / 2)
-        threads *= 2;
-    td_enqueue(sort_tiles<P>, td_blocks(elements, 1, (int)tile), (int)threads, s, sorted);
+    td_enqueue(sort_tiles<P>, blocks, (int)threads, s, sorted);
     for (int64_t run = tile; run < s.count; run *= 2) {
         td_enqueue(merge_runs<P>, rows * s.tiles, TD_THREADS, sorted, other, s.count, run, s.tiles);
         std::swap(sorted, other);

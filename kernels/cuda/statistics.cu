@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "kernels/cuda/logsum.h"
+#include "kernels/cuda/product.h"
 
 /* ---- how many are true ---- */
 
@@ -83,10 +84,11 @@ void TD_CUDA(count_nonzero)(struct td_launch *launch)
 
 /* ---- products ---- */
 
-template <class T, class Wide> struct product_of {
+/* Of integers, in unsigned arithmetic, which wraps. */
+template <class T> struct product_of_integers {
     typedef T held;
-    typedef Wide state;
-    T *out;
+    typedef uint64_t state;
+    uint64_t *out;
 
     TD_HD state start() const
     {
@@ -94,7 +96,7 @@ template <class T, class Wide> struct product_of {
     }
     TD_HD void take(state &s, T x, int64_t) const
     {
-        s *= (Wide)x;
+        s *= (uint64_t)x;
     }
     TD_HD void join(state &s, state other) const
     {
@@ -102,15 +104,30 @@ template <class T, class Wide> struct product_of {
     }
     __device__ void store(int64_t result, state s) const
     {
-        out[result] = (T)s;
+        out[result] = s;
     }
 };
 
-/* Of bool counted as integers, whose sum and product are i64. */
-struct product_of_bool : product_of<uint8_t, uint64_t> {
-    __device__ void store(int64_t result, uint64_t s) const
+template <class T> struct product_of {
+    typedef T held;
+    typedef td_product state;
+    T *out;
+
+    TD_HD state start() const
     {
-        ((uint64_t *)(void *)out)[result] = s;
+        return state::of(1);
+    }
+    TD_HD void take(state &s, T x, int64_t) const
+    {
+        s.multiply(state::of((double)x));
+    }
+    TD_HD void join(state &s, const state &other) const
+    {
+        s.multiply(other);
+    }
+    __device__ void store(int64_t result, const state &s) const
+    {
+        out[result] = (T)s.value();
     }
 };
 
@@ -120,13 +137,13 @@ void TD_CUDA(prod)(struct td_launch *launch)
     void *out = launch->out[0].data;
     switch (launch->in[0].dtype) {
     case TD_BOOL:
-        return td_reduce(plan, product_of_bool{{(uint8_t *)out}});
+        return td_reduce(plan, product_of_integers<uint8_t>{(uint64_t *)out});
     case TD_I64:
-        return td_reduce(plan, product_of<int64_t, uint64_t>{(int64_t *)out});
+        return td_reduce(plan, product_of_integers<int64_t>{(uint64_t *)out});
     case TD_F32:
-        return td_reduce(plan, product_of<float, double>{(float *)out});
+        return td_reduce(plan, product_of<float>{(float *)out});
     case TD_F64:
-        return td_reduce(plan, product_of<double, double>{(double *)out});
+        return td_reduce(plan, product_of<double>{(double *)out});
     }
 }
 
