@@ -222,7 +222,7 @@ def batch_norm(x, mean, var, weight, bias, training, eps):
         raise RuntimeError("shapes")
     if mean is None:
         training = True
-    mean, var = [n if n is None else n.contiguous() for n in (mean, var)]  # 1.13 reads others wrongly
+    mean, var, weight, bias = [n if n is None else n.contiguous() for n in (mean, var, weight, bias)]  # others 1.13 misreads
     return seen_by_rows(F.batch_norm(x, mean, var, weight, bias, bool(training), 0.1, eps))
 
 
