@@ -4616,3 +4616,47 @@ td_tensor(td_positive)(td_tensor x)
 {
     return td_positive_at((td_origin){0}, x);
 }
+
+td_tensor td_bitwise_left_shift_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_bitwise_left_shift, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_bitwise_left_shift)(td_tensor a, td_tensor b)
+{
+    return td_bitwise_left_shift_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_bitwise_left_shift__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_bitwise_left_shift, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_bitwise_left_shift_)(td_tensor a, td_tensor b)
+{
+    return td_bitwise_left_shift__at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_bitwise_right_shift_at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_op(&(struct client_op){.id = TD_OP_bitwise_right_shift, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_bitwise_right_shift)(td_tensor a, td_tensor b)
+{
+    return td_bitwise_right_shift_at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_bitwise_right_shift__at(td_origin origin, td_tensor a, td_operand b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), b};
+    return client_in_place(&(struct client_op){.id = TD_OP_bitwise_right_shift, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_bitwise_right_shift_)(td_tensor a, td_tensor b)
+{
+    return td_bitwise_right_shift__at((td_origin){0}, a, td_operand_of_tensor(b));
+}

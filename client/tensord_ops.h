@@ -2044,6 +2044,22 @@ TD_API td_tensor td_poisson_at(td_origin origin, td_tensor rate);
 TD_API td_tensor td_positive(td_tensor x);
 TD_API td_tensor td_positive_at(td_origin origin, td_tensor x);
 
+/* a with its bits moved up by b; 0 where b is below 0, or as many bits as there are */
+TD_API td_tensor td_bitwise_left_shift(td_tensor a, td_tensor b);
+TD_API td_tensor td_bitwise_left_shift_at(td_origin origin, td_tensor a, td_operand b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_bitwise_left_shift_(td_tensor a, td_tensor b);
+TD_API td_tensor td_bitwise_left_shift__at(td_origin origin, td_tensor a, td_operand b);
+
+/* a with its bits moved down by b, its sign coming after; of nothing but signs where b is below 0, or as many bits as there are */
+TD_API td_tensor td_bitwise_right_shift(td_tensor a, td_tensor b);
+TD_API td_tensor td_bitwise_right_shift_at(td_origin origin, td_tensor a, td_operand b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_bitwise_right_shift_(td_tensor a, td_tensor b);
+TD_API td_tensor td_bitwise_right_shift__at(td_origin origin, td_tensor a, td_operand b);
+
 #ifdef __cplusplus
 }
 inline td_operand td_operand_of(td_tensor x)
@@ -2285,6 +2301,22 @@ template <typename N0> inline td_tensor td_scatter(td_tensor x, int64_t dim, td_
 template <typename N0> inline td_tensor td_scatter_(td_tensor x, int64_t dim, td_tensor index, N0 source)
 {
     return td_scatter__at(td_origin(), x, dim, index, td_operand_of(source));
+}
+template <typename N0> inline td_tensor td_bitwise_left_shift(td_tensor a, N0 b)
+{
+    return td_bitwise_left_shift_at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_bitwise_left_shift_(td_tensor a, N0 b)
+{
+    return td_bitwise_left_shift__at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_bitwise_right_shift(td_tensor a, N0 b)
+{
+    return td_bitwise_right_shift_at(td_origin(), a, td_operand_of(b));
+}
+template <typename N0> inline td_tensor td_bitwise_right_shift_(td_tensor a, N0 b)
+{
+    return td_bitwise_right_shift__at(td_origin(), a, td_operand_of(b));
 }
 #else
 #define td_zeros(s_, shape_, ...) \
@@ -2836,6 +2868,10 @@ template <typename N0> inline td_tensor td_scatter_(td_tensor x, int64_t dim, td
 #define td_i1_(x_) td_i1__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_poisson(rate_) td_poisson_at(TD_HERE(TD_FRESH(#rate_, 0)), rate_)
 #define td_positive(x_) td_positive_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_bitwise_left_shift(a_, b_) td_bitwise_left_shift_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_bitwise_left_shift_(a_, b_) td_bitwise_left_shift__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_bitwise_right_shift(a_, b_) td_bitwise_right_shift_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_bitwise_right_shift_(a_, b_) td_bitwise_right_shift__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
 #endif
 
 #endif

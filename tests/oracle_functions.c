@@ -178,6 +178,20 @@ PAIR(logical_xor, 0, (a != 0) != (b != 0), (m != 0) != (n != 0))
 PAIR(bitwise_and, 0, 0 * a * b, m &n)
 PAIR(bitwise_or, 0, 0 * a * b, m | n)
 PAIR(bitwise_xor, 0, 0 * a * b, m ^ n)
+/* By multiplying and dividing, of which only the low bits stay. */
+static int64_t shifted_by(const struct oracle_tensor *y, int64_t m, int64_t n, bool up)
+{
+    int bits = y->dtype == TD_I64 ? 64 : 32;
+    bool inside = n >= 0 && n < bits;
+    if (y->dtype == TD_BOOL)
+        return m != 0 && (up || n == 0);
+    if (!up)
+        return inside ? (int64_t)floorl(ldexpl((long double)m, (int)-n)) : -(m < 0);
+    uint64_t low = inside ? (uint64_t)m << n : 0;
+    return bits == 64 ? (int64_t)low : (int64_t)(int32_t)(uint32_t)low;
+}
+PAIR(bitwise_left_shift, 0, 0 * a * b, shifted_by(c->out, m, n, true))
+PAIR(bitwise_right_shift, 0, 0 * a * b, shifted_by(c->out, m, n, false))
 PAIR(heaviside, 0, a == 0 ? b : a > 0, m == 0 ? n : m > 0)
 
 /* ---- division ---- */

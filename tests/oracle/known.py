@@ -95,6 +95,9 @@ KNOWN = [
      "where the result is nan its gradient goes to the nans, as torch.max(x)'s does; torch.amax's is nan everywhere"),
     (None, None, "^a list is too long", None, "a tensor has eight dimensions at most"),
     (None, ".", "^a list is too long", None, "the same"),
+    (None, None, "dimensions; the limit is 8", None, "the same"),
+    ("nanmean nansum", None, "grad.* where -?nan", "nan", "what is nan has a gradient of 0; torch multiplies by 0"),
+    ("rnn_tanh_cell gru_cell lstm_cell", None, "grad", endless, "what is nan and what inf varies with the order of the terms"),
     ("xlogy", None, "grad.* is -?nan where -?inf", "f16", "a product that halves round to 0 is divided by 0"),
     ("made", None, "strides", nowhere, "strides that lead nowhere"),
     ("made", "not differentiable with respect to|multi-target|Integral inputs|did not match|more than 1 spatial|view size is not|"

@@ -210,20 +210,24 @@ def cell(gates):
                 **more)
 
 
+def seen_by_rows(y):
+    """torch 1.13 reads a cotangent wrongly whose strides are not x's."""
+    if y.requires_grad:
+        y.register_hook(lambda g: g.contiguous())
+    return y
+
+
 def batch_norm(x, mean, var, weight, bias, training, eps):
     if x.dim() < 2 or (mean is None) != (var is None):
         raise RuntimeError("shapes")
     if mean is None:
         training = True
-    return F.batch_norm(x, mean, var, weight, bias, bool(training), 0.1, eps)
+    mean, var, weight, bias = [n if n is None else n.contiguous() for n in (mean, var, weight, bias)]  # others 1.13 misreads
+    return seen_by_rows(F.batch_norm(x, mean, var, weight, bias, bool(training), 0.1, eps))
 
 
 def instance_norm(x, weight, bias, eps):
-    """torch 1.13 reads a cotangent wrongly whose strides are not x's."""
-    y = F.instance_norm(x, None, None, weight, bias, True, 0.1, eps)
-    if y.requires_grad:
-        y.register_hook(lambda g: g.contiguous())
-    return y
+    return seen_by_rows(F.instance_norm(x, None, None, weight, bias, True, 0.1, eps))
 
 
 def attention(q, k, v, mask, causal):

@@ -59,6 +59,16 @@ def promoted(function, operands=2, once=False):
     return run
 
 
+def shifted(function, down):
+    """What torch leaves to the processor, shifts below 0 or by all bits and more, is as of endlessly many bits."""
+    def run(a, b):
+        y = function(a, b)
+        a, b = [torch.as_tensor(x).to(y.dtype).long() for x in (a, b)]
+        inside = (b >= 0) & (b < (64 if y.dtype == torch.int64 else 32))
+        return y.copy_(torch.where(inside, y.long(), torch.where(a < 0, -1, 0) * down))
+    return run
+
+
 def extreme(function):
     return lambda x, dims, keepdim: function(x, keepdim=keepdim) if dims is None else function(x, dims, keepdim=keepdim)
 
@@ -627,6 +637,8 @@ OPS = {
     "bitwise_and": Op(torch.bitwise_and),
     "bitwise_or": Op(torch.bitwise_or),
     "bitwise_xor": Op(torch.bitwise_xor),
+    "bitwise_left_shift": Op(shifted(torch.bitwise_left_shift, False)),
+    "bitwise_right_shift": Op(shifted(torch.bitwise_right_shift, True)),
     "heaviside": Op(torch.heaviside),
     "lerp": Op(promoted(torch.lerp, 3, True), loose=16),
     "addcmul": Op(promoted(lambda x, a, b, v: torch.addcmul(x, a, b, value=v if x.is_floating_point() else int(v)), 3, True), value=d.choose(1.0, 2.0, -1.0), values="modest"),
