@@ -58,7 +58,6 @@ static bool divides_by_zero(const struct td_operand *b)
         [TD_BOOL] = name##_bool, [TD_I32] = name##_i32, [TD_I64] = name##_i64}; \
     PAIR(name)
 
-/* What is shifted is unsigned up, as too much of it is lost, and signed down, with all of its bits at the most. */
 #define SHIFT(name, truth, of_i32, of_i64)                                      \
     TD_BINARY_INNER(name##_bool, uint8_t, uint8_t, truth)                       \
     TD_BINARY_INNER(name##_i32, int32_t, int32_t, of_i32)                       \
@@ -66,9 +65,6 @@ static bool divides_by_zero(const struct td_operand *b)
     static td_inner *const name##_inner[TD_DTYPE_LIMIT] = {                     \
         [TD_BOOL] = name##_bool, [TD_I32] = name##_i32, [TD_I64] = name##_i64}; \
     PAIR(name)
-SHIFT(bitwise_left_shift, (a != 0) | (b & 0), (uint32_t)b < 32 ? (int32_t)((uint32_t)a << (b & 31)) : 0,
-      (uint64_t)b < 64 ? (int64_t)((uint64_t)a << (b & 63)) : 0)
-SHIFT(bitwise_right_shift, (a != 0) & (b == 0), a >> ((uint32_t)b < 32 ? b : 31), a >> ((uint64_t)b < 64 ? b : 63))
 
 /* ---- of three tensors and a number p ---- */
 

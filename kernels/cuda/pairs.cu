@@ -98,4 +98,10 @@ template <class F> static void with_number(struct td_launch *launch, double p)
     TD_FUNCTOR_2(name##_i64, uint64_t, uint64_t, a operator b)             \
     TD_LAUNCHER_WHOLE(name)
 
+#define SHIFT(name, of_bool, of_i32, of_i64)             \
+    TD_FUNCTOR_2(name##_bool, uint8_t, uint8_t, of_bool) \
+    TD_FUNCTOR_2(name##_i32, int32_t, int32_t, of_i32)   \
+    TD_FUNCTOR_2(name##_i64, int64_t, int64_t, of_i64)   \
+    TD_LAUNCHER_WHOLE(name)
+
 #include "kernels/pairs.def"
