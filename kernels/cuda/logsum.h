@@ -3,6 +3,8 @@
 #ifndef TD_KERNELS_CUDA_LOGSUM_H
 #define TD_KERNELS_CUDA_LOGSUM_H
 
+#include <math.h>
+
 #include "kernels/cuda/reduce.h"
 #include "kernels/scalar.h"
 
