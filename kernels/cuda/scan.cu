@@ -1,7 +1,6 @@
 /* cumsum, cumprod, logcumsumexp, cummax and cummin. A team of lanes goes through a row, each lane a few neighbours at a
  * time. Long rows are cut into chunks: a first launch finds what each comes to, and the second starts a chunk with
- * those before it. Sums and products of f32 are kept in f64, as PyTorch keeps them. SPDX-License-Identifier: Apache-2.0
- */
+ * those before it. Sums and products of f32 are kept in f64, as PyTorch does. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 
 #include "kernels/cuda/product.h"
@@ -10,6 +9,7 @@
 
 /* Neighbours that a lane takes at a time. */
 #define EACH 4
+
 /* A scanner is a reducer (reduce.h) that writes what EACH neighbours come to, from place out on, step apart:
  *         __device__ void write(int64_t out, int64_t step, int64_t count, const state *s) const; */
 struct scanning {
