@@ -33,9 +33,9 @@ struct handover_note {
     char device[32];
 };
 
-/* A worker's exit status where the device that it was told to serve is not to be had: the line before, on standard
- * error, says why. */
-#define WORKER_NO_DEVICE 3
+/* A worker's exit status (EX_UNAVAILABLE) where the device that it was told to serve is not to be had: the line before,
+ * on standard error, says why. */
+#define WORKER_NO_DEVICE 69
 
 /* Sends without waiting. Returns 0, or -1 with errno; the descriptor stays the caller's. */
 int handover_send(int channel, const struct handover *handover, int descriptor);

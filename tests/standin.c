@@ -52,7 +52,7 @@ static int greet_client(const char *mode)
 static int fake_worker(void)
 {
     const char *mode = getenv("TEST_WORKER") ? getenv("TEST_WORKER") : "";
-    struct handover_note ready = {.kind = NOTE_READY};
+    struct handover_note ready = {.kind = NOTE_READY, .device = "cpu"};
     struct pollfd polled[256] = {{.fd = HANDOVER_FD, .events = POLLIN}};
     int count = 1;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
