@@ -98,7 +98,8 @@ void td_cuda_on_host(struct td_launch *launch)
     bool fits = operands && mirrors;
     if (fits) {
         memcpy(operands, launch->in, (size_t)in * sizeof *operands);
-        memcpy(operands + in, launch->grads, (size_t)grads * sizeof *operands);
+        if (grads)
+            memcpy(operands + in, launch->grads, (size_t)grads * sizeof *operands);
         there.in = operands;
         there.grads = operands + in;
         fits = bring_all(&there, mirrors, &count);
