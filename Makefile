@@ -31,11 +31,13 @@ ifeq ($(origin CXX),default)
 CXX := $(if $(findstring clang,$(CC)),clang++,g++)
 endif
 NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
-CUDA ?= $(if $(SAN),0,$(if $(NVCC),1,0))
+# Products are cuBLAS's, which stands beside nvcc or among the system's libraries.
+CUBLAS := $(if $(NVCC),$(firstword $(wildcard $(dir $(realpath $(NVCC)))../include/cublasLt.h /usr/include/cublasLt.h)))
+CUDA ?= $(if $(SAN),0,$(if $(CUBLAS),1,0))
 # Where the toolkit has its libraries; those of a distribution's own lie where the linker looks anyway.
 CUDA_LIBS = $(firstword $(realpath $(addprefix $(dir $(realpath $(NVCC)))../,lib64 lib)))
 # The generations of GPU that code is made for; a later one compiles the last one's PTX for itself.
-ARCHS ?= 80 90 100
+ARCHS ?= $(filter $(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch)),80 90 100)
 
 empty :=
 space := $(empty) $(empty)
@@ -152,7 +154,7 @@ lib: $(LIBCLIENT) $(B)/libtensord.so
 programs: $(PRODUCTS) $(TEST_PROGRAMS) $(EMULATED) $(WATCHED) $(BENCH) $(FUZZ_PROGRAMS) $(if $(wildcard protocol/gen.c),$(B)/gen)
 plugin: $(PLUGIN)
 cuda-compiler:
-	@[ -n '$(NVCC)' ] && echo '$(NVCC)'
+	@[ -n '$(CUBLAS)' ] && echo '$(NVCC)'
 
 $(B)/tensord: $(B)/server/main.o $(LIBDAEMON)
 	$(call say,LINK,$@)
