@@ -127,8 +127,8 @@ enum td_stepping {
     TD_STEPS_STATES        /* without gradients and counts all lists but the parameters */
 };
 enum td_stepping td_op_stepping(const struct td_op *op);
-/* Whether op can fail for what its inputs hold, besides for what they are: an index out of range, a singular matrix. Its
- * kernels report a fault (kernels.h) other than a lack of memory. */
+/* Whether op can fail for what its inputs hold, besides for what they are: an index out of range, a singular matrix.
+ * Its kernels report a fault (kernels.h) other than a lack of memory. */
 bool td_op_fails_for_data(const struct td_op *op);
 /* How many new handles a call of op names: one for each result that is not its target. */
 static inline int td_op_named_outputs(const struct td_op *op)

@@ -51,8 +51,13 @@ static void run_daemon(const struct test_daemon *daemon, const char *const *argu
 {
     const char *program = getenv("TENSORD_BIN"), *device = getenv("TEST_DEVICE");
     /* Whoever wants a dashboard says where: of an option that is given twice the last one counts. */
-    const char *argv[32] = {program ? program : "build/plain/tensord", "--listen", daemon->address, "--web", "off",
-                            "--device", device ? device : "cpu"};
+    const char *argv[32] = {program ? program : "build/plain/tensord",
+                            "--listen",
+                            daemon->address,
+                            "--web",
+                            "off",
+                            "--device",
+                            device ? device : "cpu"};
     for (int k = 7; arguments && *arguments && k < 31; k++)
         argv[k] = *arguments++;
     int log = open(daemon->log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

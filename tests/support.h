@@ -21,7 +21,8 @@ struct test_daemon {
 };
 
 /* Starts $TENSORD_BIN (build/plain/tensord without it) on a socket in a new folder, with more arguments (NULL at the
- * end, or NULL), and waits until it takes clients. It serves the CPU, or the device that $TEST_DEVICE names. Returns 0, or -1 after saying why. */
+ * end, or NULL), and waits until it takes clients. It serves the CPU, or the device that $TEST_DEVICE names. Returns 0,
+ * or -1 after saying why. */
 int daemon_start(struct test_daemon *daemon, const char *const *arguments);
 /* Ends it by SIGTERM. Returns 0 if it exited with 0 and left neither a process nor a file; -1, with its log shown,
  * if not. */

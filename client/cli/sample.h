@@ -12,7 +12,8 @@ struct sample {
     enum td_life_state state;
     char device[32], description[128];
     uint64_t limit_bytes;
-    uint64_t requests, ops, failed, backwards, copied_bytes, carried_bytes, bytes_in, bytes_out, busy_ns, sessions_opened;
+    uint64_t requests, ops, failed, backwards, copied_bytes, carried_bytes, bytes_in, bytes_out, busy_ns,
+        sessions_opened;
     uint64_t sessions_open; /* also those that are not listed */
     struct blackbox_memory memory;
     bool torn; /* memory and users are not of one moment: the worker died while it wrote */

@@ -69,7 +69,7 @@ static void run(struct td_launch *launch)
         c.places *= c.count[d] = given ? y->shape[first + k] : 1;
         c.kernel[d] = given ? w.kernel[k] : 1;
         c.taps *= c.kernel[d] < c.size[d] ? c.kernel[d] : c.size[d]; /* the others meet nothing */
-        c.stride[d] = given && c.count[d] > 1 ? w.stride[k] : 1; /* a single window goes nowhere */
+        c.stride[d] = given && c.count[d] > 1 ? w.stride[k] : 1;     /* a single window goes nowhere */
         c.padding[d] = given ? w.padding[k] : 0;
         c.dilation[d] = given ? w.dilation[k] : 1;
         reach = reach * (c.size[d] + c.padding[d]) < INT32_MAX ? reach * (c.size[d] + c.padding[d]) : INT32_MAX;
