@@ -248,7 +248,8 @@ $(B)/%.cu.o: %.cu
 $(B)/%.emulated.o: %.cu $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)
-	$(Q)$(CXX) -x c++ -std=c++17 $(CFLAGS) -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) $(SANITIZE) -pthread -fPIC -fvisibility=hidden \
+	$(Q)$(CXX) -x c++ -std=c++17 $(CFLAGS) -Wall -Wextra $(if $(findstring clang,$(CXX)),-Wno-extern-c-compat) \
+	    $(if $(filter 1,$(WERROR)),-Werror) $(SANITIZE) -pthread -fPIC -fvisibility=hidden \
 	    -ffp-contract=off -I. -Itests/cuda -MMD -MP -c -o $@ $<
 
 # The dashboard's files, each compressed and as it is served: struct asset of server/web/internal.h.
