@@ -945,6 +945,40 @@ static void test_panels(void **state)
             check_panels(isas[widest()], wide ? TD_F64 : TD_F32, sizes[k]);
 }
 
+/* Rows picked into a result that is too large for caches, and so is written past them. */
+static void test_many_rows(void **state)
+{
+    enum { ROWS = 100, WIDTH = 48, PICKED = 90001 };
+    float *x = malloc(ROWS * WIDTH * sizeof *x), *y = aligned_alloc(64, (size_t)PICKED * WIDTH * sizeof *y);
+    int64_t *index = malloc(PICKED * sizeof *index);
+    struct td_operand in[] = {{.data = x, .dtype = TD_F32, .rank = 2, .shape = {ROWS, WIDTH}, .stride = {WIDTH, 1}},
+                              {.data = index, .dtype = TD_I64, .rank = 1, .shape = {PICKED}, .stride = {1}}};
+    struct td_index_select_attrs attrs = {.dim = 0};
+    (void)state;
+    random_state = seed;
+    for (int i = 0; i < ROWS * WIDTH; i++)
+        x[i] = (float)i;
+    for (int i = 0; i < PICKED; i++)
+        index[i] = below(ROWS);
+    for (int v = 0; v < 2 * ISAS; v++) {
+        const struct td_device *device = device_of(isas[v / 2]);
+        struct td_launch launch = {
+            .op = td_op_of(v % 2 ? TD_OP_embedding : TD_OP_index_select), .in_count = 2, .in = in};
+        launch.attrs = v % 2 ? NULL : &attrs;
+        launch.out[0] =
+            (struct td_operand){.data = y, .dtype = TD_F32, .rank = 2, .shape = {PICKED, WIDTH}, .stride = {WIDTH, 1}};
+        if (!device)
+            continue;
+        memset(y, 0, (size_t)PICKED * WIDTH * sizeof *y);
+        run_launch(device, &launch);
+        for (int i = 0; i < PICKED; i++)
+            assert_memory_equal(y + (size_t)i * WIDTH, x + index[i] * WIDTH, WIDTH * sizeof *x);
+    }
+    free(x);
+    free(y);
+    free(index);
+}
+
 /* ---- a list that names the same memory twice ---- */
 
 static void add_reals(struct tensor *t, int64_t count)
@@ -1040,6 +1074,7 @@ int main(void)
         cmocka_unit_test(test_products_of_halves),
         cmocka_unit_test(test_linear_again),
         cmocka_unit_test(test_panels),
+        cmocka_unit_test(test_many_rows),
         cmocka_unit_test(test_named_twice),
     };
     memcpy(tests + count, others, sizeof others);
