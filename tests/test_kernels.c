@@ -155,7 +155,7 @@ static bool is_elementwise(const struct td_op *op)
 
 /* ---- a device whose memory is not the host's: what a call works on is carried there and back ---- */
 
-#define ARENA_BYTES ((size_t)64 << 20)
+#define ARENA_BYTES ((size_t)256 << 20)
 #define CARRIED_MAX (3 * INPUTS)
 
 static struct {
