@@ -155,7 +155,7 @@ static bool is_elementwise(const struct td_op *op)
 
 /* ---- a device whose memory is not the host's: what a call works on is carried there and back ---- */
 
-#define ARENA_BYTES ((size_t)64 << 20)
+#define ARENA_BYTES ((size_t)256 << 20)
 #define CARRIED_MAX (3 * INPUTS)
 
 static struct {
@@ -910,6 +910,75 @@ static void test_linear_again(void **state)
         }
 }
 
+/* BLAS adds an element up in an order that depends on where it is, at the edges of the product above all. */
+static void check_panels(const char *isa, uint8_t dtype, const int64_t *size)
+{
+    struct tensor a, b, y[2];
+    make(&a, dtype, 2, (int64_t[TD_RANK_MAX]){size[0], size[1]}, TD_REALS, DENSE);
+    make(&b, dtype, 2, (int64_t[TD_RANK_MAX]){size[1], size[2]}, TD_REALS, DENSE);
+    for (int cut = 0; cut < 2; cut++) {
+        make(&y[cut], dtype, 2, (int64_t[TD_RANK_MAX]){size[0], size[2]}, TD_REALS, DENSE);
+        struct td_operand in[] = {operand_of(&a), operand_of(&b)};
+        struct td_launch launch = {.op = td_op_of(TD_OP_matmul), .in_count = 2, .in = in};
+        launch.out[0] = operand_of(&y[cut]);
+        cuts = cut;
+        td_device_cpu()->set_threads(cut ? 3 : 1);
+        run_launch(device_of(isa), &launch);
+    }
+    cuts = false;
+    td_device_cpu()->set_threads(1);
+    assert_memory_equal(y[0].memory + GUARD, y[1].memory + GUARD, y[0].bytes);
+    tensor_deinit(&a);
+    tensor_deinit(&b);
+    tensor_deinit(&y[0]);
+    tensor_deinit(&y[1]);
+}
+
+static void test_panels(void **state)
+{
+    static const int64_t sizes[][3] = {
+        {331, 175, 611}, {466, 38, 394}, {589, 505, 677}, {20, 640, 1594}, {1031, 97, 55}};
+    (void)state;
+    random_state = seed;
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
+        for (int wide = 0; wide < 2; wide++)
+            check_panels(isas[widest()], wide ? TD_F64 : TD_F32, sizes[k]);
+}
+
+/* Rows picked into a result that is too large for caches, and so is written past them. */
+static void test_many_rows(void **state)
+{
+    enum { ROWS = 100, WIDTH = 48, PICKED = 90001 };
+    float *x = malloc(ROWS * WIDTH * sizeof *x), *y = aligned_alloc(64, (size_t)PICKED * WIDTH * sizeof *y);
+    int64_t *index = malloc(PICKED * sizeof *index);
+    struct td_operand in[] = {{.data = x, .dtype = TD_F32, .rank = 2, .shape = {ROWS, WIDTH}, .stride = {WIDTH, 1}},
+                              {.data = index, .dtype = TD_I64, .rank = 1, .shape = {PICKED}, .stride = {1}}};
+    struct td_index_select_attrs attrs = {.dim = 0};
+    (void)state;
+    random_state = seed;
+    for (int i = 0; i < ROWS * WIDTH; i++)
+        x[i] = (float)i;
+    for (int i = 0; i < PICKED; i++)
+        index[i] = below(ROWS);
+    for (int v = 0; v < 2 * ISAS; v++) {
+        const struct td_device *device = device_of(isas[v / 2]);
+        struct td_launch launch = {
+            .op = td_op_of(v % 2 ? TD_OP_embedding : TD_OP_index_select), .in_count = 2, .in = in};
+        launch.attrs = v % 2 ? NULL : &attrs;
+        launch.out[0] =
+            (struct td_operand){.data = y, .dtype = TD_F32, .rank = 2, .shape = {PICKED, WIDTH}, .stride = {WIDTH, 1}};
+        if (!device)
+            continue;
+        memset(y, 0, (size_t)PICKED * WIDTH * sizeof *y);
+        run_launch(device, &launch);
+        for (int i = 0; i < PICKED; i++)
+            assert_memory_equal(y + (size_t)i * WIDTH, x + index[i] * WIDTH, WIDTH * sizeof *x);
+    }
+    free(x);
+    free(y);
+    free(index);
+}
+
 /* ---- a list that names the same memory twice ---- */
 
 static void add_reals(struct tensor *t, int64_t count)
@@ -1004,6 +1073,8 @@ int main(void)
         cmocka_unit_test(test_coins),
         cmocka_unit_test(test_products_of_halves),
         cmocka_unit_test(test_linear_again),
+        cmocka_unit_test(test_panels),
+        cmocka_unit_test(test_many_rows),
         cmocka_unit_test(test_named_twice),
     };
     memcpy(tests + count, others, sizeof others);

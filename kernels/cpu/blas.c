@@ -36,6 +36,11 @@ static int64_t lead_of(const struct td_operand *x, int run, int lead)
     return x->shape[lead] == 1 ? x->shape[run] : x->stride[lead];
 }
 
+bool td_cpu_multiply_reads(const struct td_operand *x)
+{
+    return reads_in_place(x, 1, 0) || reads_in_place(x, 0, 1);
+}
+
 /* False if there is no memory for a copy. */
 static bool matrix_of(const struct td_operand *x, struct matrix *matrix)
 {

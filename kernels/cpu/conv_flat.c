@@ -22,7 +22,11 @@
 /* Channels given that share a load, and the same of a weight's gradient with the taps that do: what fits into sixteen
  * registers. */
 #define OUTS 6
+#ifdef __AVX512F__
 #define WEIGH_OUTS 3
+#else
+#define WEIGH_OUTS 2
+#endif
 #define WEIGH_TAPS 5
 /* Windows of images that are summed up at once, below which the sum over a vector's lanes costs more than they do. */
 #define WEIGH_LEAST 256

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "kernels/cpu/iterate.h"
+#include "kernels/cpu/past.h"
 #include "kernels/scalar.h"
 
 /* ---- conversion ---- */
@@ -148,9 +149,6 @@ MOVE(move_8, uint64_t)
 
 /* ---- turned: by blocks of whole cache lines on both sides ---- */
 
-/* From here on a turned copy is written past the caches. Nearer memory is read again before it is gone. */
-#define STREAM_BYTES ((int64_t)16 << 20)
-
 static void plane_turned(const struct td_loop *loop, char *const *at, const void *data)
 {
     int last = loop->rank - 1;
@@ -172,7 +170,7 @@ void TD_CPU(copy_operand)(const struct td_operand *target, const struct td_opera
     const struct td_operand *operand[] = {target, source};
     size_t size = td_dtype_size(target->dtype);
     td_inner *move = size == 1 ? move_1 : size == 2 ? move_2 : size == 4 ? move_4 : move_8;
-    bool stream = td_operand_numel(target) * (int64_t)size >= STREAM_BYTES;
+    bool stream = td_operand_numel(target) * (int64_t)size >= TD_PAST_BYTES;
     struct td_loop loop;
     if (target->dtype != source->dtype)
         TD_CPU(iterate)(conversion(target->dtype, source->dtype), 2, operand);

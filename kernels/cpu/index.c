@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/cpu/iterate.h"
+#include "kernels/cpu/past.h"
 #include "protocol/error.h"
 #include "protocol/ops.h"
 
@@ -89,6 +90,7 @@ struct rows {
     struct td_operand target, source;
     size_t size; /* of an element */
     bool dense;
+    bool past; /* dense, of whole vectors, and written past the caches */
     int64_t count;
 };
 
@@ -101,11 +103,30 @@ static struct rows rows_of(const struct td_operand *target, const struct td_oper
     return rows;
 }
 
+/* Whether rows of a large dense result can go past the caches. */
+static bool goes_past(const struct rows *rows, const struct td_operand *out)
+{
+    size_t row = (size_t)rows->count * rows->size;
+    return rows->dense && td_operand_numel(out) * (int64_t)rows->size >= TD_PAST_BYTES && row % TD_VECTOR_BYTES == 0 &&
+           (uintptr_t)out->data % TD_VECTOR_BYTES == 0;
+}
+
+static void copy_row_past(char *target, const char *source, size_t bytes)
+{
+    td_vector_f32 vector;
+    for (size_t k = 0; k < bytes; k += sizeof vector) {
+        memcpy(&vector, source + k, sizeof vector);
+        td_write_past(target + k, &vector);
+    }
+}
+
 static void copy_row(struct rows *rows, char *target, char *source)
 {
     rows->target.data = target;
     rows->source.data = source;
-    if (rows->dense)
+    if (rows->past)
+        copy_row_past(target, source, (size_t)rows->count * rows->size);
+    else if (rows->dense)
         memcpy(target, source, (size_t)rows->count * rows->size);
     else
         TD_CPU(copy_operand)(&rows->target, &rows->source);
@@ -134,6 +155,7 @@ static void embedding_part(const void *data, int64_t from, int64_t to)
     rows.target = inner_part(s->out, s->index->rank);
     rows.dense = is_dense(&rows.source);
     rows.count = s->x->shape[1];
+    rows.past = goes_past(&rows, s->out);
     const int64_t *stride = s->index->stride, *index = s->index->data;
     int64_t size = (int64_t)rows.size;
     char *target = (char *)s->out->data + from * rows.count * size;
@@ -145,6 +167,8 @@ static void embedding_part(const void *data, int64_t from, int64_t to)
                 ask_for(&rows, (char *)s->x->data + index[at + TD_ROWS_AHEAD * w.step[0]] * step);
             copy_row(&rows, target, (char *)s->x->data + index[at] * step);
         }
+    if (rows.past)
+        td_written_past();
 }
 
 void TD_CPU(embedding)(struct td_launch *launch)
@@ -179,6 +203,7 @@ static void select_part(const void *data, int64_t from, int64_t to)
     const struct selection *s = data;
     const struct td_operand *x = s->x, *out = s->out;
     struct rows rows = rows_of(out, x, s->dim + 1);
+    rows.past = goes_past(&rows, out);
     int64_t size = (int64_t)rows.size, x_stride[TD_RANK_MAX];
     memcpy(x_stride, x->stride, sizeof x_stride);
     x_stride[s->dim] = 0; /* the index goes there */
@@ -198,6 +223,8 @@ static void select_part(const void *data, int64_t from, int64_t to)
             copy_row(&rows, (char *)out->data + (w.at[0] + j * w.step[0]) * size, (char *)source + index[at] * step);
         }
     }
+    if (rows.past)
+        td_written_past();
 }
 
 void TD_CPU(index_select)(struct td_launch *launch)

@@ -5,7 +5,7 @@
 
 #include "kernels/cpu/iterate.h"
 
-#ifdef __AVX512BW__
+#ifdef __AVX2__
 #include <immintrin.h>
 #endif
 
@@ -15,6 +15,14 @@
 #define COUNTED 32768
 
 /* ---- what is not 0 ---- */
+
+#if defined(__AVX2__) && !defined(__AVX512BW__)
+/* Which of four bits are set; what stands behind them is nothing. */
+typedef int64_t four_places __attribute__((vector_size(32)));
+static const four_places places_of[16] = {
+    {0, 0, 0, 0}, {0, 0, 0, 0}, {1, 0, 0, 0}, {0, 1, 0, 0}, {2, 0, 0, 0}, {0, 2, 0, 0}, {1, 2, 0, 0}, {0, 1, 2, 0},
+    {3, 0, 0, 0}, {0, 3, 0, 0}, {1, 3, 0, 0}, {0, 1, 3, 0}, {2, 3, 0, 0}, {0, 2, 3, 0}, {1, 2, 3, 0}, {0, 1, 2, 3}};
+#endif
 
 /* Those of the leading elements that vectors take: found holds their places, at least a vector more than there are, and
  * *taken says how many were looked at. */
@@ -29,6 +37,16 @@ static int64_t find_by_vectors(const uint8_t *x, int64_t from, int64_t to, int64
         _mm512_storeu_si512(found + n, _mm512_maskz_compress_epi64(there, place));
         n += __builtin_popcount(there);
         place = _mm512_add_epi64(place, _mm512_set1_epi64(8));
+    }
+#elif defined(__AVX2__)
+    for (; i + 16 <= to; i += 16) {
+        __m128i bytes = _mm_loadu_si128((const void *)(x + i));
+        unsigned there = ~(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_setzero_si128()));
+        for (int k = 0; k < 16; k += 4, there >>= 4) {
+            four_places four = places_of[there & 15] + (i + k);
+            memcpy(found + n, &four, sizeof four);
+            n += __builtin_popcount(there & 15);
+        }
     }
 #else
     (void)x, (void)to, (void)found;

@@ -15,12 +15,18 @@
 #define SHORT_BYTES 1024
 /* Long columns are copied into a tile that stays in L2: they are read three times, and from where they are those of a
  * row of 2^n bytes would push each other out. Narrower tiles cost more than reading again does, and columns that would
- * let it be wider are in L2 as they are. */
+ * let it be wider are in L2 as they are. Processors without AVX-512 have half of this L2 or less: there whole rows are
+ * faster, 1.7 times the exponentials themselves instead of 3. */
+#ifdef __AVX512F__
 #define TILE_BYTES (512 << 10)
+#else
+#define TILE_BYTES 0
+#endif
 #define TILE_LEAST 128
 #define TILE_MOST 512
-/* Rows that lie apart are asked for this many before they are due. */
+/* Rows that lie apart are asked for this many before they are due, if tiled and if not. */
 #define TILE_ROWS_AHEAD 64
+#define PART_ROWS_AHEAD 8
 /* Exponentials of columns made at once: a part of L1. */
 #define CHUNK_BYTES 16384
 
@@ -111,7 +117,8 @@ static void softmax(struct td_launch *launch, bool exponential)
         s.out_inner = s.out_stride[last];
         s.rank = last;
         s.width = (s.way == BY_COLUMNS ? TD_COLUMN_BYTES : SHORT_BYTES) / size;
-        while (s.width * size > SHORT_BYTES && numel / s.count / s.width < 2 * td_threads())
+        /* Parts of rows are read more slowly than whole ones: there are no more of them than threads need. */
+        while (s.width * size > SHORT_BYTES && numel / s.count / s.width < td_threads())
             s.width /= 2;
         int64_t line = 64 / size, fits = TILE_BYTES / (s.count * size) / line * line;
         s.tiled = s.way == BY_COLUMNS && fits * size >= TILE_LEAST && fits * size <= TILE_MOST &&

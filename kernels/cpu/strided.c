@@ -1,39 +1,12 @@
 /* Windows of content, which is contiguous: what a view becomes once its base has been written to, and the gradients
  * of that. SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/cpu/iterate.h"
-
-static struct td_operand window(const struct td_operand *content, const struct td_dims *shape,
-                                const struct td_dims *stride, int64_t offset)
-{
-    struct td_operand seen = {.dtype = content->dtype, .rank = (uint8_t)shape->count};
-    int64_t count = 1;
-    for (int d = 0; d < seen.rank; d++) {
-        seen.shape[d] = shape->v[d];
-        seen.stride[d] = stride->v[d];
-        count *= shape->v[d];
-    }
-    /* An empty window may begin anywhere. */
-    seen.data = (char *)content->data + (count ? offset : 0) * (int64_t)td_dtype_size(content->dtype);
-    return seen;
-}
-
-/* value as it is broadcast into the window. */
-static struct td_operand fitted(const struct td_operand *value, const struct td_operand *seen)
-{
-    struct td_operand fit = *seen;
-    fit.data = value->data;
-    fit.dtype = value->dtype;
-    for (int d = 0; d < seen->rank; d++) {
-        int from = d - (seen->rank - value->rank);
-        fit.stride[d] = from < 0 || (value->shape[from] == 1 && seen->shape[d] != 1) ? 0 : value->stride[from];
-    }
-    return fit;
-}
+#include "kernels/strided.h"
 
 void TD_CPU(strided_read)(struct td_launch *launch)
 {
     const struct td_strided_read_attrs *a = launch->attrs;
-    struct td_operand seen = window(&launch->in[0], &a->shape, &a->stride, a->offset);
+    struct td_operand seen = td_strided_window(&launch->in[0], &a->shape, &a->stride, a->offset);
     TD_CPU(copy_operand)(&launch->out[0], &seen);
 }
 
@@ -41,8 +14,8 @@ void TD_CPU(strided_write)(struct td_launch *launch)
 {
     const struct td_strided_write_attrs *a = launch->attrs;
     TD_CPU(copy_operand)(&launch->out[0], &launch->in[0]);
-    struct td_operand seen = window(&launch->out[0], &a->shape, &a->stride, a->offset);
-    struct td_operand value = fitted(&launch->in[1], &seen);
+    struct td_operand seen = td_strided_window(&launch->out[0], &a->shape, &a->stride, a->offset);
+    struct td_operand value = td_strided_value(&launch->in[1], &seen);
     TD_CPU(copy_operand)(&seen, &value);
 }
 
@@ -70,8 +43,8 @@ void TD_CPU(strided_add)(struct td_launch *launch)
 {
     const struct td_strided_add_attrs *a = launch->attrs;
     TD_CPU(copy_operand)(&launch->out[0], &launch->in[0]);
-    struct td_operand seen = window(&launch->out[0], &a->shape, &a->stride, a->offset);
-    struct td_operand value = fitted(&launch->in[1], &seen);
+    struct td_operand seen = td_strided_window(&launch->out[0], &a->shape, &a->stride, a->offset);
+    struct td_operand value = td_strided_value(&launch->in[1], &seen);
     if (td_operand_numel(&seen) == 0)
         return;
     int last = seen.rank - 1;

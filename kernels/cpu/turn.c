@@ -4,11 +4,7 @@
 #include <string.h>
 
 #include "kernels/cpu/iterate.h"
-#include "kernels/cpu/lanes.h"
-
-#ifdef __SSE2__
-#include <immintrin.h>
-#endif
+#include "kernels/cpu/past.h"
 
 #define LINE_BYTES 64
 
@@ -66,20 +62,6 @@ typedef uint64_t vector_8 __attribute__((vector_size(TD_VECTOR_BYTES)));
         (v)[i + (half)] = __builtin_shufflevector(a, b, list(HIGH, half, lanes)); \
     }
 
-/* A vector past the caches; at is a multiple of its size. */
-static inline void write_past(void *at, const void *vector)
-{
-#if defined(__AVX512F__)
-    _mm512_stream_si512(at, *(const __m512i *)vector);
-#elif defined(__AVX__)
-    _mm256_stream_si256(at, *(const __m256i *)vector);
-#elif defined(__SSE2__)
-    _mm_stream_si128(at, *(const __m128i *)vector);
-#else
-    memcpy(at, vector, TD_VECTOR_BYTES);
-#endif
-}
-
 /* A line's worth of rows and a vector's of columns: squares of vectors, one below the other, whose rows are the pieces
  * of a line each. */
 #define STRIP(name, type, vector, lanes, exchanges)                                                  \
@@ -97,7 +79,7 @@ static inline void write_past(void *at, const void *vector)
             for (int s = 0; s < SQUARES; s++) {                                                      \
                 type *to = y + c * y_stride + s * (lanes);                                           \
                 if (stream)                                                                          \
-                    write_past(to, &v[s][c]);                                                        \
+                    td_write_past(to, &v[s][c]);                                                     \
                 else                                                                                 \
                     memcpy(to, &v[s][c], sizeof(vector));                                            \
             }                                                                                        \
@@ -168,8 +150,6 @@ void TD_CPU(turn)(int64_t size, const void *x, int64_t x_stride, void *y, int64_
         turn_4(x, x_stride, y, y_stride, rows, columns, stream);
     else
         turn_8(x, x_stride, y, y_stride, rows, columns, stream);
-#ifdef __SSE2__
-    if (stream) /* before another thread is told that it is there */
-        _mm_sfence();
-#endif
+    if (stream)
+        td_written_past();
 }

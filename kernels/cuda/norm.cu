@@ -1,17 +1,13 @@
 /* layer_norm and rms_norm of dense rows. A row that fits into a block's registers is read once; a longer one is read
  * again, from cache where that holds it. SPDX-License-Identifier: Apache-2.0 */
-#include <float.h>
 #include <math.h>
 
 #include "kernels/cuda/reduce.h"
+#include "kernels/norm.h"
 
-struct norm_plan {
-    const void *x, *weight, *bias; /* weight and bias: NULL if left out */
-    void *out;
-    int64_t rows, count; /* elements of a row */
-    double share, eps;   /* share: of an element in a mean */
-    bool centred;        /* the mean is taken off */
-    bool held;           /* in registers */
+struct norm_plan : td_norm {
+    double share; /* of an element in a mean */
+    bool held;    /* in registers */
     struct td_teams teams;
 };
 
@@ -66,41 +62,22 @@ template <class T> __global__ void __launch_bounds__(TD_THREADS_MOST) norm_rows(
     }
 }
 
-static void norm(struct td_launch *launch, struct norm_plan *n)
+static void norm(const struct td_launch *launch, const struct td_norm &norm)
 {
-    const struct td_operand *x = &launch->in[0];
-    int64_t numel = td_operand_numel(x);
-    int normalized = (int)((const struct td_layer_norm_attrs *)launch->attrs)->normalized_shape.count;
-    if (numel == 0)
+    struct norm_plan n = {norm, 1 / (double)norm.count, false, {}};
+    if (!n.rows || !n.count)
         return;
-    n->x = x->data;
-    n->weight = launch->in[1].data;
-    n->out = launch->out[0].data;
-    n->count = 1;
-    for (int d = x->rank - normalized; d < x->rank; d++)
-        n->count *= x->shape[d];
-    n->rows = numel / n->count;
-    n->share = 1 / (double)n->count;
-    bool f32 = x->dtype == TD_F32;
-    n->held = td_teams_that_hold(&n->teams, n->count, n->rows, false, f32 ? TD_HELD(float) : TD_HELD(double));
-    td_enqueue(f32 ? norm_rows<float> : norm_rows<double>, n->teams.blocks, n->teams.threads, *n);
+    bool f32 = launch->in[0].dtype == TD_F32;
+    n.held = td_teams_that_hold(&n.teams, n.count, n.rows, false, f32 ? TD_HELD(float) : TD_HELD(double));
+    td_enqueue(f32 ? norm_rows<float> : norm_rows<double>, n.teams.blocks, n.teams.threads, n);
 }
 
 void TD_CUDA(layer_norm)(struct td_launch *launch)
 {
-    const struct td_layer_norm_attrs *a = (const struct td_layer_norm_attrs *)launch->attrs;
-    struct norm_plan n = {};
-    n.bias = launch->in[2].data;
-    n.eps = a->eps;
-    n.centred = true;
-    norm(launch, &n);
+    norm(launch, td_layer_norm_of(launch));
 }
 
 void TD_CUDA(rms_norm)(struct td_launch *launch)
 {
-    const struct td_rms_norm_attrs *a = (const struct td_rms_norm_attrs *)launch->attrs;
-    double step = launch->in[0].dtype == TD_F32 ? (double)FLT_EPSILON : DBL_EPSILON;
-    struct norm_plan n = {};
-    n.eps = a->eps < 0 ? step : a->eps;
-    norm(launch, &n);
+    norm(launch, td_rms_norm_of(launch));
 }
