@@ -110,11 +110,9 @@ __device__ static void multiply(T (&product)[tile<T>::EACH][tile<T>::EACH], shar
         __syncthreads();
         TD_UNROLL
         for (int k = 0; k < DEPTH; k++)
-            TD_UNROLL
-        for (int r = 0; r < EACH; r++)
-            TD_UNROLL
-        for (int c = 0; c < EACH; c++)
-            product[r][c] = fused(shared.left[k][y + r], shared.right[k][x + c], product[r][c]);
+            for (int r = 0; r < EACH; r++)
+                for (int c = 0; c < EACH; c++)
+                    product[r][c] = fused(shared.left[k][y + r], shared.right[k][x + c], product[r][c]);
     }
 }
 
@@ -137,26 +135,26 @@ __device__ static void weigh(T (&sum)[tile<T>::EACH][COLUMNS / SIDE], shared_til
         __syncthreads();
         TD_UNROLL
         for (int k = 0; k < DEPTH; k++)
-            TD_UNROLL
-        for (int r = 0; r < EACH; r++)
-            TD_UNROLL
-        for (int c = 0; c < COLUMNS / SIDE; c++)
-            sum[r][c] =
-                fused(shared.weight[from + k][y + r], shared.weighed[k][c / EACH * SIZE + x + c % EACH], sum[r][c]);
+            for (int r = 0; r < EACH; r++)
+                for (int c = 0; c < COLUMNS / SIDE; c++)
+                    sum[r][c] = fused(shared.weight[from + k][y + r], shared.weighed[k][c / EACH * SIZE + x + c % EACH],
+                                      sum[r][c]);
     }
 }
 
-/* The score of query i and key j with its mask; -inf where it is not seen, or not there. */
+/* Adds the mask to the score of query i and key j; false, and -inf, where it is not seen, or not there. */
 template <class T>
-__device__ static inline T seen(const struct attention &a, const int64_t *offset, int64_t i, int64_t j, T score)
+__device__ static inline bool see(const struct attention &a, const int64_t *offset, int64_t i, int64_t j, T &score)
 {
-    if (i >= a.rows || j >= a.keys || (a.causal && j > i))
-        return (T)-INFINITY;
-    if (!a.masked)
-        return score;
-    const struct matrix &mask = a.in[MASK];
-    T m = ((const T *)mask.data)[offset[MASK] + i * mask.row + j * mask.column];
-    return m == (T)-INFINITY ? m : score + m;
+    bool sees = i < a.rows && j < a.keys && !(a.causal && j > i);
+    if (sees && a.masked) {
+        const struct matrix &mask = a.in[MASK];
+        T m = ((const T *)mask.data)[offset[MASK] + i * mask.row + j * mask.column];
+        score += m;
+        sees = m != (T)-INFINITY;
+    }
+    score = sees ? score : (T)-INFINITY;
+    return sees;
 }
 
 /* Whether a tile of the other matrix is left out: none of it is seen, and what times 0 is not 0 is not in it. */
@@ -199,15 +197,7 @@ __device__ static void go_on(T (&s)[tile<T>::EACH], T &most, T &total, T (&sum)[
         sum[c] *= less;
 }
 
-/* Backwards: what weighs, from the score s and the gradient d of its probability. */
-template <class T, making MAKES> __device__ static inline T fall(T s, T d, T logsumexp, T dot)
-{
-    T p = exponential(s - logsumexp);
-    if (MAKES == OF_VALUE)
-        return p;
-    return s == (T)-INFINITY ? (T)0 : p * (d - dot);
-}
-
+/* Backwards: what weighs, from the scores s and the gradients d of their probabilities. */
 template <class T, making MAKES>
 __device__ static void weights_back(const struct attention &a, const int64_t *offset, int64_t head, int64_t own,
                                     int64_t other, T (&s)[tile<T>::EACH][tile<T>::EACH],
@@ -218,15 +208,15 @@ __device__ static void weights_back(const struct attention &a, const int64_t *of
     int y = (int)threadIdx.x / SIDE * EACH, x = (int)threadIdx.x % SIDE * EACH;
     const T *logsumexp = (const T *)a.in[LOGSUMEXP].data + offset[LOGSUMEXP];
     TD_UNROLL
-    for (int r = 0; r < EACH; r++)
-        TD_UNROLL
-    for (int c = 0; c < EACH; c++) {
+    for (int n = 0; n < EACH * EACH; n++) {
+        int r = n / EACH, c = n % EACH;
         int64_t i = keys_own ? other + x + c : own + y + r, j = keys_own ? own + y + r : other + x + c;
-        bool there = i < a.rows && j < a.keys;
-        T score = seen<T>(a, offset, i, j, s[r][c]);
-        s[r][c] = there ? fall<T, MAKES>(score, d[r][c], logsumexp[i * a.in[LOGSUMEXP].column],
-                                         ((const T *)a.dots)[head * a.rows + i])
-                        : (T)0;
+        bool there = i < a.rows && j < a.keys, sees = see(a, offset, i, j, s[r][c]);
+        T p = there ? exponential(s[r][c] - logsumexp[i * a.in[LOGSUMEXP].column]) : (T)0;
+        if (MAKES == OF_VALUE)
+            s[r][c] = p;
+        else
+            s[r][c] = sees ? p * (d[r][c] - ((const T *)a.dots)[head * a.rows + i]) : (T)0;
     }
 }
 
@@ -265,21 +255,19 @@ __device__ static void attend(const struct attention &a, shared_tiles<T, COLUMNS
         if (MAKES == OF_QUERY || MAKES == OF_KEY)
             multiply(d, shared, a.in[side::OWN_UP], offset[side::OWN_UP], own, owns, (T)1, a.in[side::OTHER_UP],
                      offset[side::OTHER_UP], other, others, (T)1, a.value_width);
-        if (MAKES == RESULT)
-            TD_UNROLL
-        for (int r = 0; r < EACH; r++) {
-            TD_UNROLL
+        if (MAKES != RESULT)
+            weights_back<T, MAKES>(a, offset, head, own, other, s, d);
+        TD_UNROLL
+        for (int r = 0; r < EACH && MAKES == RESULT; r++) {
             for (int c = 0; c < EACH; c++)
-                s[r][c] = seen<T>(a, offset, own + y + r, other + x + c, s[r][c]);
+                see(a, offset, own + y + r, other + x + c, s[r][c]);
             go_on<T, COLUMNS>(s[r], most[r], total[r], sum[r]);
         }
-        else weights_back<T, MAKES>(a, offset, head, own, other, s, d);
         __syncthreads(); /* the weights of the tile before have been read */
         TD_UNROLL
         for (int c = 0; c < EACH; c++)
-            TD_UNROLL
-        for (int r = 0; r < EACH; r++)
-            shared.weight[x + c][y + r] = s[r][c];
+            for (int r = 0; r < EACH; r++)
+                shared.weight[x + c][y + r] = s[r][c];
         weigh(sum, shared, a.in[side::WEIGHED], offset[side::WEIGHED], other, others, column, width,
               side::WEIGHED == QUERY ? scale : (T)1);
     }

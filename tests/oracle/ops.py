@@ -522,21 +522,23 @@ class Attention:
         self.scale = scale or (1 / math.sqrt(q.shape[-1]) if q.shape[-1] else 1)
         batch = torch.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
         s = ((self.q * self.scale) @ self.k.transpose(-2, -1)).expand(list(batch) + [q.shape[-2], k.shape[-2]])
+        self.hidden = torch.zeros(s.shape, dtype=torch.bool)
         if mask is not None:
             mask = mask.to(self.to).to(self.wide).broadcast_to(s.shape)
-            s = torch.where(mask == -INF, torch.tensor(-INF, dtype=self.wide), s + mask)
+            self.hidden, s = mask == -INF, s + mask
         if causal:
-            s = torch.where(torch.ones(s.shape[-2:], dtype=torch.bool).tril(), s, torch.tensor(-INF, dtype=self.wide))
-        self.s = s
+            self.hidden = self.hidden | torch.ones(s.shape[-2:], dtype=torch.bool).triu(1)
+        self.s = torch.where(self.hidden, torch.tensor(-INF, dtype=self.wide), s)
 
     def given(self, x):
         return torch.empty(list(x.shape), dtype=self.to).copy_(x)
 
 
 def attention(q, k, v, mask, causal, scale):
-    """torch 1.13 has none that gives the logarithm."""
+    """torch 1.13 has none that gives the logarithm; of inf it is nan, as the probabilities are."""
     a = Attention(q, k, v, mask, causal, scale)
-    return a.given(a.s.softmax(-1) @ a.v), a.s.logsumexp(-1).contiguous()
+    logsumexp = torch.where(a.s.isposinf().any(-1), torch.tensor(math.nan, dtype=a.wide), a.s.logsumexp(-1))
+    return a.given(a.s.softmax(-1) @ a.v), torch.empty(list(logsumexp.shape), dtype=a.wide).copy_(logsumexp)
 
 
 def attention_back(g, q, k, v, y, logsumexp, mask, causal, scale):
@@ -546,13 +548,13 @@ def attention_back(g, q, k, v, y, logsumexp, mask, causal, scale):
         raise RuntimeError("shapes")
     p = (a.s - logsumexp.unsqueeze(-1)).exp()
     d = p * (g @ a.v.transpose(-2, -1) - (g * y).sum(-1, keepdim=True))
-    d = torch.where(a.s == -INF, torch.tensor(0.0, dtype=a.wide), d)
+    d = torch.where(a.hidden, torch.tensor(0.0, dtype=a.wide), d)
     return (a.given(d @ a.k * a.scale), a.given(d.transpose(-2, -1) @ (a.q * a.scale)), a.given(p.transpose(-2, -1) @ g))
 
 
 def exponents(c):
     """A rounding of a score is one of its exponential, and backwards of what that is multiplied with."""
-    size = {name: biggest(c.tensor_of(name)) for name in c.arguments if isinstance(c.arguments[name], str) and name != "is_causal"}
+    size = {name: biggest(c.tensor_of(name).double()) for name, given in c.arguments.items() if isinstance(given, str)}
     scores = 1 + size["query"] * size["key"] * 4 + size.get("mask", 0) + size.get("logsumexp", 0)
     if "logsumexp" not in size:
         return scores
