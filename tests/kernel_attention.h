@@ -42,7 +42,7 @@ static void draw_mask(struct call *c, uint8_t dtype, int rank, const int64_t *ba
 /* Now and then of several tiles. */
 static int64_t draw_length(void)
 {
-    return draws_large ? 100 + below(500) : below(8) ? below(9) : 1 + below(300);
+    return draws_large ? 100 + below(500) : below(3) ? below(9) : 1 + below(300);
 }
 
 static void draw_attention(struct call *c, uint8_t dtype)
@@ -51,6 +51,7 @@ static void draw_attention(struct call *c, uint8_t dtype)
     bool many = rows * keys > 3000, back = c->op->id == TD_OP_attention_back;
     int64_t width = below(many ? 5 : 20), value_width = below(many ? 5 : 20);
     int rank = (int)below(many ? 2 : 4), whole = (int)below(3);
+    draws_nan = below(4) == 0; /* with some, most results are nan */
     if (!many && below(8) == 0)
         (below(2) ? &width : &value_width)[0] = 1 + below(300);
     for (int d = 0; d < rank; d++)

@@ -775,7 +775,7 @@ static void draw_call(struct call *c, const struct td_op *op, uint8_t dtype)
                               "median_dim mode floor ceil round trunc isnan isinf isfinite nan_to_num fmax "
                               "fmin hardtanh relu6 hardshrink softshrink threshold elu mish softplus "
                               "logsigmoid atan2 hypot fmod remainder searchsorted max_pool1d max_pool2d max_pool3d "
-                              "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d attention attention_back");
+                              "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d");
     if (op->id == TD_OP_dropout || op->id == TD_OP_bernoulli || op->id == TD_OP_poisson) {
         draw_elementwise(c, dtype);
         return;
