@@ -1,7 +1,6 @@
 /* embedding_bag, made of ops. SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
 
-#include "client/chain.h"
 #include "client/compose.h"
 
 static bool given(td_tensor x)
