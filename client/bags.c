@@ -1,7 +1,6 @@
 /* embedding_bag, made of ops. SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
 
-#include "client/chain.h"
 #include "client/compose.h"
 
 static bool given(td_tensor x)
@@ -47,18 +46,9 @@ static struct part bag_sums(td_origin o, struct part rows, struct part bags, int
 /* The greatest element of each column of bags of rows (bags, size, width). */
 static td_tensor greatest_of_rows(td_origin o, struct part rows, int64_t size)
 {
-    td_tensor results[TD_OUTPUTS_MAX];
-    const td_operand in = rows.operand;
     if (size == 0)
         return part_tensor(part_sum(o, rows, 1, false));
-    client_ops(&(struct client_op){.id = TD_OP_max_dim,
-                                   .origin = {o.where, 1},
-                                   .in = &in,
-                                   .in_count = 1,
-                                   .attrs = &(struct td_max_dim_attrs){.dim = 1}},
-               results);
-    chain_drop(results[1]);
-    return results[0];
+    return part_tensor(part_op(o, TD_OP_max_dim, &(struct td_max_dim_attrs){.dim = 1}, 1, &rows));
 }
 
 static struct part filled(td_origin o, td_session *s, int64_t height, int64_t width, enum td_dtype dtype, int64_t value)

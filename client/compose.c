@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "client/chain.h"
+
 struct part part_given(td_origin origin, int k, td_tensor x)
 {
     return (struct part){td_operand_of_tensor(x), origin.consume >> k & 1};
@@ -47,7 +49,11 @@ struct part part_op(td_origin origin, enum td_op_id id, const void *attrs, int c
     op.in = operands;
     op.in_count = count;
     op.attrs = attrs;
-    return (struct part){td_operand_of_tensor(client_op(&op)), true};
+    td_tensor results[TD_OUTPUTS_MAX] = {{0}};
+    client_ops(&op, results);
+    for (int k = 1; k < td_op_of(id)->output_count; k++)
+        chain_drop(results[k]);
+    return (struct part){td_operand_of_tensor(results[0]), true};
 }
 
 struct part part_one(td_origin origin, enum td_op_id id, struct part x)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/compose.h"
+#include "protocol/shape_attention.h"
 
 /* The keywords given, or their defaults; what goes wrong is told in the name. */
 #define KEYWORDS(name, ...)                                                 \
@@ -274,40 +275,54 @@ td_tensor td_alpha_dropout_at(td_origin o, td_tensor x, const struct td_alpha_dr
 
 /* ---- attention ---- */
 
-/* scores with -inf where mask is false, or mask added. */
-static struct part masked(td_origin o, struct part scores, struct part mask)
+/* What is added to scores where mask is false, or given: -inf, and 0 elsewhere. */
+static struct part added(td_origin o, td_tensor mask, uint8_t dtype)
 {
-    if (td_dtype_of_at((td_origin){o.where, 0}, part_tensor(mask)) == TD_BOOL)
-        return part_where(o, mask, scores, part_real(-INFINITY));
-    return part_two(o, TD_OP_add, scores, mask);
+    td_origin plain = {o.where, 0};
+    if (!given(mask) || td_dtype_of_at(plain, mask) != TD_BOOL)
+        return part_keyword(mask);
+    struct part added = part_where(o, part_keyword(mask), part_real(0), part_real(-INFINITY));
+    return dtype == td_dtype_of_at(plain, part_tensor(added)) ? added : converted(o, added, dtype);
+}
+
+/* With dropout, for which all probabilities are made. */
+static td_tensor attended_in_parts(td_origin o, td_tensor query, td_tensor key, td_tensor value, uint8_t dtype,
+                                   const struct td_scaled_dot_product_attention_keywords *k)
+{
+    td_layout q = part_layout(o, part_keyword(query)), s = part_layout(o, part_keyword(key));
+    if (q.rank < 2 || s.rank < 2)
+        return part_refuse_shape(o, q.rank < 2 ? query : key, "scaled_dot_product_attention", q.rank < 2 ? &q : &s,
+                                 "is no query or key: they are (..., length, width)");
+    const struct td_transpose_attrs turned = {.dim0 = -2, .dim1 = -1};
+    struct part keys = part_given(o, 1, key);
+    keys = part_op(o, TD_OP_transpose, &turned, 1, &keys);
+    double scale = td_attention_scale(k->scale, q.shape[q.rank - 1]);
+    struct part scores = part_two(o, TD_OP_matmul, scaled(o, part_given(o, 0, query), scale), keys);
+    if (given(k->mask))
+        scores = part_two(o, TD_OP_add, scores, added(o, k->mask, dtype));
+    if (k->is_causal) {
+        const struct td_ones_attrs all = {.shape = {2, {q.shape[q.rank - 2], s.shape[s.rank - 2]}}, .dtype = TD_BOOL};
+        struct part seen = part_created(o, query.session, TD_OP_ones, &all);
+        seen = part_op(o, TD_OP_tril, &(struct td_tril_attrs){.diagonal = 0}, 1, &seen);
+        scores = part_where(o, seen, scores, part_real(-INFINITY));
+    }
+    struct part p = part_op(o, TD_OP_softmax, &(struct td_softmax_attrs){.dim = -1}, 1, &scores);
+    p = part_op(o, TD_OP_dropout, &(struct td_dropout_attrs){.p = k->dropout_p, .training = true}, 1, &p);
+    return part_tensor(part_two(o, TD_OP_matmul, p, part_given(o, 2, value)));
 }
 
 td_tensor td_scaled_dot_product_attention_at(td_origin o, td_tensor query, td_tensor key, td_tensor value,
                                              const struct td_scaled_dot_product_attention_keywords *keywords)
 {
     KEYWORDS(scaled_dot_product_attention, .mask = {0}, .is_causal = false, .dropout_p = 0, .scale = 0);
-    td_layout q = part_layout(o, part_keyword(query)), s = part_layout(o, part_keyword(key));
-    const struct td_transpose_attrs turned = {.dim0 = -2, .dim1 = -1};
-    const struct td_softmax_attrs last = {.dim = -1};
-    if (q.rank < 2 || s.rank < 2)
-        return part_refuse_shape(o, q.rank < 2 ? query : key, "scaled_dot_product_attention", q.rank < 2 ? &q : &s,
-                                 "is no query or key: they are (..., length, width)");
-    int64_t width = q.shape[q.rank - 1];
-    double scale = k->scale != 0 ? k->scale : 1 / sqrt((double)(width ? width : 1));
-    struct part keys = part_given(o, 1, key);
-    keys = part_op(o, TD_OP_transpose, &turned, 1, &keys);
-    struct part scores = part_two(o, TD_OP_matmul, scaled(o, part_given(o, 0, query), scale), keys);
-    if (given(k->mask))
-        scores = masked(o, scores, part_keyword(k->mask));
-    if (k->is_causal) {
-        const struct td_ones_attrs all = {.shape = {2, {q.shape[q.rank - 2], s.shape[s.rank - 2]}}, .dtype = TD_BOOL};
-        struct part seen = part_created(o, query.session, TD_OP_ones, &all);
-        scores = masked(o, scores, part_op(o, TD_OP_tril, &(struct td_tril_attrs){.diagonal = 0}, 1, &seen));
-    }
-    struct part p = part_op(o, TD_OP_softmax, &last, 1, &scores);
+    const struct td_attention_attrs attrs = {.is_causal = k->is_causal, .scale = k->scale};
+    uint8_t dtype = (uint8_t)td_result_type_at((td_origin){o.where, 0}, query, td_operand_of_tensor(key));
+    dtype = td_dtype_category(dtype) == TD_FLOATING ? dtype : TD_F32;
     if (k->dropout_p != 0)
-        p = part_op(o, TD_OP_dropout, &(struct td_dropout_attrs){.p = k->dropout_p, .training = true}, 1, &p);
-    return part_tensor(part_two(o, TD_OP_matmul, p, part_given(o, 2, value)));
+        return attended_in_parts(o, query, key, value, dtype, k);
+    return part_tensor(part_op(o, TD_OP_attention, &attrs, 4,
+                               (struct part[]){part_given(o, 0, query), part_given(o, 1, key), part_given(o, 2, value),
+                                               added(o, k->mask, dtype)}));
 }
 
 /* ---- the functions behind the macros ---- */

@@ -273,7 +273,8 @@ struct td_scaled_dot_product_attention_keywords {
     TD_KEYWORDS_END
 };
 /* softmax(query key^T * scale + mask) value over the last two dimensions. .mask is bool (false: not seen) or added;
- * .is_causal lets no query see a later key; .scale is 1 / sqrt(width) if not given. */
+ * .is_causal lets no query see a later key; .scale is 1 / sqrt(width) if not given. The scores are never in memory all
+ * at once, unless .dropout_p is not 0, or .mask has a gradient, or a graph of the gradient is asked for. */
 TD_API td_tensor
 td_scaled_dot_product_attention(td_tensor query, td_tensor key, td_tensor value,
                                 const struct td_scaled_dot_product_attention_keywords *keywords TD_DEFAULT(NULL));

@@ -4660,3 +4660,43 @@ td_tensor(td_bitwise_right_shift_)(td_tensor a, td_tensor b)
 {
     return td_bitwise_right_shift__at((td_origin){0}, a, td_operand_of_tensor(b));
 }
+
+struct td_attention_results td_attention_at(td_origin origin, td_tensor query, td_tensor key, td_tensor value, const struct td_attention_keywords *keywords)
+{
+    static const struct td_attention_keywords defaults = {.mask = {0}, .is_causal = false, .scale = 0.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_attention_attrs attrs = {
+        .is_causal = keywords->is_causal,
+        .scale = keywords->scale,
+    };
+    const td_operand in[] = {td_operand_of_tensor(query), td_operand_of_tensor(key), td_operand_of_tensor(value), td_operand_of_tensor(keywords->mask)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_attention, .origin = origin, .in = in, .in_count = 4, .attrs = &attrs}, results);
+    return (struct td_attention_results){results[0], results[1]};
+}
+
+struct td_attention_results(td_attention)(td_tensor query, td_tensor key, td_tensor value, const struct td_attention_keywords *keywords)
+{
+    return td_attention_at((td_origin){0}, query, key, value, keywords);
+}
+
+struct td_attention_back_results td_attention_back_at(td_origin origin, td_tensor g, td_tensor query, td_tensor key, td_tensor value, td_tensor y, td_tensor logsumexp, const struct td_attention_back_keywords *keywords)
+{
+    static const struct td_attention_back_keywords defaults = {.mask = {0}, .is_causal = false, .scale = 0.0, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_attention_back_attrs attrs = {
+        .is_causal = keywords->is_causal,
+        .scale = keywords->scale,
+    };
+    const td_operand in[] = {td_operand_of_tensor(g), td_operand_of_tensor(query), td_operand_of_tensor(key), td_operand_of_tensor(value), td_operand_of_tensor(y), td_operand_of_tensor(logsumexp), td_operand_of_tensor(keywords->mask)};
+    td_tensor results[TD_OUTPUTS_MAX];
+    client_ops(&(struct client_op){.id = TD_OP_attention_back, .origin = origin, .in = in, .in_count = 7, .attrs = &attrs}, results);
+    return (struct td_attention_back_results){results[0], results[1], results[2]};
+}
+
+struct td_attention_back_results(td_attention_back)(td_tensor g, td_tensor query, td_tensor key, td_tensor value, td_tensor y, td_tensor logsumexp, const struct td_attention_back_keywords *keywords)
+{
+    return td_attention_back_at((td_origin){0}, g, query, key, value, y, logsumexp, keywords);
+}

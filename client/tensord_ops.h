@@ -2060,6 +2060,32 @@ TD_API td_tensor td_bitwise_right_shift_at(td_origin origin, td_tensor a, td_ope
 TD_API td_tensor td_bitwise_right_shift_(td_tensor a, td_tensor b);
 TD_API td_tensor td_bitwise_right_shift__at(td_origin origin, td_tensor a, td_operand b);
 
+/* softmax(query key^T * scale + mask) value of query (..., length, width), key (..., keys, width) and value (..., keys, value width), whose other dimensions broadcast, and the logarithm of each row's sum of exponentials, of halves in f32; what the mask makes -inf is not seen, nor with is_causal a key that stands behind its query; scale is 1 / sqrt(width) where it is 0; a row that sees nothing is nan; the scores are never in memory all at once. Keywords: .mask (none), .is_causal (false), .scale (0.0) */
+struct td_attention_keywords {
+    td_tensor mask;
+    bool is_causal;
+    double scale;
+    TD_KEYWORDS_END
+};
+struct td_attention_results {
+    td_tensor y, logsumexp;
+};
+TD_API struct td_attention_results td_attention(td_tensor query, td_tensor key, td_tensor value, const struct td_attention_keywords *keywords TD_DEFAULT(NULL));
+TD_API struct td_attention_results td_attention_at(td_origin origin, td_tensor query, td_tensor key, td_tensor value, const struct td_attention_keywords *keywords);
+
+/* the gradients of attention by query, key and value, which gave y and logsumexp, g being that of y; each has all dimensions that the three have together. Keywords: .mask (none), .is_causal (false), .scale (0.0) */
+struct td_attention_back_keywords {
+    td_tensor mask;
+    bool is_causal;
+    double scale;
+    TD_KEYWORDS_END
+};
+struct td_attention_back_results {
+    td_tensor query_grad, key_grad, value_grad;
+};
+TD_API struct td_attention_back_results td_attention_back(td_tensor g, td_tensor query, td_tensor key, td_tensor value, td_tensor y, td_tensor logsumexp, const struct td_attention_back_keywords *keywords TD_DEFAULT(NULL));
+TD_API struct td_attention_back_results td_attention_back_at(td_origin origin, td_tensor g, td_tensor query, td_tensor key, td_tensor value, td_tensor y, td_tensor logsumexp, const struct td_attention_back_keywords *keywords);
+
 #ifdef __cplusplus
 }
 inline td_operand td_operand_of(td_tensor x)
@@ -2872,6 +2898,12 @@ template <typename N0> inline td_tensor td_bitwise_right_shift_(td_tensor a, N0 
 #define td_bitwise_left_shift_(a_, b_) td_bitwise_left_shift__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
 #define td_bitwise_right_shift(a_, b_) td_bitwise_right_shift_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
 #define td_bitwise_right_shift_(a_, b_) td_bitwise_right_shift__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_attention(query_, key_, value_, ...) \
+    TD_WITH_KEYWORDS(struct td_attention_results, td_attention_at(TD_HERE(TD_FRESH(#query_, 0) | TD_FRESH(#key_, 1) | TD_FRESH(#value_, 2)), query_, key_, value_, \
+        TD_KEYWORDS(td_attention, .mask = {0}, .is_causal = false, .scale = 0.0, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_attention_back(g_, query_, key_, value_, y_, logsumexp_, ...) \
+    TD_WITH_KEYWORDS(struct td_attention_back_results, td_attention_back_at(TD_HERE(TD_FRESH(#g_, 0) | TD_FRESH(#query_, 1) | TD_FRESH(#key_, 2) | TD_FRESH(#value_, 3) | TD_FRESH(#y_, 4) | TD_FRESH(#logsumexp_, 5)), g_, query_, key_, value_, y_, logsumexp_, \
+        TD_KEYWORDS(td_attention_back, .mask = {0}, .is_causal = false, .scale = 0.0, .td_keywords_only = 0, __VA_ARGS__)))
 #endif
 
 #endif

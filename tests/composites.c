@@ -98,7 +98,8 @@
     CASE(glu, td_glu(T(0), .dim = I(1)))                                                                              \
     CASE(softmin, td_softmin(T(0), I(1)))                                                                             \
     CASE(prelu, td_prelu(T(0), T(1)))                                                                                 \
-    CASE(attention, td_scaled_dot_product_attention(T(0), T(1), T(2), .mask = T(3), .is_causal = I(4)))               \
+    CASE(scaled_dot_product_attention,                                                                                \
+         td_scaled_dot_product_attention(T(0), T(1), T(2), .mask = T(3), .is_causal = I(4)))                          \
     CASE(embedding_bag, td_embedding_bag(T(0), T(1), .mode = I(2) == 3 ? TD_GREATEST : I(2)))                         \
     CASE(im2col, td_im2col(T(0), D(1), .stride = D(2), .padding = D(3), .dilation = D(4)))                            \
     CASE(interpolate, td_interpolate(T(0), .size = D(1), .mode = (enum td_interpolation)I(2), .align_corners = I(3))) \

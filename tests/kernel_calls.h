@@ -753,6 +753,7 @@ static void draw_search(struct call *c, uint8_t dtype)
     }
 }
 #include "tests/kernel_windows.h"
+#include "tests/kernel_attention.h"
 
 static void draw_call(struct call *c, const struct td_op *op, uint8_t dtype)
 {
@@ -766,7 +767,7 @@ static void draw_call(struct call *c, const struct td_op *op, uint8_t dtype)
                 {"scan", draw_rows},           {"sort", draw_rows},          {"step", draw_step},
                 {"strided", draw_strided},     {"join", draw_join},          {"move", draw_move},
                 {"norm", draw_norm},           {"search", draw_search},      {"special", draw_search},
-                {"conv", draw_conv},           {"pool", draw_pool}};
+                {"conv", draw_conv},           {"pool", draw_pool},          {"attention", draw_attention}};
     *c = (struct call){.op = op};
     td_op_defaults(op, c->attrs);
     draws_nan = is_one_of(op, "max min argmax argmin max_dim min_dim maximum minimum clamp sign relu abs "

@@ -461,7 +461,8 @@ static void check_call(struct call *c)
                                .attrs = c->attrs,
                                .out = expected};
     /* Their lines in the oracle go over all of a row for each element. */
-    want.drawn = draws_large && (c->op->id == TD_OP_matmul || !strcmp(c->op->group, "softmax"));
+    want.drawn = draws_large &&
+                 (c->op->id == TD_OP_matmul || !strcmp(c->op->group, "softmax") || !strcmp(c->op->group, "attention"));
     if (!want.drawn)
         oracle_run(&want);
     for (int v = spares_cuda; v < ISAS; v++)

@@ -53,6 +53,7 @@ static void zero(void *to, size_t bytes)
 
 /* The groups of the table as numbers: they are asked for at each launch, where comparing names shows. */
 enum group {
+    GROUP_attention,
     GROUP_binary,
     GROUP_compare,
     GROUP_conv,
@@ -334,6 +335,20 @@ static uint64_t conv_work(const struct td_launch *launch)
     return (uint64_t)(work * (windows->dtype == TD_F64 ? 2 : 1));
 }
 
+/* Products of scores: two forward, five backward, half of which are by the width of values; and the exponentials. */
+static uint64_t attention_work(const struct td_launch *launch)
+{
+    bool back = launch->op->id == TD_OP_attention_back;
+    const struct td_operand *query = &launch->in[back], *key = query + 1, *value = query + 2;
+    double queries = 1;
+    for (int d = 0; d < launch->out[0].rank - 1; d++)
+        queries *= (double)launch->out[0].shape[d];
+    double width = (double)query->shape[query->rank - 1], out_width = (double)value->shape[value->rank - 1];
+    double each = ((back ? 3 : 1) * width + (back ? 2 : 1) * out_width) / 50 + 1;
+    double work = queries * (double)key->shape[key->rank - 2] * each * (launch->out[0].dtype == TD_F64 ? 2 : 1);
+    return work < 1e18 ? (uint64_t)work : (uint64_t)1e18;
+}
+
 /* Slices that an op copies or adds one by one cost 10 ns each. */
 static uint64_t slice_work(const struct td_launch *launch)
 {
@@ -382,6 +397,8 @@ static uint64_t large_cost(const struct td_launch *launch)
         extra += linalg_work(launch);
     if (group_of[launch->op->id] == GROUP_conv)
         extra += conv_work(launch);
+    if (group_of[launch->op->id] == GROUP_attention)
+        extra += attention_work(launch);
     if (launch->op->id == TD_OP_embedding || launch->op->id == TD_OP_index_select ||
         launch->op->id == TD_OP_index_add || launch->op->id == TD_OP_index_copy)
         extra += slice_work(launch);

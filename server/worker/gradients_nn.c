@@ -7,15 +7,6 @@
 
 #include "server/worker/rule_ops.h"
 
-/* x in the dtype that the op's kernel computed in, of halves the wide one: what is made of many narrow steps is off. */
-static ref wide(struct rule *r, ref x)
-{
-    uint8_t wanted = td_dtype_wide(r->node->out[0].meta.dtype);
-    if (r->values[x].meta.dtype == wanted)
-        return x;
-    return step(r, TD_OP_to, &(struct td_to_attrs){.dtype = wanted}, 1, &x);
-}
-
 /* ---- normalisation ---- */
 
 static ref mean(struct rule *r, ref x, const struct td_dims *dims)

@@ -107,6 +107,14 @@ static inline ref as_computed(struct rule *r, ref x)
         return x;
     return step(r, TD_OP_to, &(struct td_to_attrs){.dtype = dtype}, 1, &x);
 }
+/* x in the dtype that the op's kernel computed in, of halves the wide one: what is made of many narrow steps is off. */
+static inline ref wide(struct rule *r, ref x)
+{
+    uint8_t wanted = td_dtype_wide(r->node->out[0].meta.dtype);
+    if (r->values[x].meta.dtype == wanted)
+        return x;
+    return step(r, TD_OP_to, &(struct td_to_attrs){.dtype = wanted}, 1, &x);
+}
 static inline ref one_minus(struct rule *r, ref x)
 {
     return binary(r, TD_OP_rsub, x, real(r, 1));

@@ -80,7 +80,7 @@ struct bench_torch {
     FILE *to, *from;
     char name[64]; /* with its version */
 };
-/* False where it is not installed. which: "sgd", "adam", "lenet", "chain". */
+/* False where it is not installed. which: "sgd", "adam", "lenet", "chain", "attention". */
 bool bench_torch_start(struct bench_torch *torch, const char *which);
 void bench_torch_stop(struct bench_torch *torch);
 /* The steps of a round of the struct bench_torch in data: seconds that one took. */
@@ -91,6 +91,8 @@ double bench_torch_steps(void *data);
 void bench_requests(const struct test_daemon *daemon);
 void bench_training(const struct test_daemon *daemon);
 void bench_kernels(const struct test_daemon *daemon);
+/* A part of it: attention with its gradients. */
+void bench_attention(void);
 /* A part of it: a step of a convolutional network. */
 void bench_lenet(void);
 void bench_threads(const struct test_daemon *daemon);

@@ -134,4 +134,5 @@ void bench_kernels(const struct test_daemon *unused)
     }
     td_close(s);
     daemon_stop(&daemon);
+    bench_attention();
 }

@@ -1,4 +1,4 @@
-"""The steps of training.c and lenet.c in PyTorch: for each line of input that many steps, and the seconds they took.
+"""The steps of training.c, lenet.c and attention.c in PyTorch: for each line of input that many steps, and the seconds they took.
 SPDX-License-Identifier: Apache-2.0"""
 import sys
 import time
@@ -40,7 +40,15 @@ def chain():
     y.sum().backward()
 
 
-step = chain if sys.argv[1] == "chain" else train
+query, key, value = [torch.randn(8, 1024, 64, requires_grad=True) for _ in range(3)]
+
+
+def attention():
+    y = torch.softmax((query / 8) @ key.transpose(-2, -1), -1) @ value
+    torch.autograd.grad(y.sum(), [query, key, value])
+
+
+step = {"chain": chain, "attention": attention}.get(sys.argv[1], train)
 print(torch.__version__, flush=True)
 for line in sys.stdin:
     start = time.perf_counter()

@@ -348,6 +348,55 @@ def class_weights(c):
     return None if c.choices.chance(1, 2) else c.tensor([size + c.choices.chance(1, 40)], c.dtype_beside(), make=values)
 
 
+def queries(c):
+    if c.choices.chance(1, 30):
+        return some_shape(c)
+    return [c.choices.pick([2, 3, 1])] * c.choices.pick([0, 1, 2]) + [c.choices.pick([2, 3, 1, 5, 0]), c.choices.pick([2, 4, 1, 0])]
+
+
+def upstream(c):
+    c.value_width = c.choices.pick([2, 3, 1, 0])
+    return [c.choices.pick([2, 3, 1])] * c.choices.pick([0, 1, 2]) + [c.choices.pick([2, 3, 1, 5, 0]), c.value_width]
+
+
+def of_upstream(c):
+    c.width = c.choices.pick([2, 4, 1, 0])
+    return c.shape[:-1] + [c.width + c.choices.chance(1, 60)]
+
+
+def keys(c):
+    c.length = c.choices.pick([2, 3, 1, 5, 0])
+    return fewer(c, c.shape[:-2]) + [c.length, getattr(c, "width", c.shape[-1] if c.rank else 1) + c.choices.chance(1, 40)]
+
+
+def weighed(c):
+    return fewer(c, c.shape[:-2]) + [c.length + c.choices.chance(1, 40), c.choices.pick([2, 3, 1, 0])]
+
+
+def weighed_back(c):
+    return fewer(c, c.shape[:-2]) + [c.length, c.value_width + c.choices.chance(1, 40)]
+
+
+def same_shape(c):
+    return c.shape + ([1] if c.choices.chance(1, 40) else [])
+
+
+def of_rows(c):
+    return c.shape[:-1]
+
+
+def added(c):
+    """To scores; what is -inf is not seen."""
+    if c.choices.chance(1, 2) or c.rank < 2:
+        return None
+    dtype = c.dtype_beside()
+
+    def values(shape):
+        found = c.values(dtype, shape)
+        return [-math.inf if DTYPES[dtype].is_floating_point and c.choices.chance(1, 4) else x for x in found]
+    return c.tensor(fewer(c, c.shape[:-1] + [c.length]), dtype, True, make=values)
+
+
 def some_rows(c):
     return some_shape(c) if c.choices.chance(1, 16) else [c.choices.pick([2, 3, 1, 0])] * c.choices.pick([0, 1, 2]) + [c.choices.pick([2, 3, 5, 17, 1, 0])]
 

@@ -502,7 +502,7 @@ def entries(Op):
     one("softmin", "x:IN dim:INT", F.softmin, x=floats)
     one("prelu", "x:IN weight:IN", lambda x, w: torch.prelu(x, w), x=floats,
         weight=lambda c: [c.shape[1]] if c.rank > 1 and c.choices.chance(1, 2) else [1])
-    one("attention", "query:IN key:IN value:IN mask:OPT is_causal:FLAG", widely(attention), query=queries, key=keys,
+    one("scaled_dot_product_attention", "query:IN key:IN value:IN mask:OPT is_causal:FLAG", widely(attention), query=queries, key=keys,
         value=values_of_keys, mask=attention_mask)
     one("embedding_bag", "weight:IN index:INDEX mode:INT", widely(embedding_bag), values="ties",
         weight=lambda c: floats(c) and d.matrix(c) or d.matrix(c),

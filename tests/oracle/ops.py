@@ -504,6 +504,63 @@ def scaled_up(c):
     return math.prod(max(1.0, biggest(t)) for t in [x, scale] + ([c.tensor_of("weight").double()] if weight else []))
 
 
+class Attention:
+    """What both directions begin with: the operands in the type that they meet in, halves in f32; scores, and which of
+    them are not seen."""
+
+    def __init__(self, q, k, v, mask, causal, scale, *more):
+        given = [q, k, v, *more] + ([mask] if mask is not None else [])
+        if min(x.dim() for x in (q, k, v)) < 2 or (mask is not None and mask.dtype == torch.bool):
+            raise RuntimeError("no matrices, or a mask of truth")
+        self.to = q.dtype
+        for x in given:
+            self.to = torch.result_type(torch.empty(1, dtype=self.to), x)
+        if not self.to.is_floating_point:
+            raise RuntimeError("integers")
+        self.wide = torch.float32 if self.to in (torch.float16, torch.bfloat16) else self.to
+        self.q, self.k, self.v, *self.more = [x.to(self.to).to(self.wide) for x in (q, k, v, *more)]
+        self.scale = scale or (1 / math.sqrt(q.shape[-1]) if q.shape[-1] else 1)
+        batch = torch.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+        s = ((self.q * self.scale) @ self.k.transpose(-2, -1)).expand(list(batch) + [q.shape[-2], k.shape[-2]])
+        self.hidden = torch.zeros(s.shape, dtype=torch.bool)
+        if mask is not None:
+            mask = mask.to(self.to).to(self.wide).broadcast_to(s.shape)
+            self.hidden, s = mask == -INF, s + mask
+        if causal:
+            self.hidden = self.hidden | torch.ones(s.shape[-2:], dtype=torch.bool).triu(1)
+        self.s = torch.where(self.hidden, torch.tensor(-INF, dtype=self.wide), s)
+
+    def given(self, x):
+        return torch.empty(list(x.shape), dtype=self.to).copy_(x)
+
+
+def attention(q, k, v, mask, causal, scale):
+    """torch 1.13 has none that gives the logarithm; of inf it is nan, as the probabilities are."""
+    a = Attention(q, k, v, mask, causal, scale)
+    logsumexp = torch.where(a.s.isposinf().any(-1), torch.tensor(math.nan, dtype=a.wide), a.s.logsumexp(-1))
+    return a.given(a.s.softmax(-1) @ a.v), torch.empty(list(logsumexp.shape), dtype=a.wide).copy_(logsumexp)
+
+
+def attention_back(g, q, k, v, y, logsumexp, mask, causal, scale):
+    a = Attention(q, k, v, mask, causal, scale, g, y, logsumexp)
+    g, y, logsumexp = a.more
+    if list(g.shape) != list(a.s.shape[:-1]) + [v.shape[-1]] or y.shape != g.shape or logsumexp.shape != g.shape[:-1]:
+        raise RuntimeError("shapes")
+    p = (a.s - logsumexp.unsqueeze(-1)).exp()
+    d = p * (g @ a.v.transpose(-2, -1) - (g * y).sum(-1, keepdim=True))
+    d = torch.where(a.hidden, torch.tensor(0.0, dtype=a.wide), d)
+    return (a.given(d @ a.k * a.scale), a.given(d.transpose(-2, -1) @ (a.q * a.scale)), a.given(p.transpose(-2, -1) @ g))
+
+
+def exponents(c):
+    """A rounding of a score is one of its exponential, and backwards of what that is multiplied with."""
+    size = {name: biggest(c.tensor_of(name).double()) for name, given in c.arguments.items() if isinstance(given, str)}
+    scores = 1 + size["query"] * size["key"] * 4 + size.get("mask", 0) + size.get("logsumexp", 0)
+    if "logsumexp" not in size:
+        return scores
+    return scores * math.exp(min(scores, 40)) * (1 + size["g"] * (size["value"] + size["y"]) * 4) * (1 + size["query"] + size["key"])
+
+
 OPS = {
     "from": Op(None),  # every leaf of every case
     "zeros": Op(lambda s, t: torch.zeros(s, dtype=t)),
@@ -737,6 +794,8 @@ OPS = {
     "cross_entropy": Op(lambda x, t, w, i, r, e: F.cross_entropy(x, t, w, ignore_index=i, reduction=REDUCTIONS[r], label_smoothing=e), x=d.logits, target=d.classes, weight=d.class_weights, ignore_index=d.choose(-100, 1), label_smoothing=d.choose(0.0, 0.25, 1.0)),
     "nll_loss": Op(lambda x, t, w, i, r: F.nll_loss(x, t, w, ignore_index=i, reduction=REDUCTIONS[r]), x=d.logits, target=d.classes, weight=d.class_weights, ignore_index=d.choose(-100, 1)),
     "bce": Op(bce, values="chances", loose=4096),
+    "attention": Op(attention, grows=exponents, query=d.queries, key=d.keys, value=d.weighed, mask=d.added, scale=d.choose(0.0, 0.5)),
+    "attention_back": Op(attention_back, grows=exponents, g=d.upstream, query=d.of_upstream, key=d.keys, value=d.weighed_back, y=d.same_shape, logsumexp=d.of_rows, mask=d.added, scale=d.choose(0.0, 0.5)),
     "layer_norm": Op(in_wide(F.layer_norm), grows=scaled_up, x=d.some_rows, normalized_shape=d.last_sizes, weight=d.affine, bias=d.affine, eps=d.choose(1e-5, 0.25)),
     "rms_norm": Op(in_wide(rms_norm), grows=scaled_up, x=d.some_rows, normalized_shape=d.last_sizes, weight=d.affine, eps=d.choose(-1.0, 0.25)),
     "strided_read": Op(window, content=d.window_content, shape=d.window_shape, stride=d.window_stride, offset=d.window_offset),
