@@ -48,7 +48,6 @@ enum td_layout_grad {
 /* Urgent messages; answered at once, whatever the queue holds, and not numbered. */
 enum td_urgent { TD_URGENT_PING = 1, TD_URGENT_CANCEL = 2, TD_URGENT_EVENT = 3 };
 
-
 /* Kinds of messages from the daemon. */
 enum td_reply_kind {
     TD_REPLY_WELCOME =

@@ -1,6 +1,7 @@
 /* The device itself: its memory, its streams, and how an op gets there. SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/cuda/blas.h"
 
+#include <atomic>
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -15,8 +16,8 @@ int td_lane;
 static pthread_mutex_t launching = PTHREAD_MUTEX_INITIALIZER;
 
 static cudaStream_t lanes[TD_LANES];
-static uint64_t stamps[TD_LANES];  /* of what was last put into each */
-static cudaEvent_t here[TD_LANES]; /* where one was when another was last put behind it */
+static std::atomic<uint64_t> stamps[TD_LANES]; /* of what was last put into each; asked for without the lock */
+static cudaEvent_t here[TD_LANES];             /* where one was when another was last put behind it */
 
 /* What a context does not survive leaves nothing to be saved; EX_SOFTWARE of sysexits.h. */
 #define EXIT_BROKEN 70
@@ -70,10 +71,7 @@ void td_cuda_settle(void)
 
 static uint64_t stamp(int lane)
 {
-    pthread_mutex_lock(&launching);
-    uint64_t last = stamps[lane];
-    pthread_mutex_unlock(&launching);
-    return last;
+    return stamps[lane];
 }
 
 /* An event that waits already for what it stood for before may be recorded anew: a wait is for what was recorded when
@@ -182,22 +180,30 @@ static struct {
     int next;
 } staging;
 
-static void upload(void *to, const void *from, size_t bytes, bool pinned)
+static void upload_piece(char *to, const char *from, size_t bytes)
 {
     enter(TD_LANE_UPLOAD);
-    if (pinned && bytes)
-        td_cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, td_stream), "an upload");
-    for (size_t done = 0; done < bytes && !pinned;) {
-        size_t now = bytes - done < SLOT_BYTES ? bytes - done : SLOT_BYTES;
-        int slot = staging.next++ % SLOTS;
-        char *at = staging.memory + (size_t)slot * SLOT_BYTES;
-        td_cuda_check(cudaEventSynchronize(staging.fetched[slot]), "an upload");
-        memcpy(at, (const char *)from + done, now);
-        td_cuda_check(cudaMemcpyAsync((char *)to + done, at, now, cudaMemcpyHostToDevice, td_stream), "an upload");
-        td_cuda_check(cudaEventRecord(staging.fetched[slot], td_stream), "an upload");
-        done += now;
-    }
+    int slot = staging.next++ % SLOTS;
+    char *at = staging.memory + (size_t)slot * SLOT_BYTES;
+    td_cuda_check(cudaEventSynchronize(staging.fetched[slot]), "an upload");
+    memcpy(at, from, bytes);
+    td_cuda_check(cudaMemcpyAsync(to, at, bytes, cudaMemcpyHostToDevice, td_stream), "an upload");
+    td_cuda_check(cudaEventRecord(staging.fetched[slot], td_stream), "an upload");
     leave();
+}
+
+static void upload(void *to, const void *from, size_t bytes, bool pinned)
+{
+    if (pinned && bytes) {
+        enter(TD_LANE_UPLOAD);
+        td_cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, td_stream), "an upload");
+        leave();
+        return;
+    }
+    for (size_t done = 0, now; done < bytes; done += now) {
+        now = bytes - done < SLOT_BYTES ? bytes - done : SLOT_BYTES;
+        upload_piece((char *)to + done, (const char *)from + done, now);
+    }
 }
 
 /* Into memory that the device writes to by itself, or others would have to wait for the copy. The loop's thread and the
