@@ -539,7 +539,7 @@ static void put_called(struct choices *c, struct client *client)
  */
 static void put_device(struct choices *c, struct client *client)
 {
-    static const uint64_t counts[] = {2, 3, 2, 1, 2, 1, 2, 1, 6, 4},
+    static const uint64_t counts[] = {1, 2, 2, 1, 2, 1, 2, 1, 6, 4},
                           sizes[] = {1, 64, 4096, 5000, 300000, 0, TD_HOST_BYTES + 1, UINT64_MAX};
     uint32_t k = choose_below(c, 10);
     begin(client, 0, 1 + (uint32_t)counts[k] - (choose(c) == 255), TD_R_STREAM + k);
