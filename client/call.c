@@ -343,6 +343,8 @@ static void upload(struct call *c, uint32_t handle)
 {
     const char *data = c->given->data;
     size_t bytes = td_meta_bytes(&c->inferred.out[0]), chunk;
+    if (hosts_upload(c->session, handle, data, bytes, c->given->non_blocking, c->given->origin))
+        return;
     for (size_t done = 0; done < bytes; done += chunk) {
         chunk = bytes - done < TD_CHUNK_MAX ? bytes - done : TD_CHUNK_MAX;
         if (!request_upload(c->session, handle, done, data + done, chunk))
@@ -521,12 +523,14 @@ td_tensor td_from_at(td_origin origin, const struct td_from_arguments *a)
                                          .session = a->session,
                                          .requires_grad = a->requires_grad,
                                          .attrs = &attrs,
-                                         .data = a->data});
+                                         .data = a->data,
+                                         .non_blocking = a->non_blocking});
 }
 
 td_tensor(td_from)(td_session *s, const void *data, enum td_dtype dtype, struct td_dims shape,
                    const struct td_from_keywords *keywords)
 {
-    const struct td_from_arguments arguments = {keywords && keywords->requires_grad, s, data, dtype, shape};
+    const struct td_from_arguments arguments = {
+        keywords && keywords->requires_grad, keywords && keywords->non_blocking, s, data, dtype, shape};
     return td_from_at((td_origin){0}, &arguments);
 }

@@ -197,6 +197,27 @@ static bool make_room(struct connection *c)
     return true;
 }
 
+/* As recv; a descriptor that comes along is what is waited for. */
+static ssize_t receive_with(struct connection *c, size_t room, int *descriptor)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof *descriptor)];
+        struct cmsghdr aligned;
+    } control;
+    struct iovec piece = {c->in + c->in_to, room};
+    struct msghdr message = {
+        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    ssize_t got = recvmsg(c->fd, &message, MSG_CMSG_CLOEXEC);
+    const struct cmsghdr *head = got > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    if (head && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS &&
+        head->cmsg_len == CMSG_LEN(sizeof *descriptor)) {
+        if (*descriptor >= 0)
+            close(*descriptor);
+        memcpy(descriptor, CMSG_DATA(head), sizeof *descriptor);
+    }
+    return got;
+}
+
 /* One recv and what follows from it; false if the connection is gone. */
 static bool receive(struct td_session *s)
 {
@@ -211,7 +232,8 @@ static bool receive(struct td_session *s)
     if (c->wait && c->wait->sink && room > IN_BYTES_HEAD)
         room = IN_BYTES_HEAD;
     ssize_t got = direct ? recv(c->fd, c->wait->sink + (c->wait->received - c->wait->taken), c->sink_left, 0)
-                         : recv(c->fd, c->in + c->in_to, room, 0);
+                  : c->wait && c->wait->descriptor ? receive_with(c, room, c->wait->descriptor)
+                                                   : recv(c->fd, c->in + c->in_to, room, 0);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return true;
     if (got <= 0) {
@@ -325,6 +347,15 @@ bool connection_flush(struct td_session *s, const void *bulk, size_t bytes)
     c->out_used = 0;
     struct iovec pieces[2] = {{c->out, head}, {(void *)(uintptr_t)bulk, bytes}};
     return write_all(s, pieces, bytes ? 2 : 1);
+}
+
+bool connection_send(struct td_session *s, const uint8_t *frame, size_t bytes)
+{
+    struct iovec piece = {(void *)(uintptr_t)frame, bytes};
+    if (s->wire.fd < 0)
+        return false;
+    s->wire.bytes_sent += bytes;
+    return write_all(s, &piece, 1);
 }
 
 static bool serve(struct td_session *s)

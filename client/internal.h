@@ -105,6 +105,8 @@ void scope_remove(struct handles *handles, uint32_t handle);
 bool scope_grad_mode(const struct td_session *s);
 /* A guard of this thread for s is one of inference mode. */
 bool scope_inference_mode(const struct td_session *s);
+/* The number of the stream that this thread is on. */
+uint32_t scope_stream(const struct td_session *s);
 /* The session ends: guards that are still open let go of it. */
 void scope_forget(struct td_session *s);
 
@@ -123,6 +125,10 @@ struct wait {
     uint8_t dtype;
     void **map; /* for MAP: gets a copy, to be freed */
     size_t *map_bytes;
+    int *descriptor;   /* not NULL: gets the one that comes along, the waiter's to close */
+    bool asks, passed; /* for EVENT: what is known of event */
+    uint32_t event;
+    uint64_t recorded; /* the request that recorded it */
 };
 
 struct connection {
@@ -156,6 +162,8 @@ void connection_close(struct td_session *s);
 /* Sends what is buffered, and bulk behind it in the same frame. False: the connection is gone, and all that follows
  * from it is done. */
 bool connection_flush(struct td_session *s, const void *bulk, size_t bytes);
+/* Sends a whole frame, all before it having been flushed. False: the connection is gone. */
+bool connection_send(struct td_session *s, const uint8_t *frame, size_t bytes);
 /* Sends an urgent frame between two others. Does not need the session's lock. */
 void connection_urgent(struct td_session *s, uint32_t id);
 /* Flushes and waits for the reply that wait names. */
@@ -205,6 +213,29 @@ void sites_deinit(struct sites *sites);
 /* The daemon was lost: all numbers are new to the next one. */
 void sites_forget(struct sites *sites);
 
+/* ---- streams, events (device.c), and memory that the daemon sees (host.c) ---- */
+
+struct event_slot {
+    uint32_t generation;
+    bool live;
+    uint64_t recorded; /* the request that did it last; 0: none */
+};
+struct events {
+    struct event_slot *slots; /* by number */
+    uint32_t capacity, first_free;
+};
+/* Tells the daemon which stream this thread is on. */
+void streams_send(struct td_session *s);
+/* The daemon was lost: it knows nothing of them. */
+void streams_lost(struct td_session *s);
+void hosts_lost(struct td_session *s);
+void hosts_forget(struct td_session *s);
+/* Brings the elements of a tensor that from made to the daemon, if they lie where it sees them. False: they do not. */
+bool hosts_upload(struct td_session *s, uint32_t handle, const void *data, size_t bytes, bool non_blocking,
+                  td_origin origin);
+/* Writes the piece's number and the byte of it where data lies, the same; NULL: it does not. */
+uint8_t *hosts_write(const struct td_session *s, uint8_t *at, const void *data, size_t bytes);
+
 /* ---- sessions (session.c) ---- */
 
 struct td_session {
@@ -228,8 +259,11 @@ struct td_session {
     struct td_function *functions;
     struct recording *recording; /* the innermost; NULL: nothing is recorded */
     uint32_t programs_made, functions_made;
-    bool calls_back; /* a function that is called back is part of some graph: walks are waited for */
-    int serving;     /* calls, within each other */
+    struct events events;
+    struct host *hosts;
+    uint32_t streams_made, stream_sent; /* stream_sent: that the daemon knows to be the current one */
+    bool calls_back;                    /* a function that is called back is part of some graph: walks are waited for */
+    int serving;                        /* calls, within each other */
 };
 
 /* Takes the lock; again where the thread has it already, as in a function that is called back while a walk is waited
@@ -260,7 +294,8 @@ struct client_op {
     const uint16_t *list_counts; /* of a call laid out flat */
     const bool *used_up;         /* of a call laid out flat, by input; NULL: the origin tells */
     const void *attrs;
-    const void *data; /* of from: what is uploaded */
+    const void *data;  /* of from: what is uploaded */
+    bool non_blocking; /* it stays as it is until that is over */
 };
 /* In a function made of ops: until its block ends errors say that name was called, whichever of the ops refuses. Of
  * such functions that call each other the outermost counts. */

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 bool read_into(struct td_session *s, td_tensor x, struct wait *wait, td_origin origin)
 {
@@ -14,8 +15,14 @@ bool read_into(struct td_session *s, td_tensor x, struct wait *wait, td_origin o
         return false;
     wait->request = s->wire.requests + 1;
     bool used_up = consumes(origin, x, 0);
-    at = td_write_uint(request_head(at, used_up ? TD_FLAG_CONSUME(0) : 0, site, 3, TD_R_READ), x.handle);
-    request_end(s, td_write_uint(at, wait->dtype));
+    uint32_t flags = used_up ? TD_FLAG_CONSUME(0) : 0;
+    uint8_t where[2 * TD_WIRE_MAX],
+        *end = wait->take || !wait->total ? NULL : hosts_write(s, where, wait->sink, wait->total);
+    at = td_write_uint(request_head(at, flags, site, end ? 5 : 3, end ? TD_R_COPY_OUT : TD_R_READ), x.handle);
+    at = td_write_uint(at, wait->dtype);
+    if (end)
+        memcpy(at, where, (size_t)(end - where));
+    request_end(s, end ? at + (end - where) : at);
     bool there = connection_wait(s, wait);
     struct entry *e = handles_find(s, x);
     if (wait->error) {

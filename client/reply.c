@@ -94,6 +94,17 @@ static void take_map(struct td_reader *r, struct wait *wait)
     wait->done = true;
 }
 
+static void take_event(struct td_reader *r, struct wait *wait)
+{
+    uint64_t event = td_read_uint(r), recorded = td_read_uint(r);
+    bool passed = td_read_bool(r);
+    if (r->failed || !wait || !wait->asks || wait->event != event)
+        return;
+    wait->recorded = recorded;
+    wait->passed = passed;
+    wait->done = true;
+}
+
 /* All but the kind of a DATA up to its bytes; left gets their number. The bytes may not have arrived yet. */
 static bool take_data_head(struct td_session *s, struct td_reader *r, uint64_t *left)
 {
@@ -197,6 +208,9 @@ static bool take_frame(struct td_session *s, const uint8_t *frame, size_t length
     case TD_REPLY_MAP:
         wait = answered(s, &r);
         take_map(&r, wait);
+        return !r.failed;
+    case TD_REPLY_EVENT:
+        take_event(&r, c->wait);
         return !r.failed;
     case TD_REPLY_CALL:
         if (c->call || !(c->call = malloc(length)))

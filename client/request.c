@@ -7,6 +7,8 @@
 uint8_t *request_begin(struct td_session *s, size_t bytes)
 {
     struct connection *c = &s->wire;
+    if (s->streams_made && s->stream_sent != scope_stream(s) && !s->dead)
+        streams_send(s);
     if (s->dead)
         return NULL;
     /* Bulk may follow in the same frame, and a frame has a limit. */

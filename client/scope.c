@@ -3,7 +3,15 @@
 #include "client/internal.h"
 
 /* Up to GUARD_CHECKPOINT those that hold tensors; from GUARD_NO_GRAD on those that say what is recorded. */
-enum guard_kind { GUARD_SCOPE, GUARD_CHECKPOINT, GUARD_ANOMALY, GUARD_NO_GRAD, GUARD_GRAD, GUARD_INFERENCE };
+enum guard_kind {
+    GUARD_SCOPE,
+    GUARD_CHECKPOINT,
+    GUARD_ANOMALY,
+    GUARD_STREAM,
+    GUARD_NO_GRAD,
+    GUARD_GRAD,
+    GUARD_INFERENCE
+};
 
 /* The innermost guard of this thread, of whatever session. */
 static __thread td_guard *innermost;
@@ -30,6 +38,14 @@ bool scope_grad_mode(const struct td_session *s)
         guard = guard->outer;
     /* Nothing inside inference mode is recorded, also where recording is asked for again. */
     return !guard || (guard->kind == GUARD_GRAD && !scope_inference_mode(s));
+}
+
+uint32_t scope_stream(const struct td_session *s)
+{
+    const td_guard *guard = innermost;
+    while (guard && (guard->session != s || guard->kind != GUARD_STREAM))
+        guard = guard->outer;
+    return guard ? guard->stream : 0;
 }
 
 static void add_to(struct td_session *s, td_guard *scope, uint32_t handle)
@@ -111,6 +127,13 @@ td_guard *td_detect_anomaly_begin(td_session *s, td_guard *guard)
 td_guard *td_no_grad_begin(td_session *s, td_guard *guard)
 {
     return begin(s, guard, GUARD_NO_GRAD);
+}
+
+td_guard *td_on_stream_begin(td_stream stream, td_guard *guard)
+{
+    begin(stream.session, guard, GUARD_STREAM);
+    guard->stream = stream.number;
+    return guard;
 }
 
 td_guard *td_enable_grad_begin(td_session *s, td_guard *guard)

@@ -151,6 +151,8 @@ void session_lost(struct td_session *s, const char *why)
     if (!back)
         snprintf(failure.hint, sizeof failure.hint, "No daemon came back within %d s.", RECONNECT_MS / 1000);
     sites_forget(&s->sites);
+    streams_lost(s);
+    hosts_lost(s);
     struct cause *cause = cause_new(&failure, "tensord", NULL, 0);
     if (!cause)
         abort();
@@ -192,6 +194,8 @@ int td_close(td_session *s)
     session_leave(s);
     delist(s);
     connection_close(s);
+    hosts_forget(s);
+    free(s->events.slots);
     handles_deinit(&s->handles);
     sites_deinit(&s->sites);
     cause_unref(s->dead);

@@ -132,16 +132,17 @@ TD_API void td_on_error(td_session *s, enum td_policy policy);
 /* ---- data in and out ---- */
 
 /* A tensor with a copy of the elements at data, row by row, of the given dtype (bool: one byte each). The array may be
- * changed or freed as soon as the call is back. Keyword: .requires_grad (false). */
+ * changed or freed as soon as the call is back. Keywords: .requires_grad (false); .non_blocking (false), see
+ * td_host_alloc. */
 struct td_from_keywords {
-    bool requires_grad;
+    bool requires_grad, non_blocking;
     TD_KEYWORDS_END
 };
 TD_API td_tensor td_from(td_session *s, const void *data, enum td_dtype dtype, struct td_dims shape,
                          const struct td_from_keywords *keywords TD_DEFAULT(NULL));
 /* The macro's arguments: data may be a compound literal, (const float[]){1, 2}, whose commas a macro would split at. */
 struct td_from_arguments {
-    bool requires_grad;
+    bool requires_grad, non_blocking;
     td_session *session;
     const void *data;
     enum td_dtype dtype;
@@ -502,13 +503,14 @@ TD_API td_tensor td_take(td_tensor x);
 /* A name for errors and for the dashboard, of at most 127 bytes. Returns x, so it may stand around its making. */
 TD_API td_tensor td_name(td_tensor x, const char *name);
 
-/* A guard at the top of a block; use TD_SCOPE, TD_NO_GRAD, TD_ENABLE_GRAD, TD_INFERENCE_MODE and TD_DETECT_ANOMALY.
- */
+/* A guard at the top of a block; use TD_SCOPE, TD_NO_GRAD, TD_ENABLE_GRAD, TD_INFERENCE_MODE, TD_DETECT_ANOMALY and
+ * TD_ON_STREAM. */
 typedef struct td_guard {
     td_session *session;                    /* NULL: ended already, by td_close */
     struct td_guard *outer, *session_outer; /* of this thread; of this session */
     uint32_t first;                         /* the handles it holds are a list; 0: none */
     int32_t kind;
+    uint32_t stream;
 } td_guard;
 TD_API td_guard *td_scope_begin(td_session *s, td_guard *guard);
 TD_API td_guard *td_no_grad_begin(td_session *s, td_guard *guard);
@@ -836,11 +838,12 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #define td_step(optimizer) td_step_at(TD_HERE(0), optimizer)
 #define td_zero_grad(optimizer) td_zero_grad_at(TD_HERE(0), optimizer)
 #define td_sync(s) td_sync_at(TD_HERE(0), s)
-#define td_from(s, ...)                                           \
-    TD_WITH_KEYWORDS(                                             \
-        td_tensor,                                                \
-        td_from_at(TD_HERE(0), &(const struct td_from_arguments){ \
-                                   .shape = {.count = -2}, .requires_grad = false, .session = s, __VA_ARGS__}))
+#define td_from(s, ...)                                                                                          \
+    TD_WITH_KEYWORDS(td_tensor, td_from_at(TD_HERE(0), &(const struct td_from_arguments){.shape = {.count = -2}, \
+                                                                                         .requires_grad = false, \
+                                                                                         .non_blocking = false,  \
+                                                                                         .session = s,           \
+                                                                                         __VA_ARGS__}))
 #define TD_LOAD_KEYWORDS(...) TD_KEYWORDS(td_load, .progress = NULL, .data = NULL, .td_keywords_only = 0, __VA_ARGS__)
 #define td_load_npy(s, path, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_load_npy_at(TD_HERE(0), s, path, TD_LOAD_KEYWORDS(__VA_ARGS__)))
@@ -975,5 +978,6 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #include "tensord_made.h"
 #include "tensord_autograd.h"
 #include "tensord_schedule.h"
+#include "tensord_device.h"
 
 #endif

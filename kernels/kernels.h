@@ -57,6 +57,7 @@ struct td_launch {
     struct td_operand out[TD_OUTPUTS_MAX]; /* as many as the row has; steps have none */
     const void *attrs;                     /* struct td_<op>_attrs */
     uint64_t seed, counter;                /* RANDOM: the key, and the first Philox block that this request owns */
+    uint8_t lane;                          /* that the work is put into: below TD_STREAMS */
     struct td_fault fault;                 /* written by the kernel */
 };
 
@@ -66,32 +67,66 @@ typedef void td_kernel(struct td_launch *launch);
  * meaning of a program, hence the same on every device. */
 uint64_t td_random_blocks(const struct td_op *op, const void *attrs, uint8_t dtype, int64_t count);
 
+/* Lanes: what is put into one is done in its order. Between two of them only `order` makes one. The first TD_STREAMS
+ * compute; bytes from and to the host have lanes of their own, so that they travel while kernels run. Of TD_STREAMS
+ * each costs the device 32 MiB to work in, and more than a few kernels at once do not fit on it. */
+#define TD_STREAMS 4
+enum td_lane { TD_LANE_UPLOAD = TD_STREAMS, TD_LANE_DOWNLOAD, TD_LANES };
+
+/* A point in a lane, and when the device came there; the device's own. */
+struct td_point;
+
 struct td_device {
     const char *name;      /* "cpu" */
     char description[128]; /* "PROCESSOR, AVX-512, 2 cores" */
     size_t memory_bytes;   /* what the device has */
+    int units;             /* cores, or multiprocessors */
+    int capability[2];     /* of a GPU, major and minor: what code it runs; 0 of the CPU */
     bool host_memory;      /* tensors lie where the host can touch them */
 
     /* Address space of bytes (a multiple of 2 MiB), usable at once; NULL if there is none. The pool asks rarely and
      * for much, and never gives part of it back. */
     void *(*reserve)(size_t bytes);
     void (*unreserve)(void *memory, size_t bytes);
-    /* Host to device, device to host, device to device. On the CPU all three are memcpy. Elsewhere all that is asked of
-     * a device is done in the order in which it was asked, and only download waits for it: the bytes of an upload may
-     * be overwritten as soon as it returns. */
-    void (*upload)(void *to, const void *from, size_t bytes);
-    void (*download)(void *to, const void *from, size_t bytes);
-    void (*copy)(void *to, const void *from, size_t bytes);
-    void (*zero)(void *to, size_t bytes);
+    /* Host to device, in TD_LANE_UPLOAD; device to host; device to device. On the CPU all are memcpy. Elsewhere only
+     * download waits, for its lane. The bytes of an upload may be overwritten as soon as it returns, but where they lie
+     * in pinned memory: then when the lane has come there. */
+    void (*upload)(void *to, const void *from, size_t bytes, bool pinned);
+    void (*download)(int lane, void *to, const void *from, size_t bytes);
+    void (*copy)(int lane, void *to, const void *from, size_t bytes);
+    void (*zero)(int lane, void *to, size_t bytes);
+
+    /* The number of what was last put into lane: they rise. NULL, as order then is, where everything is done when it
+     * is asked for, and there is nothing to be put into an order. */
+    uint64_t (*stamp)(int lane);
+    /* What is put into lane from now on is done after what is in the lane after by now; returns that one's stamp. */
+    uint64_t (*order)(int lane, int after);
+    /* Waits for all that is in lane by now. */
+    void (*settle)(int lane);
+
+    /* A point where lane is now, in place of where *point was, which is NULL at first. False without memory. */
+    bool (*mark)(struct td_point **point, int lane);
+    /* What is put into lane from now on is done after point. */
+    void (*follow)(int lane, const struct td_point *point);
+    /* Whether the device has come there; never waits. */
+    bool (*passed)(const struct td_point *point);
+    /* Waits for both and returns the milliseconds in between, by the device's clock. */
+    double (*between)(const struct td_point *from, const struct td_point *to);
+    void (*forget)(struct td_point *point);
+
+    /* Makes memory of the host that the device moves bytes from and to by itself; false where it cannot. Both may take
+     * milliseconds. NULL: there is no such difference. */
+    bool (*pin)(void *memory, size_t bytes);
+    void (*unpin)(void *memory);
 
     /* How many threads one op may be spread over, the calling one included: 1 at first, at most 64. Results do not
      * depend on it. Threads are made when an op is long enough to need them, and end here: call it with 1 before the
      * device is given up. Not while an op runs. */
     void (*set_threads)(int count);
     /* Runs an op: to its end where the device is the CPU or waits(launch), else the results are there for whatever is
-     * asked of the device from now on. Called from the loop's thread and, at the same time, from the device's. */
+     * put into the same lane from now on. Called from the loop's thread and, at the same time, from the device's. */
     void (*run)(struct td_launch *launch);
-    /* Whether run will wait for all that was asked of the device before: what may fail for its data, and what the host
+    /* Whether run will wait for all that was put into its lane before: what may fail for its data, and what the host
      * computes. It then belongs on the device's thread. NULL: never. */
     bool (*waits)(const struct td_launch *launch);
     /* Nanoseconds that the op will take, roughly: from bytes moved and operations done. Above 2 ms it runs on the

@@ -64,6 +64,15 @@
 /* Walks that wait for their client within each other: each is some calls deep on the client's stack. */
 #define TD_CALLS_MAX 16
 
+/* Streams of one session: as many as PyTorch has in its pool. */
+#define TD_STREAMS_MAX 32
+/* Events of one session: two a step of a long run that is timed throughout. */
+#define TD_EVENTS_MAX 65536
+/* Pieces of the host's memory that one session shares with the daemon, and their bytes: batches, where they wait to be
+ * fetched. All sessions together get a quarter of what the host has. */
+#define TD_HOSTS_MAX 64
+#define TD_HOST_BYTES ((size_t)1 << 30)
+
 /* Nesting of msgpack containers: request, list, nothing deeper. */
 #define TD_NESTING_MAX 4
 

@@ -46,7 +46,7 @@ enum td_layout_grad {
 };
 
 /* Urgent messages; answered at once, whatever the queue holds, and not numbered. */
-enum td_urgent { TD_URGENT_PING = 1, TD_URGENT_CANCEL = 2 };
+enum td_urgent { TD_URGENT_PING = 1, TD_URGENT_CANCEL = 2, TD_URGENT_EVENT = 3 };
 
 /* Kinds of messages from the daemon. */
 enum td_reply_kind {
@@ -61,7 +61,8 @@ enum td_reply_kind {
     TD_REPLY_OBSERVE =
         8, /* [kind, version of the daemon, pid, start in ns of CLOCK_MONOTONIC, waiting clients, lives], descriptors */
     TD_REPLY_DASHBOARD = 9, /* [kind, address] */
-    TD_REPLY_CALL = 10      /* [kind, call, function, recorded, inputs, bin, [value ...], [value ...]]: a walk waits */
+    TD_REPLY_CALL = 10,     /* [kind, call, function, recorded, inputs, bin, [value ...], [value ...]]: a walk waits */
+    TD_REPLY_EVENT = 11     /* [kind, event, request that recorded it or 0, done]: to an urgent event */
 };
 /* A value in CALL: [dtype, shape, strides, offset, requires a gradient]. */
 /* A life in OBSERVE: [number, enum td_life_state, cause, has trace]. */

@@ -9,7 +9,7 @@
 #include "protocol/dtype.h"
 #include "protocol/limits.h"
 
-/* Ops have ids from TD_OP_FIRST; smaller numbers are requests (requests.def). */
+/* Ops have ids from TD_OP_FIRST to below TD_OP_LIMIT; other numbers are requests (requests.def). */
 #define TD_OP_FIRST 32
 #define TD_OP_LIMIT 512
 

@@ -252,7 +252,7 @@ static void a_device_without_memory_gives_error_values(void **state)
 {
     (void)state;
     struct test_daemon daemon;
-    device_is("oom=5");
+    device_is("oom=8");
     assert_int_equal(daemon_start(&daemon, ON_CUDA), 0);
     td_session *s = open_session(&daemon);
     td_tensor x[8];

@@ -546,6 +546,164 @@ static void test_uploads(void **state)
     raw_close(raw);
 }
 
+/* ---- streams, events, memory of the host ---- */
+
+/* The answer to a request whose answer is an array that begins with an error or nil. */
+static struct raw_error expect_map(struct raw *raw)
+{
+    assert_true(raw_flush(raw));
+    assert_int_equal(raw_receive(raw, RAW_WAIT_MS), TD_REPLY_MAP);
+    td_read_uint(&raw->reply);
+    td_read_uint(&raw->reply);
+    td_read_array(&raw->reply);
+    return raw_take_error(&raw->reply);
+}
+
+static int expect_done(struct raw *raw)
+{
+    assert_true(raw_flush(raw));
+    assert_int_equal(raw_receive(raw, RAW_WAIT_MS), TD_REPLY_DONE);
+    td_read_uint(&raw->reply);
+    td_read_uint(&raw->reply);
+    return raw_take_error(&raw->reply).code;
+}
+
+static void test_streams_and_events(void **state)
+{
+    (void)state;
+    struct raw opened = session_with_tensors(), *raw = &opened;
+    static const uint64_t far[] = {TD_STREAMS_MAX, TD_EVENTS_MAX, TD_HANDLES_MAX, UINT32_MAX, UINT64_MAX};
+    say(raw, 0, TD_R_STREAM, "u", U(TD_STREAMS_MAX - 1));
+    assert_int_equal(raw_barrier(raw, false).code, TD_E_OK);
+    for (size_t k = 0; k < sizeof far / sizeof *far; k++) {
+        say(raw, 0, TD_R_STREAM, "u", far[k]);
+        expect_error(raw, TD_E_ARGUMENT, -1);
+        say(raw, 0, TD_R_EVENT_RECORD, "uu", U(1), far[k]);
+        expect_error(raw, TD_E_ARGUMENT, -1);
+        say(raw, 0, TD_R_STREAM_WAIT, "uu", U(1), far[k]); /* no such event */
+        expect_error(raw, far[k] < TD_EVENTS_MAX ? TD_E_ARGUMENT : TD_E_LIMIT, -1);
+        say(raw, 0, TD_R_EVENT_FREE, "u", far[k]);
+        expect_error(raw, far[k] < TD_EVENTS_MAX ? TD_E_ARGUMENT : TD_E_LIMIT, -1);
+        say(raw, 0, TD_R_ELAPSED, "uu", U(1), far[k]);
+        assert_int_equal(expect_map(raw).code, TD_E_ARGUMENT);
+        expect_error(raw, TD_E_ARGUMENT, -1);
+    }
+    say(raw, 0, TD_R_EVENT_RECORD, "uu", U(TD_EVENTS_MAX), U(0));
+    expect_error(raw, TD_E_LIMIT, -1);
+    say(raw, 0, TD_R_EVENT_RECORD, "uu", U(TD_EVENTS_MAX - 1), U(3));
+    say(raw, 0, TD_R_ELAPSED, "uu", U(TD_EVENTS_MAX - 1), U(TD_EVENTS_MAX - 1));
+    assert_int_equal(expect_map(raw).code, TD_E_OK);
+    assert_true(td_read_real(&raw->reply) == 0);
+    say(raw, 0, TD_R_EVENT_FREE, "u", U(TD_EVENTS_MAX - 1));
+    say(raw, 0, TD_R_EVENT_FREE, "u", U(TD_EVENTS_MAX - 1));
+    expect_error(raw, TD_E_ARGUMENT, -1);
+    say(raw, 0, TD_R_STREAM, "s", "zero");
+    expect_error(raw, TD_E_ARGUMENT, -1);
+    say(raw, 0, TD_R_MEMORY, "u", U(1)); /* answers all the same */
+    assert_true(raw_flush(raw));
+    assert_int_equal(raw_receive(raw, RAW_WAIT_MS), TD_REPLY_MAP);
+    expect_error(raw, TD_E_ARGUMENT, -1);
+    raw_close(raw);
+}
+
+/* Asked for urgently, an event is told of while the queue stands still. */
+static void test_urgent_events(void **state)
+{
+    (void)state;
+    struct raw opened = session_with_tensors(), *raw = &opened;
+    static const uint64_t numbers[] = {0, 3, 4, TD_EVENTS_MAX, UINT64_MAX};
+    say(raw, 0, TD_R_EVENT_RECORD, "uu", U(3), U(0));
+    uint64_t recorded = raw->requests;
+    assert_int_equal(raw_barrier(raw, false).code, TD_E_OK);
+    for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++) {
+        uint8_t payload[16], *at = td_write_nil(payload);
+        at = td_write_uint(td_write_uint(at, TD_URGENT_EVENT), numbers[k]);
+        assert_true(raw_frame(raw, payload, (size_t)(at - payload)));
+        assert_int_equal(raw_receive(raw, RAW_WAIT_MS), TD_REPLY_EVENT);
+        assert_true(td_read_uint(&raw->reply) == numbers[k]);
+        assert_true(td_read_uint(&raw->reply) == (numbers[k] == 3 ? recorded : 0));
+        assert_true(td_read_bool(&raw->reply) == (numbers[k] == 3));
+    }
+    raw_close(raw);
+}
+
+/* raw_receive lets the descriptors go; the daemon keeps its own. */
+static void test_host_memory(void **state)
+{
+    (void)state;
+    struct raw opened = session_with_tensors(), *raw = &opened;
+    static const int64_t wrong[] = {0, -1, TD_HOST_BYTES + 1, INT64_MAX, INT64_MIN};
+    for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++) {
+        say(raw, 0, TD_R_HOST_ALLOC, "ui", U(0), J(wrong[k]));
+        assert_int_equal(expect_map(raw).code, TD_E_LIMIT);
+        expect_error(raw, TD_E_LIMIT, -1);
+    }
+    say(raw, 0, TD_R_HOST_ALLOC, "ui", U(TD_HOSTS_MAX), J(4096));
+    assert_int_equal(expect_map(raw).code, TD_E_ARGUMENT);
+    expect_error(raw, TD_E_ARGUMENT, -1);
+    say(raw, 0, TD_R_HOST_ALLOC, "ui", U(5), J(5000)); /* becomes two pages */
+    assert_int_equal(expect_map(raw).code, TD_E_OK);
+    assert_true(td_read_uint(&raw->reply) == 8192);
+    say(raw, 0, TD_R_HOST_ALLOC, "ui", U(5), J(4096));
+    assert_int_equal(expect_map(raw).code, TD_E_ARGUMENT);
+    expect_error(raw, TD_E_ARGUMENT, -1);
+
+    say(raw, 0, TD_OP_from, "u[uu", U(10), K(1), U(2048), U(TD_F32));
+    static const struct {
+        uint64_t handle;
+        int64_t offset;
+        uint64_t number;
+        int64_t at, bytes;
+        int code;
+    } copies[] = {
+        {10, 0, 5, 0, 8192, TD_E_OK},
+        {10, 8192, 5, 8192, 0, TD_E_OK},
+        {10, 4, 5, 0, 8192, TD_E_INDEX},
+        {10, 0, 5, 1, 8192, TD_E_INDEX},
+        {10, 0, 5, 8193, 0, TD_E_INDEX},
+        {10, 0, 5, INT64_MAX, 4, TD_E_INDEX},
+        {10, 0, 5, 4, INT64_MAX, TD_E_INDEX},
+        {10, INT64_MAX, 5, 0, 4, TD_E_INDEX},
+        {10, -4, 5, 0, 4, TD_E_INDEX},
+        {10, 0, 5, 0, -4, TD_E_ARGUMENT},
+        {10, 0, 5, -4, 4, TD_E_ARGUMENT},
+        {10, 0, 6, 0, 4, TD_E_ARGUMENT},
+        {10, 0, UINT64_C(1) << 40, 0, 4, TD_E_ARGUMENT},
+        {77, 0, 5, 0, 4, TD_E_HANDLE},
+        {10, 0, 5, 0, 9000, TD_E_INDEX},
+    };
+    for (size_t k = 0; k < 2 * sizeof copies / sizeof *copies; k++) {
+        bool tell = k & 1;
+        say(raw, 0, TD_R_COPY_IN, tell ? "uiuiit" : "uiuiiz", copies[k / 2].handle, copies[k / 2].offset,
+            copies[k / 2].number, copies[k / 2].at, copies[k / 2].bytes);
+        if (tell)
+            assert_int_equal(expect_done(raw), copies[k / 2].code);
+        assert_int_equal(raw_barrier(raw, true).code, copies[k / 2].code);
+    }
+    say(raw, 0, TD_R_COPY_OUT, "uuui", U(10), U(TD_F32), U(5), J(0));
+    assert_int_equal(expect_done(raw), TD_E_OK);
+    say(raw, 0, TD_R_COPY_OUT, "uuui", U(10), U(TD_F64), U(5), J(0)); /* twice as much */
+    assert_int_equal(expect_done(raw), TD_E_INDEX);
+    expect_error(raw, TD_E_INDEX, -1);
+    say(raw, 0, TD_R_COPY_OUT, "uuui", U(10), U(0), U(5), J(4));
+    assert_int_equal(expect_done(raw), TD_E_INDEX);
+    expect_error(raw, TD_E_INDEX, -1);
+    say(raw, 0, TD_R_COPY_OUT, "uuui", U(10), U(99), U(5), J(0));
+    assert_int_equal(expect_done(raw), TD_E_DTYPE);
+    expect_error(raw, TD_E_DTYPE, -1);
+    say(raw, 0, TD_R_COPY_OUT, "uuui", U(10), U(0), U(4), J(0));
+    assert_int_equal(expect_done(raw), TD_E_ARGUMENT);
+    expect_error(raw, TD_E_ARGUMENT, -1);
+    say(raw, 0, TD_R_COPY_IN, "ui", U(10), J(0)); /* cut short, and so nothing that would tell */
+    expect_error(raw, TD_E_ARGUMENT, -1);
+    say(raw, 0, TD_R_HOST_FREE, "u", U(5));
+    say(raw, 0, TD_R_HOST_FREE, "u", U(5));
+    expect_error(raw, TD_E_ARGUMENT, -1);
+    say(raw, 0, TD_R_HOST_ALLOC, "ui", U(5), J(1 << 20)); /* which its end ends */
+    assert_int_equal(expect_map(raw).code, TD_E_OK);
+    raw_close(raw);
+}
+
 /* What uploads leave out is 0, whatever lay there, wherever the gap is and whatever comes between. */
 static void test_upload_gaps(void **state)
 {
@@ -790,25 +948,17 @@ int main(void)
 {
 #define HOSTILE(test) cmocka_unit_test_teardown(test, after_each)
     const struct CMUnitTest tests[] = {
-        HOSTILE(test_hello_garbage),
-        HOSTILE(test_hello_half_and_gone),
-        HOSTILE(test_broken_frames),
-        HOSTILE(test_deep_nesting),
-        HOSTILE(test_unknown_ops),
-        HOSTILE(test_wrong_parameters),
-        HOSTILE(test_sizes_that_overflow),
-        HOSTILE(test_handles),
-        HOSTILE(test_wrong_requests),
-        HOSTILE(test_read_that_uses_up),
-        HOSTILE(test_first_error_stands),
-        HOSTILE(test_uploads),
-        HOSTILE(test_upload_gaps),
-        HOSTILE(test_half_a_frame),
-        HOSTILE(test_client_that_does_not_read),
-        HOSTILE(test_urgent_overtakes),
-        HOSTILE(test_cancel),
-        HOSTILE(test_credit_overrun),
-        HOSTILE(test_goodbye_and_the_end),
+        HOSTILE(test_hello_garbage),       HOSTILE(test_hello_half_and_gone),
+        HOSTILE(test_broken_frames),       HOSTILE(test_deep_nesting),
+        HOSTILE(test_unknown_ops),         HOSTILE(test_wrong_parameters),
+        HOSTILE(test_sizes_that_overflow), HOSTILE(test_handles),
+        HOSTILE(test_wrong_requests),      HOSTILE(test_read_that_uses_up),
+        HOSTILE(test_first_error_stands),  HOSTILE(test_uploads),
+        HOSTILE(test_upload_gaps),         HOSTILE(test_streams_and_events),
+        HOSTILE(test_urgent_events),       HOSTILE(test_host_memory),
+        HOSTILE(test_half_a_frame),        HOSTILE(test_client_that_does_not_read),
+        HOSTILE(test_urgent_overtakes),    HOSTILE(test_cancel),
+        HOSTILE(test_credit_overrun),      HOSTILE(test_goodbye_and_the_end),
         HOSTILE(test_random_requests),
     };
     return cmocka_run_group_tests(tests, setup_group, teardown_group);

@@ -187,7 +187,8 @@ static void carry(const struct td_device *device, void **data, char *here, size_
         arena.carried[k].bytes = bytes;
         arena.used += (skew + bytes + 63) / 64 * 64;
         assert_true(arena.used <= ARENA_BYTES);
-        device->upload(arena.carried[k].there, here, bytes);
+        device->upload(arena.carried[k].there, here, bytes, false);
+        device->order(0, TD_LANE_UPLOAD);
     }
     *data = arena.carried[k].there + ((char *)*data - here);
 }
@@ -195,7 +196,7 @@ static void carry(const struct td_device *device, void **data, char *here, size_
 static void carry_back(const struct td_device *device)
 {
     for (int k = 0; k < arena.count; k++)
-        device->download(arena.carried[k].here, arena.carried[k].there, arena.carried[k].bytes);
+        device->download(0, arena.carried[k].here, arena.carried[k].there, arena.carried[k].bytes);
     arena.used = 0;
     arena.count = 0;
 }
@@ -1041,7 +1042,7 @@ static void test_device(void **state)
     assert_non_null(memory);
     assert_int_equal((uintptr_t)memory % ((size_t)2 << 20), 0);
     memory[0] = memory[bytes - 1] = 1;
-    device->zero(memory, bytes);
+    device->zero(0, memory, bytes);
     assert_int_equal(memory[bytes - 1], 0);
     device->unreserve(memory, bytes);
 }

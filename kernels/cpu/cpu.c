@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kernels/cpu/lapack.h"
@@ -37,16 +38,66 @@ static void unreserve(void *memory, size_t bytes)
 }
 
 /* Sizes of 0 come with pointers to nothing. */
-static void copy(void *to, const void *from, size_t bytes)
+static void copy(int lane, void *to, const void *from, size_t bytes)
 {
+    (void)lane;
     if (bytes)
         memcpy(to, from, bytes);
 }
 
-static void zero(void *to, size_t bytes)
+static void upload(void *to, const void *from, size_t bytes, bool pinned)
 {
+    (void)pinned;
+    copy(TD_LANE_UPLOAD, to, from, bytes);
+}
+
+static void zero(int lane, void *to, size_t bytes)
+{
+    (void)lane;
     if (bytes)
         memset(to, 0, bytes);
+}
+
+/* ---- points: all that was asked for before is done when one is made ---- */
+
+struct td_point {
+    struct timespec at;
+};
+
+static void settle(int lane)
+{
+    (void)lane;
+}
+
+static bool mark(struct td_point **point, int lane)
+{
+    (void)lane;
+    if (!*point && !(*point = malloc(sizeof **point)))
+        return false;
+    clock_gettime(CLOCK_MONOTONIC, &(*point)->at);
+    return true;
+}
+
+static void follow(int lane, const struct td_point *point)
+{
+    (void)lane;
+    (void)point;
+}
+
+static bool passed(const struct td_point *point)
+{
+    (void)point;
+    return true;
+}
+
+static double between(const struct td_point *from, const struct td_point *to)
+{
+    return (double)(to->at.tv_sec - from->at.tv_sec) * 1e3 + (double)(to->at.tv_nsec - from->at.tv_nsec) / 1e6;
+}
+
+static void forget(struct td_point *point)
+{
+    free(point);
 }
 
 /* ---- what ops need and cost ---- */
@@ -440,10 +491,16 @@ struct variant {
                                                       .host_memory = true,                \
                                                       .reserve = reserve,                 \
                                                       .unreserve = unreserve,             \
-                                                      .upload = copy,                     \
+                                                      .upload = upload,                   \
                                                       .download = copy,                   \
                                                       .copy = copy,                       \
                                                       .zero = zero,                       \
+                                                      .settle = settle,                   \
+                                                      .mark = mark,                       \
+                                                      .follow = follow,                   \
+                                                      .passed = passed,                   \
+                                                      .between = between,                 \
+                                                      .forget = forget,                   \
                                                       .set_threads = td_threads_set,      \
                                                       .run = run_##isa,                   \
                                                       .cost = cost,                       \
@@ -506,6 +563,7 @@ static void describe(void)
         snprintf(device->description, sizeof device->description, "%s, %s, %ld core%s", name, variants[v]->text, cores,
                  cores == 1 ? "" : "s");
         device->memory_bytes = (size_t)pages * (size_t)page;
+        device->units = (int)cores;
     }
 }
 

@@ -151,13 +151,16 @@ static void multiply_by_tiles(const struct td_products &p, const struct td_opera
 #define BATCH_MAX 65535
 
 static cublasLtHandle_t handle;
-static void *workspace;
+static void *workspaces[TD_STREAMS]; /* what is in different streams is done at once */
 
 cudaError_t td_cuda_blas_open(void)
 {
     if (cublasLtCreate(&handle) != CUBLAS_STATUS_SUCCESS)
         return cudaErrorMemoryAllocation;
-    return cudaMalloc(&workspace, WORKSPACE_BYTES);
+    cudaError_t error = cudaSuccess;
+    for (int lane = 0; lane < TD_STREAMS && error == cudaSuccess; lane++)
+        error = cudaMalloc(&workspaces[lane], WORKSPACE_BYTES);
+    return error;
 }
 
 static void check(cublasStatus_t status)
@@ -349,7 +352,7 @@ static bool multiply_row(const struct td_products &p, const struct td_operand *b
     cublasStatus_t status =
         cublasLtMatmul(handle, &plan->desc, wide ? (void *)&one_wide : &one, p.b.data, &plan->left, p.a.data,
                        &plan->right, wide ? (void *)&beta_wide : &beta, p.out.data, &plan->out, p.out.data, &plan->out,
-                       &plan->algo, workspace, WORKSPACE_BYTES, td_stream);
+                       &plan->algo, workspaces[td_lane], WORKSPACE_BYTES, td_stream);
     plan->works = status != CUBLAS_STATUS_NOT_SUPPORTED && status != CUBLAS_STATUS_INVALID_VALUE;
     if (plan->works)
         check(status);

@@ -1,6 +1,7 @@
-/* The device itself: its memory, its stream, and how an op gets there. SPDX-License-Identifier: Apache-2.0 */
+/* The device itself: its memory, its streams, and how an op gets there. SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/cuda/blas.h"
 
+#include <atomic>
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -8,9 +9,15 @@
 #include <unistd.h>
 
 cudaStream_t td_stream;
+int td_lane;
 
-/* Launches are put into the stream one at a time: what one of them keeps in scratch must not be used by another. */
+/* Launches are put into the streams one at a time: what one of them keeps in scratch must not be used by another, and
+ * td_stream is its own. Over all that is counted, too. */
 static pthread_mutex_t launching = PTHREAD_MUTEX_INITIALIZER;
+
+static cudaStream_t lanes[TD_LANES];
+static std::atomic<uint64_t> stamps[TD_LANES]; /* of what was last put into each; asked for without the lock */
+static cudaEvent_t here[TD_LANES];             /* where one was when another was last put behind it */
 
 /* What a context does not survive leaves nothing to be saved; EX_SOFTWARE of sysexits.h. */
 #define EXIT_BROKEN 70
@@ -34,11 +41,111 @@ void td_cuda_check(cudaError_t error, const char *what)
     _exit(EXIT_BROKEN);
 }
 
-void td_cuda_settle(void)
+/* What is put into lane now is one thing more; until `leave`. */
+static void enter(int lane)
+{
+    choose_device();
+    pthread_mutex_lock(&launching);
+    td_lane = lane;
+    td_stream = lanes[lane];
+    stamps[lane]++;
+}
+
+static void leave(void)
 {
     pthread_mutex_unlock(&launching);
-    td_cuda_check(cudaStreamSynchronize(td_stream), "waiting for the device");
+}
+
+void td_cuda_settle(void)
+{
+    int lane = td_lane;
+    pthread_mutex_unlock(&launching);
+    td_cuda_check(cudaStreamSynchronize(lanes[lane]), "waiting for the device");
     pthread_mutex_lock(&launching);
+    td_lane = lane;
+    td_stream = lanes[lane];
+    stamps[lane]++; /* who was put behind this lane meanwhile is not behind what comes now */
+}
+
+/* ---- lanes and points ---- */
+
+static uint64_t stamp(int lane)
+{
+    return stamps[lane];
+}
+
+/* An event that waits already for what it stood for before may be recorded anew: a wait is for what was recorded when
+ * it was asked for. */
+static uint64_t order(int lane, int after)
+{
+    enter(lane);
+    uint64_t last = stamps[after];
+    td_cuda_check(cudaEventRecord(here[after], lanes[after]), "an order of streams");
+    td_cuda_check(cudaStreamWaitEvent(td_stream, here[after], 0), "an order of streams");
+    leave();
+    return last;
+}
+
+static void settle(int lane)
+{
+    choose_device();
+    td_cuda_check(cudaStreamSynchronize(lanes[lane]), "waiting for the device");
+}
+
+struct td_point {
+    cudaEvent_t event;
+};
+
+static bool mark(struct td_point **point, int lane)
+{
+    choose_device();
+    if (!*point && !(*point = (struct td_point *)calloc(1, sizeof **point)))
+        return false;
+    if (!(*point)->event)
+        td_cuda_check(cudaEventCreateWithFlags(&(*point)->event, cudaEventDefault), "an event");
+    enter(lane);
+    td_cuda_check(cudaEventRecord((*point)->event, td_stream), "an event");
+    leave();
+    return true;
+}
+
+static void follow(int lane, const struct td_point *point)
+{
+    enter(lane);
+    td_cuda_check(cudaStreamWaitEvent(td_stream, point->event, 0), "an event");
+    leave();
+}
+
+static bool passed(const struct td_point *point)
+{
+    choose_device();
+    cudaError_t error = cudaEventQuery(point->event);
+    if (error == cudaErrorNotReady) {
+        (void)cudaGetLastError(); /* an answer, and no error */
+        return false;
+    }
+    td_cuda_check(error, "an event");
+    return true;
+}
+
+static double between(const struct td_point *from, const struct td_point *to)
+{
+    float ms = 0;
+    choose_device();
+    td_cuda_check(cudaEventSynchronize(from->event), "an event");
+    td_cuda_check(cudaEventSynchronize(to->event), "an event");
+    td_cuda_check(cudaEventElapsedTime(&ms, from->event, to->event), "the time between events");
+    return (double)ms;
+}
+
+static void forget(struct td_point *point)
+{
+    if (!point)
+        return;
+    choose_device();
+    if (point->event)
+        td_cuda_check(cudaEventDestroy(point->event), "an event");
+    free(point);
 }
 
 /* ---- memory ---- */
@@ -73,21 +180,30 @@ static struct {
     int next;
 } staging;
 
-static void upload(void *to, const void *from, size_t bytes)
+static void upload_piece(char *to, const char *from, size_t bytes)
 {
-    choose_device();
-    pthread_mutex_lock(&launching);
-    for (size_t done = 0; done < bytes;) {
-        size_t now = bytes - done < SLOT_BYTES ? bytes - done : SLOT_BYTES;
-        int slot = staging.next++ % SLOTS;
-        char *at = staging.memory + (size_t)slot * SLOT_BYTES;
-        td_cuda_check(cudaEventSynchronize(staging.fetched[slot]), "an upload");
-        memcpy(at, (const char *)from + done, now);
-        td_cuda_check(cudaMemcpyAsync((char *)to + done, at, now, cudaMemcpyHostToDevice, td_stream), "an upload");
-        td_cuda_check(cudaEventRecord(staging.fetched[slot], td_stream), "an upload");
-        done += now;
+    enter(TD_LANE_UPLOAD);
+    int slot = staging.next++ % SLOTS;
+    char *at = staging.memory + (size_t)slot * SLOT_BYTES;
+    td_cuda_check(cudaEventSynchronize(staging.fetched[slot]), "an upload");
+    memcpy(at, from, bytes);
+    td_cuda_check(cudaMemcpyAsync(to, at, bytes, cudaMemcpyHostToDevice, td_stream), "an upload");
+    td_cuda_check(cudaEventRecord(staging.fetched[slot], td_stream), "an upload");
+    leave();
+}
+
+static void upload(void *to, const void *from, size_t bytes, bool pinned)
+{
+    if (pinned && bytes) {
+        enter(TD_LANE_UPLOAD);
+        td_cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, td_stream), "an upload");
+        leave();
+        return;
     }
-    pthread_mutex_unlock(&launching);
+    for (size_t done = 0, now; done < bytes; done += now) {
+        now = bytes - done < SLOT_BYTES ? bytes - done : SLOT_BYTES;
+        upload_piece((char *)to + done, (const char *)from + done, now);
+    }
 }
 
 /* Into memory that the device writes to by itself, or others would have to wait for the copy. The loop's thread and the
@@ -106,42 +222,63 @@ void td_cuda_fetch(void *to, const void *from, size_t bytes)
     taken[slot] = false;
 }
 
-static void download(void *to, const void *from, size_t bytes)
+static void download(int lane, void *to, const void *from, size_t bytes)
 {
-    choose_device();
+    enter(lane);
     if (bytes)
         td_cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, td_stream), "a download");
-    td_cuda_check(cudaStreamSynchronize(td_stream), "a download");
+    td_cuda_settle();
+    leave();
 }
 
-static void copy(void *to, const void *from, size_t bytes)
+static void copy(int lane, void *to, const void *from, size_t bytes)
 {
-    choose_device();
+    enter(lane);
     if (bytes)
         td_cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, td_stream), "a copy");
+    leave();
 }
 
-static void zero(void *to, size_t bytes)
+static void zero(int lane, void *to, size_t bytes)
 {
-    choose_device();
+    enter(lane);
     if (bytes)
         td_cuda_check(cudaMemsetAsync(to, 0, bytes, td_stream), "zeroing");
+    leave();
 }
 
-/* One piece, which grows. What is still to be done in the old one is done before it is given back: cudaFree waits. */
+static bool pin(void *memory, size_t bytes)
+{
+    choose_device();
+    cudaError_t error = cudaHostRegister(memory, bytes, cudaHostRegisterDefault);
+    (void)cudaGetLastError();
+    return error == cudaSuccess; /* else it is memory like any other */
+}
+
+static void unpin(void *memory)
+{
+    choose_device();
+    td_cuda_check(cudaHostUnregister(memory), "memory of the host");
+}
+
+/* One piece for each stream, which grows. What is still to be done in the old one is done before it is given back:
+ * cudaFree waits. */
 void *td_cuda_scratch(size_t bytes)
 {
-    static void *memory;
-    static size_t size;
-    if (bytes <= size)
-        return memory;
-    if (memory)
-        unreserve(memory, size);
-    size = (bytes + SLOT_BYTES - 1) / SLOT_BYTES * SLOT_BYTES;
-    memory = reserve(size);
-    if (!memory)
-        size = 0;
-    return memory;
+    static struct {
+        void *memory;
+        size_t size;
+    } pieces[TD_STREAMS];
+    auto *piece = &pieces[td_lane];
+    if (bytes <= piece->size)
+        return piece->memory;
+    if (piece->memory)
+        unreserve(piece->memory, piece->size);
+    piece->size = (bytes + SLOT_BYTES - 1) / SLOT_BYTES * SLOT_BYTES;
+    piece->memory = reserve(piece->size);
+    if (!piece->memory)
+        piece->size = 0;
+    return piece->memory;
 }
 
 /* ---- ops ---- */
@@ -150,12 +287,11 @@ static const struct td_device *host;
 
 static void run(struct td_launch *launch)
 {
-    choose_device();
     memset(&launch->fault, 0, sizeof launch->fault);
     td_launcher *launcher = td_cuda_launcher(launch->op->id);
-    pthread_mutex_lock(&launching);
+    enter(launch->lane);
     launcher(launch);
-    pthread_mutex_unlock(&launching);
+    leave();
 }
 
 static bool waits(const struct td_launch *launch)
@@ -265,8 +401,11 @@ static int open_device(int index, struct td_failure *failure)
     chosen = index;
     if (error == cudaSuccess)
         error = cudaGetDeviceProperties(&properties, index);
-    if (error == cudaSuccess)
-        error = cudaStreamCreateWithFlags(&td_stream, cudaStreamNonBlocking);
+    for (int lane = 0; lane < TD_LANES && error == cudaSuccess; lane++) {
+        error = cudaStreamCreateWithFlags(&lanes[lane], cudaStreamNonBlocking);
+        if (error == cudaSuccess)
+            error = cudaEventCreateWithFlags(&here[lane], cudaEventDisableTiming);
+    }
     if (error == cudaSuccess)
         error = cudaHostAlloc((void **)&staging.memory, SLOTS * SLOT_BYTES + FETCHES * TD_FETCH_BYTES,
                               cudaHostAllocDefault);
@@ -280,6 +419,9 @@ static int open_device(int index, struct td_failure *failure)
     snprintf(device.description, sizeof device.description, "%.64s, %.0f GiB, compute capability %d.%d",
              properties.name, (double)properties.totalGlobalMem / (1 << 30), properties.major, properties.minor);
     device.memory_bytes = properties.totalGlobalMem;
+    device.units = properties.multiProcessorCount;
+    device.capability[0] = properties.major;
+    device.capability[1] = properties.minor;
     return TD_E_OK;
 }
 
@@ -296,6 +438,16 @@ td_device_open(int index, const struct td_device *cpu, struct td_failure *failur
     device.download = download;
     device.copy = copy;
     device.zero = zero;
+    device.stamp = stamp;
+    device.order = order;
+    device.settle = settle;
+    device.mark = mark;
+    device.follow = follow;
+    device.passed = passed;
+    device.between = between;
+    device.forget = forget;
+    device.pin = pin;
+    device.unpin = unpin;
     device.set_threads = set_threads;
     device.run = run;
     device.waits = waits;

@@ -1,5 +1,5 @@
-/* Private to kernels/cuda: a plug-in (kernels.h). One stream: everything is done in the order in which it was asked
- * for, whoever asked. SPDX-License-Identifier: Apache-2.0 */
+/* Private to kernels/cuda: a plug-in (kernels.h). A stream for each lane; launches are put into them one at a time,
+ * whoever asked. SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_KERNELS_CUDA_INTERNAL_H
 #define TD_KERNELS_CUDA_INTERNAL_H
 
@@ -29,13 +29,15 @@ extern "C" {
 #undef TD_KERNEL_STEP
 #undef TD_KERNEL_VIEW
 
-/* The device's one stream. */
+/* The stream of the launch in work, and its lane. */
 extern cudaStream_t td_stream;
+extern int td_lane;
 
 /* Ends the process if error is one: what and where is said on standard error. */
 void td_cuda_check(cudaError_t error, const char *what);
 
-/* Waits for all that is in the stream, and lets other launches go on meanwhile: scratch is theirs. */
+/* Waits for all that is in the stream, and lets other launches go on meanwhile: scratch is theirs. Afterwards the
+ * stream is the launch's own again. */
 void td_cuda_settle(void);
 
 /* Brings a few bytes (TD_FETCH_BYTES at most) from the device, and settles. */

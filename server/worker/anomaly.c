@@ -106,7 +106,7 @@ static struct seen look_at(const struct td_operand *x)
 
 /* The same of what the device may keep from the host: then it is carried here first, and without memory for that it is
  * not looked at. */
-static struct seen look_at_device(const struct td_device *device, const struct td_operand *x)
+static struct seen look_at_device(const struct td_device *device, int lane, const struct td_operand *x)
 {
     struct td_operand here = *x;
     int64_t last = 0;
@@ -117,7 +117,7 @@ static struct seen look_at_device(const struct td_device *device, const struct t
         return look_at(x);
     if (!(here.data = malloc(bytes)))
         return (struct seen){0};
-    device->download(here.data, x->data, bytes);
+    device->download(lane, here.data, x->data, bytes);
     struct seen seen = look_at(&here);
     free(here.data);
     return seen;
@@ -129,7 +129,7 @@ static struct seen look_at_tensor(const struct execution *e, const struct tensor
     struct td_meta meta;
     tensor_meta(tensor, &meta);
     operand_of(&x, &meta, tensor_data(tensor));
-    return look_at_device(e->session->worker->device, &x);
+    return look_at_device(e->session->worker->device, e->lane, &x);
 }
 
 static unsigned look_at_number(double value)
@@ -194,7 +194,7 @@ void anomaly_before(struct execution *e)
         if (e->in[k].tensor)
             e->anomaly.before |= look_at_tensor(e, e->in[k].tensor).what;
     for (int k = 0; k < parameters(e); k++)
-        e->anomaly.before |= look_at_device(e->session->worker->device, &e->grads[k]).what;
+        e->anomaly.before |= look_at_device(e->session->worker->device, e->lane, &e->grads[k]).what;
 }
 
 /* ---- what comes out ---- */

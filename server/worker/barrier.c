@@ -5,6 +5,7 @@
 
 #include "server/worker/errand.h"
 #include "server/worker/reply.h"
+#include "server/worker/streams.h"
 
 /* On the session's stack, so that no later request runs before it is answered. */
 struct barrier {
@@ -24,7 +25,7 @@ static void answer(struct session *session, bool clear)
 
 static void settle(struct errand *errand, const struct td_device *device)
 {
-    device->download(errand, errand, 0); /* nothing, after everything */
+    streams_settle(errand->session, device);
 }
 
 static void settled(struct errand *errand)

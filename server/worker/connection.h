@@ -27,6 +27,10 @@ static inline size_t connection_backlog(const struct session *session)
 
 /* ---- pipe.c, and session_flush: what the bytes travel on ---- */
 
+/* Sends what the output has, with a descriptor at its first byte; all before it has been written. False, and the output
+ * is empty again: it does not go now. */
+bool connection_pass(struct session *session, int descriptor);
+
 /* Takes the descriptor, also on failure. */
 int connection_open(struct session *session, int descriptor);
 /* Stops reading; the pipe is closed when what has been handed to it is written. */

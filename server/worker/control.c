@@ -9,12 +9,14 @@
 #include "server/worker/decoder.h"
 #include "server/worker/checkpoint.h"
 #include "server/worker/graph.h"
+#include "server/worker/host.h"
 #include "server/worker/program.h"
 #include "server/worker/read.h"
 #include "server/worker/reply.h"
 #include "server/worker/request.h"
 #include "server/worker/schedule.h"
 #include "server/worker/status.h"
+#include "server/worker/streams.h"
 #include "server/worker/tape.h"
 #include "server/worker/wanted.h"
 
@@ -82,31 +84,41 @@ static void refuse_reading(struct session *session, const struct request *reques
     recording_spoil(session, name, request->site, &failure);
 }
 
-static void read_tensor(struct session *session, struct request *request, uint32_t handle, struct td_failure *failure)
+/* in_host: not by the socket. */
+static void read_tensor(struct session *session, struct request *request, uint32_t handle, bool in_host,
+                        struct td_failure *failure)
 {
+    struct reading_target to = {0};
     struct tensor *tensor = session_tensor(session, handle, failure);
     uint32_t dtype = take_handle(request); /* a small number, as a handle is */
-    struct cause *cause = NULL;
     refuse_reading(session, request, "read");
     if (!failure->code && dtype != TD_DTYPE_NONE && !td_dtype_known(dtype))
         td_fail(failure, TD_E_DTYPE, "element type %" PRId32 " does not exist", (int32_t)dtype);
     if (!failure->code && request->cancelled)
         td_fail(failure, TD_E_CANCELLED, "cancelled");
+    if (in_host && (to.host = hosts_take(session, request, &to.at, failure)) && !failure->code && !tensor->failed) {
+        struct td_meta meta;
+        tensor_meta(tensor, &meta);
+        host_has(to.host, to.at, (uint64_t)td_meta_numel(&meta) * td_dtype_size(dtype ? dtype : meta.dtype), failure);
+    }
     if (failure->code) {
-        cause = session_fail(session, "read", request->site, failure);
-        reply_data_failed(session, cause);
+        struct cause *cause = session_fail(session, "read", request->site, failure);
+        if (in_host)
+            reply_done(session, session->request, cause);
+        else
+            reply_data_failed(session, cause);
         cause_unref(cause);
         failure->code = TD_E_OK; /* told already */
         return;
     }
-    read_start(session, tensor, (uint8_t)dtype, request->site);
+    read_start(session, tensor, (uint8_t)dtype, request->site, to);
 }
 
-static void run_read(struct session *session, struct request *request, struct td_failure *failure)
+static void run_read(struct session *session, struct request *request, bool in_host, struct td_failure *failure)
 {
     uint32_t handle = take_handle(request);
     bool there = handle < session->names->capacity && session->names->tensors[handle];
-    read_tensor(session, request, handle, failure);
+    read_tensor(session, request, handle, in_host, failure);
     if (there && request->flags & TD_FLAG_CONSUME(0))
         release(session, handle, failure);
 }
@@ -146,86 +158,6 @@ static void run_graph(struct session *session, struct request *request, struct t
     graph_failed(session, cause ? cause : tensor->failed);
     cause_unref(cause);
     failure->code = TD_E_OK; /* told already */
-}
-
-/* Raises failure, which is told then, and gives it as an error value. */
-static struct tensor *error_value(struct session *session, const struct request *request, const char *name,
-                                  struct td_failure *failure)
-{
-    struct cause *cause = request_fail(session, request, name, failure);
-    struct tensor *tensor = tensor_failed(cause);
-    cause_unref(cause);
-    failure->code = TD_E_OK;
-    return tensor;
-}
-
-/* handle stands for result, whose reference is taken over, from now on. */
-static void rebind(struct session *session, uint32_t handle, struct tensor *result, struct td_failure *failure)
-{
-    TD_NO_FAILURE(unbound);
-    session_release(session, handle, &unbound);
-    session_bind(session, handle, result, failure);
-}
-
-/* Any byte but 0 means true; kernels count on 0 and 1. */
-static int upload_truths(struct session *session, void *to, const uint8_t *bytes, uint32_t count,
-                         struct td_failure *failure)
-{
-    uint8_t *truths = malloc((size_t)count + 1);
-    if (!truths)
-        return td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left for an upload");
-    for (uint32_t i = 0; i < count; i++)
-        truths[i] = bytes[i] != 0;
-    session->worker->device->upload(to, truths, count);
-    free(truths);
-    return TD_E_OK;
-}
-
-static void run_upload(struct session *session, struct request *request, struct td_failure *failure)
-{
-    struct td_meta meta;
-    uint32_t bytes = 0, handle = take_handle(request);
-    struct tensor *tensor = session_tensor(session, handle, failure);
-    int64_t offset = -1;
-    if (!tensor || !take_integer(request, &offset) || offset < 0 || request->elements == 0 ||
-        td_read_type(request->reader) != TD_WIRE_BIN) {
-        td_fail(failure, TD_E_ARGUMENT, "handle, byte offset and bin are due");
-        return;
-    }
-    request->elements--;
-    const void *data = td_read_bin(request->reader, &bytes);
-    if (request->reader->failed || tensor->failed || session_traces(session))
-        return; /* into an error value nothing is written */
-    if (request->cancelled) {
-        if (tensor == session->filling)
-            session_fill_end(session);
-        td_fail(failure, TD_E_CANCELLED, "cancelled");
-        rebind(session, handle, error_value(session, request, "upload", failure), failure);
-        return; /* what it was to hold will not come */
-    }
-    tensor_meta(tensor, &meta);
-    if (bytes > TD_CHUNK_MAX || !td_meta_is_contiguous(&meta) || (tensor->node && !node_is_leaf(tensor->node))) {
-        td_fail(failure, TD_E_ARGUMENT, "chunks of at most %u bytes go into a contiguous tensor that was not computed",
-                TD_CHUNK_MAX);
-        return;
-    }
-    size_t size = td_meta_bytes(&meta);
-    if ((uint64_t)offset > size || bytes > size - (size_t)offset) {
-        td_fail(failure, TD_E_INDEX, "%" PRIu32 " bytes from byte %" PRId64 " do not lie in a tensor of %zu", bytes,
-                offset, size);
-        return;
-    }
-    if (session->filling && (tensor != session->filling || (size_t)offset != session->filled))
-        session_fill_end(session);
-    size_t first = (size_t)tensor->offset * td_dtype_size(tensor->dtype) + (size_t)offset;
-    if (storage_write(session, tensor->storage, first, first + bytes, failure))
-        return;
-    if (tensor->dtype != TD_BOOL)
-        session->worker->device->upload((char *)tensor_data(tensor) + offset, data, bytes);
-    else if (upload_truths(session, (char *)tensor_data(tensor) + offset, data, bytes, failure))
-        return;
-    if (session->filling && (session->filled += bytes) == size)
-        session_fill_end(session);
 }
 
 static void run_backward(struct session *session, struct request *request, struct td_failure *failure)
@@ -284,9 +216,9 @@ static void run_grad(struct session *session, struct request *request, struct td
                              : sink        ? "td_backward gives it; td_zero_grad takes it away."
                                            : "What was computed keeps its gradient after td_retain_grad(x).");
         }
-        result = error_value(session, request, "grad", failure);
+        result = request_failed_value(session, request, "grad", failure);
     }
-    rebind(session, out, result, failure); /* last, since it may be the tensor's own */
+    request_rebind(session, out, result, failure); /* last, since it may be the tensor's own */
 }
 
 static void run_zero_grad(struct session *session, struct request *request, struct td_failure *failure)
@@ -450,7 +382,10 @@ static void dispatch(struct session *session, uint64_t id, struct request *reque
         run_release(session, request, failure);
         break;
     case TD_R_READ:
-        run_read(session, request, failure);
+        run_read(session, request, false, failure);
+        break;
+    case TD_R_COPY_OUT:
+        run_read(session, request, true, failure);
         break;
     case TD_R_BARRIER:
         barrier_start(session, false);
@@ -534,6 +469,33 @@ static void dispatch(struct session *session, uint64_t id, struct request *reque
     case TD_R_CHECKPOINT_END:
         if (!session_traces(session))
             checkpoint_end(session, request->site, failure);
+        break;
+    case TD_R_COPY_IN:
+        run_copy_in(session, request, failure);
+        break;
+    case TD_R_STREAM:
+        run_stream(session, request, failure);
+        break;
+    case TD_R_EVENT_RECORD:
+        run_event_record(session, request, failure);
+        break;
+    case TD_R_STREAM_WAIT:
+        run_stream_wait(session, request, failure);
+        break;
+    case TD_R_EVENT_FREE:
+        run_event_free(session, request, failure);
+        break;
+    case TD_R_ELAPSED:
+        run_elapsed(session, request, failure);
+        break;
+    case TD_R_MEMORY:
+        run_memory(session, request, failure);
+        break;
+    case TD_R_HOST_ALLOC:
+        run_host_alloc(session, request, failure);
+        break;
+    case TD_R_HOST_FREE:
+        run_host_free(session, request, failure);
         break;
     case TD_R_GOODBYE:
         session_close(session);

@@ -11,6 +11,7 @@
 #include "server/worker/program.h"
 #include "server/worker/reply.h"
 #include "server/worker/schedule.h"
+#include "server/worker/streams.h"
 
 /* The client is told of what is done when this part of its credit is used up. */
 #define CREDIT_PART 8
@@ -164,7 +165,7 @@ static void run_request(struct session *session, struct td_reader *reader, bool 
     }
     if (session_records(session))
         note_request(session, start, id, request.site);
-    if (session->filling && id != TD_R_UPLOAD)
+    if (session->filling && id != TD_R_UPLOAD && id != TD_R_COPY_IN)
         session_fill_end(session);
     const struct td_op *op = td_op_of(id);
     if (op) {
@@ -257,6 +258,9 @@ static void run_urgent(struct session *session, struct td_reader *reader, size_t
         session_goodbye(session, TD_E_PROTOCOL, "an urgent frame that cannot be read");
     } else if (id == TD_URGENT_PING) {
         reply_pong(session, number);
+        session_flush(session);
+    } else if (id == TD_URGENT_EVENT) {
+        streams_answer(session, number);
         session_flush(session);
     } else if (id == TD_URGENT_CANCEL) {
         session->cancel_left = at;

@@ -9,6 +9,7 @@
 
 #include "server/worker/checkpoint.h"
 #include "server/worker/execution.h"
+#include "server/worker/lanes.h"
 #include "server/worker/program.h"
 #include "server/worker/schedule.h"
 
@@ -31,6 +32,7 @@ static struct execution *execution_new(struct session *session, const struct ope
     else if (!(e = malloc(sizeof *e)))
         return NULL;
     e->session = session;
+    e->lane = session->lane;
     e->operation = *operation;
     e->then = then;
     e->data = data;
@@ -147,7 +149,7 @@ static int64_t read_size(const struct execution *e)
     for (const struct td_param *p = op->params; td_param_is_tensor(p->kind) && !td_param_is_list(p->kind); p++, k++) {
         const struct tensor *in = k < e->operation.in_count ? e->in[k].tensor : NULL;
         if (p->kind == TD_PARAM_SIZE && in && in->dtype == TD_I64 && !in->rank)
-            e->session->worker->device->download(&size, tensor_data(in), sizeof size);
+            e->session->worker->device->download(e->lane, &size, tensor_data(in), sizeof size);
     }
     return size;
 }
@@ -209,21 +211,28 @@ static int decide_recording(struct execution *e)
 
 /* ---- storage ---- */
 
-/* The fresh results' storages and tensors. */
+/* The fresh results' storages and tensors. What is uploaded comes in a lane of its own, and does not wait for the last
+ * use of its memory where that was for an upload, too. */
 static int make_outputs(struct execution *e)
 {
+    struct session *session = e->session;
+    if (e->operation.op->id == TD_OP_from && session->worker->device->stamp)
+        session->lane = TD_LANE_UPLOAD;
     for (int k = 0; k < e->inference.out_count; k++) {
         struct td_meta *meta = &e->inference.out[k];
-        struct storage *storage = storage_new(e->session, td_meta_bytes(meta), &e->failure);
+        struct storage *storage = storage_new(session, td_meta_bytes(meta), &e->failure);
         if (!storage)
-            return e->failure.code;
+            break;
         meta->offset = 0;
         e->out[k] = tensor_new(meta, storage);
-        storage_unref(e->session, storage);
-        if (!e->out[k])
-            return td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
+        storage_unref(session, storage);
+        if (!e->out[k]) {
+            td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
+            break;
+        }
     }
-    return TD_E_OK;
+    session->lane = e->lane;
+    return e->failure.code;
 }
 
 /* An operand that shares bytes with the target but is not just it would be read while it is written. */
@@ -309,6 +318,7 @@ static int plan_launch(struct execution *e)
     e->launch.grads = e->grads;
     e->launch.list_counts = e->list_counts;
     e->launch.attrs = e->attrs;
+    e->launch.lane = e->lane;
     for (int k = 0; k < e->inference.out_count; k++) {
         operand_of(&e->launch.out[k], &e->inference.out[k], tensor_data(e->out[k]));
         if (make_result(e, k))
@@ -481,6 +491,63 @@ static int prepare(struct execution *e)
     return TD_E_OK;
 }
 
+/* ---- lanes ---- */
+
+typedef void on_block(struct worker *worker, int lane, struct block *block);
+
+/* Every block that the launches of e read or write. */
+static void for_blocks(struct execution *e, on_block *read, on_block *write)
+{
+    struct worker *worker = e->session->worker;
+    bool step = e->operation.op->kind == TD_STEP;
+    for (int k = 0; k < e->operation.in_count; k++)
+        if (e->in[k].tensor)
+            (step ? write : read)(worker, e->lane, e->in[k].tensor->storage->block);
+    for (int k = 0; step && k < e->list_counts[0]; k++)
+        if (gradient_of(e, k))
+            write(worker, e->lane, gradient_of(e, k)->storage->block);
+    for (int k = 0; k < e->conversion_count; k++)
+        write(worker, e->lane, e->conversions[k].storage->block);
+    for (int k = 0; k < e->narrowing_count; k++)
+        if (e->narrowings[k].storage)
+            write(worker, e->lane, e->narrowings[k].storage->block);
+    for (int k = 0; k < e->inference.out_count; k++)
+        if (e->out[k])
+            write(worker, e->lane, e->out[k]->storage->block);
+}
+
+static void order_read(struct worker *worker, int lane, struct block *block)
+{
+    lanes_read(worker, lane, block);
+}
+
+static void order_write(struct worker *worker, int lane, struct block *block)
+{
+    lanes_write(worker, lane, block);
+}
+
+/* Before the launches of e. */
+static void order(struct execution *e)
+{
+    if (e->session->worker->device->stamp && e->launches)
+        for_blocks(e, order_read, order_write);
+}
+
+/* Behind them, when the device's thread is done with them, too. */
+static void note_uses(struct execution *e)
+{
+    if (e->session->worker->device->stamp && e->launches)
+        for_blocks(e, lanes_did_read, lanes_did_write);
+}
+
+/* Before the value of a SIZE is looked at. */
+static void order_size(struct execution *e)
+{
+    for (int k = 0; k < e->operation.in_count && td_op_is_sized(e->operation.op); k++)
+        if (e->in[k].tensor)
+            lanes_read(e->session->worker, e->lane, e->in[k].tensor->storage->block);
+}
+
 /* ---- after the kernel ---- */
 
 static void make_leaf(struct execution *e)
@@ -531,7 +598,7 @@ static void note_results(struct execution *e)
 static void drop_gradients(struct execution *e)
 {
     float found = 0;
-    e->session->worker->device->download(&found, tensor_data(e->out[0]), sizeof found);
+    e->session->worker->device->download(e->lane, &found, tensor_data(e->out[0]), sizeof found);
     for (int k = 0; found != 0 && k < e->list_counts[0]; k++) {
         struct node *node = e->in[k].tensor->node;
         if (!node_is_leaf(node))
@@ -624,6 +691,7 @@ void execution_finish(struct execution *e)
 {
     struct session *session = e->session;
     const char *name = e->operation.op->name;
+    note_uses(e);
     if (!e->failure.code)
         read_fault(e);
     if (e->watched && !e->failure.code && e->anomaly.found)
@@ -736,6 +804,7 @@ static bool proceed(struct execution *e)
         refuse_cost(e, cost);
         return true;
     }
+    order(e);
     if ((cost > OFFLOAD_NS || waits(e, device)) && offload(e))
         return false;
     schedule_charge(session, cost);
@@ -790,5 +859,6 @@ bool exec_run(struct session *session, const struct operation *operation, exec_t
         finish_failed(e, cause_ref(cause));
         return true;
     }
+    order_size(e);
     return !fetch_size(e) && proceed(e);
 }

@@ -65,6 +65,7 @@ struct execution {
     struct conversion narrowings[TD_OUTPUTS_MAX];
     int narrowing_count;
     bool launches; /* launch is to be run */
+    uint8_t lane;  /* that it is put into */
     struct td_launch launch;
     struct anomaly anomaly;
 };

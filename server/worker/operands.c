@@ -49,7 +49,8 @@ static int convert(struct execution *e, struct td_operand *operand, uint8_t dtyp
                                                   .in_count = 1,
                                                   .in = &e->conversions[k].from,
                                                   .out = {*operand},
-                                                  .attrs = &e->conversions[k].attrs};
+                                                  .attrs = &e->conversions[k].attrs,
+                                                  .lane = e->lane};
     return TD_E_OK;
 }
 
@@ -86,8 +87,12 @@ int make_result(struct execution *e, int k)
     e->narrowing_count++;
     narrowing->from = *out;
     narrowing->attrs = (struct td_to_attrs){.dtype = final.dtype};
-    narrowing->launch = (struct td_launch){
-        .op = td_op_of(TD_OP_to), .in_count = 1, .in = &narrowing->from, .out = {final}, .attrs = &narrowing->attrs};
+    narrowing->launch = (struct td_launch){.op = td_op_of(TD_OP_to),
+                                           .in_count = 1,
+                                           .in = &narrowing->from,
+                                           .out = {final},
+                                           .attrs = &narrowing->attrs,
+                                           .lane = e->lane};
     return TD_E_OK;
 }
 

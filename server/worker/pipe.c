@@ -86,6 +86,31 @@ void session_flush(struct session *session)
     }
 }
 
+bool connection_pass(struct session *session, int descriptor)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof descriptor)];
+        struct cmsghdr aligned;
+    } control = {0};
+    struct iovec piece = {session->output, session->output_bytes};
+    struct msghdr message = {
+        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(sizeof descriptor);
+    memcpy(CMSG_DATA(head), &descriptor, sizeof descriptor);
+    ssize_t sent = sendmsg(session->descriptor, &message, MSG_NOSIGNAL);
+    if (sent <= 0) {
+        session->output_bytes = 0;
+        return false;
+    }
+    session->worker->recorder.tables->bytes_out += (size_t)sent;
+    session->output_bytes -= (size_t)sent;
+    memmove(session->output, session->output + sent, session->output_bytes);
+    return true;
+}
+
 static void on_in_place(uv_write_t *uv, int status)
 {
     struct connection_write *write = (struct connection_write *)uv;

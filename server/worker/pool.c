@@ -67,18 +67,20 @@ static unsigned bin_above(size_t bytes)
 
 static void bin_insert(struct pool *pool, struct block *block)
 {
+    struct pool_lists *lists = &pool->lists[block->lane];
     unsigned bin = bin_of(block->size);
     block->free = true;
     block->prev = NULL;
-    block->next = pool->bins[bin];
+    block->next = lists->bins[bin];
     if (block->next)
         block->next->prev = block;
-    pool->bins[bin] = block;
-    pool->bins_used[bin / 64] |= UINT64_C(1) << bin % 64;
+    lists->bins[bin] = block;
+    lists->bins_used[bin / 64] |= UINT64_C(1) << bin % 64;
 }
 
 static void bin_remove(struct pool *pool, struct block *block)
 {
+    struct pool_lists *lists = &pool->lists[block->lane];
     unsigned bin = bin_of(block->size);
     block->free = false;
     if (block->next)
@@ -86,20 +88,21 @@ static void bin_remove(struct pool *pool, struct block *block)
     if (block->prev)
         block->prev->next = block->next;
     else
-        pool->bins[bin] = block->next;
-    if (!pool->bins[bin])
-        pool->bins_used[bin / 64] &= ~(UINT64_C(1) << bin % 64);
+        lists->bins[bin] = block->next;
+    if (!lists->bins[bin])
+        lists->bins_used[bin / 64] &= ~(UINT64_C(1) << bin % 64);
 }
 
 static struct block *bin_find(const struct pool *pool, size_t bytes)
 {
+    const struct pool_lists *lists = &pool->lists[pool->lane];
     unsigned bin = bin_above(bytes);
-    for (unsigned word = bin / 64; word < sizeof pool->bins_used / sizeof *pool->bins_used; word++) {
-        uint64_t used = pool->bins_used[word];
+    for (unsigned word = bin / 64; word < sizeof lists->bins_used / sizeof *lists->bins_used; word++) {
+        uint64_t used = lists->bins_used[word];
         if (word == bin / 64)
             used &= ~UINT64_C(0) << bin % 64;
         if (used)
-            return pool->bins[word * 64 + (unsigned)__builtin_ctzll(used)];
+            return lists->bins[word * 64 + (unsigned)__builtin_ctzll(used)];
     }
     return NULL;
 }
@@ -108,12 +111,14 @@ static struct block *bin_find(const struct pool *pool, size_t bytes)
 
 static struct block *struct_new(struct pool *pool)
 {
+    size_t bytes = sizeof(struct block) + (pool->device->stamp ? sizeof(struct uses) : 0);
     struct block *block = pool->spare;
     if (block)
         pool->spare = block->next;
-    else if (!(block = malloc(sizeof *block)))
+    else if (!(block = malloc(bytes)))
         return NULL;
-    *block = (struct block){0};
+    memset(block, 0, bytes);
+    block->lane = pool->lane;
     return block;
 }
 
@@ -155,25 +160,24 @@ static bool grow(struct pool *pool, size_t bytes)
     return true;
 }
 
-void pool_deinit(struct pool *pool)
+static void free_list(struct block *block)
 {
-    for (unsigned i = 0; i < sizeof pool->small / sizeof *pool->small; i++) {
-        for (struct block *block = pool->small[i], *next; block; block = next) {
-            next = block->next;
-            pool->small[i] = NULL;
-            free(block);
-        }
-    }
-    for (unsigned bin = 0; bin < POOL_BINS; bin++) {
-        for (struct block *block = pool->bins[bin], *next; block; block = next) {
-            next = block->next;
-            free(block);
-        }
-    }
-    for (struct block *block = pool->spare, *next; block; block = next) {
+    for (struct block *next; block; block = next) {
         next = block->next;
         free(block);
     }
+}
+
+void pool_deinit(struct pool *pool)
+{
+    for (int lane = 0; lane < TD_LANES; lane++) {
+        struct pool_lists *lists = &pool->lists[lane];
+        for (unsigned i = 0; i < sizeof lists->small / sizeof *lists->small; i++)
+            free_list(lists->small[i]);
+        for (unsigned bin = 0; bin < POOL_BINS; bin++)
+            free_list(lists->bins[bin]);
+    }
+    free_list(pool->spare);
     for (size_t i = 0; i < pool->segment_count; i++) {
         unpoison(pool, pool->segments[i].memory, pool->segments[i].bytes);
         pool->device->unreserve(pool->segments[i].memory, pool->segments[i].bytes);
@@ -193,6 +197,9 @@ static void split(struct pool *pool, struct block *block, size_t size)
     rest->data = (char *)block->data + size;
     rest->size = block->size - size;
     rest->session = block->session;
+    rest->lane = block->lane;
+    if (pool->device->stamp)
+        rest->uses[0] = block->uses[0];
     rest->before = block;
     rest->after = block->after;
     if (rest->after)
@@ -206,6 +213,9 @@ static void split(struct pool *pool, struct block *block, size_t size)
 static void join(struct pool *pool, struct block *first)
 {
     struct block *second = first->after;
+    for (int lane = 0; lane < TD_LANES && pool->device->stamp; lane++)
+        if (second->uses->used[lane] > first->uses->used[lane])
+            first->uses->used[lane] = second->uses->used[lane];
     first->size += second->size;
     first->after = second->after;
     if (first->after)
@@ -213,13 +223,19 @@ static void join(struct pool *pool, struct block *first)
     struct_free(pool, second);
 }
 
+/* Whether block lies there, free, for joining with one of lane. */
+static bool joins(const struct block *block, uint8_t lane)
+{
+    return block && block->free && block->lane == lane;
+}
+
 static void release(struct pool *pool, struct block *block)
 {
-    if (block->after && block->after->free) {
+    if (joins(block->after, block->lane)) {
         bin_remove(pool, block->after);
         join(pool, block);
     }
-    if (block->before && block->before->free) {
+    if (joins(block->before, block->lane)) {
         block = block->before;
         bin_remove(pool, block);
         join(pool, block);
@@ -227,16 +243,39 @@ static void release(struct pool *pool, struct block *block)
     bin_insert(pool, block);
 }
 
-/* Gives the small blocks kept by exact size back to the bins. */
-static bool release_small(struct pool *pool)
+/* Gives the small blocks of lane that are kept by exact size back to the bins. */
+static bool release_small(struct pool *pool, int lane)
 {
+    struct pool_lists *lists = &pool->lists[lane];
     bool any = false;
-    for (unsigned i = 0; i < sizeof pool->small / sizeof *pool->small; i++) {
+    for (unsigned i = 0; i < sizeof lists->small / sizeof *lists->small; i++) {
         struct block *block;
-        while ((block = pool->small[i])) {
-            pool->small[i] = block->next;
+        while ((block = lists->small[i])) {
+            lists->small[i] = block->next;
             release(pool, block);
             any = true;
+        }
+    }
+    return any;
+}
+
+/* All that is free becomes the lane's own. Its work will wait for what the others have put in to end. */
+static bool take_over(struct pool *pool)
+{
+    bool any = false;
+    for (int lane = 0; lane < TD_LANES; lane++) {
+        struct pool_lists *lists = &pool->lists[lane];
+        if (lane == pool->lane)
+            continue;
+        release_small(pool, lane);
+        for (unsigned bin = 0; bin < POOL_BINS; bin++) {
+            struct block *block;
+            while ((block = lists->bins[bin])) {
+                bin_remove(pool, block);
+                block->lane = pool->lane;
+                release(pool, block);
+                any = true;
+            }
         }
     }
     return any;
@@ -247,12 +286,14 @@ static bool release_small(struct pool *pool)
 static struct block *find(struct pool *pool, size_t size)
 {
     struct block *block = bin_find(pool, size);
-    if (!block && release_small(pool))
+    if (!block && release_small(pool, pool->lane))
         block = bin_find(pool, size);
     if (!block && grow(pool, size + POOL_GRAIN))
         block = bin_find(pool, size);
+    if (!block && take_over(pool))
+        block = bin_find(pool, size);
     if (!block) /* the bin of size itself may hold one that fits: the last resort, since it is a search */
-        for (block = pool->bins[bin_of(size)]; block && block->size < size; block = block->next)
+        for (block = pool->lists[pool->lane].bins[bin_of(size)]; block && block->size < size; block = block->next)
             ;
     if (!block)
         return NULL;
@@ -266,10 +307,11 @@ struct block *pool_take(struct pool *pool, size_t bytes, uint64_t session, uint6
     if (bytes > BYTES_MAX)
         return NULL;
     size_t size = bytes ? (bytes + POOL_GRAIN - 1) / POOL_GRAIN * POOL_GRAIN : POOL_GRAIN;
+    struct block **small = size <= POOL_SMALL_MAX ? &pool->lists[pool->lane].small[size / POOL_GRAIN] : NULL;
     struct block *block;
-    if (size <= POOL_SMALL_MAX && pool->small[size / POOL_GRAIN]) {
-        block = pool->small[size / POOL_GRAIN];
-        pool->small[size / POOL_GRAIN] = block->next;
+    if (small && *small) {
+        block = *small;
+        *small = block->next;
     } else if (!(block = find(pool, size))) {
         return NULL;
     }
@@ -289,8 +331,9 @@ void pool_give(struct pool *pool, struct block *block)
     poison(pool, block->data, block->size);
     pool->used_bytes -= block->size;
     if (block->size <= POOL_SMALL_MAX) {
-        block->next = pool->small[block->size / POOL_GRAIN];
-        pool->small[block->size / POOL_GRAIN] = block;
+        struct block **small = &pool->lists[block->lane].small[block->size / POOL_GRAIN];
+        block->next = *small;
+        *small = block;
         return;
     }
     release(pool, block);
@@ -300,7 +343,8 @@ size_t pool_largest_free(const struct pool *pool)
 {
     size_t largest = 0;
     for (int bin = POOL_BINS - 1; bin >= 0 && !largest; bin--)
-        for (const struct block *block = pool->bins[bin]; block; block = block->next)
-            largest = block->size > largest ? block->size : largest;
+        for (int lane = 0; lane < TD_LANES; lane++)
+            for (const struct block *block = pool->lists[lane].bins[bin]; block; block = block->next)
+                largest = block->size > largest ? block->size : largest;
     return largest;
 }

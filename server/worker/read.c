@@ -7,6 +7,7 @@
 #include "server/worker/connection.h"
 #include "server/worker/errand.h"
 #include "server/worker/exec.h"
+#include "server/worker/lanes.h"
 #include "server/worker/reply.h"
 
 /* Up to this many bytes a copy costs less than a write of its own. */
@@ -27,7 +28,8 @@ struct reading {
     uint64_t offset, total;
     /* Where the device's memory is not the host's: a chunk of it at a time. */
     uint8_t *fetched;
-    uint32_t fetched_bytes; /* of the next chunk; 0: it is still there */
+    uint32_t fetched_bytes; /* of the next chunk, or of all for the host; 0: it is still there */
+    struct reading_target to;
 };
 
 static void reading_free(struct session *session, struct reading *r)
@@ -95,7 +97,8 @@ static void *next_bytes(const struct reading *r)
 static void fetch_run(struct errand *errand, const struct td_device *device)
 {
     struct reading *r = (struct reading *)((char *)errand - offsetof(struct reading, errand));
-    device->download(r->fetched, next_bytes(r), r->fetched_bytes);
+    device->download(TD_LANE_DOWNLOAD, r->to.host ? r->to.host->memory + r->to.at : (char *)r->fetched, next_bytes(r),
+                     r->fetched_bytes);
 }
 
 static void fetch_done(struct errand *errand)
@@ -106,6 +109,7 @@ static void fetch_done(struct errand *errand)
 /* Brings the next chunk to the host. True: it is there. */
 static bool fetch(struct session *session, struct reading *r, uint32_t chunk)
 {
+    lanes_read(session->worker, TD_LANE_DOWNLOAD, r->saved->reader.block);
     r->fetched_bytes = chunk;
     r->errand = (struct errand){.session = session, .run = fetch_run, .done = fetch_done};
     if (errand_start(&r->errand))
@@ -129,9 +133,29 @@ static bool begin(struct session *session, struct reading *r)
     tensor_meta(r->tensor, &meta);
     r->total = td_meta_bytes(&meta);
     r->saved = saved_new(r->tensor);
-    if (r->saved && !session->worker->device->host_memory)
+    if (r->saved && !r->to.host && !session->worker->device->host_memory)
         r->fetched = malloc(r->total < TD_CHUNK_MAX ? r->total + 1 : TD_CHUNK_MAX);
-    return r->saved && (r->fetched || session->worker->device->host_memory);
+    return r->saved && (r->fetched || r->to.host || session->worker->device->host_memory);
+}
+
+/* What the client waits for, where the bytes do not come with it. */
+static void answer(struct session *session, const struct reading *r, const struct cause *cause)
+{
+    if (r->to.host)
+        reply_done(session, session->request, cause);
+    else
+        reply_data_failed(session, cause);
+}
+
+/* Into memory that the client sees: hosts_take has made sure that there is room. */
+static enum step deliver(struct session *session, struct reading *r)
+{
+    if (!r->saved && !begin(session, r))
+        return close_at_once(session);
+    if (r->total && !r->fetched_bytes && !fetch(session, r, (uint32_t)r->total))
+        return STEP_WAIT;
+    answer(session, r, NULL);
+    return STEP_DONE;
 }
 
 static enum step send_chunk(struct session *session, struct reading *r)
@@ -169,7 +193,7 @@ static enum step reading_next(struct session *session, struct iterator *iterator
         return STEP_DONE;
     struct cause *cause = r->cause ? r->cause : r->tensor->failed;
     if (cause) {
-        reply_data_failed(session, cause);
+        answer(session, r, cause);
         return STEP_DONE;
     }
     struct td_meta meta;
@@ -179,7 +203,7 @@ static enum step reading_next(struct session *session, struct iterator *iterator
     else if (!td_meta_is_contiguous(&meta))
         run_conversion(session, r, TD_OP_contiguous, &(struct td_contiguous_attrs){});
     else
-        return send_chunk(session, r);
+        return r->to.host ? deliver(session, r) : send_chunk(session, r);
     return STEP_MORE;
 }
 
@@ -198,16 +222,16 @@ static bool read_at_once(struct session *session, const struct tensor *tensor, u
     return true;
 }
 
-void read_start(struct session *session, struct tensor *tensor, uint8_t dtype, uint32_t site)
+void read_start(struct session *session, struct tensor *tensor, uint8_t dtype, uint32_t site, struct reading_target to)
 {
-    if (read_at_once(session, tensor, dtype))
+    if (!to.host && read_at_once(session, tensor, dtype))
         return;
     struct reading *r = calloc(1, sizeof *r);
     if (!r) {
         struct td_failure failure = {0};
         td_fail(&failure, TD_E_MEMORY, "read: the daemon's host has no memory left");
         struct cause *cause = session_fail(session, "read", site, &failure);
-        reply_data_failed(session, cause);
+        answer(session, &(struct reading){.to = to}, cause);
         cause_unref(cause);
         return;
     }
@@ -215,5 +239,6 @@ void read_start(struct session *session, struct tensor *tensor, uint8_t dtype, u
     r->tensor = tensor_ref(tensor);
     r->dtype = dtype;
     r->site = site;
+    r->to = to;
     session_push(session, &r->iterator);
 }

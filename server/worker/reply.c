@@ -120,6 +120,21 @@ void reply_pong(struct session *session, uint64_t number)
     end_frame(session);
 }
 
+void reply_event(struct session *session, uint64_t event, uint64_t recorded, bool done)
+{
+    msgpack_packer packer;
+    begin_frame(session, &packer);
+    msgpack_pack_array(&packer, 4);
+    msgpack_pack_int(&packer, TD_REPLY_EVENT);
+    msgpack_pack_uint64(&packer, event);
+    msgpack_pack_uint64(&packer, recorded);
+    if (done)
+        msgpack_pack_true(&packer);
+    else
+        msgpack_pack_false(&packer);
+    end_frame(session);
+}
+
 static void begin_answer_of(struct session *session, msgpack_packer *packer, size_t elements, enum td_reply_kind kind,
                             uint64_t request)
 {

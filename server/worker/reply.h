@@ -14,6 +14,7 @@ void reply_welcome(struct session *session, const struct handover *handover);
 void reply_goodbye(struct session *session, int code, const char *message);
 void reply_credit(struct session *session);
 void reply_pong(struct session *session, uint64_t number);
+void reply_event(struct session *session, uint64_t event, uint64_t recorded, bool done);
 /* Answers the request of a number; error may be NULL. */
 void reply_done(struct session *session, uint64_t request, const struct cause *error);
 /* Answers a read with an error. */

@@ -63,3 +63,20 @@ struct cause *request_fail(struct session *session, const struct request *reques
     memcpy(named.hint, failure->hint, sizeof named.hint);
     return session_fail(session, name, request->site, &named);
 }
+
+struct tensor *request_failed_value(struct session *session, const struct request *request, const char *name,
+                                    struct td_failure *failure)
+{
+    struct cause *cause = request_fail(session, request, name, failure);
+    struct tensor *tensor = tensor_failed(cause);
+    cause_unref(cause);
+    failure->code = TD_E_OK;
+    return tensor;
+}
+
+void request_rebind(struct session *session, uint32_t handle, struct tensor *result, struct td_failure *failure)
+{
+    TD_NO_FAILURE(unbound);
+    session_release(session, handle, &unbound);
+    session_bind(session, handle, result, failure);
+}

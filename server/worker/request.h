@@ -18,6 +18,15 @@ char *take_text(struct request *request, uint32_t limit, struct td_failure *fail
 /* Raises failure in the request's name. The cause has one reference. */
 struct cause *request_fail(struct session *session, const struct request *request, const char *name,
                            const struct td_failure *failure);
+/* Raises failure, which is told then, and gives it as an error value. */
+struct tensor *request_failed_value(struct session *session, const struct request *request, const char *name,
+                                    struct td_failure *failure);
+/* handle stands for result, whose reference is taken over, from now on. */
+void request_rebind(struct session *session, uint32_t handle, struct tensor *result, struct td_failure *failure);
+
+/* upload.c */
+void run_upload(struct session *session, struct request *request, struct td_failure *failure);
+void run_copy_in(struct session *session, struct request *request, struct td_failure *failure);
 
 /* recordings.c */
 void run_record(struct session *session, struct request *request, struct td_failure *failure);

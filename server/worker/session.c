@@ -10,9 +10,11 @@
 #include "server/worker/checkpoint.h"
 #include "server/worker/connection.h"
 #include "server/worker/decoder.h"
+#include "server/worker/host.h"
 #include "server/worker/program.h"
 #include "server/worker/reply.h"
 #include "server/worker/schedule.h"
+#include "server/worker/streams.h"
 #include "server/worker/tape.h"
 
 /* torch.initial_seed() of a fresh process: programs that never seed draw the same numbers each time, as there. */
@@ -43,6 +45,7 @@ struct session *session_open(struct worker *worker, const struct handover *hando
         session->next->prev = session;
     worker->sessions = session;
     session->making = BLACKBOX_VALUE;
+    streams_choose(session, 0);
     recorder_open(session);
     decoder_init(session);
     if (connection_open(session, descriptor)) {
@@ -61,6 +64,8 @@ struct session *session_open(struct worker *worker, const struct handover *hando
 static enum step release_some(struct session *session, struct iterator *iterator)
 {
     (void)iterator;
+    if (hosts_release(session))
+        return STEP_WAIT;
     programs_end(session);
     return names_clear(session, &session->own, RELEASE_STEP) ? STEP_MORE : STEP_DONE;
 }
@@ -112,6 +117,7 @@ static void session_free(struct session *session)
     if (session->next)
         session->next->prev = session->prev;
     recorder_close(session);
+    streams_end(session);
     for (uint32_t k = 0; k < session->site_count; k++)
         free(session->sites[k].text);
     free(session->sites);
@@ -241,8 +247,10 @@ void session_fill_end(struct session *session)
     if (!tensor)
         return;
     tensor_meta(tensor, &meta);
-    session->worker->device->zero((char *)tensor_data(tensor) + session->filled,
+    uploads_begin(session, tensor);
+    session->worker->device->zero(TD_LANE_UPLOAD, (char *)tensor_data(tensor) + session->filled,
                                   td_meta_bytes(&meta) - session->filled);
+    uploads_end(session, tensor);
     session->filling = NULL;
     tensor_unref(session, tensor);
 }

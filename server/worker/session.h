@@ -31,6 +31,9 @@ struct names {
     uint32_t capacity, count;
 };
 
+struct event;
+struct host;
+
 struct session {
     struct worker *worker;
     struct session *prev, *next; /* in worker->sessions */
@@ -79,9 +82,19 @@ struct session {
     uint64_t bytes[BLACKBOX_CLASSES]; /* of blocks charged to this session */
     uint8_t making;                   /* enum blackbox_class of the blocks that it takes now */
     uint64_t copied_bytes;            /* moved because a write met a reader */
+    uint64_t peak_bytes;              /* most of them at once, since the client asked for it anew */
     struct cause *error;              /* the first failure that nobody has cleared */
     struct tensor *filling; /* made for uploads, of which the first filled bytes have come in order; NULL: none */
     size_t filled;
+
+    /* streams.c, host.c */
+    uint8_t lane;         /* that its work is put into now */
+    uint8_t lanes;        /* a bit for each that it has used */
+    uint64_t uploaded;    /* stamp of its last upload */
+    struct event *events; /* by number */
+    uint32_t event_capacity;
+    struct host *hosts[TD_HOSTS_MAX]; /* by number */
+
     uint32_t watching; /* blocks of TD_DETECT_ANOMALY that are open */
     uint64_t seed, random_counter;
     struct checkpoint *replayed; /* the checkpoint that is replayed; NULL: none is */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/worker/lanes.h"
 #include "server/worker/session.h"
 #include "server/worker/tape.h"
 
@@ -29,6 +30,7 @@ void cause_unref(struct cause *cause)
 static struct block *block_take(struct session *session, size_t bytes, struct td_failure *failure)
 {
     struct pool *pool = &session->worker->pool;
+    pool->lane = session->lane;
     struct block *block = pool_take(pool, bytes, session->number, session->request);
     if (!block) {
         td_fail(failure, TD_E_MEMORY,
@@ -41,6 +43,8 @@ static struct block *block_take(struct session *session, size_t bytes, struct td
     }
     block->class = session->making;
     session->bytes[block->class] += block->size;
+    uint64_t held = session_bytes(session);
+    session->peak_bytes = held > session->peak_bytes ? held : session->peak_bytes;
     return block;
 }
 
@@ -138,10 +142,18 @@ static size_t disturbed_bytes(const struct block *block, size_t first, size_t en
     return bytes;
 }
 
-static void count_copy(struct session *session, size_t bytes)
+/* Copies inside of the device, and counts it. */
+static void copy_bytes(struct session *session, struct block *to, size_t at, struct block *from, size_t first,
+                       size_t bytes)
 {
+    struct worker *worker = session->worker;
+    lanes_read(worker, session->lane, from);
+    lanes_write(worker, session->lane, to);
+    worker->device->copy(session->lane, (char *)to->data + at, (const char *)from->data + first, bytes);
+    lanes_did_read(worker, session->lane, from);
+    lanes_did_write(worker, session->lane, to);
     session->copied_bytes += bytes;
-    session->worker->copied_bytes += bytes;
+    worker->copied_bytes += bytes;
 }
 
 static int move_storage(struct session *session, struct storage *storage, struct td_failure *failure)
@@ -149,8 +161,7 @@ static int move_storage(struct session *session, struct storage *storage, struct
     struct block *old = storage->block, *block = block_take(session, old->size, failure);
     if (!block)
         return failure->code;
-    session->worker->device->copy(block->data, old->data, old->size);
-    count_copy(session, old->size);
+    copy_bytes(session, block, 0, old, 0, old->size);
     block->storages = 1;
     block_classify(session, block, old->class);
     storage->block = block;
@@ -173,9 +184,7 @@ static int move_readers(struct session *session, struct block *block, size_t fir
         struct block *copy = block_take(session, r->end - shift, failure);
         if (!copy)
             return failure->code;
-        session->worker->device->copy((char *)copy->data + (r->first - shift), (char *)block->data + r->first,
-                                      r->end - r->first);
-        count_copy(session, r->end - r->first);
+        copy_bytes(session, copy, r->first - shift, block, r->first, r->end - r->first);
         reader_remove(r);
         r->first -= shift;
         r->end -= shift;

@@ -31,6 +31,8 @@ struct worker {
     uv_idle_t idle; /* keeps the loop turning while there is work */
     const struct td_device *device;
     struct pool pool;
+    uint64_t ordered[TD_LANES][TD_LANES]; /* lanes.c: up to which stamp of the second one the first is behind it */
+    uint64_t host_bytes;                  /* that sessions share with the daemon (host.c) */
     struct recorder recorder;
     uint64_t copied_bytes;               /* moved because a write met a reader, by all sessions so far */
     struct session *sessions;            /* all of them */

@@ -1,7 +1,8 @@
 /* CUDA's runtime on the host, as far as kernels/cuda uses it: the same kernel sources, compiled by g++ with this folder
  * on the include path, run here and under the sanitizers. A thread of a block is a run of the kernel's function on a
  * stack of its own, put aside where it waits for the others. The device's memory is the host's; what goes into a stream
- * is done when somebody waits for it and not before, as late as a real device may be.
+ * is done when somebody waits for it and not before, as late as a real device may be: of other streams only what that
+ * one was told to wait for.
  * Behaviour of the functions: CUDA Runtime API 13. SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_TESTS_CUDA_RUNTIME_H
 #define TD_TESTS_CUDA_RUNTIME_H
@@ -31,7 +32,13 @@ enum cudaError_t {
     cudaErrorUnknown = 999
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
-enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocDefault = 0 };
+enum {
+    cudaStreamNonBlocking = 1,
+    cudaEventDefault = 0,
+    cudaEventDisableTiming = 2,
+    cudaHostAllocDefault = 0,
+    cudaHostRegisterDefault = 0
+};
 
 struct cudaDeviceProp {
     char name[256];
@@ -56,6 +63,8 @@ cudaError_t cudaMalloc(void **memory, size_t bytes);
 cudaError_t cudaFree(void *memory);
 cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags);
 cudaError_t cudaFreeHost(void *memory);
+cudaError_t cudaHostRegister(void *memory, size_t bytes, unsigned flags);
+cudaError_t cudaHostUnregister(void *memory);
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream);
 cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
@@ -65,6 +74,9 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaEventQuery(cudaEvent_t event);
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to);
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
 
 /* emulator.c. A launch: thread is called for each thread of each block with data, which is freed by drop. */
 typedef void fake_thread(void *data);

@@ -3,7 +3,8 @@
  * waits at a barrier. So a kernel without barriers takes one stack and no switch.
  * TENSORD_FAKE_CUDA in the environment says what the device is like, words with commas between: "none" (there is no
  * device), "old" (the driver is too old), "oom=N" (the Nth allocation and all after it fail), "fault=N" (the Nth launch
- * makes the context unusable). SPDX-License-Identifier: Apache-2.0 */
+ * makes the context unusable), "unpinnable" (no memory of the host can be registered). SPDX-License-Identifier:
+ * Apache-2.0 */
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <ucontext.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -18,7 +20,18 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-enum { OK = 0, OUT_OF_MEMORY = 2, OLD_DRIVER = 35, NO_DEVICE = 100, BAD_DEVICE = 101, NOT_READY = 600, ILLEGAL = 700 };
+enum {
+    OK = 0,
+    OUT_OF_MEMORY = 2,
+    OLD_DRIVER = 35,
+    NO_DEVICE = 100,
+    BAD_DEVICE = 101,
+    BAD_HANDLE = 400,
+    NOT_READY = 600,
+    ILLEGAL = 700,
+    ALREADY_REGISTERED = 712,
+    NOT_REGISTERED = 713
+};
 
 typedef void fake_thread(void *data);
 struct fake_index {
@@ -250,10 +263,13 @@ uint64_t fake_exchange(uint64_t value, int lane)
 
 struct work {
     struct work *next;
+    struct fake_event *event; /* NULL: a launch, a copy or a fill */
+    uint64_t number;          /* of its records: the one that this is, or that is waited for */
+    struct fake_stream *from; /* where that one is; NULL: this is it */
     unsigned blocks, threads; /* of a launch; 0: a copy of bytes, or a fill */
     fake_thread *thread, *drop;
     void *data, *to;
-    const void *from;
+    const void *from_memory;
     size_t bytes;
     int value;
 };
@@ -264,10 +280,19 @@ struct fake_stream {
 };
 static struct fake_stream *streams;
 
-/* It has happened when its stream has been waited for up to there: simply all of it. */
 struct fake_event {
-    struct fake_stream *stream;
+    uint64_t recorded, happened; /* records of it that were put into streams, and the last one that was done */
+    struct fake_stream *stream;  /* where it was recorded last */
+    struct timespec at;          /* when happened was set */
+    unsigned refs;               /* work that names it, and its owner */
+    bool timed;
 };
+
+static void event_unref(struct fake_event *event)
+{
+    if (--event->refs == 0)
+        free(event);
+}
 
 static void run_launch(struct work *work)
 {
@@ -282,23 +307,49 @@ static void run_launch(struct work *work)
     }
 }
 
+static void drain_until(struct fake_stream *stream, const struct fake_event *event, uint64_t number);
+
+static void run_event(const struct work *work)
+{
+    if (work->from) {
+        drain_until(work->from, work->event, work->number);
+    } else {
+        work->event->happened = work->number;
+        clock_gettime(CLOCK_MONOTONIC, &work->event->at);
+    }
+    event_unref(work->event);
+}
+
+/* The first of what is to be done in stream. */
+static void run_first(struct fake_stream *stream)
+{
+    struct work *work = stream->first;
+    stream->first = work->next;
+    if (!stream->first)
+        stream->last = &stream->first;
+    if (work->event)
+        run_event(work);
+    else if (work->blocks && !sticky)
+        run_launch(work);
+    else if (!work->blocks && !sticky && work->from_memory)
+        memmove(work->to, work->from_memory, work->bytes);
+    else if (!work->blocks && !sticky)
+        memset(work->to, work->value, work->bytes);
+    if (work->drop)
+        work->drop(work->data);
+    free(work);
+}
+
 static void drain(struct fake_stream *stream)
 {
-    while (stream->first) {
-        struct work *work = stream->first;
-        stream->first = work->next;
-        if (!stream->first)
-            stream->last = &stream->first;
-        if (work->blocks && !sticky)
-            run_launch(work);
-        else if (!work->blocks && !sticky && work->from)
-            memmove(work->to, work->from, work->bytes);
-        else if (!work->blocks && !sticky)
-            memset(work->to, work->value, work->bytes);
-        if (work->drop)
-            work->drop(work->data);
-        free(work);
-    }
+    while (stream->first)
+        run_first(stream);
+}
+
+static void drain_until(struct fake_stream *stream, const struct fake_event *event, uint64_t number)
+{
+    while (event->happened < number && stream->first)
+        run_first(stream);
 }
 
 static void append(struct fake_stream *stream, const struct work *given)
@@ -328,7 +379,7 @@ int cudaMemcpyAsync(void *to, const void *from, size_t bytes, int kind, struct f
 {
     (void)kind;
     pthread_mutex_lock(&lock);
-    append(stream, &(struct work){.to = to, .from = from, .bytes = bytes});
+    append(stream, &(struct work){.to = to, .from_memory = from, .bytes = bytes});
     pthread_mutex_unlock(&lock);
     return said(sticky);
 }
@@ -378,26 +429,73 @@ int cudaStreamDestroy(struct fake_stream *stream)
 
 int cudaEventCreateWithFlags(struct fake_event **event, unsigned flags)
 {
-    (void)flags;
     *event = calloc(1, sizeof **event);
-    return *event ? OK : said(OUT_OF_MEMORY);
+    if (!*event)
+        return said(OUT_OF_MEMORY);
+    (*event)->refs = 1;
+    (*event)->timed = !(flags & 2);
+    return OK;
 }
 
 int cudaEventDestroy(struct fake_event *event)
 {
-    free(event);
+    pthread_mutex_lock(&lock);
+    event_unref(event);
+    pthread_mutex_unlock(&lock);
     return OK;
 }
 
 int cudaEventRecord(struct fake_event *event, struct fake_stream *stream)
 {
+    pthread_mutex_lock(&lock);
     event->stream = stream;
+    event->refs++;
+    append(stream, &(struct work){.event = event, .number = ++event->recorded});
+    pthread_mutex_unlock(&lock);
+    return said(sticky);
+}
+
+/* For what was recorded by now, whatever is recorded later. */
+int cudaStreamWaitEvent(struct fake_stream *stream, struct fake_event *event, unsigned flags)
+{
+    (void)flags;
+    pthread_mutex_lock(&lock);
+    if (event->stream && event->stream != stream) {
+        event->refs++;
+        append(stream, &(struct work){.event = event, .number = event->recorded, .from = event->stream});
+    }
+    pthread_mutex_unlock(&lock);
     return said(sticky);
 }
 
 int cudaEventSynchronize(struct fake_event *event)
 {
-    return event->stream ? cudaStreamSynchronize(event->stream) : OK;
+    pthread_mutex_lock(&lock);
+    if (event->stream)
+        drain_until(event->stream, event, event->recorded);
+    pthread_mutex_unlock(&lock);
+    return said(sticky);
+}
+
+/* Who asks again and again sees the device go on. */
+int cudaEventQuery(struct fake_event *event)
+{
+    pthread_mutex_lock(&lock);
+    bool happened = event->happened == event->recorded;
+    if (!happened && event->stream->first)
+        run_first(event->stream);
+    pthread_mutex_unlock(&lock);
+    return said(sticky ? sticky : happened ? OK : NOT_READY);
+}
+
+int cudaEventElapsedTime(float *ms, struct fake_event *from, struct fake_event *to)
+{
+    if (!from->timed || !to->timed || !from->recorded || !to->recorded)
+        return said(BAD_HANDLE);
+    if (from->happened != from->recorded || to->happened != to->recorded)
+        return said(NOT_READY);
+    *ms = (float)((double)(to->at.tv_sec - from->at.tv_sec) * 1e3 + (double)(to->at.tv_nsec - from->at.tv_nsec) / 1e6);
+    return OK;
 }
 
 /* ---- memory ---- */
@@ -439,6 +537,41 @@ int cudaFreeHost(void *memory)
 {
     free(memory);
     return OK;
+}
+
+/* Memory of the host that has been registered; as little as any test needs. */
+static void *registered[64];
+
+static int find_registered(const void *memory)
+{
+    int k = 0;
+    while (k < 64 && registered[k] != memory)
+        k++;
+    return k;
+}
+
+int cudaHostRegister(void *memory, size_t bytes, unsigned flags)
+{
+    (void)bytes;
+    (void)flags;
+    if (wish("unpinnable"))
+        return said(OUT_OF_MEMORY);
+    pthread_mutex_lock(&lock);
+    int k = find_registered(NULL), error = find_registered(memory) < 64 ? ALREADY_REGISTERED : OK;
+    if (error == OK && k < 64)
+        registered[k] = memory;
+    pthread_mutex_unlock(&lock);
+    return said(k < 64 ? error : OUT_OF_MEMORY);
+}
+
+int cudaHostUnregister(void *memory)
+{
+    pthread_mutex_lock(&lock);
+    int k = find_registered(memory);
+    if (k < 64)
+        registered[k] = NULL;
+    pthread_mutex_unlock(&lock);
+    return said(k < 64 ? OK : NOT_REGISTERED);
 }
 
 int cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)

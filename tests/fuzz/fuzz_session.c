@@ -535,12 +535,48 @@ static void put_called(struct choices *c, struct client *client)
             put_answer(client, number, choose(c));
 }
 
+/* Streams, events, figures, and memory of the host: numbers mostly of few that are there, and bytes in and out of it.
+ */
+static void put_device(struct choices *c, struct client *client)
+{
+    static const uint64_t counts[] = {1, 2, 2, 1, 2, 1, 2, 1, 6, 4},
+                          sizes[] = {1, 64, 4096, 5000, 300000, 0, TD_HOST_BYTES + 1, UINT64_MAX};
+    uint32_t k = choose_below(c, 10);
+    begin(client, 0, 1 + (uint32_t)counts[k] - (choose(c) == 255), TD_R_STREAM + k);
+    switch (TD_R_STREAM + k) {
+    case TD_R_MEMORY:
+        client->at = td_write_bool(client->at, choose(c) & 1);
+        return;
+    case TD_R_HOST_ALLOC:
+        put(client, choose_below(c, 3));
+        put(client, PICK(c, sizes)); /* no other: what is large takes its time to be had */
+        return;
+    case TD_R_COPY_IN:
+        put(client, choose_handle(c, client));
+        client->at = td_write_int(client->at, choose_int(c));
+        put(client, choose_below(c, 3));
+        client->at = td_write_int(client->at, choose_int(c));
+        client->at = td_write_int(client->at, choose(c) < 240 ? (int64_t)choose(c) : choose_int(c));
+        client->at = td_write_bool(client->at, choose(c) & 1);
+        return;
+    case TD_R_COPY_OUT:
+        put(client, choose_handle(c, client));
+        put(client, choose_below(c, 12));
+        put(client, choose_below(c, 3));
+        client->at = td_write_int(client->at, choose_int(c));
+        return;
+    default:
+        for (uint64_t n = counts[k]; n > 0; n--)
+            put(client, choose(c) < 250 ? choose_below(c, 3) : (uint64_t)choose_int(c));
+    }
+}
+
 static void put_control(struct choices *c, struct client *client)
 {
     static const uint32_t later[] = {TD_R_GRADS, TD_R_RETAIN_GRAD, TD_R_GRAPH}, last[] = {TD_R_HOOK, TD_R_ANOMALY};
     uint8_t kind = choose(c);
     if (kind >= 232) {
-        (kind >= 250 ? put_called : put_program)(c, client);
+        (kind >= 250 ? put_called : kind >= 242 ? put_device : put_program)(c, client);
         return;
     }
     uint32_t count, id = kind < 208 ? 1u + kind % 16u : kind < 224 ? later[kind % 3] : last[kind % 2];
@@ -655,7 +691,7 @@ static void put_request(struct choices *c, struct client *client)
 static void send_urgent(struct choices *c, struct client *client)
 {
     uint8_t frame[16], *at = td_write_nil(frame + TD_FRAME_HEADER);
-    at = td_write_uint(td_write_uint(at, 1 + choose_below(c, 3)), choose(c));
+    at = td_write_uint(td_write_uint(at, 1 + choose_below(c, 4)), choose(c) % 8);
     td_write_be32(frame, (uint32_t)(at - frame - TD_FRAME_HEADER));
     harness_send(client->line, frame, (size_t)(at - frame));
 }
