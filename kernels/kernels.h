@@ -6,6 +6,7 @@
 #define TD_KERNELS_KERNELS_H
 
 #include "protocol/error.h"
+#include "protocol/gauges.h"
 #include "protocol/ops.h"
 #include "protocol/shape.h"
 
@@ -141,6 +142,9 @@ struct td_device {
     uint64_t (*carried_bytes)(void);
     /* Mask of the inputs that the op's kernel needs contiguous. */
     uint32_t (*dense_inputs)(const struct td_op *op);
+    /* Reads the device's instruments, which may take milliseconds: not for the loop's thread. False: they cannot be
+     * read. NULL: it has none. */
+    bool (*read_gauges)(struct td_gauges *gauges);
 };
 
 /* The CPU device. Picks the widest kernels that this processor runs; TENSORD_CPU=sse2|avx2|avx512 narrows it. Never

@@ -455,5 +455,9 @@ td_device_open(int index, const struct td_device *cpu, struct td_failure *failur
     device.works_in_narrow = works_in_narrow;
     device.carried_bytes = td_cuda_carried_bytes;
     device.dense_inputs = dense_inputs;
+    char bus[32];
+    if (cudaDeviceGetPCIBusId(bus, sizeof bus, index) == cudaSuccess && td_cuda_gauges_open(bus))
+        device.read_gauges = td_cuda_read_gauges;
+    (void)cudaGetLastError();
     return &device;
 }
