@@ -94,6 +94,51 @@ static void small_blocks_do_not_starve_big_ones(void **state)
     pool_deinit(&pool);
 }
 
+static uint64_t no_stamp(int lane)
+{
+    (void)lane;
+    return 0;
+}
+
+/* What a lane gives back is taken again by that lane, with what is known of its use, and by another one only when
+ * nothing else is left; then all of it is one piece again. */
+static void lanes_keep_what_is_theirs(void **state)
+{
+    struct td_device device = *td_device_cpu();
+    struct pool pool;
+    (void)state;
+    device.stamp = no_stamp;
+    for (size_t bytes = 1000; bytes <= MIB; bytes += MIB - 1000) { /* small ones, and big ones */
+        pool_init(&pool, &device, 64 * MIB);
+        struct block *first = pool_take(&pool, bytes, 1, 1);
+        void *data = first->data;
+        first->uses->used[0] = 7;
+        first->uses->used[TD_LANE_UPLOAD] = 3;
+        pool_give(&pool, first);
+        pool.lane = 1;
+        struct block *other = pool_take(&pool, bytes, 1, 1);
+        assert_ptr_not_equal(other->data, data);
+        assert_int_equal(other->uses->used[0], 0);
+        pool.lane = 0;
+        first = pool_take(&pool, bytes, 1, 1);
+        assert_ptr_equal(first->data, data);
+        assert_int_equal(first->uses->used[0], 7);
+        pool_give(&pool, first);
+        pool.lane = 1;
+        pool_give(&pool, other);
+        pool.lane = 2; /* more than what nobody has had yet */
+        struct block *rest = pool_take(&pool, 31 * MIB, 1, 1);
+        assert_non_null(rest);
+        other = pool_take(&pool, 31 * MIB, 1, 1);
+        assert_non_null(other);
+        assert_true(rest->uses->used[0] == 7 || other->uses->used[0] == 7);
+        assert_int_equal(rest->uses->used[TD_LANE_UPLOAD] + other->uses->used[TD_LANE_UPLOAD], 3);
+        pool_give(&pool, rest);
+        pool_give(&pool, other);
+        pool_deinit(&pool);
+    }
+}
+
 /* ---- readers ---- */
 
 static struct worker worker;
@@ -242,6 +287,7 @@ int main(void)
         cmocka_unit_test(takes_and_gives_at_random),
         cmocka_unit_test(limit_holds),
         cmocka_unit_test(small_blocks_do_not_starve_big_ones),
+        cmocka_unit_test(lanes_keep_what_is_theirs),
         cmocka_unit_test_setup_teardown(write_without_readers_is_in_place, setup, teardown),
         cmocka_unit_test_setup_teardown(write_beside_a_reader_is_in_place, setup, teardown),
         cmocka_unit_test_setup_teardown(small_reader_moves_and_keeps_its_bytes, setup, teardown),
