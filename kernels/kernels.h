@@ -127,8 +127,8 @@ struct td_device {
     /* Runs an op: to its end where the device is the CPU or waits(launch), else the results are there for whatever is
      * put into the same lane from now on. Called from the loop's thread and, at the same time, from the device's. */
     void (*run)(struct td_launch *launch);
-    /* Whether run will wait for all that was put into its lane before: what may fail for its data, and what the host
-     * computes. It then belongs on the device's thread. NULL: never. */
+    /* Whether run will wait for what was put into its lane before: what may fail for its data, what the host computes,
+     * and anything while the lane has as much as it should. It then belongs on the device's thread. NULL: never. */
     bool (*waits)(const struct td_launch *launch);
     /* Nanoseconds that the op will take, roughly: from bytes moved and operations done. Above 2 ms it runs on the
      * device's thread. */

@@ -228,6 +228,23 @@ static void what_the_host_computes_is_counted(void **state)
     assert_int_equal(daemon_stop(&daemon), 0);
 }
 
+/* Ops that nobody waits for, more than a stream takes. */
+static void a_flood_leaves_room_in_the_stream(void **state)
+{
+    (void)state;
+    struct test_daemon daemon;
+    device_is("narrow");
+    assert_int_equal(daemon_start(&daemon, ON_CUDA), 0);
+    td_session *s = open_session(&daemon);
+    td_tensor x = td_zeros(s, TD_SHAPE(4));
+    for (int k = 0; k < 5000; k++)
+        td_add_(x, 1.0);
+    assert_true(td_item(td_sum(x)) == 4 * 5000);
+    assert_int_equal(td_error(s)->code, TD_E_OK);
+    assert_int_equal(td_close(s), 0);
+    assert_int_equal(daemon_stop(&daemon), 0);
+}
+
 /* What tensorctl prints with the arguments, until it has both words in it. */
 static void await_printed(const struct test_daemon *daemon, const char *arguments, const char *one, const char *other)
 {
@@ -339,6 +356,7 @@ int main(void)
         cmocka_unit_test(results_are_those_of_the_cpu),
         cmocka_unit_test(a_bad_index_is_an_error_value),
         cmocka_unit_test(what_the_host_computes_is_counted),
+        cmocka_unit_test(a_flood_leaves_room_in_the_stream),
         cmocka_unit_test(instruments_are_read),
         cmocka_unit_test(anomalies_are_seen_on_the_device),
         cmocka_unit_test(a_device_without_memory_gives_error_values),
