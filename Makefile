@@ -140,7 +140,7 @@ LIBCLIENT := $(B)/libtensord.a
 LIBCTL := $(B)/libctl.a
 PLUGIN := $(if $(filter 1,$(CUDA)),$(B)/tensord-cuda.so)
 # The same kernels on the CPU, behind a device that is as late as a real one may be: tests/cuda.
-EMULATED := $(B)/tensord-cuda-emulated.so
+EMULATED := $(B)/tensord-cuda-emulated.so $(B)/emulated/libnvidia-ml.so.1
 # A program for the dashboard's tests to watch.
 WATCHED := $(B)/web-session
 TEST_PROGRAMS := $(patsubst tests/%.c,$(B)/tests/%,$(TESTS))
@@ -217,9 +217,14 @@ $(B)/gen: $(B)/protocol/gen.o $(call objects,$(PROTOCOL))
 $(B)/tensord-cuda.so: $(patsubst %.cu,$(B)/%.cu.o,$(CUS)) $(call objects,$(PROTOCOL))
 	$(call say,LINK,$@)
 	$(Q)$(NVCC) -shared -Xlinker --exclude-libs,ALL -o $@ $^ -lcublasLt -Xlinker -rpath=$(CUDA_LIBS)
-$(EMULATED): $(patsubst %.cu,$(B)/%.emulated.o,$(CUS)) $(B)/tests/cuda/emulator.o $(call objects,$(PROTOCOL))
+$(B)/tensord-cuda-emulated.so: $(patsubst %.cu,$(B)/%.emulated.o,$(CUS)) $(B)/tests/cuda/emulator.o $(call objects,$(PROTOCOL))
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -shared -o $@ $^ -lm -pthread
+# Where a test looks for the driver's library of instruments.
+$(B)/emulated/libnvidia-ml.so.1: $(B)/tests/cuda/nvml.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -shared -o $@ $^
 
 # ---- compiling ----
 

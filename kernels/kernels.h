@@ -6,6 +6,7 @@
 #define TD_KERNELS_KERNELS_H
 
 #include "protocol/error.h"
+#include "protocol/gauges.h"
 #include "protocol/ops.h"
 #include "protocol/shape.h"
 
@@ -126,8 +127,8 @@ struct td_device {
     /* Runs an op: to its end where the device is the CPU or waits(launch), else the results are there for whatever is
      * put into the same lane from now on. Called from the loop's thread and, at the same time, from the device's. */
     void (*run)(struct td_launch *launch);
-    /* Whether run will wait for all that was put into its lane before: what may fail for its data, and what the host
-     * computes. It then belongs on the device's thread. NULL: never. */
+    /* Whether run will wait for what was put into its lane before: what may fail for its data, what the host computes,
+     * and anything while the lane has as much as it should. It then belongs on the device's thread. NULL: never. */
     bool (*waits)(const struct td_launch *launch);
     /* Nanoseconds that the op will take, roughly: from bytes moved and operations done. Above 2 ms it runs on the
      * device's thread. */
@@ -141,6 +142,9 @@ struct td_device {
     uint64_t (*carried_bytes)(void);
     /* Mask of the inputs that the op's kernel needs contiguous. */
     uint32_t (*dense_inputs)(const struct td_op *op);
+    /* Reads the device's instruments, which may take milliseconds: not for the loop's thread. False: they cannot be
+     * read. NULL: it has none. */
+    bool (*read_gauges)(struct td_gauges *gauges);
 };
 
 /* The CPU device. Picks the widest kernels that this processor runs; TENSORD_CPU=sse2|avx2|avx512 narrows it. Never

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "protocol/gauges.h"
 #include "protocol/error.h"
 #include "protocol/limits.h"
 #include "protocol/ops.h"
@@ -88,6 +89,8 @@ struct blackbox_tables {
     uint32_t user_count;
     uint64_t requests, ops, failed, backwards, copied_bytes, carried_bytes; /* carried to the host and back */
     uint64_t bytes_in, bytes_out, busy_ns, sessions_opened, sessions_open;
+    uint32_t has_gauges;            /* of its device: once they were read */
+    struct td_gauges gauges;        /* a second old at most while it works */
     uint64_t op_count[TD_OP_LIMIT]; /* by id */
     /* Memory and the users' bytes are published together; odd while that is being done. */
     _Atomic uint32_t memory_sequence;

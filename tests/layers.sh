@@ -8,7 +8,7 @@ cd "${TENSORD_ROOT:-$(dirname "$0")/..}" || exit 1
 allowed() {
     case $1 in
     protocol/*) echo 'protocol/' ;;
-    kernels/*) echo 'kernels/|protocol/(dtype|shape|ops|error|limits)[a-z_]*\.(h|def)' ;;
+    kernels/*) echo 'kernels/|protocol/(dtype|shape|ops|error|limits|gauges)[a-z_]*\.(h|def)' ;;
     server/worker/*) echo 'kernels/kernels\.h|protocol/|server/worker/|server/[a-z_]*\.h' ;;
     server/supervisor/*) echo 'protocol/|server/supervisor/|server/[a-z_]*\.h' ;;
     server/web/*) echo 'protocol/|server/web/|server/[a-z_]*\.h' ;;

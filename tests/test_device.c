@@ -228,6 +228,64 @@ static void what_the_host_computes_is_counted(void **state)
     assert_int_equal(daemon_stop(&daemon), 0);
 }
 
+/* Ops that nobody waits for, more than a stream takes. */
+static void a_flood_leaves_room_in_the_stream(void **state)
+{
+    (void)state;
+    struct test_daemon daemon;
+    device_is("narrow");
+    assert_int_equal(daemon_start(&daemon, ON_CUDA), 0);
+    td_session *s = open_session(&daemon);
+    td_tensor x = td_zeros(s, TD_SHAPE(4));
+    for (int k = 0; k < 5000; k++)
+        td_add_(x, 1.0);
+    assert_true(td_item(td_sum(x)) == 4 * 5000);
+    assert_int_equal(td_error(s)->code, TD_E_OK);
+    assert_int_equal(td_close(s), 0);
+    assert_int_equal(daemon_stop(&daemon), 0);
+}
+
+/* What tensorctl prints with the arguments, until it has both words in it. */
+static void await_printed(const struct test_daemon *daemon, const char *arguments, const char *one, const char *other)
+{
+    static char printed[1 << 16];
+    char command[1024];
+    const char *program = getenv("TENSORCTL_BIN");
+    snprintf(command, sizeof command, "TENSORD=%s exec %s %s", daemon->address,
+             program ? program : "build/plain/tensorctl", arguments);
+    for (int tries = 0; tries < 100; tries++) {
+        FILE *pipe = popen(command, "r");
+        assert_non_null(pipe);
+        printed[fread(printed, 1, sizeof printed - 1, pipe)] = 0;
+        assert_int_equal(pclose(pipe), 0);
+        if (strstr(printed, one) && strstr(printed, other))
+            return;
+        usleep(100000);
+    }
+    fail_msg("'%s' and '%s' do not both stand in: %s", one, other, printed);
+}
+
+/* The device has no instrument for what it may draw; without the driver's library there is none at all. */
+static void instruments_are_read(void **state)
+{
+    (void)state;
+    struct test_daemon daemon;
+    char folder[4096];
+    const char *build = getenv("TENSORD_BUILD");
+    device_is(NULL);
+    assert_int_equal(daemon_start(&daemon, ON_CUDA), 0);
+    await_printed(&daemon, "status --json", "\"gauges\": null", "cuda:0");
+    assert_int_equal(daemon_stop(&daemon), 0);
+    snprintf(folder, sizeof folder, "%s/emulated", build ? build : "build/plain");
+    setenv("LD_LIBRARY_PATH", folder, 1);
+    assert_int_equal(daemon_start(&daemon, ON_CUDA), 0);
+    await_printed(&daemon, "status --json", "\"power_watts\": 71.5", "\"power_limit_watts\": null");
+    await_printed(&daemon, "status", "an emulated device",
+                  "72 W, 34 C, clock 1980 MHz, memory's 2619 MHz, 12 % busy, 5.0 GiB held by all");
+    assert_int_equal(daemon_stop(&daemon), 0);
+    unsetenv("LD_LIBRARY_PATH");
+}
+
 static void anomalies_are_seen_on_the_device(void **state)
 {
     (void)state;
@@ -298,6 +356,8 @@ int main(void)
         cmocka_unit_test(results_are_those_of_the_cpu),
         cmocka_unit_test(a_bad_index_is_an_error_value),
         cmocka_unit_test(what_the_host_computes_is_counted),
+        cmocka_unit_test(a_flood_leaves_room_in_the_stream),
+        cmocka_unit_test(instruments_are_read),
         cmocka_unit_test(anomalies_are_seen_on_the_device),
         cmocka_unit_test(a_device_without_memory_gives_error_values),
         cmocka_unit_test(a_broken_device_is_a_lost_worker),

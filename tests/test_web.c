@@ -795,6 +795,8 @@ static void test_sessions_and_stat(void **state)
     assert_int_equal(row[12].via.u64, BLACKBOX_PARKED);
     assert_true(row[13].via.f64 == 16 && row[14].via.f64 == 512 && row[15].via.f64 == 123);
     assert_true(item(&ws, 3)->via.array.ptr[1].via.array.ptr[5].via.boolean);
+    site.box.map->has_gauges = 1;
+    site.box.map->gauges = (struct td_gauges){.shown = {[TD_GAUGE_TEMPERATURE] = 34, [TD_GAUGE_POWER_LIMIT] = -1}};
     site.box.map->ops += 1000000;
     site.box.map->busy_ns += UINT64_C(1) << 62; /* more than there are seconds */
     site.box.map->turning = 1;                  /* it began to work and was not heard of since */
@@ -807,6 +809,8 @@ static void test_sessions_and_stat(void **state)
         assert_true(key_of(&ws, "viewers")->via.f64 == 1);
         assert_true(key_of(&ws, "heartbeat_age_ms")->via.f64 >= 5000 || ops == 0);
     }
+    assert_true(key_of(&ws, "temperature_celsius")->via.f64 == 34);
+    assert_true(key_of(&ws, "power_limit_watts")->via.f64 == -1);
     assert_true(ops > 500000 && ops < 3e6);
     ws_close(&ws);
 }
@@ -1290,6 +1294,12 @@ static void test_metrics(void **state)
     assert_true(metric("tensord_answer_seconds_bucket{le=\"3.9999999999999998e-06\"}") == 0);
     assert_true(metric("tensord_answer_seconds_bucket{le=\"+Inf\"}") == 7);
     assert_true(metric("tensord_worker_up") == 1);
+    assert_null(strstr(body, "tensord_device_"));
+    t->has_gauges = 1;
+    t->gauges = (struct td_gauges){.shown = {[TD_GAUGE_POWER] = 71.5, [TD_GAUGE_POWER_LIMIT] = -1}};
+    assert_int_equal(ask("/metrics", ""), 200);
+    assert_true(metric("tensord_device_power_watts") == 71.5);
+    assert_null(strstr(body, "tensord_device_power_limit_watts"));
     t->ops = 400; /* a counter that runs backwards is none */
     t->sessions[0] = (struct blackbox_session){.number = 5, .latency = {[3] = 2}}; /* the place of another session */
     assert_int_equal(ask("/metrics", ""), 200);

@@ -1,6 +1,7 @@
 /* One moment of a black box. SPDX-License-Identifier: Apache-2.0 */
 #include "client/cli/sample.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,8 @@ struct sample *sample_take(const struct observation *observation, const struct o
     sample->busy_ns = tables->busy_ns;
     sample->sessions_opened = tables->sessions_opened;
     sample->sessions_open = tables->sessions_open;
+    sample->has_gauges = tables->has_gauges && life->state == TD_LIFE_RUNNING;
+    sample->gauges = tables->gauges;
     sample->user_count = blackbox_memory(&life->box, &sample->memory, sample->users, &sample->torn);
     take_sessions(sample, &life->box);
     return sample;
@@ -71,12 +74,40 @@ const char *state_name(uint32_t state)
     return state < sizeof names / sizeof *names ? names[state] : "?";
 }
 
+/* What the device's instruments show, and nothing of those that it does not have. */
+static void gauges_line(const struct sample *sample, char *line, size_t size)
+{
+    static const struct {
+        const char *format;
+        double unit;
+    } parts[TD_GAUGES] = {
+        [TD_GAUGE_POWER] = {"%.0f W", 1},
+        [TD_GAUGE_POWER_LIMIT] = {"limit %.0f W", 1},
+        [TD_GAUGE_TEMPERATURE] = {"%.0f C", 1},
+        [TD_GAUGE_CLOCK] = {"clock %.0f MHz", 1e6},
+        [TD_GAUGE_MEMORY_CLOCK] = {"memory's %.0f MHz", 1e6},
+        [TD_GAUGE_BUSY] = {"%.0f %% busy", 0.01},
+        [TD_GAUGE_USED] = {"%.1f GiB held by all", 1 << 30},
+    };
+    *line = 0;
+    for (int k = 0; k < TD_GAUGES && sample->has_gauges; k++) {
+        double shown = sample->gauges.shown[k];
+        size_t used = strlen(line);
+        if (!(shown >= 0 && shown < 1e15)) /* not there, or what nobody has measured */
+            continue;
+        snprintf(line + used, size - used, "%s", used ? ", " : "");
+        used = strlen(line);
+        snprintf(line + used, size - used, parts[k].format, shown / parts[k].unit);
+    }
+}
+
 struct memory_lines sample_memory_lines(const struct sample *sample)
 {
     const struct blackbox_memory *memory = &sample->memory;
     struct memory_lines lines;
     snprintf(lines.device, sizeof lines.device, "%s%s%s", sample->device, *sample->description ? ", " : "",
              sample->description);
+    gauges_line(sample, lines.gauges, sizeof lines.gauges);
     int used = snprintf(lines.memory, sizeof lines.memory, "%s used, %s reserved of %s allowed; peak %s",
                         bytes_text(memory->used).s, bytes_text(memory->reserved).s, bytes_text(sample->limit_bytes).s,
                         bytes_text(memory->peak).s);
@@ -105,6 +136,23 @@ void classes_json(struct json *json, const uint64_t bytes[BLACKBOX_CLASSES])
     }
 }
 
+static void gauges_json(struct json *json, const struct sample *sample)
+{
+    static const char *const names[] = {
+#define TD_GAUGE(NAME, name, meaning) #name,
+#include "protocol/gauges.def"
+#undef TD_GAUGE
+    };
+    if (!sample->has_gauges) {
+        json_null(json, "gauges");
+        return;
+    }
+    json_open(json, "gauges", '{');
+    for (int k = 0; k < TD_GAUGES; k++)
+        json_real(json, names[k], sample->gauges.shown[k] >= 0 ? sample->gauges.shown[k] : NAN);
+    json_close(json, '}');
+}
+
 static void device_json(struct json *json, const struct sample *sample)
 {
     const struct blackbox_memory *memory = &sample->memory;
@@ -122,6 +170,7 @@ static void device_json(struct json *json, const struct sample *sample)
         json_null(json, "peak_age_s");
     json_uint(json, "copied_bytes", sample->copied_bytes);
     json_uint(json, "carried_bytes", sample->carried_bytes);
+    gauges_json(json, sample);
     json_close(json, '}');
 }
 

@@ -15,6 +15,8 @@ struct sample {
     uint64_t requests, ops, failed, backwards, copied_bytes, carried_bytes, bytes_in, bytes_out, busy_ns,
         sessions_opened;
     uint64_t sessions_open; /* also those that are not listed */
+    bool has_gauges;
+    struct td_gauges gauges;
     struct blackbox_memory memory;
     bool torn; /* memory and users are not of one moment: the worker died while it wrote */
     uint32_t user_count;
@@ -32,7 +34,7 @@ const char *state_name(uint32_t state);
 
 /* Lines about the device and its memory, the same in status and top. */
 struct memory_lines {
-    char device[192], memory[192], classes[192];
+    char device[192], gauges[192], memory[192], classes[192]; /* gauges: "" for a device without instruments */
 };
 struct memory_lines sample_memory_lines(const struct sample *sample);
 

@@ -38,7 +38,8 @@ static void print_text(const struct observation *observation, const struct sampl
     if (sample->state == TD_LIFE_ENDED)
         printf("What it held then:\n");
     if (*sample->device) /* else it has not come so far yet */
-        printf("device  %s\nmemory  %s\n        %s%s\n", lines.device, lines.memory, lines.classes,
+        printf("device  %s\n%s%s%smemory  %s\n        %s%s\n", lines.device, *lines.gauges ? "        " : "",
+               lines.gauges, *lines.gauges ? "\n" : "", lines.memory, lines.classes,
                sample->torn ? " (torn: it ended while it wrote this)" : "");
     printf("work    %" PRIu64 " requests, %" PRIu64 " ops, %" PRIu64 " failed, %" PRIu64
            " backward walks, %s in, %s out\n",

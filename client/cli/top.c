@@ -128,6 +128,8 @@ static void put_head(struct page *page, const struct top *top)
         top->paused ? "   PAUSED (space goes on)" : "");
     put_notices(page, top);
     put(page, PLAIN, "device   %s", lines.device);
+    if (*lines.gauges)
+        put(page, PLAIN, "         %s", lines.gauges);
     put(page, PLAIN, "memory   [%s] %s", bar(now, line), lines.memory);
     put(page, PLAIN, "         %s", lines.classes);
     put(page, PLAIN, "work     %s ops/s, %s requests/s, busy %s, %" PRIu64 " session%s; in %s/s, out %s/s",

@@ -116,16 +116,21 @@ static void follow(int lane, const struct td_point *point)
     leave();
 }
 
-static bool passed(const struct td_point *point)
+static bool has_happened(cudaEvent_t event)
 {
-    choose_device();
-    cudaError_t error = cudaEventQuery(point->event);
+    cudaError_t error = cudaEventQuery(event);
     if (error == cudaErrorNotReady) {
         (void)cudaGetLastError(); /* an answer, and no error */
         return false;
     }
     td_cuda_check(error, "an event");
     return true;
+}
+
+static bool passed(const struct td_point *point)
+{
+    choose_device();
+    return has_happened(point->event);
 }
 
 static double between(const struct td_point *from, const struct td_point *to)
@@ -281,6 +286,61 @@ void *td_cuda_scratch(size_t bytes)
     return piece->memory;
 }
 
+/* ---- what is in flight ---- */
+
+/* A stream takes about a thousand launches, and who puts in one more waits until one is done: that must not be the
+ * loop. So a mark is put behind each MARK_OPS ops. An op that finds the device MARKS_MANY marks behind goes to the
+ * device's thread, and there waits while it is MARKS behind. */
+#define MARK_OPS 32
+#define MARKS_MANY 4
+#define MARKS 8
+
+static struct {
+    cudaEvent_t marks[MARKS];
+    uint64_t put, passed; /* marks so far */
+    int ops;              /* since the last one */
+} flights[TD_STREAMS];
+
+/* Whether lane has this many marks or more that the device has not passed. With the lock. */
+static bool is_behind(int lane, uint64_t marks)
+{
+    auto *flight = &flights[lane];
+    while (flight->put - flight->passed >= marks) {
+        if (!has_happened(flight->marks[flight->passed % MARKS]))
+            return true;
+        flight->passed++;
+    }
+    return false;
+}
+
+static bool has_much(int lane)
+{
+    choose_device();
+    pthread_mutex_lock(&launching);
+    bool much = is_behind(lane, MARKS_MANY);
+    pthread_mutex_unlock(&launching);
+    return much;
+}
+
+/* Enters lane when there is room in it. */
+static void enter_with_room(int lane)
+{
+    for (enter(lane); is_behind(lane, MARKS); enter(lane)) {
+        cudaEvent_t oldest = flights[lane].marks[flights[lane].passed % MARKS];
+        leave();
+        td_cuda_check(cudaEventSynchronize(oldest), "waiting for the device");
+    }
+}
+
+static void note_flight(int lane)
+{
+    auto *flight = &flights[lane];
+    if (++flight->ops < MARK_OPS || flight->put - flight->passed == MARKS)
+        return;
+    td_cuda_check(cudaEventRecord(flight->marks[flight->put++ % MARKS], td_stream), "a mark");
+    flight->ops = 0;
+}
+
 /* ---- ops ---- */
 
 static const struct td_device *host;
@@ -289,12 +349,13 @@ static void run(struct td_launch *launch)
 {
     memset(&launch->fault, 0, sizeof launch->fault);
     td_launcher *launcher = td_cuda_launcher(launch->op->id);
-    enter(launch->lane);
+    enter_with_room(launch->lane);
     launcher(launch);
+    note_flight(launch->lane);
     leave();
 }
 
-static bool waits(const struct td_launch *launch)
+static bool may_fail(const struct td_launch *launch)
 {
     switch (launch->op->id) {
     case TD_OP_fmod:
@@ -303,7 +364,12 @@ static bool waits(const struct td_launch *launch)
     case TD_OP_trunc_divide: /* of floats nothing can fail, and a number is looked at here */
         return td_dtype_category(launch->in[1].dtype) == TD_INTEGER && !launch->in[1].immediate;
     }
-    return td_cuda_is_on_host(launch->op->id) || td_op_fails_for_data(launch->op);
+    return td_op_fails_for_data(launch->op);
+}
+
+static bool waits(const struct td_launch *launch)
+{
+    return td_cuda_is_on_host(launch->op->id) || may_fail(launch) || has_much(launch->lane);
 }
 
 /* A launch takes the host some 5 us. The device moves bytes at terabytes a second, which is not waited for; what is
@@ -406,6 +472,8 @@ static int open_device(int index, struct td_failure *failure)
         if (error == cudaSuccess)
             error = cudaEventCreateWithFlags(&here[lane], cudaEventDisableTiming);
     }
+    for (int k = 0; k < TD_STREAMS * MARKS && error == cudaSuccess; k++)
+        error = cudaEventCreateWithFlags(&flights[k / MARKS].marks[k % MARKS], cudaEventDisableTiming);
     if (error == cudaSuccess)
         error = cudaHostAlloc((void **)&staging.memory, SLOTS * SLOT_BYTES + FETCHES * TD_FETCH_BYTES,
                               cudaHostAllocDefault);
@@ -455,5 +523,9 @@ td_device_open(int index, const struct td_device *cpu, struct td_failure *failur
     device.works_in_narrow = works_in_narrow;
     device.carried_bytes = td_cuda_carried_bytes;
     device.dense_inputs = dense_inputs;
+    char bus[32];
+    if (cudaDeviceGetPCIBusId(bus, sizeof bus, index) == cudaSuccess && td_cuda_gauges_open(bus))
+        device.read_gauges = td_cuda_read_gauges;
+    (void)cudaGetLastError();
     return &device;
 }

@@ -54,6 +54,9 @@ const struct td_device *td_cuda_host(void);
 void td_cuda_on_host(struct td_launch *launch);
 /* Of kernels.h. */
 uint64_t td_cuda_carried_bytes(void);
+/* nvml.cu: the instruments of the device with that address on the bus; false: there are none to read. */
+bool td_cuda_gauges_open(const char *bus);
+bool td_cuda_read_gauges(struct td_gauges *gauges);
 
 /* table.cu: NULL for a view, which has no work to do. */
 typedef void td_launcher(struct td_launch *launch);

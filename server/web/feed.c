@@ -262,6 +262,11 @@ static double per_second(uint64_t now, uint64_t before, uint64_t ns)
 
 static void encode_stat(struct feed *feed, uint64_t now_ns)
 {
+    static const char *const gauge_names[] = {
+#define TD_GAUGE(NAME, name, meaning) #name,
+#include "protocol/gauges.def"
+#undef TD_GAUGE
+    };
     const struct blackbox_tables *t = feed->box.tables;
     struct rate now = {now_ns, t->ops, t->requests, t->bytes_in, t->bytes_out, t->busy_ns};
     struct rate before = now; /* a second ago, or as long as there is something to compare with */
@@ -271,7 +276,8 @@ static void encode_stat(struct feed *feed, uint64_t now_ns)
     double busy = per_second(now.busy_ns, before.busy_ns, ns) / 1e9;
     memmove(feed->rates, feed->rates + 1, sizeof feed->rates - sizeof *feed->rates);
     feed->rates[2] = now;
-    uint8_t *at = put_map(begin(feed->stat, 4, "stat", us_since(feed, now_ns)), 7);
+    bool gauges = t->has_gauges;
+    uint8_t *at = put_map(begin(feed->stat, 4, "stat", us_since(feed, now_ns)), gauges ? 7 + TD_GAUGES : 7);
     at = put_key(at, "ops_s", per_second(now.ops, before.ops, ns));
     at = put_key(at, "requests_s", per_second(now.requests, before.requests, ns));
     at = put_key(at, "bytes_in_s", per_second(now.bytes_in, before.bytes_in, ns));
@@ -279,6 +285,8 @@ static void encode_stat(struct feed *feed, uint64_t now_ns)
     at = put_key(at, "busy", busy < 1 ? busy : 1);
     at = put_key(at, "heartbeat_age_ms", (double)blackbox_silence_ns(&feed->box, now_ns) / 1e6);
     at = put_key(at, "viewers", feed->viewers);
+    for (int k = 0; k < TD_GAUGES && gauges; k++)
+        at = put_key(at, gauge_names[k], t->gauges.shown[k]);
     end(feed->stat, at);
 }
 

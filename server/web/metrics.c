@@ -110,6 +110,20 @@ static void write_counters(FILE *out, const struct metrics *metrics)
             below, below);
 }
 
+static void write_gauges(FILE *out, const struct td_gauges *gauges)
+{
+    static const struct {
+        const char *name, *meaning;
+    } all[] = {
+#define TD_GAUGE(NAME, name, meaning) {"device_" #name, meaning},
+#include "protocol/gauges.def"
+#undef TD_GAUGE
+    };
+    for (int k = 0; k < TD_GAUGES; k++)
+        if (gauges->shown[k] >= 0)
+            gauge(out, all[k].name, all[k].meaning, gauges->shown[k]);
+}
+
 static void write_memory(FILE *out, const struct blackbox *box)
 {
     struct blackbox_memory memory;
@@ -159,6 +173,8 @@ char *metrics_text(const struct metrics *metrics, const struct blackbox *box, in
         gauge(out, "memory_limit_bytes", "Bytes of the device that may be used.", (double)tables->limit_bytes);
         gauge(out, "sessions", "Sessions that are open.", (double)tables->sessions_open);
         write_memory(out, box);
+        if (up && tables->has_gauges)
+            write_gauges(out, &tables->gauges);
     }
     write_counters(out, metrics);
     if (fclose(out)) {

@@ -14,6 +14,7 @@
 #include "server/worker/device.h"
 #include "server/worker/errand.h"
 #include "server/worker/exec.h"
+#include "server/worker/instruments.h"
 #include "server/worker/schedule.h"
 #include "server/worker/session.h"
 
@@ -98,7 +99,7 @@ static int start(struct worker *worker, const struct config *config, int channel
         uv_poll_init(&worker->loop, &worker->channel, channel) ||
         uv_poll_start(&worker->channel, UV_READABLE, on_channel))
         return -1;
-    if (schedule_start(worker) || errands_start(worker))
+    if (schedule_start(worker) || errands_start(worker) || instruments_start(worker))
         return -1;
     struct handover_note ready = {.kind = NOTE_READY};
     snprintf(ready.device, sizeof ready.device, "%s", worker->device->name);

@@ -41,6 +41,12 @@ struct worker {
     struct node *dead;   /* nodes of graphs that nobody needs, waiting to be freed in pieces */
     uint64_t walk_count; /* numbers the searches in graphs, whosever they are */
     struct execution *spare_executions;
+    struct {
+        uv_timer_t timer;
+        uv_work_t work; /* one at a time */
+        bool reading, found;
+        struct td_gauges gauges; /* the work's while it reads */
+    } instruments;
     uint64_t life;       /* which one of the supervisor's workers this is */
     uint64_t started_ns; /* by uv_hrtime */
     bool stopping;

@@ -3,7 +3,8 @@
  * waits at a barrier. So a kernel without barriers takes one stack and no switch.
  * TENSORD_FAKE_CUDA in the environment says what the device is like, words with commas between: "none" (there is no
  * device), "old" (the driver is too old), "oom=N" (the Nth allocation and all after it fail), "fault=N" (the Nth launch
- * makes the context unusable), "unpinnable" (no memory of the host can be registered). SPDX-License-Identifier:
+ * makes the context unusable), "narrow" (so does a launch for which the real device would keep its thread waiting,
+ * since the stream is full), "unpinnable" (no memory of the host can be registered). SPDX-License-Identifier:
  * Apache-2.0 */
 #include <pthread.h>
 #include <stdbool.h>
@@ -274,8 +275,10 @@ struct work {
     int value;
 };
 
+#define STREAM_MAX 1024 /* what is to be done in one */
 struct fake_stream {
     struct work *first, **last;
+    int count;
     struct fake_stream *next; /* of all there are */
 };
 static struct fake_stream *streams;
@@ -325,6 +328,7 @@ static void run_first(struct fake_stream *stream)
 {
     struct work *work = stream->first;
     stream->first = work->next;
+    stream->count--;
     if (!stream->first)
         stream->last = &stream->first;
     if (work->event)
@@ -359,6 +363,7 @@ static void append(struct fake_stream *stream, const struct work *given)
         abort();
     *work = *given;
     work->next = NULL;
+    stream->count++;
     *stream->last = work;
     stream->last = &work->next;
 }
@@ -371,6 +376,10 @@ void fake_launch(struct fake_stream *stream, unsigned blocks, unsigned threads, 
         last = 9; /* cudaErrorInvalidConfiguration */
     if (wish("fault") && ++launches >= wish("fault"))
         sticky = last = ILLEGAL;
+    if (stream->count >= STREAM_MAX && wish("narrow"))
+        sticky = last = ILLEGAL;
+    while (stream->count >= STREAM_MAX)
+        run_first(stream);
     append(stream, &(struct work){.blocks = blocks, .threads = threads, .thread = thread, .data = data, .drop = drop});
     pthread_mutex_unlock(&lock);
 }
@@ -609,6 +618,13 @@ int cudaGetDeviceProperties(struct properties *properties, int device)
     if (device)
         return said(BAD_DEVICE);
     *properties = (struct properties){"an emulated device", 9, 0, 4, (size_t)1 << 30};
+    return OK;
+}
+
+int cudaDeviceGetPCIBusId(char *bus, int size, int device)
+{
+    (void)device;
+    snprintf(bus, (size_t)size, "0000:17:00.0");
     return OK;
 }
 

@@ -21,6 +21,10 @@ export interface Stat {
   busy: number;
   heartbeat_age_ms: number;
   viewers: number;
+  /** Of a device that has such instruments; below 0: it does not tell. */
+  power_watts?: number;
+  temperature_celsius?: number;
+  busy_ratio?: number;
 }
 
 export const MADE_NODE = 1;

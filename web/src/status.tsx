@@ -2,10 +2,24 @@
 import { clock, count, number } from './format';
 import { touch, useFrames } from './frame';
 import { t } from './i18n';
+import type { Stat } from './message';
 import { shown } from './route';
 import { state } from './state';
 
 const STALLED = 2000; // ms without a heartbeat after which one should know
+
+/** What the device's own instruments show: "71 W · 34 °C · 12 %". */
+function gauges(stat: Stat): string {
+  const shown: [number | undefined, number, string][] = [
+    [stat.power_watts, 1, 'W'],
+    [stat.temperature_celsius, 1, '°C'],
+    [stat.busy_ratio, 100, '%'],
+  ];
+  return shown
+    .filter(([value]) => value !== undefined && value >= 0)
+    .map(([value, factor, unit]) => `${number(Math.round((value as number) * factor))} ${unit}`)
+    .join(' · ');
+}
 
 export function Status() {
   useFrames(500);
@@ -34,6 +48,11 @@ export function Status() {
         </span>
       )}
       <span class="grow" />
+      {stat && gauges(stat) && (
+        <span class="dim" data-testid="gauges">
+          GPU {gauges(stat)}
+        </span>
+      )}
       {latency && state.paused === null && <span class="dim">{t('latency')} {number(Math.max(0, Number(latency)))} ms</span>}
       {life && (
         <span class="dim version">

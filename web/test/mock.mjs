@@ -360,6 +360,7 @@ export class Mock {
       this.all('stat', {
         ops_s: this.fast ? 118_400 + (k % 90) * 100 : 31, requests_s: 4200 + (k % 60), bytes_in_s: 2.1e6, bytes_out_s: 4e4, busy: 0.64 + 0.1 * Math.sin(k / 40),
         heartbeat_age_ms: 12, viewers: this.clients.size,
+        power_watts: 312.4, power_limit_watts: 700, temperature_celsius: 51, clock_hertz: 1.98e9, memory_clock_hertz: -1, busy_ratio: 0.64, used_bytes: 5e9,
       });
       if (this.fast && k % 60 === 0) this.all('gap', 1280, 81_920);
     }

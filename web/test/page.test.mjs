@@ -96,6 +96,11 @@ for (const [i, view] of ['memory', 'sessions', 'ops', 'graph'].entries()) {
   });
 }
 
+paged('what the device\'s instruments show, of those that it has', {}, async (page) => {
+  await page.waitForSelector('[data-testid=gauges]');
+  assert.equal(await page.locator('[data-testid=gauges]').innerText(), 'GPU 312 W · 51 °C · 64 %');
+});
+
 paged('totals are the feed\'s, to the byte', {}, async (page, mock) => {
   await flowing(page);
   for (let i = 0; i < 12; i++) {
