@@ -16,7 +16,7 @@
 
 /* Of a tile of scores: what BLAS goes through quickly, and, twice, still lies in L2. */
 #define ROWS 128
-#define KEYS 256
+#define KEYS 512
 /* Backwards the keys of a head are done in several spans where there are few heads; each but the first has queries'
  * gradients of its own, which are added up in the end. */
 #define SPANS 4
