@@ -94,14 +94,12 @@ static void product(struct td_operand a, struct td_operand b, struct td_operand 
 #define ATTENTION(word) word##_f32
 #define ATTENTION_T float
 #define ATTENTION_SUM(word) td_##word##_sum_f32
-#define ATTENTION_MAX(word) td_##word##_max_f32
 #define ATTENTION_DTYPE TD_F32
 #include "kernels/cpu/attention.inc"
 
 #define ATTENTION(word) word##_f64
 #define ATTENTION_T double
 #define ATTENTION_SUM(word) td_##word##_sum_f64
-#define ATTENTION_MAX(word) td_##word##_max_f64
 #define ATTENTION_DTYPE TD_F64
 #include "kernels/cpu/attention.inc"
 
