@@ -42,7 +42,7 @@ static void draw_mask(struct call *c, uint8_t dtype, int rank, const int64_t *ba
 /* Now and then of several tiles. */
 static int64_t draw_length(void)
 {
-    return draws_large ? 100 + below(500) : below(3) ? below(9) : 1 + below(300);
+    return draws_large ? 100 + below(500) : below(3) ? below(9) : 1 + below(below(4) ? 150 : 700);
 }
 
 static void draw_attention(struct call *c, uint8_t dtype)

@@ -71,7 +71,7 @@ static td_tensor leaf(td_session *s, enum td_dtype dtype, struct td_dims shape)
     return td_set_requires_grad(td_to(td_randn(s, shape), dtype), true);
 }
 
-/* Lengths that no tile divides: of 128 queries and 256 keys on the CPU, of 64 and 32 on CUDA. */
+/* Lengths that no tile divides: of 128 queries and 512 keys on the CPU, of 64 and 32 on CUDA. */
 static void test_attention_is_what_its_products_are(void **state)
 {
     (void)state;

@@ -16,7 +16,7 @@
 
 /* Of a tile of scores: what BLAS goes through quickly, and, twice, still lies in L2. */
 #define ROWS 128
-#define KEYS 256
+#define KEYS 512
 /* Backwards the keys of a head are done in several spans where there are few heads; each but the first has queries'
  * gradients of its own, which are added up in the end. */
 #define SPANS 4
@@ -94,14 +94,12 @@ static void product(struct td_operand a, struct td_operand b, struct td_operand 
 #define ATTENTION(word) word##_f32
 #define ATTENTION_T float
 #define ATTENTION_SUM(word) td_##word##_sum_f32
-#define ATTENTION_MAX(word) td_##word##_max_f32
 #define ATTENTION_DTYPE TD_F32
 #include "kernels/cpu/attention.inc"
 
 #define ATTENTION(word) word##_f64
 #define ATTENTION_T double
 #define ATTENTION_SUM(word) td_##word##_sum_f64
-#define ATTENTION_MAX(word) td_##word##_max_f64
 #define ATTENTION_DTYPE TD_F64
 #include "kernels/cpu/attention.inc"
 
