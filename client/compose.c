@@ -1,6 +1,7 @@
 /* What functions made of several ops are written with. SPDX-License-Identifier: Apache-2.0 */
 #include "client/compose.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -80,6 +81,18 @@ struct part part_reshape(td_origin origin, struct part x, int rank, const int64_
     struct td_reshape_attrs attrs = {.shape.count = rank};
     memcpy(attrs.shape.v, shape, (size_t)rank * sizeof *shape);
     return part_op(origin, TD_OP_reshape, &attrs, 1, &x);
+}
+
+td_tensor part_reduced(td_origin o, struct part x, int64_t reduction, const char *name)
+{
+    const struct td_sum_attrs all = {.dims.count = -1};
+    struct td_failure failure = {0};
+    if (reduction == TD_NONE)
+        return part_tensor(x);
+    if (reduction == TD_MEAN || reduction == TD_SUM)
+        return part_tensor(part_op(o, reduction == TD_MEAN ? TD_OP_mean : TD_OP_sum, &all, 1, &x));
+    td_fail(&failure, TD_E_ARGUMENT, "%s: reduction %" PRId64 " is none of TD_NONE, TD_MEAN, TD_SUM", name, reduction);
+    return part_refuse(o, part_tensor(x).session, name, &failure);
 }
 
 td_layout part_layout(td_origin origin, struct part x)

@@ -29,6 +29,8 @@ struct part part_where(td_origin origin, struct part condition, struct part a, s
 struct part part_sum(td_origin origin, struct part x, int64_t dim, bool keepdim);
 struct part part_clamp(td_origin origin, struct part x, double least);
 struct part part_reshape(td_origin origin, struct part x, int rank, const int64_t *shape);
+/* x, or its mean or sum, as the reduction says, which the function name was given. */
+td_tensor part_reduced(td_origin origin, struct part x, int64_t reduction, const char *name);
 /* What the part looks like, without using it up. */
 td_layout part_layout(td_origin origin, struct part x);
 /* A tensor that has failed: the call of the function name was refused with failure. Given tensors are used up by the

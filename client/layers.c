@@ -185,12 +185,58 @@ td_tensor td_group_norm_at(td_origin o, td_tensor x, int64_t groups, const struc
     return part_tensor(affine(o, y, k->weight, k->bias, &layout));
 }
 
+/* The means over n of each channel's mean and variance, of one n, go into the running ones. */
+static void run_instances_on(td_origin o, td_tensor x, const td_layout *layout,
+                             const struct td_instance_norm_keywords *k)
+{
+    uint8_t dtype = (uint8_t)td_dtype_of_at((td_origin){o.where, 0}, x), wide = td_dtype_wide(dtype);
+    const struct td_mean_attrs over_n = {.dims = {1, {0}}};
+    struct td_var_attrs inside = {.dims.count = 0, .correction = 1};
+    td_guard guard;
+    for (int d = 2; d < layout->rank; d++)
+        inside.dims.v[inside.dims.count++] = d;
+    td_no_grad_begin(x.session, &guard);
+    struct part value = part_keyword(x);
+    if (wide != dtype)
+        value = converted(o, value, wide);
+    if (given(k->running_mean)) {
+        struct part mean =
+            part_op(o, TD_OP_mean, &(struct td_mean_attrs){.dims = inside.dims}, 1, (struct part[]){part_kept(value)});
+        run_on(o, k->running_mean, part_op(o, TD_OP_mean, &over_n, 1, &mean), k->momentum);
+    }
+    if (given(k->running_var)) {
+        struct part var = part_op(o, TD_OP_var, &inside, 1, (struct part[]){part_kept(value)});
+        run_on(o, k->running_var, part_op(o, TD_OP_mean, &over_n, 1, &var), k->momentum);
+    }
+    if (value.mine)
+        td_release_at((td_origin){0}, part_tensor(value));
+    td_guard_end(&guard);
+}
+
 td_tensor td_instance_norm_at(td_origin o, td_tensor x, const struct td_instance_norm_keywords *keywords)
 {
-    KEYWORDS(instance_norm, .weight = {0}, .bias = {0}, .eps = 1e-5);
+    KEYWORDS(instance_norm, .running_mean = {0}, .running_var = {0}, .weight = {0}, .bias = {0},
+             .use_input_stats = true, .momentum = 0.1, .eps = 1e-5);
     td_layout layout = part_layout(o, part_keyword(x));
+    bool runs = given(k->running_mean) || given(k->running_var);
+    int64_t count = 1;
+    for (int d = 2; d < layout.rank; d++)
+        count *= layout.shape[d];
     if (layout.rank < 2)
         return part_refuse_shape(o, x, "instance_norm", &layout, "has no channels: it is (n, channels, ...)");
+    if (k->use_input_stats && runs && count == 1)
+        return part_refuse_shape(o, x, "instance_norm", &layout, "has one element a channel, which has no variance");
+    if (!k->use_input_stats && !(given(k->running_mean) && given(k->running_var)))
+        return part_refuse_shape(o, x, "instance_norm", &layout, "without .use_input_stats needs running statistics");
+    if (!k->use_input_stats)
+        return td_batch_norm_at(o, x,
+                                &(struct td_batch_norm_keywords){.running_mean = k->running_mean,
+                                                                 .running_var = k->running_var,
+                                                                 .weight = k->weight,
+                                                                 .bias = k->bias,
+                                                                 .eps = k->eps});
+    if (runs)
+        run_instances_on(o, x, &layout, k);
     return td_group_norm_at(o, x, layout.shape[1] ? layout.shape[1] : 1,
                             &(struct td_group_norm_keywords){.weight = k->weight, .bias = k->bias, .eps = k->eps});
 }

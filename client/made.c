@@ -351,6 +351,14 @@ static td_tensor with_dim(const struct chain *c, td_tensor x, int64_t dim)
     return chain_step(c, TD_OP_unsqueeze, &attrs, 1, (td_operand[]){lasting(x)});
 }
 
+/* Which rows have a nan in them. Counting what is not 0 would take it for a number. */
+static td_tensor nan_rows(const struct chain *c, td_tensor x)
+{
+    const struct td_any_attrs last = {.dims = {1, {-1}}};
+    td_tensor nans = chain_unary(c, TD_OP_isnan, lasting(x));
+    return chain_step(c, TD_OP_any, &last, 1, (td_operand[]){passing(nans)});
+}
+
 td_tensor td_cdist_at(td_origin origin, td_tensor a, td_tensor b, const struct td_dist_keywords *keywords)
 {
     KEYWORDS(dist, .p = 2);
@@ -371,7 +379,10 @@ td_tensor td_cdist_at(td_origin origin, td_tensor a, td_tensor b, const struct t
         y = chain_refuse(&c, &failure);
     } else {
         td_tensor apart = chain_binary(&c, TD_OP_sub, passing(with_dim(&c, a, -2)), passing(with_dim(&c, b, -3)));
+        td_tensor nans = k->p == 0 ? nan_rows(&c, apart) : (td_tensor){0};
         y = norm_of(&c, apart, k->p, (struct td_dims){1, {-1}}, false);
+        if (k->p == 0)
+            y = chain_where(&c, nans, td_operand_of_real(NAN), passing(y));
     }
     return chain_end(&c, y, 2, (td_tensor[]){a, b});
 }

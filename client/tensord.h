@@ -357,13 +357,20 @@ TD_API td_tensor td_bmm(td_tensor a, td_tensor b);
 TD_API td_tensor td_mv(td_tensor a, td_tensor b);
 TD_API td_tensor td_dot(td_tensor a, td_tensor b);
 TD_API td_tensor td_outer(td_tensor a, td_tensor b);
+/* td_dot; and the sums of products over the last dimension of both, each row of a with each of b. */
+TD_API td_tensor td_vdot(td_tensor a, td_tensor b);
+TD_API td_tensor td_inner(td_tensor a, td_tensor b);
 TD_API td_tensor td_mm_at(td_origin origin, td_tensor a, td_tensor b);
 TD_API td_tensor td_bmm_at(td_origin origin, td_tensor a, td_tensor b);
 TD_API td_tensor td_mv_at(td_origin origin, td_tensor a, td_tensor b);
 TD_API td_tensor td_dot_at(td_origin origin, td_tensor a, td_tensor b);
 TD_API td_tensor td_outer_at(td_origin origin, td_tensor a, td_tensor b);
-/* beta * x + alpha * (a @ b), of matrices and of batches of them. Keywords: .beta (1), .alpha (1); x is not looked at
- * where beta is 0. */
+TD_API td_tensor td_vdot_at(td_origin origin, td_tensor a, td_tensor b);
+TD_API td_tensor td_inner_at(td_origin origin, td_tensor a, td_tensor b);
+/* beta * x + alpha * (a @ b), of matrices and of batches of them, of a matrix and a vector (addmv), of td_outer (addr),
+ * and of all products of a batch together (addbmm). Keywords: .beta (1), .alpha (1); x is not looked at where beta is
+ * 0.
+ */
 struct td_addmm_keywords {
     double beta, alpha;
     TD_KEYWORDS_END
@@ -376,7 +383,19 @@ TD_API td_tensor td_addmm_at(td_origin origin, td_tensor x, td_tensor a, td_tens
                              const struct td_addmm_keywords *keywords);
 TD_API td_tensor td_baddbmm_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
                                const struct td_addmm_keywords *keywords);
-/* Both written into x, which is returned. */
+TD_API td_tensor td_addmv(td_tensor x, td_tensor a, td_tensor b,
+                          const struct td_addmm_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_addr(td_tensor x, td_tensor a, td_tensor b,
+                         const struct td_addmm_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_addbmm(td_tensor x, td_tensor a, td_tensor b,
+                           const struct td_addmm_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_addmv_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
+                             const struct td_addmm_keywords *keywords);
+TD_API td_tensor td_addr_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
+                            const struct td_addmm_keywords *keywords);
+TD_API td_tensor td_addbmm_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
+                              const struct td_addmm_keywords *keywords);
+/* All of them written into x, which is returned. */
 TD_API td_tensor td_addmm_(td_tensor x, td_tensor a, td_tensor b,
                            const struct td_addmm_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_baddbmm_(td_tensor x, td_tensor a, td_tensor b,
@@ -385,6 +404,18 @@ TD_API td_tensor td_addmm__at(td_origin origin, td_tensor x, td_tensor a, td_ten
                               const struct td_addmm_keywords *keywords);
 TD_API td_tensor td_baddbmm__at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
                                 const struct td_addmm_keywords *keywords);
+TD_API td_tensor td_addmv_(td_tensor x, td_tensor a, td_tensor b,
+                           const struct td_addmm_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_addr_(td_tensor x, td_tensor a, td_tensor b,
+                          const struct td_addmm_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_addbmm_(td_tensor x, td_tensor a, td_tensor b,
+                            const struct td_addmm_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_addmv__at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
+                              const struct td_addmm_keywords *keywords);
+TD_API td_tensor td_addr__at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
+                             const struct td_addmm_keywords *keywords);
+TD_API td_tensor td_addbmm__at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
+                               const struct td_addmm_keywords *keywords);
 /* Kronecker's product: a with each element times all of b. */
 TD_API td_tensor td_kron(td_tensor a, td_tensor b);
 TD_API td_tensor td_kron_at(td_origin origin, td_tensor a, td_tensor b);
@@ -481,10 +512,12 @@ TD_API td_tensor td_bincount(td_tensor x, const struct td_bincount_keywords *key
 TD_API td_tensor td_bincount_at(td_origin origin, td_tensor x, const struct td_bincount_keywords *keywords);
 struct td_unique_keywords {
     td_tensor *inverse, *counts;
+    int64_t dim;
     TD_KEYWORDS_END
 };
 /* The different elements of x in rising order. Keywords: .inverse gets which of them each element of x is, in x's
- * shape; .counts gets how often each stands in x. */
+ * shape; .counts gets how often each stands in x. With .dim (INT64_MIN, none) the different slices along that dimension
+ * instead, ordered by their first element, then the next: .inverse has one entry for each slice. */
 TD_API td_tensor td_unique(td_tensor x, const struct td_unique_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_unique_at(td_origin origin, td_tensor x, const struct td_unique_keywords *keywords);
 /* The same of runs of equal elements, in their order. */
@@ -896,6 +929,8 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #define td_mv(a, b) td_mv_at(TD_PAIR(a, b), a, b)
 #define td_dot(a, b) td_dot_at(TD_PAIR(a, b), a, b)
 #define td_outer(a, b) td_outer_at(TD_PAIR(a, b), a, b)
+#define td_vdot(a, b) td_vdot_at(TD_PAIR(a, b), a, b)
+#define td_inner(a, b) td_inner_at(TD_PAIR(a, b), a, b)
 #define td_kron(a, b) td_kron_at(TD_PAIR(a, b), a, b)
 #define td_cross(a, b, dim) td_cross_at(TD_PAIR(a, b), a, b, dim)
 #define TD_ADDMM(at, x, a, b, ...)                                                                        \
@@ -903,6 +938,12 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
                                    TD_KEYWORDS(td_addmm, .beta = 1, .alpha = 1, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_addmm(x, a, b, ...) TD_ADDMM(td_addmm_at, x, a, b, __VA_ARGS__)
 #define td_baddbmm(x, a, b, ...) TD_ADDMM(td_baddbmm_at, x, a, b, __VA_ARGS__)
+#define td_addmv(x, a, b, ...) TD_ADDMM(td_addmv_at, x, a, b, __VA_ARGS__)
+#define td_addr(x, a, b, ...) TD_ADDMM(td_addr_at, x, a, b, __VA_ARGS__)
+#define td_addbmm(x, a, b, ...) TD_ADDMM(td_addbmm_at, x, a, b, __VA_ARGS__)
+#define td_addmv_(x, a, b, ...) TD_ADDMM(td_addmv__at, x, a, b, __VA_ARGS__)
+#define td_addr_(x, a, b, ...) TD_ADDMM(td_addr__at, x, a, b, __VA_ARGS__)
+#define td_addbmm_(x, a, b, ...) TD_ADDMM(td_addbmm__at, x, a, b, __VA_ARGS__)
 #define td_addmm_(x, a, b, ...) TD_ADDMM(td_addmm__at, x, a, b, __VA_ARGS__)
 #define td_baddbmm_(x, a, b, ...) TD_ADDMM(td_baddbmm__at, x, a, b, __VA_ARGS__)
 #define td_matrix_power(x, n) td_matrix_power_at(TD_HERE(TD_FRESH(#x, 0)), x, n)
@@ -927,7 +968,7 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
     TD_WITH_KEYWORDS(td_tensor,                                  \
                      td_bincount_at(TD_HERE(TD_FRESH(#x, 0)), x, \
                                     TD_KEYWORDS(td_bincount, .minlength = 0, .td_keywords_only = 0, __VA_ARGS__)))
-#define TD_UNIQUE_KEYWORDS(...) TD_KEYWORDS(td_unique, .inverse = NULL, .td_keywords_only = 0, __VA_ARGS__)
+#define TD_UNIQUE_KEYWORDS(...) TD_KEYWORDS(td_unique, .dim = INT64_MIN, .td_keywords_only = 0, __VA_ARGS__)
 #define td_unique(x, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_unique_at(TD_HERE(TD_FRESH(#x, 0)), x, TD_UNIQUE_KEYWORDS(__VA_ARGS__)))
 #define td_unique_consecutive(x, ...) \

@@ -75,7 +75,7 @@ def nowhere(op, text, answer):
 KNOWN = [
     # op, torch's refusal, our answer, the case, why
     (None, LACKS, "not refused", None, "it promotes, or takes a dtype, where torch refuses"),
-    ("linspace randint sign sgn softmin put mm mv bmm dot addmm baddbmm soft_cross_entropy bucketize clamp index_add scatter_add strided_add matmul linear max_dim min_dim dropout softmax log_softmax "
+    ("linspace randint sign sgn softmin put mm mv bmm dot inner addmv addbmm addmm baddbmm soft_cross_entropy bucketize clamp index_add scatter_add strided_add matmul linear max_dim min_dim dropout softmax log_softmax "
      "mean cross_entropy mse_loss scatter_reduce searchsorted eigh conv1d conv2d conv3d conv_transpose1d conv_transpose2d "
      "conv_transpose3d conv_weight avg_pool1d avg_pool2d avg_pool3d avg_pool_back adaptive_avg_pool1d adaptive_avg_pool2d "
      "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d", None, r"\[dtype: \w+: (takes|cannot give|\w+ is \w+ where .* is due)", r"(bool|u8|i8|i16|i32|i64)\b",
@@ -103,13 +103,13 @@ KNOWN = [
     ("made", "not differentiable with respect to|multi-target|Integral inputs|did not match|more than 1 spatial|view size is not|"
      "has no dimensions|broadcast shape|Negation|more than 1 value|could not infer output dtype|non-empty vector|multiplication overflow", "not refused", None,
      "it takes what torch refuses"),
-    ("addmm baddbmm", None, "grad: refused .grad", r"=b?addb?mm \w+ \w+ \w+ 0 ", "what beta 0 leaves out has no gradient; in torch it is 0"),
+    ("addmm baddbmm addmv addr addbmm", None, "grad: refused .grad", r"=b?add(b?mm|mv|r) \w+ \w+ \w+ 0 ", "what beta 0 leaves out has no gradient; in torch it is 0"),
     ("matrix_power", None, "grad: refused .grad", r"=matrix_power \w+ 0 ;", "the power 0 is a constant; in torch its gradient is 0"),
     ("hinge_embedding_loss margin_ranking_loss", None, "where", "u8", "a target of u8 is none of 1 and -1; torch's -1 wraps to 255"),
     ("prelu soft_cross_entropy hinge_embedding_loss multi_margin_loss huber_loss smooth_l1_loss l1_loss bce_with_logits binary_cross_entropy poisson_nll_loss "
      "gaussian_nll_loss kl_div soft_margin_loss margin_ranking_loss cosine_embedding_loss triplet_margin_loss", None, r" is \w+$", None,
      "operands promote as those of other ops; torch broadcasts before, or takes the first one's type"),
-    ("bce_with_logits", None, "where", r"f64.*f(16|32)\[|f(16|32)!?\[.*f64", "its parts are taken in their own types"),
+    ("bce_with_logits multilabel_soft_margin_loss", None, "where", r"f64.*f(16|32)\[|f(16|32)!?\[.*f64", "its parts are taken in their own types"),
     ("clamp_between", None, "grad", None, "where low is high, high gets the gradient; in torch neither"),
     ("cdist", None, " is nan where", "nan.*inf ;", "of p inf a distance to nan is nan; torch's is 0"),
     ("matrix_power", None, "where", endless, "what is nan and what inf varies with the order of the products"),
@@ -127,13 +127,13 @@ KNOWN = [
     ("huber_loss smooth_l1_loss matrix_norm", None, "grad.* where -?nan", "nan|inf", "the gradient of a magnitude at nan is 0, as that of abs"),
     ("poisson_nll_loss", None, "grad.* where -?nan", r"\b0\b", "no gradient of Stirling's terms where they are left out"),
     ("var_mean std_mean", None, "is -?inf where -?nan", "inf", "a mean of inf; torch takes it along the way"),
-    ("multi_margin_loss", None, "where", r"\[0,", "the mean of nothing is nan; torch gives bytes of others"),
+    ("multi_margin_loss multilabel_margin_loss", None, "where", r"\[0,", "the mean of nothing is nan; torch gives bytes of others"),
     (None, None, "elements share memory", None, "a write to elements that share memory is refused, also by fill_"),
     ("cross_entropy", None, "grad.* is -?inf where -?nan", "inf",
      "a cotangent of inf meets softmax - 1 as one factor, in torch in two parts that cancel"),
     ("cross_entropy", None, "is inf where -?nan", "0", "of weight 0 in all, with label_smoothing, torch divides 0 by 0 apart"),
     ("nll_loss", None, "shape: nll_loss", r"i64\[1", "torch takes a row of one target beside logits without a number"),
-    ("normalize layer_norm rms_norm group_norm instance_norm batch_norm matrix_power", None, "grad", endless, "inf and nan meet in another order"),
+    ("renorm normalize layer_norm rms_norm group_norm instance_norm batch_norm matrix_power", None, "grad", endless, "inf and nan meet in another order"),
     ("dropout", None, "0 where nan", "nan|inf", "what is dropped is 0; torch multiplies it by 0"),
     ("dropout", None, "strides", None, "x itself without training in torch, else the strides of a product"),
     ("conv_transpose1d conv_transpose2d conv_transpose3d", None, "output_padding|gives no result", r">\w+\[0,",
@@ -153,7 +153,12 @@ KNOWN = [
     ("conv_transpose1d conv_transpose2d conv_transpose3d", ".", "not refused", r">?\w+!?\[0,",
      "torch does not take every shape without a batch"),
     ("conv_weight", None, "grad is not refused", None, "torch gives no gradient where there is no batch"),
-    ("matmul linear mm mv bmm addmm baddbmm conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_weight", None, r" is \w+$",
+    ("unique", "nan has no order", "not refused", None, "each nan is by itself; torch sorts by a comparison that has no place for nan"),
+    ("multilabel_margin_loss", None, r" is f32$", r"=(u8|i8|i16|i32|i64)\[0,", "the row takes fewer dtypes; torch often looks at the dtype only where there are elements"),
+    ("baddbmm", None, "where -?nan", r"=bf16!?\[.*=baddbmm \w+ \w+ \w+ 0 ", "of bf16 and beta 0 torch multiplies what its memory holds by 0"),
+    ("renorm", "cannot compute the inf norm", "not refused", r"\[(\d+,)*0[],]", "the greatest of nothing is 0, as that of norm"),
+    ("addr", None, "strides", r"=addr \w+ \w+ \w+ 0 ", "of beta 0 x has no part in it, nor in how it lies"),
+    ("matmul linear mm mv bmm inner addmv addr addbmm addmm baddbmm conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_weight", None, r" is \w+$",
      r"=\w+!?\[(\d+,)*0[],]|>\w+\[(\d+,)*0[],]|expand \w+ \[(\d+,)*0[],]", "torch does not look at the dtypes of factors without elements"),
     ("cummax cummin", None, "does not exist in a tensor", None,
      "torch looks at the dimension only where there are elements"),
