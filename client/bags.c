@@ -120,6 +120,7 @@ static td_tensor greatest_by_bag(td_origin o, struct part rows, struct part bag,
 td_tensor td_embedding_bag_at(td_origin o, td_tensor weight, td_tensor index,
                               const struct td_embedding_bag_keywords *keywords)
 {
+    SPEAKS_FOR("embedding_bag");
     static const struct td_embedding_bag_keywords defaults = {.mode = TD_MEAN};
     const struct td_embedding_bag_keywords *k = keywords ? keywords : &defaults;
     td_layout layout = part_layout(o, part_keyword(index));

@@ -24,6 +24,7 @@ static const struct td_sum_attrs everywhere = {.dims = {.count = -1}};
         return chain_end(&c, y, 1, &x);                                              \
     }
 #define OF_ONE (td_origin origin, td_tensor x)
+#define OF_SHAPE (td_origin origin, td_tensor x, struct td_dims shape)
 #define OF_DIMS (td_origin origin, td_tensor x, int64_t dim0, int64_t dim1)
 RENAMED(fliplr, TD_OP_flip, (&(struct td_flip_attrs){.dims = {1, {1}}}), OF_ONE)
 static td_tensor flipud(const struct chain *c, td_tensor x)
@@ -41,6 +42,7 @@ td_tensor td_flipud_at(td_origin origin, td_tensor x)
     return chain_end(&c, flipud(&c, x), 1, &x);
 }
 RENAMED(sgn, TD_OP_sign, NULL, OF_ONE)
+RENAMED(broadcast_to, TD_OP_expand, (&(struct td_expand_attrs){.shape = shape}), OF_SHAPE)
 RENAMED(swapaxes, TD_OP_transpose, (&(struct td_transpose_attrs){.dim0 = dim0, .dim1 = dim1}), OF_DIMS)
 RENAMED(swapdims, TD_OP_transpose, (&(struct td_transpose_attrs){.dim0 = dim0, .dim1 = dim1}), OF_DIMS)
 
@@ -408,6 +410,10 @@ td_tensor(td_rad2deg)(td_tensor x)
 td_tensor(td_sgn)(td_tensor x)
 {
     return td_sgn_at((td_origin){0}, x);
+}
+td_tensor(td_broadcast_to)(td_tensor x, struct td_dims shape)
+{
+    return td_broadcast_to_at((td_origin){0}, x, shape);
 }
 td_tensor(td_swapaxes)(td_tensor x, int64_t dim0, int64_t dim1)
 {

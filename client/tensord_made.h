@@ -77,6 +77,8 @@ TD_API td_tensor td_deg2rad(td_tensor x);
 TD_API td_tensor td_rad2deg(td_tensor x);
 /* td_sign. */
 TD_API td_tensor td_sgn(td_tensor x);
+/* td_expand. */
+TD_API td_tensor td_broadcast_to(td_tensor x, struct td_dims shape);
 /* td_transpose. */
 TD_API td_tensor td_swapaxes(td_tensor x, int64_t dim0, int64_t dim1);
 TD_API td_tensor td_swapdims(td_tensor x, int64_t dim0, int64_t dim1);
@@ -324,6 +326,7 @@ TD_API td_tensor td_flipud_at(td_origin origin, td_tensor x);
 TD_API td_tensor td_deg2rad_at(td_origin origin, td_tensor x);
 TD_API td_tensor td_rad2deg_at(td_origin origin, td_tensor x);
 TD_API td_tensor td_sgn_at(td_origin origin, td_tensor x);
+TD_API td_tensor td_broadcast_to_at(td_origin origin, td_tensor x, struct td_dims shape);
 TD_API td_tensor td_swapaxes_at(td_origin origin, td_tensor x, int64_t dim0, int64_t dim1);
 TD_API td_tensor td_swapdims_at(td_origin origin, td_tensor x, int64_t dim0, int64_t dim1);
 TD_API td_tensor td_diff_at(td_origin origin, td_tensor x, const struct td_diff_keywords *keywords);
@@ -389,6 +392,7 @@ TD_API td_tensor td_dropout__at(td_origin origin, td_tensor x, const struct td_d
 #define td_deg2rad(x) td_deg2rad_at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define td_rad2deg(x) td_rad2deg_at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define td_sgn(x) td_sgn_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_broadcast_to(x, shape) td_broadcast_to_at(TD_HERE(TD_FRESH(#x, 0)), x, shape)
 #define td_swapaxes(x, dim0, dim1) td_swapaxes_at(TD_HERE(TD_FRESH(#x, 0)), x, dim0, dim1)
 #define td_swapdims(x, dim0, dim1) td_swapdims_at(TD_HERE(TD_FRESH(#x, 0)), x, dim0, dim1)
 #define td_diff(x, ...)                                      \

@@ -64,6 +64,7 @@ static struct three unique_of(td_tensor x, int64_t dim, bool consecutive)
     CASE(deg2rad, td_deg2rad(T(0)))                                                                                   \
     CASE(rad2deg, td_rad2deg(T(0)))                                                                                   \
     CASE(sgn, td_sgn(T(0)))                                                                                           \
+    CASE(broadcast_to, td_broadcast_to(T(0), D(1)))                                                                   \
     CASE(swapaxes, td_swapaxes(T(0), I(1), I(2)))                                                                     \
     CASE(diff, td_diff(T(0), .n = I(1), .dim = I(2)))                                                                 \
     CASE(nansum, td_nansum(T(0), .dims = D(1), .keepdim = I(2)))                                                      \

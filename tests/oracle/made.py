@@ -491,6 +491,8 @@ def entries(Op):
     one("deg2rad", "x:IN", torch.deg2rad)
     one("rad2deg", "x:IN", torch.rad2deg)
     one("sgn", "x:IN", torch.sgn, gradient=False)  # 1.13 gives bytes of others for one
+    one("broadcast_to", "x:IN shape:SHAPE", torch.broadcast_to, shape=d.expanded)
+    one("swapaxes", "x:IN dim0:INT dim1:INT", torch.swapaxes)
     one("diff", "x:IN n:INT dim:INT", lambda x, n, m: torch.diff(x, n=n, dim=m), n=d.choose(1, 2, 0, 3, -1))
     one("nansum", "x:IN dims:DIMS keepdim:FLAG", lambda x, n, k: torch.nansum(x, dims_or_all(x, n), keepdim=bool(k)))
     one("nanmean", "x:IN dims:DIMS keepdim:FLAG", nanmean)
