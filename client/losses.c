@@ -219,7 +219,7 @@ td_tensor td_kl_div_at(td_origin o, td_tensor x, td_tensor target, const struct 
     }
     if (k->reduction != TD_BATCHMEAN)
         return part_reduced(o, loss, k->reduction, "kl_div");
-    double batch = layout.rank && layout.shape[0] ? (double)layout.shape[0] : 1;
+    double batch = layout.rank ? (double)layout.shape[0] : 1;
     const struct td_sum_attrs all = {.dims.count = -1};
     return part_tensor(scaled(o, part_op(o, TD_OP_sum, &all, 1, &loss), 1 / batch));
 }
