@@ -296,6 +296,12 @@ TD_API int td_tensor_split(td_tensor x, int64_t sections, td_tensor *parts,
                            const struct td_split_keywords *keywords TD_DEFAULT(NULL));
 TD_API int td_tensor_split_at(td_origin origin, td_tensor x, int64_t sections, td_tensor *parts,
                               const struct td_split_keywords *keywords);
+/* What td_tensor_split(x, TD_DIMS(...), parts) is: a part before each of these places, and one from the last on. They
+ * count from the end below 0, and may lie outside, as in td_slice. */
+TD_API int td_tensor_split_before(td_tensor x, struct td_dims places, td_tensor *parts,
+                                  const struct td_split_keywords *keywords TD_DEFAULT(NULL));
+TD_API int td_tensor_split_before_at(td_origin origin, td_tensor x, struct td_dims places, td_tensor *parts,
+                                     const struct td_split_keywords *keywords);
 /* The slices along a dimension, without it. */
 TD_API int td_unbind(td_tensor x, td_tensor *parts, const struct td_split_keywords *keywords TD_DEFAULT(NULL));
 TD_API int td_unbind_at(td_origin origin, td_tensor x, td_tensor *parts, const struct td_split_keywords *keywords);
@@ -903,9 +909,14 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #define TD_SPLIT_KEYWORDS(...) TD_KEYWORDS(td_split, .dim = 0, .td_keywords_only = 0, __VA_ARGS__)
 #define td_split(x, sizes, parts, ...) \
     TD_WITH_KEYWORDS(int, td_split_at(TD_HERE(TD_FRESH(#x, 0)), x, sizes, parts, TD_SPLIT_KEYWORDS(__VA_ARGS__)))
-#define td_tensor_split(x, sections, parts, ...) \
-    TD_WITH_KEYWORDS(int,                        \
-                     td_tensor_split_at(TD_HERE(TD_FRESH(#x, 0)), x, sections, parts, TD_SPLIT_KEYWORDS(__VA_ARGS__)))
+#define td_tensor_split(x, sections, parts, ...)                                                       \
+    TD_WITH_KEYWORDS(int, _Generic((sections), struct td_dims                                          \
+                                   : td_tensor_split_before_at, default                                \
+                                   : td_tensor_split_at)(TD_HERE(TD_FRESH(#x, 0)), x, sections, parts, \
+                                                         TD_SPLIT_KEYWORDS(__VA_ARGS__)))
+#define td_tensor_split_before(x, places, parts, ...) \
+    TD_WITH_KEYWORDS(                                 \
+        int, td_tensor_split_before_at(TD_HERE(TD_FRESH(#x, 0)), x, places, parts, TD_SPLIT_KEYWORDS(__VA_ARGS__)))
 #define td_unbind(x, parts, ...) \
     TD_WITH_KEYWORDS(int, td_unbind_at(TD_HERE(TD_FRESH(#x, 0)), x, parts, TD_SPLIT_KEYWORDS(__VA_ARGS__)))
 #define td_expand_as(x, other) td_expand_as_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#other, 1)), x, other)
