@@ -602,6 +602,8 @@ static void take_statement(struct replay *r, td_program *program)
         take_expectation(r, names);
     } else if (r->mode == RUN && r->program) {
         skip_statement(r);
+    } else if (command && composite_results(names) > 0) {
+        take_composite(r, names, ""); /* a form in place */
     } else if (command) {
         take_command(r, names);
     } else if (op) {

@@ -85,6 +85,11 @@ def singular(x):
     return holds(lambda v: v, values[..., -1] <= 64 * torch.finfo(x.dtype).eps * values[..., 0])
 
 
+def many_halves(x):
+    """More than can be counted in their type by ones."""
+    return x.dtype in (torch.float16, torch.bfloat16) and x.numel() > 2 / torch.finfo(x.dtype).eps
+
+
 def row_by_row(op, text, answer):
     """Ours lies row by row."""
     sizes, _, got = layout(text, answer)
@@ -161,11 +166,14 @@ KNOWN = [
     ("cdist", None, " is nan where -?0", given(lambda c: c.p == math.inf and nan(c.a, c.b)), "of p inf a distance to nan is nan; torch's is 0"),
     ("matrix_power", None, "where", given(lambda c: wild(c.x)), "what is nan and what inf varies with the order of the products"),
     ("cdist", None, "grad.* where -?nan", given(lambda c: nan(c.a, c.b)), "the gradient of a magnitude at nan is 0, as that of abs"),
+    ("soft_margin_loss", None, "grad.* where -?nan", given(lambda c: wild(c.x, c.target)), "the slope at infinity is 0 or 1; torch divides inf by inf"),
     ("soft_margin_loss", None, "strides", row_by_row, "logsigmoid lays its results row by row, here too"),
     ("margin_ranking_loss huber_loss smooth_l1_loss l1_loss ldexp clamp_min clamp_max clamp_between", None, "strides", given(expanded), "torch lays expanded operands in another order on the way"),
     ("batch_norm instance_norm group_norm", None, "where", given(lambda c: wild(*c.all)), "inf and nan meet in another order"),
     ("interpolate", None, "where", given(lambda c: wild(c.x, c.cotangent)), "elements of weight 0 meet inf and nan"),
     ("trace", None, "grad.* where", given(lambda c: c.x.shape[0] > c.x.shape[1]), "torch gives a part of a tall matrix's gradient to what is beside its diagonal"),
+    ("dist norm", None, "where", given(lambda c: c.p == 0 and many_halves(c.x if hasattr(c, "x") else c.a - c.b)),
+     "all that is not 0 is counted; torch adds ones in the same type, which stop at 256 in bf16 and at 2048 in f16"),
     ("pairwise_distance dist", None, "grad.* where -?0", given(halves), "torch's powers of halves are 0, or inf, sooner"),
     ("interpolate prelu", None, "strides", by_channels, "torch gives results in channels-last order strides of their own"),
     ("diff", None, "n is -1", given(lambda c: c.n < 0), "an order below 0 is refused"),
@@ -202,10 +210,10 @@ KNOWN = [
     ("conv_weight", None, "grad is not refused", given(batchless), "torch gives no gradient where there is no batch"),
     ("unique", "nan has no order", "not refused", given(lambda c: nan(c.x)), "each nan is by itself; torch sorts by a comparison that has no place for nan"),
     ("multilabel_margin_loss", None, r" is f32$", given(lambda c: not c.x.dtype.is_floating_point and empty(c.x)), "the row takes fewer dtypes; torch often looks at the dtype only where there are elements"),
-    ("baddbmm", None, "where -?nan", given(lambda c: c.beta == 0 and c.x.dtype == torch.bfloat16), "of bf16 and beta 0 torch multiplies what its memory holds by 0"),
+    ("baddbmm", None, "where -?nan", given(lambda c: c.beta == 0), "of beta 0 torch multiplies what its memory holds by 0"),
     ("renorm", "cannot compute the inf norm", "not refused", given(lambda c: c.p == math.inf and empty(c.x)), "the greatest of nothing is 0, as that of norm"),
     ("addr", None, "strides", given(lambda c: c.beta == 0), "of beta 0 x has no part in it, nor in how it lies"),
-    ("matmul linear mm mv bmm inner addmv addr addbmm addmm baddbmm conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_weight", None, r" is \w+$",
+    ("matmul linear mm mv bmm inner addmv addr addbmm addmm baddbmm conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_weight", None, r" is \w+$|does not go into",
      given(lambda c: mixed(c) and empty(*c.all) or c.a.shape[-1] == 1 and empty(*c.all)), "torch does not look at the dtypes of factors without elements"),
     ("cummax cummin", None, "does not exist in a tensor", given(lambda c: empty(c.x)),
      "torch looks at the dimension only where there are elements"),

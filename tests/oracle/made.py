@@ -14,6 +14,8 @@ from case import DTYPES, Name
 F, LA = torch.nn.functional, torch.linalg
 REDUCTIONS = ["none", "mean", "sum", "batchmean"]
 INF = float("inf")
+WRITTEN = ["sgn", "deg2rad", "rad2deg", "true_divide", "float_power", "ldexp", "clamp_min", "clamp_max", "clamp_between", "put",
+           "addmm", "baddbmm", "addmv", "addr", "addbmm", "renorm"]  # those with a form in place
 
 
 def row(name, parameters, outputs="y", gradient=True, kind="FRESH"):
@@ -503,9 +505,9 @@ def entries(Op):
     one("true_divide", "x:IN other:NUM", torch.true_divide)
     one("float_power", "x:IN other:NUM", torch.float_power, values="chances", loose=16)
     one("ldexp", "x:IN other:IN", torch.ldexp)
-    one("clamp_min", "x:IN low:NUM", torch.clamp_min)
-    one("clamp_max", "x:IN high:NUM", torch.clamp_max)
-    one("clamp_between", "x:IN low:IN high:IN", torch.clamp)
+    one("clamp_min", "x:IN low:NUM", torch.clamp_min, zeros=True)
+    one("clamp_max", "x:IN high:NUM", torch.clamp_max, zeros=True)
+    one("clamp_between", "x:IN low:IN high:IN", torch.clamp, zeros=True)
     one("isclose", "a:IN b:IN rtol:REAL atol:REAL equal_nan:FLAG",
         lambda a, b, r, t, e: torch.isclose(a, b, r, t, bool(e)), gradient=False, rtol=d.choose(1e-5, 0.25, 0.0),
         atol=d.choose(1e-8, 0.5, 0.0))

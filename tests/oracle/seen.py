@@ -105,4 +105,5 @@ def wholes(c):
 
 
 def expanded(c):
-    return any(0 in [t for n, t in zip(x.shape, x.stride()) if n > 1] for x in c.all)
+    """Operands that are expanded, or will be."""
+    return len({x.shape for x in c.all}) > 1 or any(0 in [t for n, t in zip(x.shape, x.stride()) if n > 1] for x in c.all)
