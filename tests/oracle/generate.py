@@ -64,7 +64,7 @@ def drawn(op, cases, found):
         call = Call(op, Choices("%s %d" % (op, k)), dtypes[k % len(dtypes)] if k % 3 else "f32")
         yield call.run(), call.refusal
     for dtype in ROWS[op]["takes"] if cases == CASES else []:
-        for k in range(30):
+        for k in range(200):
             if has(dtype, found):
                 break
             call = Call(op, Choices("%s %s %d" % (op, dtype, k)), dtype)
