@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "client/chain.h"
+
 struct part part_given(td_origin origin, int k, td_tensor x)
 {
     return (struct part){td_operand_of_tensor(x), origin.consume >> k & 1};
@@ -106,6 +108,14 @@ td_tensor part_refuse(td_origin origin, td_session *s, const char *name, const s
     td_tensor failed = handles_failed(s, error_make(s, failure, name, origin));
     session_leave(s);
     return failed;
+}
+
+td_tensor part_used(td_origin origin, int count, const td_tensor *given, td_tensor y)
+{
+    for (int k = 0; k < count; k++)
+        if (consumes(origin, given[k], k))
+            chain_drop(given[k]); /* nothing if an op has used it up */
+    return y;
 }
 
 td_tensor part_refuse_shape(td_origin o, td_tensor x, const char *name, const td_layout *layout, const char *what)

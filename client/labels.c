@@ -53,7 +53,7 @@ td_tensor td_multilabel_margin_loss_at(td_origin o, td_tensor x, td_tensor targe
     for (int d = 0; fits && d < of_x.rank; d++)
         fits = of_x.shape[d] == of_target.shape[d] && (of_x.shape[d] || d < of_x.rank - 1);
     if (!fits && td_ok_at((td_origin){o.where, 0}, target))
-        return refuse(o, x, &of_x, &of_target);
+        return part_used(o, 2, (td_tensor[]){x, target}, refuse(o, x, &of_x, &of_target));
     int64_t classes = fits ? of_x.shape[of_x.rank - 1] : 1;
     struct part loss = sum_of_margins(o, part_given(o, 0, x), part_given(o, 1, target), &of_x);
     loss = part_two(o, TD_OP_mul, loss, part_real(1 / (double)classes));

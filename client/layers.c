@@ -141,9 +141,12 @@ td_tensor td_batch_norm_at(td_origin o, td_tensor x, const struct td_batch_norm_
     for (int d = 0; d < layout.rank; d++)
         count *= d == 1 ? 1 : layout.shape[d];
     if (layout.rank < 2)
-        return part_refuse_shape(o, x, "batch_norm", &layout, "has no channels: it is (n, channels, ...)");
+        return part_used(o, 1, &x,
+                         part_refuse_shape(o, x, "batch_norm", &layout, "has no channels: it is (n, channels, ...)"));
     if (k->training && count == 1)
-        return part_refuse_shape(o, x, "batch_norm", &layout, "has one element a channel, which has no variance");
+        return part_used(
+            o, 1, &x,
+            part_refuse_shape(o, x, "batch_norm", &layout, "has one element a channel, which has no variance"));
     uint8_t dtype = (uint8_t)td_dtype_of_at((td_origin){o.where, 0}, x), wide = td_dtype_wide(dtype);
     struct part value = part_given(o, 0, x), mean, var;
     value = part_one(o, TD_OP_contiguous, value); /* what comes of it is */
@@ -171,9 +174,11 @@ td_tensor td_group_norm_at(td_origin o, td_tensor x, int64_t groups, const struc
     KEYWORDS(group_norm, .weight = {0}, .bias = {0}, .eps = 1e-5);
     td_layout layout = part_layout(o, part_keyword(x));
     if (layout.rank < 2)
-        return part_refuse_shape(o, x, "group_norm", &layout, "has no channels: it is (n, channels, ...)");
+        return part_used(o, 1, &x,
+                         part_refuse_shape(o, x, "group_norm", &layout, "has no channels: it is (n, channels, ...)"));
     if (groups < 1 || layout.shape[1] % groups)
-        return part_refuse_shape(o, x, "group_norm", &layout, "has not as many channels in each group");
+        return part_used(o, 1, &x,
+                         part_refuse_shape(o, x, "group_norm", &layout, "has not as many channels in each group"));
     int64_t row[3] = {layout.shape[0], groups, layout.shape[1] / groups};
     for (int d = 2; d < layout.rank; d++)
         row[2] *= layout.shape[d];
@@ -223,11 +228,16 @@ td_tensor td_instance_norm_at(td_origin o, td_tensor x, const struct td_instance
     for (int d = 2; d < layout.rank; d++)
         count *= layout.shape[d];
     if (layout.rank < 2)
-        return part_refuse_shape(o, x, "instance_norm", &layout, "has no channels: it is (n, channels, ...)");
+        return part_used(
+            o, 1, &x, part_refuse_shape(o, x, "instance_norm", &layout, "has no channels: it is (n, channels, ...)"));
     if (k->use_input_stats && runs && count == 1)
-        return part_refuse_shape(o, x, "instance_norm", &layout, "has one element a channel, which has no variance");
+        return part_used(
+            o, 1, &x,
+            part_refuse_shape(o, x, "instance_norm", &layout, "has one element a channel, which has no variance"));
     if (!k->use_input_stats && !(given(k->running_mean) && given(k->running_var)))
-        return part_refuse_shape(o, x, "instance_norm", &layout, "without .use_input_stats needs running statistics");
+        return part_used(
+            o, 1, &x,
+            part_refuse_shape(o, x, "instance_norm", &layout, "without .use_input_stats needs running statistics"));
     if (!k->use_input_stats)
         return td_batch_norm_at(o, x,
                                 &(struct td_batch_norm_keywords){.running_mean = k->running_mean,
@@ -249,7 +259,7 @@ td_tensor td_glu_at(td_origin o, td_tensor x, const struct td_glu_keywords *keyw
     td_layout layout = part_layout(o, part_keyword(x));
     int dim = td_wrap_dim(k->dim, layout.rank);
     if (layout.rank == 0 || (dim >= 0 && layout.shape[dim] % 2))
-        return part_refuse_shape(o, x, "glu", &layout, "does not fall into two halves");
+        return part_used(o, 1, &x, part_refuse_shape(o, x, "glu", &layout, "does not fall into two halves"));
     int64_t half = dim >= 0 ? layout.shape[dim] / 2 : 0;
     struct part value = part_given(o, 0, x);
     struct part first = part_op(o, TD_OP_narrow, &(struct td_narrow_attrs){.dim = k->dim, .length = half}, 1,
@@ -298,7 +308,8 @@ td_tensor td_feature_dropout_at(td_origin o, td_tensor x, const struct td_featur
     KEYWORDS(feature_dropout, .p = 0.5, .training = true);
     td_layout layout = part_layout(o, part_keyword(x));
     if (layout.rank < 2)
-        return part_refuse_shape(o, x, "feature_dropout", &layout, "has no channels: it is (n, channels, ...)");
+        return part_used(
+            o, 1, &x, part_refuse_shape(o, x, "feature_dropout", &layout, "has no channels: it is (n, channels, ...)"));
     struct part kept = kept_ones(o, x, &layout, 2, k->p, k->training);
     return part_tensor(part_two(o, TD_OP_mul, part_given(o, 0, x), kept));
 }

@@ -104,7 +104,7 @@ static bool have_one_shape(td_origin o, td_tensor x, td_tensor target, const cha
             td_shape_text(a.rank, a.shape, at, sizeof at), td_shape_text(b.rank, b.shape, bt, sizeof bt));
     td_hint(&failure, a.rank == b.rank + 1 ? "td_unsqueeze(target, -1) or td_squeeze(x) makes one shape of them."
                                            : "They have one shape here, not only ones that broadcast.");
-    *failed = part_refuse(o, x.session, name, &failure);
+    *failed = part_used(o, 2, (td_tensor[]){x, target}, part_refuse(o, x.session, name, &failure));
     return false;
 }
 
@@ -191,7 +191,7 @@ td_tensor td_cross_entropy_at(td_origin o, td_tensor x, td_tensor target,
         if (k->ignore_index >= 0) {
             td_fail(&failure, TD_E_ARGUMENT,
                     "cross_entropy: ignore_index %" PRId64 " for targets that are probabilities", k->ignore_index);
-            return part_refuse(o, x.session, "cross_entropy", &failure);
+            return part_used(o, 2, (td_tensor[]){x, target}, part_refuse(o, x.session, "cross_entropy", &failure));
         }
         return soft_cross_entropy(o, "cross_entropy", x, target,
                                   &(struct td_soft_cross_entropy_keywords){.reduction = k->reduction,

@@ -41,7 +41,7 @@ td_tensor td_matrix_norm_at(td_origin o, td_tensor x, const struct td_matrix_nor
         td_fail(&failure, TD_E_ARGUMENT, "matrix_norm: dims are %lld where those of the rows and the columns are due",
                 (long long)k->dims.count);
     if (failure.code)
-        return part_refuse(o, x.session, "matrix_norm", &failure);
+        return part_used(o, 1, &x, part_refuse(o, x.session, "matrix_norm", &failure));
     struct part value = part_given(o, 0, x);
     int rank = part_layout(o, part_keyword(x)).rank;
     struct part y = norm_of(o, part_op(o, TD_OP_movedim, &to_end, 1, &value), ord);
@@ -84,7 +84,7 @@ td_tensor td_renorm_at(td_origin o, td_tensor x, double p, int64_t dim, double m
     SPEAKS_FOR("renorm");
     struct td_failure failure = renorm_failure(o, x, p, dim, maxnorm);
     if (failure.code)
-        return part_refuse(o, x.session, "renorm", &failure);
+        return part_used(o, 1, &x, part_refuse(o, x.session, "renorm", &failure));
     int rank = part_layout(o, part_keyword(x)).rank;
     uint8_t dtype = (uint8_t)td_dtype_of_at((td_origin){o.where, 0}, x), wide = td_dtype_wide(dtype);
     struct td_norm_attrs others = {.p = p, .keepdim = true};

@@ -930,33 +930,34 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #define td_pixel_unshuffle(x, factor) td_pixel_unshuffle_at(TD_HERE(TD_FRESH(#x, 0)), x, factor)
 #define td_one_hot(index, classes) td_one_hot_at(TD_HERE(TD_FRESH(#index, 0)), index, classes)
 #define td_einsum(equation, ...) td_einsum_at(TD_HERE(0), equation, __VA_ARGS__)
-#define TD_PAIR(a, b) TD_HERE(TD_FRESH(#a, 0) | TD_FRESH(#b, 1))
-#define td_tensordot(a, b, ...)                           \
-    TD_WITH_KEYWORDS(td_tensor,                           \
-                     td_tensordot_at(TD_PAIR(a, b), a, b, \
+/* By their texts, which a macro that another one calls does not see. */
+#define TD_PAIR(a, b) TD_HERE(TD_FRESH(a, 0) | TD_FRESH(b, 1))
+#define td_tensordot(a, b, ...)                             \
+    TD_WITH_KEYWORDS(td_tensor,                             \
+                     td_tensordot_at(TD_PAIR(#a, #b), a, b, \
                                      TD_KEYWORDS(td_tensordot, .dims = 2, .td_keywords_only = 0, __VA_ARGS__)))
-#define td_mm(a, b) td_mm_at(TD_PAIR(a, b), a, b)
-#define td_bmm(a, b) td_bmm_at(TD_PAIR(a, b), a, b)
-#define td_mv(a, b) td_mv_at(TD_PAIR(a, b), a, b)
-#define td_dot(a, b) td_dot_at(TD_PAIR(a, b), a, b)
-#define td_outer(a, b) td_outer_at(TD_PAIR(a, b), a, b)
-#define td_vdot(a, b) td_vdot_at(TD_PAIR(a, b), a, b)
-#define td_inner(a, b) td_inner_at(TD_PAIR(a, b), a, b)
-#define td_kron(a, b) td_kron_at(TD_PAIR(a, b), a, b)
-#define td_cross(a, b, dim) td_cross_at(TD_PAIR(a, b), a, b, dim)
-#define TD_ADDMM(at, x, a, b, ...)                                                                        \
-    TD_WITH_KEYWORDS(td_tensor, at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#a, 1) | TD_FRESH(#b, 2)), x, a, b, \
+#define td_mm(a, b) td_mm_at(TD_PAIR(#a, #b), a, b)
+#define td_bmm(a, b) td_bmm_at(TD_PAIR(#a, #b), a, b)
+#define td_mv(a, b) td_mv_at(TD_PAIR(#a, #b), a, b)
+#define td_dot(a, b) td_dot_at(TD_PAIR(#a, #b), a, b)
+#define td_outer(a, b) td_outer_at(TD_PAIR(#a, #b), a, b)
+#define td_vdot(a, b) td_vdot_at(TD_PAIR(#a, #b), a, b)
+#define td_inner(a, b) td_inner_at(TD_PAIR(#a, #b), a, b)
+#define td_kron(a, b) td_kron_at(TD_PAIR(#a, #b), a, b)
+#define td_cross(a, b, dim) td_cross_at(TD_PAIR(#a, #b), a, b, dim)
+#define TD_ADDMM(at, x_text, a_text, b_text, x, a, b, ...)                                                            \
+    TD_WITH_KEYWORDS(td_tensor, at(TD_HERE(TD_FRESH(x_text, 0) | TD_FRESH(a_text, 1) | TD_FRESH(b_text, 2)), x, a, b, \
                                    TD_KEYWORDS(td_addmm, .beta = 1, .alpha = 1, .td_keywords_only = 0, __VA_ARGS__)))
-#define td_addmm(x, a, b, ...) TD_ADDMM(td_addmm_at, x, a, b, __VA_ARGS__)
-#define td_baddbmm(x, a, b, ...) TD_ADDMM(td_baddbmm_at, x, a, b, __VA_ARGS__)
-#define td_addmv(x, a, b, ...) TD_ADDMM(td_addmv_at, x, a, b, __VA_ARGS__)
-#define td_addr(x, a, b, ...) TD_ADDMM(td_addr_at, x, a, b, __VA_ARGS__)
-#define td_addbmm(x, a, b, ...) TD_ADDMM(td_addbmm_at, x, a, b, __VA_ARGS__)
-#define td_addmv_(x, a, b, ...) TD_ADDMM(td_addmv__at, x, a, b, __VA_ARGS__)
-#define td_addr_(x, a, b, ...) TD_ADDMM(td_addr__at, x, a, b, __VA_ARGS__)
-#define td_addbmm_(x, a, b, ...) TD_ADDMM(td_addbmm__at, x, a, b, __VA_ARGS__)
-#define td_addmm_(x, a, b, ...) TD_ADDMM(td_addmm__at, x, a, b, __VA_ARGS__)
-#define td_baddbmm_(x, a, b, ...) TD_ADDMM(td_baddbmm__at, x, a, b, __VA_ARGS__)
+#define td_addmm(x, a, b, ...) TD_ADDMM(td_addmm_at, #x, #a, #b, x, a, b, __VA_ARGS__)
+#define td_baddbmm(x, a, b, ...) TD_ADDMM(td_baddbmm_at, #x, #a, #b, x, a, b, __VA_ARGS__)
+#define td_addmv(x, a, b, ...) TD_ADDMM(td_addmv_at, #x, #a, #b, x, a, b, __VA_ARGS__)
+#define td_addr(x, a, b, ...) TD_ADDMM(td_addr_at, #x, #a, #b, x, a, b, __VA_ARGS__)
+#define td_addbmm(x, a, b, ...) TD_ADDMM(td_addbmm_at, #x, #a, #b, x, a, b, __VA_ARGS__)
+#define td_addmv_(x, a, b, ...) TD_ADDMM(td_addmv__at, #x, #a, #b, x, a, b, __VA_ARGS__)
+#define td_addr_(x, a, b, ...) TD_ADDMM(td_addr__at, #x, #a, #b, x, a, b, __VA_ARGS__)
+#define td_addbmm_(x, a, b, ...) TD_ADDMM(td_addbmm__at, #x, #a, #b, x, a, b, __VA_ARGS__)
+#define td_addmm_(x, a, b, ...) TD_ADDMM(td_addmm__at, #x, #a, #b, x, a, b, __VA_ARGS__)
+#define td_baddbmm_(x, a, b, ...) TD_ADDMM(td_baddbmm__at, #x, #a, #b, x, a, b, __VA_ARGS__)
 #define td_matrix_power(x, n) td_matrix_power_at(TD_HERE(TD_FRESH(#x, 0)), x, n)
 #define td_logdet(x) td_logdet_at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define TD_PICK(x) td_pick_of_tensor(x, TD_FRESH(#x, 0))

@@ -527,13 +527,13 @@ TD_API td_tensor td_interpolate_at(td_origin origin, td_tensor x, const struct t
                      td_embedding_bag_at(TD_HERE(TD_FRESH(#weight, 0) | TD_FRESH(#index, 1)), weight, index, \
                                          TD_KEYWORDS(td_embedding_bag, .mode = TD_MEAN, .offsets = {0},      \
                                                      .per_sample_weights = {0}, .td_keywords_only = 0, __VA_ARGS__)))
-#define TD_CELL(at, x, h, w_ih, w_hh, ...)                                            \
-    TD_WITH_KEYWORDS(td_tensor,                                                       \
-                     at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#h, 1)), x, h, w_ih, w_hh, \
+#define TD_CELL(at, x_text, h_text, x, h, w_ih, w_hh, ...)         \
+    TD_WITH_KEYWORDS(td_tensor,                                    \
+                     at(TD_PAIR(x_text, h_text), x, h, w_ih, w_hh, \
                         TD_KEYWORDS(td_cell, .b_ih = {0}, .b_hh = {0}, .td_keywords_only = 0, __VA_ARGS__)))
-#define td_rnn_tanh_cell(x, h, w_ih, w_hh, ...) TD_CELL(td_rnn_tanh_cell_at, x, h, w_ih, w_hh, __VA_ARGS__)
-#define td_rnn_relu_cell(x, h, w_ih, w_hh, ...) TD_CELL(td_rnn_relu_cell_at, x, h, w_ih, w_hh, __VA_ARGS__)
-#define td_gru_cell(x, h, w_ih, w_hh, ...) TD_CELL(td_gru_cell_at, x, h, w_ih, w_hh, __VA_ARGS__)
+#define td_rnn_tanh_cell(x, h, w_ih, w_hh, ...) TD_CELL(td_rnn_tanh_cell_at, #x, #h, x, h, w_ih, w_hh, __VA_ARGS__)
+#define td_rnn_relu_cell(x, h, w_ih, w_hh, ...) TD_CELL(td_rnn_relu_cell_at, #x, #h, x, h, w_ih, w_hh, __VA_ARGS__)
+#define td_gru_cell(x, h, w_ih, w_hh, ...) TD_CELL(td_gru_cell_at, #x, #h, x, h, w_ih, w_hh, __VA_ARGS__)
 #define td_lstm_cell(x, h, c, w_ih, w_hh, ...)                                                             \
     TD_WITH_KEYWORDS(                                                                                      \
         td_lstm_state,                                                                                     \

@@ -177,12 +177,12 @@ td_tensor unique_slices(td_origin o, td_tensor x, const struct td_unique_keyword
     if (dim < 0) {
         td_fail(&failure, TD_E_INDEX, "%s: dimension %lld does not exist in a tensor of %d dimensions", name,
                 (long long)k->dim, layout.rank);
-        return part_refuse(o, x.session, name, &failure);
+        return part_used(o, 1, &x, part_refuse(o, x.session, name, &failure));
     }
     for (int d = 0; d < layout.rank; d++)
         empty += layout.shape[d] == 0;
     if (empty > (layout.shape[dim] == 0))
-        return part_refuse_shape(o, x, name, &layout, "has slices without elements");
+        return part_used(o, 1, &x, part_refuse_shape(o, x, name, &layout, "has slices without elements"));
     if (!empty)
         return of_slices(o, part_given(o, 0, x), &layout, dim, k, consecutive);
     if (k->inverse)

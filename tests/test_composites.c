@@ -488,6 +488,37 @@ static void refusals(void **state)
     assert_int_equal(td_sync(s), 0);
 }
 
+/* What is written inside ends with a call, also with one that is refused. */
+static void what_is_written_inside_ends(void **state)
+{
+    (void)state;
+    td_tensor a = td_ones(s, TD_SHAPE(4, 3)), v = td_ones(s, TD_SHAPE(3)), y;
+    int64_t before = td_tensor_count(s);
+#define ENDS(call)                                \
+    y = call;                                     \
+    td_release(y);                                \
+    assert_int_equal(td_tensor_count(s), before); \
+    td_clear_error(s)
+    ENDS(td_addmv(td_sum(a, .dims = TD_DIMS(1)), td_mul(a, 2), td_sum(a, .dims = TD_DIMS(0)), .beta = 2));
+    ENDS(td_addbmm(td_zeros(s, TD_SHAPE(2, 2)), td_ones(s, TD_SHAPE(3, 2, 4)), td_ones(s, TD_SHAPE(3, 4, 2))));
+    ENDS(td_inner(td_sum(a, .dims = TD_DIMS(0)), td_sum(a, .dims = TD_DIMS(0))));
+    ENDS(td_inner(td_sum(a), td_mul(v, 3)));
+    ENDS(td_inner(td_sum(a, .dims = TD_DIMS(1)), td_sum(a, .dims = TD_DIMS(0))));
+    ENDS(td_unique(td_mul(a, 2), .dim = 7));
+    ENDS(td_renorm(td_mul(a, 2), 0, 0, 1));
+    ENDS(td_multilabel_margin_loss(td_mul(a, 2), td_to(v, TD_I64)));
+    ENDS(td_batch_norm(td_mul(v, 2)));
+    ENDS(td_instance_norm(td_mul(v, 2)));
+    ENDS(td_group_norm(td_mul(a, 2), 2));
+    ENDS(td_glu(td_mul(a, 2)));
+    ENDS(td_im2col(td_mul(a, 2), TD_SHAPE(2)));
+    ENDS(td_binary_cross_entropy(td_mul(a, 2), td_mul(v, 2)));
+    ENDS(td_embedding_bag(td_mul(a, 2), td_to(v, TD_I64)));
+    ENDS(td_matrix_norm(td_mul(a, 2), .ord = 3));
+    ENDS(td_repeat_interleave(td_mul(a, 2), td_mul(v, 2), .dim = 0));
+    assert_int_equal(td_sync(s), 0);
+}
+
 /* Of equal elements in a bag the first gets the gradient, and nan wins. */
 static void greatest_in_bags(void **state)
 {
@@ -537,6 +568,6 @@ int main(void)
 {
 #define WITH_SESSION(test) cmocka_unit_test_setup_teardown(test, open_session, close_session)
     const struct CMUnitTest tests[] = {WITH_SESSION(as_pytorch), WITH_SESSION(refusals), WITH_SESSION(greatest_in_bags),
-                                       WITH_SESSION(what_drops)};
+                                       WITH_SESSION(what_drops), WITH_SESSION(what_is_written_inside_ends)};
     return cmocka_run_group_tests(tests, start, stop);
 }
