@@ -126,7 +126,7 @@ KNOWN = [
     ("program", None, "strides", channels_last, "torch gives results in channels-last order strides of their own"),
     ("max_pool1d max_pool2d avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d",
      None, "strides", by_channels, "torch gives results in channels-last order strides of their own"),
-    ("pow float_power max min multi_margin_loss multilabel_margin_loss", None, r"grad.* is -?\d\S* where -?nan", given(lambda c: wild(c.cotangent)),
+    ("pow float_power max min scatter_reduce multi_margin_loss multilabel_margin_loss", None, r"grad.* is -?\d\S* where -?nan", given(lambda c: wild(c.cotangent)),
      "a gradient of 0 stays 0 under a cotangent of nan or inf; torch multiplies"),
     ("pow", None, "grad.* where -?nan", given(lambda c: c.b is False and holds(lambda x: x == 0, c.a)), "torch takes an exponent of False for one that is not 0 and gives nan at 0"),
     ("maximum minimum", None, "grad.* where", given(lambda c: nan(c.a) != nan(c.b) or nan(c.a, c.b) and c.a.numel() > 1), "nan beside a number gets all of the gradient, in torch both get it"),
