@@ -110,22 +110,25 @@ static td_tensor greatest_by_bag(td_origin o, struct part rows, struct part bag,
 td_tensor td_embedding_bag_at(td_origin o, td_tensor weight, td_tensor index,
                               const struct td_embedding_bag_keywords *keywords)
 {
+    SPEAKS_FOR("embedding_bag");
     static const struct td_embedding_bag_keywords defaults = {.mode = TD_MEAN};
     const struct td_embedding_bag_keywords *k = keywords ? keywords : &defaults;
     td_layout layout = part_layout(o, part_keyword(index));
     struct td_failure failure = {0};
     bool mean = k->mode == TD_MEAN;
+    const td_tensor both[] = {weight, index};
     if (k->mode != TD_MEAN && k->mode != TD_SUM && k->mode != TD_GREATEST)
         td_fail(&failure, TD_E_ARGUMENT, "embedding_bag: mode %" PRId64 " is none of TD_MEAN, TD_SUM, TD_GREATEST",
                 k->mode);
     else if (k->mode != TD_SUM && given(k->per_sample_weights))
         td_fail(&failure, TD_E_ARGUMENT, "embedding_bag: per_sample_weights are for .mode = TD_SUM");
     if (failure.code)
-        return part_refuse(o, weight.session, "embedding_bag", &failure);
+        return part_used(o, 2, both, part_refuse(o, weight.session, "embedding_bag", &failure));
     if (layout.rank != (given(k->offsets) ? 1 : 2))
-        return part_refuse_shape(o, index, "embedding_bag", &layout,
-                                 given(k->offsets) ? "is no row of indices"
-                                                   : "has no bags: it is (bags, size), or has .offsets");
+        return part_used(o, 2, both,
+                         part_refuse_shape(o, index, "embedding_bag", &layout,
+                                           given(k->offsets) ? "is no row of indices"
+                                                             : "has no bags: it is (bags, size), or has .offsets"));
     struct part rows = part_op(o, TD_OP_embedding, &(struct td_embedding_attrs){.padding_idx = INT64_MIN}, 2,
                                (struct part[]){part_given(o, 0, weight), part_given(o, 1, index)});
     if (given(k->per_sample_weights)) {

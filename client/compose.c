@@ -1,6 +1,7 @@
 /* What functions made of several ops are written with. SPDX-License-Identifier: Apache-2.0 */
 #include "client/compose.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -88,6 +89,18 @@ struct part part_reshape(td_origin origin, struct part x, int rank, const int64_
     return part_op(origin, TD_OP_reshape, &attrs, 1, &x);
 }
 
+td_tensor part_reduced(td_origin o, struct part x, int64_t reduction, const char *name)
+{
+    const struct td_sum_attrs all = {.dims.count = -1};
+    struct td_failure failure = {0};
+    if (reduction == TD_NONE)
+        return part_tensor(x);
+    if (reduction == TD_MEAN || reduction == TD_SUM)
+        return part_tensor(part_op(o, reduction == TD_MEAN ? TD_OP_mean : TD_OP_sum, &all, 1, &x));
+    td_fail(&failure, TD_E_ARGUMENT, "%s: reduction %" PRId64 " is none of TD_NONE, TD_MEAN, TD_SUM", name, reduction);
+    return part_refuse(o, part_tensor(x).session, name, &failure);
+}
+
 td_layout part_layout(td_origin origin, struct part x)
 {
     return td_layout_of_at((td_origin){origin.where, 0}, x.operand.tensor);
@@ -99,6 +112,14 @@ td_tensor part_refuse(td_origin origin, td_session *s, const char *name, const s
     td_tensor failed = handles_failed(s, error_make(s, failure, name, origin));
     session_leave(s);
     return failed;
+}
+
+td_tensor part_used(td_origin origin, int count, const td_tensor *given, td_tensor y)
+{
+    for (int k = 0; k < count; k++)
+        if (consumes(origin, given[k], k))
+            chain_drop(given[k]); /* nothing if an op has used it up */
+    return y;
 }
 
 td_tensor part_refuse_shape(td_origin o, td_tensor x, const char *name, const td_layout *layout, const char *what)

@@ -29,12 +29,16 @@ struct part part_where(td_origin origin, struct part condition, struct part a, s
 struct part part_sum(td_origin origin, struct part x, int64_t dim, bool keepdim);
 struct part part_clamp(td_origin origin, struct part x, double least);
 struct part part_reshape(td_origin origin, struct part x, int rank, const int64_t *shape);
+/* x, or its mean or sum, as the reduction says, which the function name was given. */
+td_tensor part_reduced(td_origin origin, struct part x, int64_t reduction, const char *name);
 /* What the part looks like, without using it up. */
 td_layout part_layout(td_origin origin, struct part x);
 /* A tensor that has failed: the call of the function name was refused with failure. Given tensors are used up by the
- * caller's other ops, if any. */
+ * caller's other ops, if any, or by part_used. */
 td_tensor part_refuse(td_origin origin, td_session *s, const char *name, const struct td_failure *failure);
 /* The same, because x, which is the caller's first tensor and looks like layout, is what is said of it. */
 td_tensor part_refuse_shape(td_origin origin, td_tensor x, const char *name, const td_layout *layout, const char *what);
+/* y, which a call gives that no op has used its count first tensors up for: those written inside end here. */
+td_tensor part_used(td_origin origin, int count, const td_tensor *given, td_tensor y);
 
 #endif

@@ -142,9 +142,12 @@ td_tensor td_batch_norm_at(td_origin o, td_tensor x, const struct td_batch_norm_
     for (int d = 0; d < layout.rank; d++)
         count *= d == 1 ? 1 : layout.shape[d];
     if (layout.rank < 2)
-        return part_refuse_shape(o, x, "batch_norm", &layout, "has no channels: it is (n, channels, ...)");
+        return part_used(o, 1, &x,
+                         part_refuse_shape(o, x, "batch_norm", &layout, "has no channels: it is (n, channels, ...)"));
     if (k->training && count == 1)
-        return part_refuse_shape(o, x, "batch_norm", &layout, "has one element a channel, which has no variance");
+        return part_used(
+            o, 1, &x,
+            part_refuse_shape(o, x, "batch_norm", &layout, "has one element a channel, which has no variance"));
     uint8_t dtype = (uint8_t)td_dtype_of_at((td_origin){o.where, 0}, x), wide = td_dtype_wide(dtype);
     struct part value = part_given(o, 0, x), mean, var;
     value = part_one(o, TD_OP_contiguous, value); /* what comes of it is */
@@ -172,9 +175,11 @@ td_tensor td_group_norm_at(td_origin o, td_tensor x, int64_t groups, const struc
     KEYWORDS(group_norm, .weight = {0}, .bias = {0}, .eps = 1e-5);
     td_layout layout = part_layout(o, part_keyword(x));
     if (layout.rank < 2)
-        return part_refuse_shape(o, x, "group_norm", &layout, "has no channels: it is (n, channels, ...)");
+        return part_used(o, 1, &x,
+                         part_refuse_shape(o, x, "group_norm", &layout, "has no channels: it is (n, channels, ...)"));
     if (groups < 1 || layout.shape[1] % groups)
-        return part_refuse_shape(o, x, "group_norm", &layout, "has not as many channels in each group");
+        return part_used(o, 1, &x,
+                         part_refuse_shape(o, x, "group_norm", &layout, "has not as many channels in each group"));
     int64_t row[3] = {layout.shape[0], groups, layout.shape[1] / groups};
     for (int d = 2; d < layout.rank; d++)
         row[2] *= layout.shape[d];
@@ -186,12 +191,63 @@ td_tensor td_group_norm_at(td_origin o, td_tensor x, int64_t groups, const struc
     return part_tensor(affine(o, y, k->weight, k->bias, &layout));
 }
 
+/* The means over n of each channel's mean and variance, of one n, go into the running ones. */
+static void run_instances_on(td_origin o, td_tensor x, const td_layout *layout,
+                             const struct td_instance_norm_keywords *k)
+{
+    uint8_t dtype = (uint8_t)td_dtype_of_at((td_origin){o.where, 0}, x), wide = td_dtype_wide(dtype);
+    const struct td_mean_attrs over_n = {.dims = {1, {0}}};
+    struct td_var_attrs inside = {.dims.count = 0, .correction = 1};
+    td_guard guard;
+    for (int d = 2; d < layout->rank; d++)
+        inside.dims.v[inside.dims.count++] = d;
+    td_no_grad_begin(x.session, &guard);
+    struct part value = part_keyword(x);
+    if (wide != dtype)
+        value = converted(o, value, wide);
+    if (given(k->running_mean)) {
+        struct part mean =
+            part_op(o, TD_OP_mean, &(struct td_mean_attrs){.dims = inside.dims}, 1, (struct part[]){part_kept(value)});
+        run_on(o, k->running_mean, part_op(o, TD_OP_mean, &over_n, 1, &mean), k->momentum);
+    }
+    if (given(k->running_var)) {
+        struct part var = part_op(o, TD_OP_var, &inside, 1, (struct part[]){part_kept(value)});
+        run_on(o, k->running_var, part_op(o, TD_OP_mean, &over_n, 1, &var), k->momentum);
+    }
+    if (value.mine)
+        td_release_at((td_origin){0}, part_tensor(value));
+    td_guard_end(&guard);
+}
+
 td_tensor td_instance_norm_at(td_origin o, td_tensor x, const struct td_instance_norm_keywords *keywords)
 {
-    KEYWORDS(instance_norm, .weight = {0}, .bias = {0}, .eps = 1e-5);
+    KEYWORDS(instance_norm, .running_mean = {0}, .running_var = {0}, .weight = {0}, .bias = {0},
+             .use_input_stats = true, .momentum = 0.1, .eps = 1e-5);
     td_layout layout = part_layout(o, part_keyword(x));
+    bool runs = given(k->running_mean) || given(k->running_var);
+    int64_t count = 1;
+    for (int d = 2; d < layout.rank; d++)
+        count *= layout.shape[d];
     if (layout.rank < 2)
-        return part_refuse_shape(o, x, "instance_norm", &layout, "has no channels: it is (n, channels, ...)");
+        return part_used(
+            o, 1, &x, part_refuse_shape(o, x, "instance_norm", &layout, "has no channels: it is (n, channels, ...)"));
+    if (k->use_input_stats && runs && count == 1)
+        return part_used(
+            o, 1, &x,
+            part_refuse_shape(o, x, "instance_norm", &layout, "has one element a channel, which has no variance"));
+    if (!k->use_input_stats && !(given(k->running_mean) && given(k->running_var)))
+        return part_used(
+            o, 1, &x,
+            part_refuse_shape(o, x, "instance_norm", &layout, "without .use_input_stats needs running statistics"));
+    if (!k->use_input_stats)
+        return td_batch_norm_at(o, x,
+                                &(struct td_batch_norm_keywords){.running_mean = k->running_mean,
+                                                                 .running_var = k->running_var,
+                                                                 .weight = k->weight,
+                                                                 .bias = k->bias,
+                                                                 .eps = k->eps});
+    if (runs)
+        run_instances_on(o, x, &layout, k);
     return td_group_norm_at(o, x, layout.shape[1] ? layout.shape[1] : 1,
                             &(struct td_group_norm_keywords){.weight = k->weight, .bias = k->bias, .eps = k->eps});
 }
@@ -204,7 +260,7 @@ td_tensor td_glu_at(td_origin o, td_tensor x, const struct td_glu_keywords *keyw
     td_layout layout = part_layout(o, part_keyword(x));
     int dim = td_wrap_dim(k->dim, layout.rank);
     if (layout.rank == 0 || (dim >= 0 && layout.shape[dim] % 2))
-        return part_refuse_shape(o, x, "glu", &layout, "does not fall into two halves");
+        return part_used(o, 1, &x, part_refuse_shape(o, x, "glu", &layout, "does not fall into two halves"));
     int64_t half = dim >= 0 ? layout.shape[dim] / 2 : 0;
     struct part value = part_given(o, 0, x);
     struct part first = part_op(o, TD_OP_narrow, &(struct td_narrow_attrs){.dim = k->dim, .length = half}, 1,
@@ -253,7 +309,8 @@ td_tensor td_feature_dropout_at(td_origin o, td_tensor x, const struct td_featur
     KEYWORDS(feature_dropout, .p = 0.5, .training = true);
     td_layout layout = part_layout(o, part_keyword(x));
     if (layout.rank < 2)
-        return part_refuse_shape(o, x, "feature_dropout", &layout, "has no channels: it is (n, channels, ...)");
+        return part_used(
+            o, 1, &x, part_refuse_shape(o, x, "feature_dropout", &layout, "has no channels: it is (n, channels, ...)"));
     struct part kept = kept_ones(o, x, &layout, 2, k->p, k->training);
     return part_tensor(part_two(o, TD_OP_mul, part_given(o, 0, x), kept));
 }

@@ -16,19 +16,6 @@ static bool given(td_tensor x)
     return x.session != NULL;
 }
 
-/* x as the reduction says. */
-static td_tensor reduced(td_origin o, struct part x, int64_t reduction, const char *name)
-{
-    const struct td_sum_attrs all = {.dims.count = -1};
-    struct td_failure failure = {0};
-    if (reduction == TD_NONE)
-        return part_tensor(x);
-    if (reduction == TD_MEAN || reduction == TD_SUM)
-        return part_tensor(part_op(o, reduction == TD_MEAN ? TD_OP_mean : TD_OP_sum, &all, 1, &x));
-    td_fail(&failure, TD_E_ARGUMENT, "%s: reduction %" PRId64 " is none of TD_NONE, TD_MEAN, TD_SUM", name, reduction);
-    return part_refuse(o, part_tensor(x).session, name, &failure);
-}
-
 static struct part minus(td_origin o, struct part a, struct part b)
 {
     return part_two(o, TD_OP_sub, a, b);
@@ -64,7 +51,7 @@ td_tensor td_l1_loss_at(td_origin o, td_tensor x, td_tensor target, const struct
 {
     KEYWORDS(l1_loss, .reduction = TD_MEAN);
     struct part d = minus(o, part_given(o, 0, x), part_given(o, 1, target));
-    return reduced(o, part_one(o, TD_OP_abs, d), k->reduction, "l1_loss");
+    return part_reduced(o, part_one(o, TD_OP_abs, d), k->reduction, "l1_loss");
 }
 
 /* scale * d * d below the bound, otherwise slope * (d - bound / 2), d being the magnitude of the difference. What is
@@ -86,13 +73,13 @@ td_tensor td_smooth_l1_loss_at(td_origin o, td_tensor x, td_tensor target,
     KEYWORDS(smooth_l1_loss, .reduction = TD_MEAN, .beta = 1);
     if (k->beta == 0)
         return td_l1_loss_at(o, x, target, &(struct td_l1_loss_keywords){.reduction = k->reduction});
-    return reduced(o, bent(o, x, target, k->beta, 0.5 / k->beta, 1), k->reduction, "smooth_l1_loss");
+    return part_reduced(o, bent(o, x, target, k->beta, 0.5 / k->beta, 1), k->reduction, "smooth_l1_loss");
 }
 
 td_tensor td_huber_loss_at(td_origin o, td_tensor x, td_tensor target, const struct td_huber_loss_keywords *keywords)
 {
     KEYWORDS(huber_loss, .reduction = TD_MEAN, .delta = 1);
-    return reduced(o, bent(o, x, target, k->delta, 0.5, k->delta), k->reduction, "huber_loss");
+    return part_reduced(o, bent(o, x, target, k->delta, 0.5, k->delta), k->reduction, "huber_loss");
 }
 
 /* ---- of probabilities ---- */
@@ -117,7 +104,7 @@ static bool have_one_shape(td_origin o, td_tensor x, td_tensor target, const cha
             td_shape_text(a.rank, a.shape, at, sizeof at), td_shape_text(b.rank, b.shape, bt, sizeof bt));
     td_hint(&failure, a.rank == b.rank + 1 ? "td_unsqueeze(target, -1) or td_squeeze(x) makes one shape of them."
                                            : "They have one shape here, not only ones that broadcast.");
-    *failed = part_refuse(o, x.session, name, &failure);
+    *failed = part_used(o, 2, (td_tensor[]){x, target}, part_refuse(o, x.session, name, &failure));
     return false;
 }
 
@@ -134,7 +121,7 @@ td_tensor td_binary_cross_entropy_at(td_origin o, td_tensor x, td_tensor target,
     if (!have_one_shape(o, x, target, "binary_cross_entropy", &failed))
         return failed;
     struct part loss = part_two(o, TD_OP_bce, part_given(o, 0, x), part_given(o, 1, target));
-    return reduced(o, weighted(o, loss, k->weight), k->reduction, "binary_cross_entropy");
+    return part_reduced(o, weighted(o, loss, k->weight), k->reduction, "binary_cross_entropy");
 }
 
 /* (1 - t) x - (1 + (pos_weight - 1) t) log(sigmoid(x)) */
@@ -152,7 +139,7 @@ td_tensor td_binary_cross_entropy_with_logits_at(td_origin o, td_tensor x, td_te
         log = times(o, log, shifted(o, more, 1));
     }
     struct part loss = minus(o, times(o, one_minus(o, t), logits), log);
-    return reduced(o, weighted(o, loss, k->weight), k->reduction, "binary_cross_entropy_with_logits");
+    return part_reduced(o, weighted(o, loss, k->weight), k->reduction, "binary_cross_entropy_with_logits");
 }
 
 /* Of x (n, classes, ...) classes are dimension 1, of (classes) the only one. */
@@ -174,7 +161,7 @@ static td_tensor soft_cross_entropy(td_origin o, const char *name, td_tensor x, 
     }
     struct part log = part_op(o, TD_OP_log_softmax, &(struct td_log_softmax_attrs){.dim = dim}, 1, &logits);
     struct part loss = part_one(o, TD_OP_neg, part_sum(o, times(o, log, t), dim, false));
-    return reduced(o, loss, k->reduction, name);
+    return part_reduced(o, loss, k->reduction, name);
 }
 
 td_tensor td_soft_cross_entropy_at(td_origin o, td_tensor x, td_tensor target,
@@ -204,7 +191,7 @@ td_tensor td_cross_entropy_at(td_origin o, td_tensor x, td_tensor target,
         if (k->ignore_index >= 0) {
             td_fail(&failure, TD_E_ARGUMENT,
                     "cross_entropy: ignore_index %" PRId64 " for targets that are probabilities", k->ignore_index);
-            return part_refuse(o, x.session, "cross_entropy", &failure);
+            return part_used(o, 2, (td_tensor[]){x, target}, part_refuse(o, x.session, "cross_entropy", &failure));
         }
         return soft_cross_entropy(o, "cross_entropy", x, target,
                                   &(struct td_soft_cross_entropy_keywords){.reduction = k->reduction,
@@ -231,8 +218,8 @@ td_tensor td_kl_div_at(td_origin o, td_tensor x, td_tensor target, const struct 
         loss = minus(o, own, times(o, t, log));
     }
     if (k->reduction != TD_BATCHMEAN)
-        return reduced(o, loss, k->reduction, "kl_div");
-    double batch = layout.rank && layout.shape[0] ? (double)layout.shape[0] : 1;
+        return part_reduced(o, loss, k->reduction, "kl_div");
+    double batch = layout.rank ? (double)layout.shape[0] : 1;
     const struct td_sum_attrs all = {.dims.count = -1};
     return part_tensor(scaled(o, part_op(o, TD_OP_sum, &all, 1, &loss), 1 / batch));
 }
@@ -254,7 +241,7 @@ td_tensor td_poisson_nll_loss_at(td_origin o, td_tensor x, td_tensor target,
         struct part root = scaled(o, part_one(o, TD_OP_log, scaled(o, safe, 6.283185307179586)), 0.5);
         loss = plus(o, loss, part_where(o, above, plus(o, stirling, root), part_real(0)));
     }
-    return reduced(o, loss, k->reduction, "poisson_nll_loss");
+    return part_reduced(o, loss, k->reduction, "poisson_nll_loss");
 }
 
 /* The variance is raised to eps outside the graph, as PyTorch does: its gradient passes. */
@@ -270,7 +257,7 @@ td_tensor td_gaussian_nll_loss_at(td_origin o, td_tensor x, td_tensor target, td
     struct part loss = scaled(o, plus(o, part_one(o, TD_OP_log, v), ratio), 0.5);
     if (k->full)
         loss = shifted(o, loss, 0.9189385332046727);
-    return reduced(o, loss, k->reduction, "gaussian_nll_loss");
+    return part_reduced(o, loss, k->reduction, "gaussian_nll_loss");
 }
 
 /* ---- with margins ---- */
@@ -283,7 +270,7 @@ td_tensor td_hinge_embedding_loss_at(td_origin o, td_tensor x, td_tensor target,
     struct part hinge = part_clamp(o, part_two(o, TD_OP_rsub, part_kept(value), part_real(k->margin)), 0);
     struct part apart = part_where(o, equals(o, part_kept(t), 1), zero, hinge);
     struct part together = part_where(o, equals(o, t, -1), zero, value);
-    return reduced(o, plus(o, apart, together), k->reduction, "hinge_embedding_loss");
+    return part_reduced(o, plus(o, apart, together), k->reduction, "hinge_embedding_loss");
 }
 
 td_tensor td_margin_ranking_loss_at(td_origin o, td_tensor x, td_tensor other, td_tensor target,
@@ -292,7 +279,7 @@ td_tensor td_margin_ranking_loss_at(td_origin o, td_tensor x, td_tensor other, t
     KEYWORDS(margin_ranking_loss, .reduction = TD_MEAN, .margin = 0);
     struct part d = minus(o, part_given(o, 0, x), part_given(o, 1, other));
     d = part_two(o, TD_OP_rsub, times(o, part_given(o, 2, target), d), part_real(k->margin));
-    return reduced(o, part_clamp(o, d, 0), k->reduction, "margin_ranking_loss");
+    return part_reduced(o, part_clamp(o, d, 0), k->reduction, "margin_ranking_loss");
 }
 
 td_tensor td_soft_margin_loss_at(td_origin o, td_tensor x, td_tensor target,
@@ -301,7 +288,7 @@ td_tensor td_soft_margin_loss_at(td_origin o, td_tensor x, td_tensor target,
     KEYWORDS(soft_margin_loss, .reduction = TD_MEAN);
     struct part product = times(o, part_given(o, 0, x), part_given(o, 1, target));
     struct part loss = part_one(o, TD_OP_neg, part_one(o, TD_OP_logsigmoid, product));
-    return reduced(o, loss, k->reduction, "soft_margin_loss");
+    return part_reduced(o, loss, k->reduction, "soft_margin_loss");
 }
 
 /* The norm of a - b + eps over the last dimension. */
@@ -321,7 +308,7 @@ td_tensor td_triplet_margin_loss_at(td_origin o, td_tensor anchor, td_tensor pos
     if (k->swap)
         far = part_two(o, TD_OP_minimum, far, distance(o, p, n, k->p, k->eps));
     struct part loss = part_clamp(o, shifted(o, minus(o, near, far), k->margin), 0);
-    return reduced(o, loss, k->reduction, "triplet_margin_loss");
+    return part_reduced(o, loss, k->reduction, "triplet_margin_loss");
 }
 
 /* sum(a * b) over the last dimension */
@@ -342,7 +329,7 @@ td_tensor td_cosine_embedding_loss_at(td_origin o, td_tensor x, td_tensor other,
     struct part together = part_where(o, equals(o, part_kept(t), 1), one_minus(o, part_kept(cosine)), part_real(0));
     struct part hinge = part_clamp(o, shifted(o, cosine, -k->margin), 0);
     struct part apart = part_where(o, equals(o, t, -1), hinge, part_real(0));
-    return reduced(o, plus(o, together, apart), k->reduction, "cosine_embedding_loss");
+    return part_reduced(o, plus(o, together, apart), k->reduction, "cosine_embedding_loss");
 }
 
 static struct part unsqueezed(td_origin o, struct part x)
@@ -376,7 +363,7 @@ td_tensor td_multi_margin_loss_at(td_origin o, td_tensor x, td_tensor target,
                          true};
     struct part others = part_where(o, part_two(o, TD_OP_eq, column, count), part_real(0), margins);
     struct part loss = scaled(o, part_sum(o, others, 1, false), 1 / (double)(classes ? classes : 1));
-    return reduced(o, loss, k->reduction, "multi_margin_loss");
+    return part_reduced(o, loss, k->reduction, "multi_margin_loss");
 }
 
 /* ---- the functions behind the macros ---- */

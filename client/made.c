@@ -24,6 +24,7 @@ static const struct td_sum_attrs everywhere = {.dims = {.count = -1}};
         return chain_end(&c, y, 1, &x);                                              \
     }
 #define OF_ONE (td_origin origin, td_tensor x)
+#define OF_SHAPE (td_origin origin, td_tensor x, struct td_dims shape)
 #define OF_DIMS (td_origin origin, td_tensor x, int64_t dim0, int64_t dim1)
 RENAMED(fliplr, TD_OP_flip, (&(struct td_flip_attrs){.dims = {1, {1}}}), OF_ONE)
 static td_tensor flipud(const struct chain *c, td_tensor x)
@@ -41,6 +42,7 @@ td_tensor td_flipud_at(td_origin origin, td_tensor x)
     return chain_end(&c, flipud(&c, x), 1, &x);
 }
 RENAMED(sgn, TD_OP_sign, NULL, OF_ONE)
+RENAMED(broadcast_to, TD_OP_expand, (&(struct td_expand_attrs){.shape = shape}), OF_SHAPE)
 RENAMED(swapaxes, TD_OP_transpose, (&(struct td_transpose_attrs){.dim0 = dim0, .dim1 = dim1}), OF_DIMS)
 RENAMED(swapdims, TD_OP_transpose, (&(struct td_transpose_attrs){.dim0 = dim0, .dim1 = dim1}), OF_DIMS)
 
@@ -351,6 +353,14 @@ static td_tensor with_dim(const struct chain *c, td_tensor x, int64_t dim)
     return chain_step(c, TD_OP_unsqueeze, &attrs, 1, (td_operand[]){lasting(x)});
 }
 
+/* Which rows have a nan in them. Counting what is not 0 would take it for a number. */
+static td_tensor nan_rows(const struct chain *c, td_tensor x)
+{
+    const struct td_any_attrs last = {.dims = {1, {-1}}};
+    td_tensor nans = chain_unary(c, TD_OP_isnan, lasting(x));
+    return chain_step(c, TD_OP_any, &last, 1, (td_operand[]){passing(nans)});
+}
+
 td_tensor td_cdist_at(td_origin origin, td_tensor a, td_tensor b, const struct td_dist_keywords *keywords)
 {
     KEYWORDS(dist, .p = 2);
@@ -371,7 +381,10 @@ td_tensor td_cdist_at(td_origin origin, td_tensor a, td_tensor b, const struct t
         y = chain_refuse(&c, &failure);
     } else {
         td_tensor apart = chain_binary(&c, TD_OP_sub, passing(with_dim(&c, a, -2)), passing(with_dim(&c, b, -3)));
+        td_tensor nans = k->p == 0 ? nan_rows(&c, apart) : (td_tensor){0};
         y = norm_of(&c, apart, k->p, (struct td_dims){1, {-1}}, false);
+        if (k->p == 0)
+            y = chain_where(&c, nans, td_operand_of_real(NAN), passing(y));
     }
     return chain_end(&c, y, 2, (td_tensor[]){a, b});
 }
@@ -397,6 +410,10 @@ td_tensor(td_rad2deg)(td_tensor x)
 td_tensor(td_sgn)(td_tensor x)
 {
     return td_sgn_at((td_origin){0}, x);
+}
+td_tensor(td_broadcast_to)(td_tensor x, struct td_dims shape)
+{
+    return td_broadcast_to_at((td_origin){0}, x, shape);
 }
 td_tensor(td_swapaxes)(td_tensor x, int64_t dim0, int64_t dim1)
 {

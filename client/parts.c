@@ -91,6 +91,19 @@ int td_tensor_split_at(td_origin origin, td_tensor x, int64_t sections, td_tenso
     return (int)sections;
 }
 
+int td_tensor_split_before_at(td_origin origin, td_tensor x, struct td_dims places, td_tensor *parts,
+                              const struct td_split_keywords *keywords)
+{
+    SPEAKS_FOR("tensor_split");
+    struct td_slice_attrs attrs = {.dim = keywords ? keywords->dim : 0, .step = 1};
+    for (int64_t k = 0; k <= places.count; k++) {
+        attrs.end = k < places.count ? places.v[k] : INT64_MAX;
+        parts[k] = apply(origin, k == places.count ? origin.consume : 0, TD_OP_slice, x, &attrs);
+        attrs.start = attrs.end;
+    }
+    return (int)places.count + 1;
+}
+
 int td_unbind_at(td_origin origin, td_tensor x, td_tensor *parts, const struct td_split_keywords *keywords)
 {
     SPEAKS_FOR("unbind");
@@ -327,6 +340,11 @@ td_tensor td_one_hot_at(td_origin origin, td_tensor index, int64_t classes)
 int(td_split)(td_tensor x, struct td_dims sizes, td_tensor *parts, const struct td_split_keywords *keywords)
 {
     return td_split_at((td_origin){0}, x, sizes, parts, keywords);
+}
+int(td_tensor_split_before)(td_tensor x, struct td_dims places, td_tensor *parts,
+                            const struct td_split_keywords *keywords)
+{
+    return td_tensor_split_before_at((td_origin){0}, x, places, parts, keywords);
 }
 int(td_tensor_split)(td_tensor x, int64_t sections, td_tensor *parts, const struct td_split_keywords *keywords)
 {

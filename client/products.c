@@ -91,6 +91,7 @@ RANKED(mm, 2, 2)
 RANKED(bmm, 3, 3)
 RANKED(mv, 2, 1)
 RANKED(dot, 1, 1)
+RANKED(vdot, 1, 1)
 
 td_tensor td_outer_at(td_origin origin, td_tensor a, td_tensor b)
 {
@@ -103,62 +104,113 @@ td_tensor td_outer_at(td_origin origin, td_tensor a, td_tensor b)
 }
 PAIR(outer)
 
+td_tensor td_inner_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    SPEAKS_FOR("inner");
+    const struct td_tensordot_keywords last = {.a_dims = {1, {-1}}, .b_dims = {1, {-1}}};
+    td_layout al = layout_of(origin, a), bl = layout_of(origin, b);
+    if (!al.rank || !bl.rank)
+        return product_of(origin, TD_OP_mul, a, b, origin.consume);
+    if (al.shape[al.rank - 1] != bl.shape[bl.rank - 1])
+        return refuse_pair(origin, a, b, "inner", "the last dimensions have different sizes");
+    return td_tensordot_at(origin, a, b, &last);
+}
+PAIR(inner)
+
 /* ---- sums with products ---- */
 
-/* x times a number, which is a whole one for a tensor of those. */
+/* x times a number, which is a whole one for a tensor of those, and true or false for one of these. */
 static td_tensor scaled(td_origin origin, bool used_up, td_tensor x, double by)
 {
-    bool whole = td_dtype_category(td_dtype_of_at((td_origin){origin.where, 0}, x)) != TD_FLOATING && by == floor(by) &&
-                 fabs(by) < 0x1p53;
+    enum td_category category = td_dtype_category(td_dtype_of_at((td_origin){origin.where, 0}, x));
+    bool whole = category != TD_FLOATING && by == floor(by) && fabs(by) < 0x1p53;
     if (by == 1)
         return x;
-    return operands(origin, TD_OP_mul, td_operand_of_tensor(x),
-                    whole ? td_operand_of_integer((int64_t)by) : td_operand_of_real(by), used_up);
+    td_operand number = !whole                   ? td_operand_of_real(by)
+                        : category == TD_BOOLEAN ? td_operand_of_bool(by != 0)
+                                                 : td_operand_of_integer((int64_t)by);
+    return operands(origin, TD_OP_mul, td_operand_of_tensor(x), number, used_up);
 }
 
+/* x in that type. */
+static td_tensor as_type(td_origin origin, bool *used_up, td_tensor x, enum td_dtype dtype)
+{
+    if (td_dtype_of_at((td_origin){origin.where, 0}, x) == dtype)
+        return x;
+    x = product_apply(origin, *used_up, TD_OP_to, x, &(struct td_to_attrs){.dtype = dtype});
+    *used_up = true;
+    return x;
+}
+
+/* beta * x + alpha * y in the type of both, where y is the product of a and b, which has rank dimensions. The result
+ * lies as y does, row by row, or as x, which is x_first. */
 static td_tensor add_product(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
-                             const struct td_addmm_keywords *keywords, const char *name, int rank)
+                             const struct td_addmm_keywords *keywords, const char *name, td_tensor y, int rank,
+                             bool x_first)
 {
     double beta = keywords ? keywords->beta : 1, alpha = keywords ? keywords->alpha : 1;
     bool uses_x = origin.consume & 1 && x.handle != a.handle && x.handle != b.handle;
-    td_tensor y = ranked((td_origin){origin.where, origin.consume >> 1}, a, b, name, rank, rank);
     td_layout xl = layout_of(origin, x), yl = layout_of(origin, y);
-    int both;
+    int common;
     int64_t shape[TD_RANK_MAX];
     if (healthy(origin, x) && healthy(origin, y) &&
-        (xl.rank > rank || !td_broadcast(xl.rank, xl.shape, yl.rank, yl.shape, &both, shape) ||
+        (xl.rank > rank || !td_broadcast(xl.rank, xl.shape, yl.rank, yl.shape, &common, shape) ||
          memcmp(shape, yl.shape, (size_t)rank * sizeof *shape)))
         return refuse_pair((td_origin){origin.where, uses_x | 2u}, x, y, name,
                            "the first does not broadcast to the product's");
+    enum td_dtype both = td_result_type_at((td_origin){origin.where, 0}, x, td_operand_of_tensor(y));
+    bool mine = true;
+    if (td_dtype_known(both))
+        y = as_type(origin, &mine, y, both);
     y = scaled(origin, true, y, alpha);
     if (beta == 0) {
         if (uses_x)
             td_rank_at((td_origin){origin.where, 1}, x);
         return y;
     }
+    x = td_dtype_known(both) ? as_type(origin, &uses_x, x, both) : x;
     td_tensor part = scaled(origin, uses_x, x, beta);
-    return product_of(origin, TD_OP_add, y, part, 1u | (uint32_t)(beta != 1 || uses_x) << 1); /* y's strides */
+    bool uses_part = beta != 1 || uses_x;
+    return x_first ? product_of(origin, TD_OP_add, part, y, 2u | uses_part)
+                   : product_of(origin, TD_OP_add, y, part, 1u | (uint32_t)uses_part << 1);
 }
 
-td_tensor td_addmm_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b, const struct td_addmm_keywords *keywords)
+/* The sum of the products of each pair in two batches of matrices: one product, with the batches beside each other. */
+static td_tensor sum_of_products(td_origin origin, td_tensor a, td_tensor b)
 {
-    SPEAKS_FOR("addmm");
-    return add_product(origin, x, a, b, keywords, "addmm", 2);
+    td_layout al = layout_of(origin, a), bl = layout_of(origin, b);
+    const struct td_permute_attrs rows_first = {.dims = {3, {1, 0, 2}}};
+    bool uses_a = origin.consume & 1 && a.handle != b.handle;
+    if (!healthy(origin, a) || !healthy(origin, b))
+        return product_of(origin, TD_OP_matmul, a, b, origin.consume);
+    if (al.rank != 3 || bl.rank != 3 || al.shape[0] != bl.shape[0] || al.shape[2] != bl.shape[1])
+        return refuse_pair(origin, a, b, "addbmm", "two batches are due of as many matrices (n, k) and (k, m)");
+    int64_t inner = al.shape[0] * al.shape[2];
+    const struct td_reshape_attrs wide = {.shape = {2, {al.shape[1], inner}}},
+                                  high = {.shape = {2, {inner, bl.shape[2]}}};
+    a = product_apply(origin, uses_a, TD_OP_permute, a, &rows_first);
+    a = product_apply(origin, true, TD_OP_reshape, a, &wide);
+    return product_of(origin, TD_OP_matmul, a, product_apply(origin, origin.consume & 2, TD_OP_reshape, b, &high), 3);
 }
-td_tensor td_baddbmm_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
-                        const struct td_addmm_keywords *keywords)
-{
-    SPEAKS_FOR("baddbmm");
-    return add_product(origin, x, a, b, keywords, "baddbmm", 3);
-}
-td_tensor(td_addmm)(td_tensor x, td_tensor a, td_tensor b, const struct td_addmm_keywords *keywords)
-{
-    return td_addmm_at((td_origin){0}, x, a, b, keywords);
-}
-td_tensor(td_baddbmm)(td_tensor x, td_tensor a, td_tensor b, const struct td_addmm_keywords *keywords)
-{
-    return td_baddbmm_at((td_origin){0}, x, a, b, keywords);
-}
+
+/* name(x, a, b): what product gives of a and b, as rest says whether they are used up, plus x. */
+#define ADDED(name, rank, x_first, product)                                                               \
+    td_tensor td_##name##_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,                     \
+                             const struct td_addmm_keywords *keywords)                                    \
+    {                                                                                                     \
+        SPEAKS_FOR(#name);                                                                                \
+        const td_origin rest = {origin.where, origin.consume >> 1};                                       \
+        return add_product(origin, x, a, b, keywords, #name, product, rank, x_first);                     \
+    }                                                                                                     \
+    td_tensor(td_##name)(td_tensor x, td_tensor a, td_tensor b, const struct td_addmm_keywords *keywords) \
+    {                                                                                                     \
+        return td_##name##_at((td_origin){0}, x, a, b, keywords);                                         \
+    }
+ADDED(addmm, 2, false, ranked(rest, a, b, "addmm", 2, 2))
+ADDED(baddbmm, 3, false, ranked(rest, a, b, "baddbmm", 3, 3))
+ADDED(addmv, 1, false, ranked(rest, a, b, "addmv", 2, 1))
+ADDED(addr, 2, true, td_outer_at(rest, a, b))
+ADDED(addbmm, 2, false, sum_of_products(rest, a, b))
 
 /* ---- other products ---- */
 

@@ -1,6 +1,8 @@
 /* Functions whose results are as large as their data say: the size is computed by ops before the one that takes it, and
  * nobody waits. SPDX-License-Identifier: Apache-2.0 */
-#include "client/internal.h"
+#include "client/unique.h"
+
+#include <math.h>
 
 /* A call of op on tensors; bit k of used_up: the k-th is used up. */
 static td_tensor call(td_origin origin, uint32_t used_up, enum td_op_id id, const void *attrs, int count,
@@ -232,8 +234,10 @@ static td_tensor flat(td_origin origin, td_tensor x)
 td_tensor td_unique_at(td_origin origin, td_tensor x, const struct td_unique_keywords *keywords)
 {
     SPEAKS_FOR("unique");
-    static const struct td_unique_keywords none = {0};
+    static const struct td_unique_keywords none = {.dim = INT64_MIN};
     td_origin here = {origin.where, 0};
+    if (keywords && keywords->dim != INT64_MIN)
+        return unique_slices(origin, x, keywords, false);
     td_tensor sorted[TD_OUTPUTS_MAX], row = flat(here, x);
     client_ops(&(struct client_op){.id = TD_OP_sort,
                                    .origin = {origin.where, 1},
@@ -249,11 +253,99 @@ td_tensor td_unique_at(td_origin origin, td_tensor x, const struct td_unique_key
 td_tensor td_unique_consecutive_at(td_origin origin, td_tensor x, const struct td_unique_keywords *keywords)
 {
     SPEAKS_FOR("unique_consecutive");
-    static const struct td_unique_keywords none = {0};
+    static const struct td_unique_keywords none = {.dim = INT64_MIN};
     td_origin here = {origin.where, 0};
+    if (keywords && keywords->dim != INT64_MIN)
+        return unique_slices(origin, x, keywords, true);
     td_tensor values = unique(here, x, flat(here, x), (td_tensor){0}, keywords ? keywords : &none);
     td_ok_at(origin, x); /* used up, if it is */
     return values;
+}
+
+/* ---- repeat_interleave by a tensor ---- */
+
+/* Whether the call cannot be, and why. */
+static bool refuses_repeats(td_origin origin, td_tensor x, td_tensor repeats, int64_t dim, struct td_failure *failure)
+{
+    td_origin here = {origin.where, 0};
+    if (!td_ok_at(here, x) || !td_ok_at(here, repeats))
+        return false;
+    td_layout of_x = td_layout_of_at(here, x), of_repeats = td_layout_of_at(here, repeats);
+    enum td_dtype dtype = td_dtype_of_at(here, repeats);
+    int d = dim == INT64_MIN ? 0 : of_x.rank ? td_wrap_dim(dim, of_x.rank) : -1;
+    int64_t size = dim == INT64_MIN ? td_numel_at(here, x) : d < 0 ? 0 : of_x.shape[d];
+    char text[TD_SHAPE_TEXT];
+    if (dtype != TD_I64 && dtype != TD_I32)
+        td_fail(failure, TD_E_DTYPE, "repeat_interleave: repeats are %s where i64 or i32 is due", td_dtype_name(dtype));
+    else if (d < 0)
+        td_fail(failure, TD_E_INDEX, "repeat_interleave: dimension %lld does not exist in a tensor of %d dimensions",
+                (long long)dim, of_x.rank);
+    else if (of_repeats.rank > 1 || (of_repeats.rank && of_repeats.shape[0] != 1 && of_repeats.shape[0] != size))
+        td_fail(failure, TD_E_SHAPE, "repeat_interleave: repeats of shape %s for %lld slices",
+                td_shape_text(of_repeats.rank, of_repeats.shape, text, sizeof text), (long long)size);
+    return failure->code;
+}
+
+/* repeats as i64, one for each of count slices. None is below 0: such a one is refused as an index into a single 0,
+ * which is added to it. */
+static td_tensor counts_of(td_origin origin, td_tensor repeats, int64_t count)
+{
+    td_origin here = {origin.where, 0};
+    const struct td_zeros_attrs single = {.shape = {1, {1}}, .dtype = TD_I64};
+    td_tensor counts =
+        unary(here, 1, TD_OP_expand, to(here, 0, repeats, TD_I64), &(struct td_expand_attrs){.shape = {1, {count}}});
+    td_tensor index = unary(here, 0, TD_OP_clamp, counts, &(struct td_clamp_attrs){.min = -INFINITY, .max = 0});
+    td_tensor zero =
+        client_op(&(struct client_op){.id = TD_OP_zeros, .origin = here, .session = repeats.session, .attrs = &single});
+    zero = call(here, 3, TD_OP_index_select, &(struct td_index_select_attrs){.dim = 0}, 2,
+                (td_operand[]){td_operand_of_tensor(zero), td_operand_of_tensor(index)});
+    return binary(here, 3, TD_OP_add, counts, zero);
+}
+
+/* Which slice stands at each place of the result: how many of the others have begun there or before. The last place is
+ * one too many, for those that begin behind it. */
+static td_tensor places_of(td_origin origin, td_tensor counts)
+{
+    td_origin here = {origin.where, 0};
+    const struct td_cumsum_attrs along = {.dim = 0};
+    td_tensor total = unary(here, 0, TD_OP_sum, counts, &(struct td_sum_attrs){.dims.count = -1});
+    td_tensor size =
+        call(here, 1, TD_OP_add, NULL, 2, (td_operand[]){td_operand_of_tensor(total), td_operand_of_integer(1)});
+    td_tensor ends = unary(here, 1, TD_OP_cumsum, counts, &along), starts = slice(here, ends, 0, -1);
+    release_of(ends);
+    td_tensor begun = tally(here, 7, starts, ones(here, starts), size);
+    td_tensor places = unary(here, 1, TD_OP_cumsum, begun, &along), all = slice(here, places, 0, -1);
+    release_of(places);
+    return all;
+}
+
+td_tensor td_repeat_interleave_each_at(td_origin origin, td_tensor x, td_tensor repeats,
+                                       const struct td_repeat_interleave_keywords *keywords)
+{
+    SPEAKS_FOR("repeat_interleave");
+    td_origin here = {origin.where, 0};
+    int64_t dim = keywords ? keywords->dim : INT64_MIN;
+    struct td_failure failure = {0};
+    td_tensor y;
+    if (refuses_repeats(origin, x, repeats, dim, &failure)) {
+        session_enter(x.session);
+        y = handles_failed(x.session, error_make(x.session, &failure, "repeat_interleave", origin));
+        session_leave(x.session);
+    } else if (!td_ok_at(here, x) || !td_ok_at(here, repeats)) {
+        y = binary(here, 0, TD_OP_mul, x, repeats); /* which fails of the same */
+    } else {
+        td_layout layout = td_layout_of_at(here, x);
+        bool row = dim == INT64_MIN;
+        int64_t count = row ? td_numel_at(here, x) : layout.shape[td_wrap_dim(dim, layout.rank)];
+        td_tensor places = places_of(here, counts_of(here, repeats, count));
+        y = call(here, row ? 3 : 2, TD_OP_index_select, &(struct td_index_select_attrs){.dim = row ? 0 : dim}, 2,
+                 (td_operand[]){td_operand_of_tensor(row ? flat(here, x) : x), td_operand_of_tensor(places)});
+    }
+    if (consumes(origin, x, 0))
+        release_of(x);
+    if (consumes(origin, repeats, 1))
+        release_of(repeats);
+    return y;
 }
 
 /* ---- the functions behind the macros ---- */
@@ -281,4 +373,9 @@ td_tensor(td_unique)(td_tensor x, const struct td_unique_keywords *keywords)
 td_tensor(td_unique_consecutive)(td_tensor x, const struct td_unique_keywords *keywords)
 {
     return td_unique_consecutive_at((td_origin){0}, x, keywords);
+}
+td_tensor(td_repeat_interleave_each)(td_tensor x, td_tensor repeats,
+                                     const struct td_repeat_interleave_keywords *keywords)
+{
+    return td_repeat_interleave_each_at((td_origin){0}, x, repeats, keywords);
 }

@@ -297,6 +297,12 @@ TD_API int td_tensor_split(td_tensor x, int64_t sections, td_tensor *parts,
                            const struct td_split_keywords *keywords TD_DEFAULT(NULL));
 TD_API int td_tensor_split_at(td_origin origin, td_tensor x, int64_t sections, td_tensor *parts,
                               const struct td_split_keywords *keywords);
+/* What td_tensor_split(x, TD_DIMS(...), parts) is: a part before each of these places, and one from the last on. They
+ * count from the end below 0, and may lie outside, as in td_slice. */
+TD_API int td_tensor_split_before(td_tensor x, struct td_dims places, td_tensor *parts,
+                                  const struct td_split_keywords *keywords TD_DEFAULT(NULL));
+TD_API int td_tensor_split_before_at(td_origin origin, td_tensor x, struct td_dims places, td_tensor *parts,
+                                     const struct td_split_keywords *keywords);
 /* The slices along a dimension, without it. */
 TD_API int td_unbind(td_tensor x, td_tensor *parts, const struct td_split_keywords *keywords TD_DEFAULT(NULL));
 TD_API int td_unbind_at(td_origin origin, td_tensor x, td_tensor *parts, const struct td_split_keywords *keywords);
@@ -358,13 +364,20 @@ TD_API td_tensor td_bmm(td_tensor a, td_tensor b);
 TD_API td_tensor td_mv(td_tensor a, td_tensor b);
 TD_API td_tensor td_dot(td_tensor a, td_tensor b);
 TD_API td_tensor td_outer(td_tensor a, td_tensor b);
+/* td_dot; and the sums of products over the last dimension of both, each row of a with each of b. */
+TD_API td_tensor td_vdot(td_tensor a, td_tensor b);
+TD_API td_tensor td_inner(td_tensor a, td_tensor b);
 TD_API td_tensor td_mm_at(td_origin origin, td_tensor a, td_tensor b);
 TD_API td_tensor td_bmm_at(td_origin origin, td_tensor a, td_tensor b);
 TD_API td_tensor td_mv_at(td_origin origin, td_tensor a, td_tensor b);
 TD_API td_tensor td_dot_at(td_origin origin, td_tensor a, td_tensor b);
 TD_API td_tensor td_outer_at(td_origin origin, td_tensor a, td_tensor b);
-/* beta * x + alpha * (a @ b), of matrices and of batches of them. Keywords: .beta (1), .alpha (1); x is not looked at
- * where beta is 0. */
+TD_API td_tensor td_vdot_at(td_origin origin, td_tensor a, td_tensor b);
+TD_API td_tensor td_inner_at(td_origin origin, td_tensor a, td_tensor b);
+/* beta * x + alpha * (a @ b), of matrices and of batches of them, of a matrix and a vector (addmv), of td_outer (addr),
+ * and of all products of a batch together (addbmm). Keywords: .beta (1), .alpha (1); x is not looked at where beta is
+ * 0.
+ */
 struct td_addmm_keywords {
     double beta, alpha;
     TD_KEYWORDS_END
@@ -377,7 +390,19 @@ TD_API td_tensor td_addmm_at(td_origin origin, td_tensor x, td_tensor a, td_tens
                              const struct td_addmm_keywords *keywords);
 TD_API td_tensor td_baddbmm_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
                                const struct td_addmm_keywords *keywords);
-/* Both written into x, which is returned. */
+TD_API td_tensor td_addmv(td_tensor x, td_tensor a, td_tensor b,
+                          const struct td_addmm_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_addr(td_tensor x, td_tensor a, td_tensor b,
+                         const struct td_addmm_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_addbmm(td_tensor x, td_tensor a, td_tensor b,
+                           const struct td_addmm_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_addmv_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
+                             const struct td_addmm_keywords *keywords);
+TD_API td_tensor td_addr_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
+                            const struct td_addmm_keywords *keywords);
+TD_API td_tensor td_addbmm_at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
+                              const struct td_addmm_keywords *keywords);
+/* All of them written into x, which is returned. */
 TD_API td_tensor td_addmm_(td_tensor x, td_tensor a, td_tensor b,
                            const struct td_addmm_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_baddbmm_(td_tensor x, td_tensor a, td_tensor b,
@@ -386,6 +411,18 @@ TD_API td_tensor td_addmm__at(td_origin origin, td_tensor x, td_tensor a, td_ten
                               const struct td_addmm_keywords *keywords);
 TD_API td_tensor td_baddbmm__at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
                                 const struct td_addmm_keywords *keywords);
+TD_API td_tensor td_addmv_(td_tensor x, td_tensor a, td_tensor b,
+                           const struct td_addmm_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_addr_(td_tensor x, td_tensor a, td_tensor b,
+                          const struct td_addmm_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_addbmm_(td_tensor x, td_tensor a, td_tensor b,
+                            const struct td_addmm_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_addmv__at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
+                              const struct td_addmm_keywords *keywords);
+TD_API td_tensor td_addr__at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
+                             const struct td_addmm_keywords *keywords);
+TD_API td_tensor td_addbmm__at(td_origin origin, td_tensor x, td_tensor a, td_tensor b,
+                               const struct td_addmm_keywords *keywords);
 /* Kronecker's product: a with each element times all of b. */
 TD_API td_tensor td_kron(td_tensor a, td_tensor b);
 TD_API td_tensor td_kron_at(td_origin origin, td_tensor a, td_tensor b);
@@ -482,10 +519,12 @@ TD_API td_tensor td_bincount(td_tensor x, const struct td_bincount_keywords *key
 TD_API td_tensor td_bincount_at(td_origin origin, td_tensor x, const struct td_bincount_keywords *keywords);
 struct td_unique_keywords {
     td_tensor *inverse, *counts;
+    int64_t dim;
     TD_KEYWORDS_END
 };
 /* The different elements of x in rising order. Keywords: .inverse gets which of them each element of x is, in x's
- * shape; .counts gets how often each stands in x. */
+ * shape; .counts gets how often each stands in x. With .dim (INT64_MIN, none) the different slices along that dimension
+ * instead, ordered by their first element, then the next: .inverse has one entry for each slice. */
 TD_API td_tensor td_unique(td_tensor x, const struct td_unique_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_unique_at(td_origin origin, td_tensor x, const struct td_unique_keywords *keywords);
 /* The same of runs of equal elements, in their order. */
@@ -874,9 +913,14 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #define TD_SPLIT_KEYWORDS(...) TD_KEYWORDS(td_split, .dim = 0, .td_keywords_only = 0, __VA_ARGS__)
 #define td_split(x, sizes, parts, ...) \
     TD_WITH_KEYWORDS(int, td_split_at(TD_HERE(TD_FRESH(#x, 0)), x, sizes, parts, TD_SPLIT_KEYWORDS(__VA_ARGS__)))
-#define td_tensor_split(x, sections, parts, ...) \
-    TD_WITH_KEYWORDS(int,                        \
-                     td_tensor_split_at(TD_HERE(TD_FRESH(#x, 0)), x, sections, parts, TD_SPLIT_KEYWORDS(__VA_ARGS__)))
+#define td_tensor_split(x, sections, parts, ...)                                                       \
+    TD_WITH_KEYWORDS(int, _Generic((sections), struct td_dims                                          \
+                                   : td_tensor_split_before_at, default                                \
+                                   : td_tensor_split_at)(TD_HERE(TD_FRESH(#x, 0)), x, sections, parts, \
+                                                         TD_SPLIT_KEYWORDS(__VA_ARGS__)))
+#define td_tensor_split_before(x, places, parts, ...) \
+    TD_WITH_KEYWORDS(                                 \
+        int, td_tensor_split_before_at(TD_HERE(TD_FRESH(#x, 0)), x, places, parts, TD_SPLIT_KEYWORDS(__VA_ARGS__)))
 #define td_unbind(x, parts, ...) \
     TD_WITH_KEYWORDS(int, td_unbind_at(TD_HERE(TD_FRESH(#x, 0)), x, parts, TD_SPLIT_KEYWORDS(__VA_ARGS__)))
 #define td_expand_as(x, other) td_expand_as_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#other, 1)), x, other)
@@ -890,25 +934,34 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #define td_pixel_unshuffle(x, factor) td_pixel_unshuffle_at(TD_HERE(TD_FRESH(#x, 0)), x, factor)
 #define td_one_hot(index, classes) td_one_hot_at(TD_HERE(TD_FRESH(#index, 0)), index, classes)
 #define td_einsum(equation, ...) td_einsum_at(TD_HERE(0), equation, __VA_ARGS__)
-#define TD_PAIR(a, b) TD_HERE(TD_FRESH(#a, 0) | TD_FRESH(#b, 1))
-#define td_tensordot(a, b, ...)                           \
-    TD_WITH_KEYWORDS(td_tensor,                           \
-                     td_tensordot_at(TD_PAIR(a, b), a, b, \
+/* By their texts, which a macro that another one calls does not see. */
+#define TD_PAIR(a, b) TD_HERE(TD_FRESH(a, 0) | TD_FRESH(b, 1))
+#define td_tensordot(a, b, ...)                             \
+    TD_WITH_KEYWORDS(td_tensor,                             \
+                     td_tensordot_at(TD_PAIR(#a, #b), a, b, \
                                      TD_KEYWORDS(td_tensordot, .dims = 2, .td_keywords_only = 0, __VA_ARGS__)))
-#define td_mm(a, b) td_mm_at(TD_PAIR(a, b), a, b)
-#define td_bmm(a, b) td_bmm_at(TD_PAIR(a, b), a, b)
-#define td_mv(a, b) td_mv_at(TD_PAIR(a, b), a, b)
-#define td_dot(a, b) td_dot_at(TD_PAIR(a, b), a, b)
-#define td_outer(a, b) td_outer_at(TD_PAIR(a, b), a, b)
-#define td_kron(a, b) td_kron_at(TD_PAIR(a, b), a, b)
-#define td_cross(a, b, dim) td_cross_at(TD_PAIR(a, b), a, b, dim)
-#define TD_ADDMM(at, x, a, b, ...)                                                                        \
-    TD_WITH_KEYWORDS(td_tensor, at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#a, 1) | TD_FRESH(#b, 2)), x, a, b, \
+#define td_mm(a, b) td_mm_at(TD_PAIR(#a, #b), a, b)
+#define td_bmm(a, b) td_bmm_at(TD_PAIR(#a, #b), a, b)
+#define td_mv(a, b) td_mv_at(TD_PAIR(#a, #b), a, b)
+#define td_dot(a, b) td_dot_at(TD_PAIR(#a, #b), a, b)
+#define td_outer(a, b) td_outer_at(TD_PAIR(#a, #b), a, b)
+#define td_vdot(a, b) td_vdot_at(TD_PAIR(#a, #b), a, b)
+#define td_inner(a, b) td_inner_at(TD_PAIR(#a, #b), a, b)
+#define td_kron(a, b) td_kron_at(TD_PAIR(#a, #b), a, b)
+#define td_cross(a, b, dim) td_cross_at(TD_PAIR(#a, #b), a, b, dim)
+#define TD_ADDMM(at, x_text, a_text, b_text, x, a, b, ...)                                                            \
+    TD_WITH_KEYWORDS(td_tensor, at(TD_HERE(TD_FRESH(x_text, 0) | TD_FRESH(a_text, 1) | TD_FRESH(b_text, 2)), x, a, b, \
                                    TD_KEYWORDS(td_addmm, .beta = 1, .alpha = 1, .td_keywords_only = 0, __VA_ARGS__)))
-#define td_addmm(x, a, b, ...) TD_ADDMM(td_addmm_at, x, a, b, __VA_ARGS__)
-#define td_baddbmm(x, a, b, ...) TD_ADDMM(td_baddbmm_at, x, a, b, __VA_ARGS__)
-#define td_addmm_(x, a, b, ...) TD_ADDMM(td_addmm__at, x, a, b, __VA_ARGS__)
-#define td_baddbmm_(x, a, b, ...) TD_ADDMM(td_baddbmm__at, x, a, b, __VA_ARGS__)
+#define td_addmm(x, a, b, ...) TD_ADDMM(td_addmm_at, #x, #a, #b, x, a, b, __VA_ARGS__)
+#define td_baddbmm(x, a, b, ...) TD_ADDMM(td_baddbmm_at, #x, #a, #b, x, a, b, __VA_ARGS__)
+#define td_addmv(x, a, b, ...) TD_ADDMM(td_addmv_at, #x, #a, #b, x, a, b, __VA_ARGS__)
+#define td_addr(x, a, b, ...) TD_ADDMM(td_addr_at, #x, #a, #b, x, a, b, __VA_ARGS__)
+#define td_addbmm(x, a, b, ...) TD_ADDMM(td_addbmm_at, #x, #a, #b, x, a, b, __VA_ARGS__)
+#define td_addmv_(x, a, b, ...) TD_ADDMM(td_addmv__at, #x, #a, #b, x, a, b, __VA_ARGS__)
+#define td_addr_(x, a, b, ...) TD_ADDMM(td_addr__at, #x, #a, #b, x, a, b, __VA_ARGS__)
+#define td_addbmm_(x, a, b, ...) TD_ADDMM(td_addbmm__at, #x, #a, #b, x, a, b, __VA_ARGS__)
+#define td_addmm_(x, a, b, ...) TD_ADDMM(td_addmm__at, #x, #a, #b, x, a, b, __VA_ARGS__)
+#define td_baddbmm_(x, a, b, ...) TD_ADDMM(td_baddbmm__at, #x, #a, #b, x, a, b, __VA_ARGS__)
 #define td_matrix_power(x, n) td_matrix_power_at(TD_HERE(TD_FRESH(#x, 0)), x, n)
 #define td_logdet(x) td_logdet_at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define TD_PICK(x) td_pick_of_tensor(x, TD_FRESH(#x, 0))
@@ -931,7 +984,7 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
     TD_WITH_KEYWORDS(td_tensor,                                  \
                      td_bincount_at(TD_HERE(TD_FRESH(#x, 0)), x, \
                                     TD_KEYWORDS(td_bincount, .minlength = 0, .td_keywords_only = 0, __VA_ARGS__)))
-#define TD_UNIQUE_KEYWORDS(...) TD_KEYWORDS(td_unique, .inverse = NULL, .td_keywords_only = 0, __VA_ARGS__)
+#define TD_UNIQUE_KEYWORDS(...) TD_KEYWORDS(td_unique, .dim = INT64_MIN, .td_keywords_only = 0, __VA_ARGS__)
 #define td_unique(x, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_unique_at(TD_HERE(TD_FRESH(#x, 0)), x, TD_UNIQUE_KEYWORDS(__VA_ARGS__)))
 #define td_unique_consecutive(x, ...) \

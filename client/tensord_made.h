@@ -77,6 +77,8 @@ TD_API td_tensor td_deg2rad(td_tensor x);
 TD_API td_tensor td_rad2deg(td_tensor x);
 /* td_sign. */
 TD_API td_tensor td_sgn(td_tensor x);
+/* td_expand. */
+TD_API td_tensor td_broadcast_to(td_tensor x, struct td_dims shape);
 /* td_transpose. */
 TD_API td_tensor td_swapaxes(td_tensor x, int64_t dim0, int64_t dim1);
 TD_API td_tensor td_swapdims(td_tensor x, int64_t dim0, int64_t dim1);
@@ -128,6 +130,11 @@ struct td_matrix_norm_keywords {
  * magnitudes in columns, INFINITY or -INFINITY, in rows), .dims (TD_DIMS(-2, -1): that of the rows, that of the
  * columns), .keepdim (false). */
 TD_API td_tensor td_matrix_norm(td_tensor x, const struct td_matrix_norm_keywords *keywords TD_DEFAULT(NULL));
+
+/* x, each slice along dim, where its norm of power p is greater than maxnorm, made smaller to that; and x so written.
+ */
+TD_API td_tensor td_renorm(td_tensor x, double p, int64_t dim, double maxnorm);
+TD_API td_tensor td_renorm_(td_tensor x, double p, int64_t dim, double maxnorm);
 
 /* ---- of two tensors, or a tensor and a number ---- */
 
@@ -201,6 +208,11 @@ struct td_take_along_dim_keywords {
 /* td_gather with x and index broadcast to each other. Keyword: .dim (both as one row). */
 TD_API td_tensor td_take_along_dim(td_tensor x, td_tensor index,
                                    const struct td_take_along_dim_keywords *keywords TD_DEFAULT(NULL));
+
+/* What td_repeat_interleave(x, repeats) is where repeats is a tensor, i64 or i32: each slice as often as its own entry
+ * says, or all as often as the only one. Keyword: .dim (x as one row). */
+TD_API td_tensor td_repeat_interleave_each(td_tensor x, td_tensor repeats,
+                                           const struct td_repeat_interleave_keywords *keywords TD_DEFAULT(NULL));
 
 /* A clone of x in which source stands where td_select, td_slice or td_diagonal look. */
 TD_API td_tensor td_select_scatter(td_tensor x, td_tensor source, int64_t dim, int64_t index);
@@ -304,11 +316,17 @@ TD_API td_tensor td_clamp_between__at(td_origin origin, td_tensor x, td_tensor l
 TD_API td_tensor td_fill_diagonal__at(td_origin origin, td_tensor x, double value,
                                       const struct td_fill_diagonal__keywords *keywords);
 
+TD_API td_tensor td_renorm_at(td_origin origin, td_tensor x, double p, int64_t dim, double maxnorm);
+TD_API td_tensor td_renorm__at(td_origin origin, td_tensor x, double p, int64_t dim, double maxnorm);
+TD_API td_tensor td_repeat_interleave_each_at(td_origin origin, td_tensor x, td_tensor repeats,
+                                              const struct td_repeat_interleave_keywords *keywords);
+
 TD_API td_tensor td_fliplr_at(td_origin origin, td_tensor x);
 TD_API td_tensor td_flipud_at(td_origin origin, td_tensor x);
 TD_API td_tensor td_deg2rad_at(td_origin origin, td_tensor x);
 TD_API td_tensor td_rad2deg_at(td_origin origin, td_tensor x);
 TD_API td_tensor td_sgn_at(td_origin origin, td_tensor x);
+TD_API td_tensor td_broadcast_to_at(td_origin origin, td_tensor x, struct td_dims shape);
 TD_API td_tensor td_swapaxes_at(td_origin origin, td_tensor x, int64_t dim0, int64_t dim1);
 TD_API td_tensor td_swapdims_at(td_origin origin, td_tensor x, int64_t dim0, int64_t dim1);
 TD_API td_tensor td_diff_at(td_origin origin, td_tensor x, const struct td_diff_keywords *keywords);
@@ -374,6 +392,7 @@ TD_API td_tensor td_dropout__at(td_origin origin, td_tensor x, const struct td_d
 #define td_deg2rad(x) td_deg2rad_at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define td_rad2deg(x) td_rad2deg_at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define td_sgn(x) td_sgn_at(TD_HERE(TD_FRESH(#x, 0)), x)
+#define td_broadcast_to(x, shape) td_broadcast_to_at(TD_HERE(TD_FRESH(#x, 0)), x, shape)
 #define td_swapaxes(x, dim0, dim1) td_swapaxes_at(TD_HERE(TD_FRESH(#x, 0)), x, dim0, dim1)
 #define td_swapdims(x, dim0, dim1) td_swapdims_at(TD_HERE(TD_FRESH(#x, 0)), x, dim0, dim1)
 #define td_diff(x, ...)                                      \
@@ -396,6 +415,8 @@ TD_API td_tensor td_dropout__at(td_origin origin, td_tensor x, const struct td_d
     TD_WITH_KEYWORDS(td_spread, td_var_mean_at(TD_HERE(TD_FRESH(#x, 0)), x, TD_SPREAD_KEYWORDS(__VA_ARGS__)))
 #define td_std_mean(x, ...) \
     TD_WITH_KEYWORDS(td_spread, td_std_mean_at(TD_HERE(TD_FRESH(#x, 0)), x, TD_SPREAD_KEYWORDS(__VA_ARGS__)))
+#define td_renorm(x, p, dim, maxnorm) td_renorm_at(TD_HERE(TD_FRESH(#x, 0)), x, p, dim, maxnorm)
+#define td_renorm_(x, p, dim, maxnorm) td_renorm__at(TD_HERE(TD_FRESH(#x, 0)), x, p, dim, maxnorm)
 #define td_matrix_norm(x, ...)                                                                                 \
     TD_WITH_KEYWORDS(td_tensor,                                                                                \
                      td_matrix_norm_at(TD_HERE(TD_FRESH(#x, 0)), x,                                            \
@@ -451,6 +472,19 @@ TD_API td_tensor td_dropout__at(td_origin origin, td_tensor x, const struct td_d
     TD_WITH_KEYWORDS(td_tensor,                                                                          \
                      td_bucketize_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#boundaries, 1)), x, boundaries, \
                                      TD_KEYWORDS(td_bucketize, .right = false, .td_keywords_only = 0, __VA_ARGS__)))
+#undef td_repeat_interleave /* that of ops knows numbers only */
+#define td_repeat_interleave(x, repeats, ...)                                          \
+    TD_WITH_KEYWORDS(td_tensor,                                                        \
+                     _Generic((repeats), td_tensor                                     \
+                              : td_repeat_interleave_each_at, default                  \
+                              : td_repeat_interleave_at)(                              \
+                         TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#repeats, 1)), x, repeats, \
+                         TD_KEYWORDS(td_repeat_interleave, .dim = INT64_MIN, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_repeat_interleave_each(x, repeats, ...)                                     \
+    TD_WITH_KEYWORDS(td_tensor,                                                        \
+                     td_repeat_interleave_each_at(                                     \
+                         TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#repeats, 1)), x, repeats, \
+                         TD_KEYWORDS(td_repeat_interleave, .dim = INT64_MIN, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_take_flat(x, index) td_take_flat_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#index, 1)), x, index)
 #define TD_PUT_KEYWORDS(...) TD_KEYWORDS(td_put, .accumulate = false, .td_keywords_only = 0, __VA_ARGS__)
 #define td_put(x, index, source, ...)                                                                               \

@@ -174,6 +174,27 @@ TD_API td_tensor td_multi_margin_loss(td_tensor x, td_tensor target,
 TD_API td_tensor td_multi_margin_loss_at(td_origin origin, td_tensor x, td_tensor target,
                                          const struct td_multi_margin_loss_keywords *keywords);
 
+struct td_multilabel_margin_loss_keywords {
+    int64_t reduction;
+    TD_KEYWORDS_END
+};
+/* Of scores x (n, classes), or (classes), and a target of the same shape, i64, that names some classes of each row and
+ * goes on with -1: the sum of max(0, 1 - x[named] + x[other]) over all pairs, divided by classes. */
+TD_API td_tensor td_multilabel_margin_loss(td_tensor x, td_tensor target,
+                                           const struct td_multilabel_margin_loss_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_multilabel_margin_loss_at(td_origin origin, td_tensor x, td_tensor target,
+                                              const struct td_multilabel_margin_loss_keywords *keywords);
+struct td_multilabel_soft_margin_loss_keywords {
+    int64_t reduction;
+    td_tensor weight;
+    TD_KEYWORDS_END
+};
+/* -(target * logsigmoid(x) + (1 - target) * logsigmoid(-x)) times .weight, as the mean over the last dimension. */
+TD_API td_tensor td_multilabel_soft_margin_loss(
+    td_tensor x, td_tensor target, const struct td_multilabel_soft_margin_loss_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_multilabel_soft_margin_loss_at(td_origin origin, td_tensor x, td_tensor target,
+                                                   const struct td_multilabel_soft_margin_loss_keywords *keywords);
+
 /* ---- normalisation ---- */
 
 struct td_normalize_keywords {
@@ -216,11 +237,14 @@ TD_API td_tensor td_group_norm(td_tensor x, int64_t groups,
 TD_API td_tensor td_group_norm_at(td_origin origin, td_tensor x, int64_t groups,
                                   const struct td_group_norm_keywords *keywords);
 struct td_instance_norm_keywords {
-    td_tensor weight, bias;
-    double eps;
+    td_tensor running_mean, running_var, weight, bias;
+    bool use_input_stats;
+    double momentum, eps;
     TD_KEYWORDS_END
 };
-/* td_group_norm with groups of one channel. */
+/* td_group_norm with groups of one channel. .momentum (0.1) of the means over n goes into .running_mean and
+ * .running_var in place (of the unbiased variance); with .use_input_stats = false (true) these are what x is normalised
+ * by, as td_batch_norm does. */
 TD_API td_tensor td_instance_norm(td_tensor x, const struct td_instance_norm_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_instance_norm_at(td_origin origin, td_tensor x, const struct td_instance_norm_keywords *keywords);
 
@@ -438,6 +462,16 @@ TD_API td_tensor td_interpolate_at(td_origin origin, td_tensor x, const struct t
                                                         TD_KEYWORDS(td_multi_margin_loss, .reduction = TD_MEAN,     \
                                                                     .p = 1, .margin = 1, .weight = {0},             \
                                                                     .td_keywords_only = 0, __VA_ARGS__)))
+#define td_multilabel_margin_loss(x, target, ...)                                                              \
+    TD_WITH_KEYWORDS(td_tensor,                                                                                \
+                     td_multilabel_margin_loss_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#target, 1)), x, target,  \
+                                                  TD_KEYWORDS(td_multilabel_margin_loss, .reduction = TD_MEAN, \
+                                                              .td_keywords_only = 0, __VA_ARGS__)))
+#define td_multilabel_soft_margin_loss(x, target, ...)                                                                 \
+    TD_WITH_KEYWORDS(                                                                                                  \
+        td_tensor, td_multilabel_soft_margin_loss_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#target, 1)), x, target,       \
+                                                     TD_KEYWORDS(td_multilabel_soft_margin_loss, .reduction = TD_MEAN, \
+                                                                 .weight = {0}, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_normalize(x, ...)                                                                              \
     TD_WITH_KEYWORDS(td_tensor, td_normalize_at(TD_HERE(TD_FRESH(#x, 0)), x,                              \
                                                 TD_KEYWORDS(td_normalize, .p = 2, .dim = 1, .eps = 1e-12, \
@@ -457,9 +491,11 @@ TD_API td_tensor td_interpolate_at(td_origin origin, td_tensor x, const struct t
                                                  TD_KEYWORDS(td_group_norm, .weight = {0}, .bias = {0}, .eps = 1e-5, \
                                                              .td_keywords_only = 0, __VA_ARGS__)))
 #define td_instance_norm(x, ...)                                                                              \
-    TD_WITH_KEYWORDS(td_tensor, td_instance_norm_at(TD_HERE(TD_FRESH(#x, 0)), x,                              \
-                                                    TD_KEYWORDS(td_instance_norm, .weight = {0}, .bias = {0}, \
-                                                                .eps = 1e-5, .td_keywords_only = 0, __VA_ARGS__)))
+    TD_WITH_KEYWORDS(                                                                                         \
+        td_tensor, td_instance_norm_at(TD_HERE(TD_FRESH(#x, 0)), x,                                           \
+                                       TD_KEYWORDS(td_instance_norm, .running_mean = {0}, .running_var = {0}, \
+                                                   .weight = {0}, .bias = {0}, .use_input_stats = true,       \
+                                                   .momentum = 0.1, .eps = 1e-5, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_glu(x, ...)                                                 \
     TD_WITH_KEYWORDS(td_tensor, td_glu_at(TD_HERE(TD_FRESH(#x, 0)), x, \
                                           TD_KEYWORDS(td_glu, .dim = -1, .td_keywords_only = 0, __VA_ARGS__)))
@@ -492,13 +528,13 @@ TD_API td_tensor td_interpolate_at(td_origin origin, td_tensor x, const struct t
                      td_embedding_bag_at(TD_HERE(TD_FRESH(#weight, 0) | TD_FRESH(#index, 1)), weight, index, \
                                          TD_KEYWORDS(td_embedding_bag, .mode = TD_MEAN, .offsets = {0},      \
                                                      .per_sample_weights = {0}, .td_keywords_only = 0, __VA_ARGS__)))
-#define TD_CELL(at, x, h, w_ih, w_hh, ...)                                            \
-    TD_WITH_KEYWORDS(td_tensor,                                                       \
-                     at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#h, 1)), x, h, w_ih, w_hh, \
+#define TD_CELL(at, x_text, h_text, x, h, w_ih, w_hh, ...)         \
+    TD_WITH_KEYWORDS(td_tensor,                                    \
+                     at(TD_PAIR(x_text, h_text), x, h, w_ih, w_hh, \
                         TD_KEYWORDS(td_cell, .b_ih = {0}, .b_hh = {0}, .td_keywords_only = 0, __VA_ARGS__)))
-#define td_rnn_tanh_cell(x, h, w_ih, w_hh, ...) TD_CELL(td_rnn_tanh_cell_at, x, h, w_ih, w_hh, __VA_ARGS__)
-#define td_rnn_relu_cell(x, h, w_ih, w_hh, ...) TD_CELL(td_rnn_relu_cell_at, x, h, w_ih, w_hh, __VA_ARGS__)
-#define td_gru_cell(x, h, w_ih, w_hh, ...) TD_CELL(td_gru_cell_at, x, h, w_ih, w_hh, __VA_ARGS__)
+#define td_rnn_tanh_cell(x, h, w_ih, w_hh, ...) TD_CELL(td_rnn_tanh_cell_at, #x, #h, x, h, w_ih, w_hh, __VA_ARGS__)
+#define td_rnn_relu_cell(x, h, w_ih, w_hh, ...) TD_CELL(td_rnn_relu_cell_at, #x, #h, x, h, w_ih, w_hh, __VA_ARGS__)
+#define td_gru_cell(x, h, w_ih, w_hh, ...) TD_CELL(td_gru_cell_at, #x, #h, x, h, w_ih, w_hh, __VA_ARGS__)
 #define td_lstm_cell(x, h, c, w_ih, w_hh, ...)                                                             \
     TD_WITH_KEYWORDS(                                                                                      \
         td_lstm_state,                                                                                     \

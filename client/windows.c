@@ -25,7 +25,7 @@ static td_tensor refuse(td_origin o, td_tensor x, const char *name, const struct
 {
     if (!td_ok_at((td_origin){o.where, 0}, x))
         return part_tensor(part_one(o, TD_OP_clone, part_given(o, 0, x))); /* which fails of the same */
-    return part_refuse(o, x.session, name, failure);
+    return part_used(o, 1, &x, part_refuse(o, x.session, name, failure));
 }
 
 /* ---- im2col and col2im ---- */

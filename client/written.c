@@ -28,6 +28,11 @@ IN_PLACE(clamp_between, (td_origin origin, td_tensor x, td_tensor low, td_tensor
          td_clamp_between_at(rest, x, low, high))
 IN_PLACE(addmm, OF_PRODUCT, td_addmm_at(rest, x, a, b, keywords))
 IN_PLACE(baddbmm, OF_PRODUCT, td_baddbmm_at(rest, x, a, b, keywords))
+IN_PLACE(addmv, OF_PRODUCT, td_addmv_at(rest, x, a, b, keywords))
+IN_PLACE(addr, OF_PRODUCT, td_addr_at(rest, x, a, b, keywords))
+IN_PLACE(addbmm, OF_PRODUCT, td_addbmm_at(rest, x, a, b, keywords))
+IN_PLACE(renorm, (td_origin origin, td_tensor x, double p, int64_t dim, double maxnorm),
+         td_renorm_at(rest, x, p, dim, maxnorm))
 IN_PLACE(alpha_dropout, OF_DROPPED(alpha_dropout), td_alpha_dropout_at(rest, x, keywords))
 IN_PLACE(feature_dropout, OF_DROPPED(feature_dropout), td_feature_dropout_at(rest, x, keywords))
 
@@ -103,6 +108,14 @@ OF_TWO_FUNCTION(clamp_min_)
 OF_TWO_FUNCTION(clamp_max_)
 OF_PRODUCT_FUNCTION(addmm_)
 OF_PRODUCT_FUNCTION(baddbmm_)
+OF_PRODUCT_FUNCTION(addmv_)
+OF_PRODUCT_FUNCTION(addr_)
+OF_PRODUCT_FUNCTION(addbmm_)
+
+td_tensor(td_renorm_)(td_tensor x, double p, int64_t dim, double maxnorm)
+{
+    return td_renorm__at((td_origin){0}, x, p, dim, maxnorm);
+}
 
 td_tensor(td_clamp_between_)(td_tensor x, td_tensor low, td_tensor high)
 {

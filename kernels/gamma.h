@@ -43,16 +43,17 @@ TD_HD static inline double td_zeta_above(double s, double x)
     return sum;
 }
 
-/* The same for any x: below 0 the terms of all whole distances from x, less those beyond it. */
+/* The same for any x: below 0 the terms of all whole distances from x, less those beyond it. The distance from the
+ * nearest pole is exact; from the other one it need not be. */
 TD_HD static inline double td_zeta(double s, double x)
 {
-    double inside = x - floor(x);
+    double beside = x - rint(x), below = beside < 0 ? 1 + beside : beside, above = beside < 0 ? -beside : 1 - beside;
     if (x > 0 || x != x)
         return isinf(x) ? 0 : td_zeta_above(s, x);
-    if (inside == 0 || isinf(x))
+    if (beside == 0 || isinf(x))
         return isinf(x) ? td_f64_of_bits(TD_NAN_BITS_F64) : td_f64_of_bits(TD_INF_BITS_F64);
-    double rest = td_zeta_above(s, 1 - inside) - td_zeta_above(s, 1 - x);
-    return td_zeta_above(s, inside) + (fmod(s, 2.0) == 0 ? rest : -rest);
+    double rest = td_zeta_above(s, above) - td_zeta_above(s, 1 - x);
+    return td_zeta_above(s, below) + (fmod(s, 2.0) == 0 ? rest : -rest);
 }
 
 TD_HD static inline double td_digamma_above(double x)

@@ -39,11 +39,12 @@ int td_shape_randint(struct td_inference *i)
 static int64_t doubles_count(double start, double end, double step)
 {
     double count = step != 0 ? ceil((end - start) / step) : -1;
-    return count >= 0 && count <= (double)TD_ELEMENTS_MAX ? (int64_t)count : -1;
+    return !(count >= 0) ? -1 : count <= (double)TD_ELEMENTS_MAX ? (int64_t)count : TD_ELEMENTS_MAX + 1;
 }
 
-/* Elements from start up to end, -1 where step does not lead there. For integers all three are cut to integers first,
- * as PyTorch does, and in i64 counted exactly where doubles are not; but in narrower ones they are counted in doubles.
+/* Elements from start up to end, -1 where step does not lead there, one more than the limit where there are too many.
+ * For integers all three are cut to integers first, as PyTorch does, and in i64 counted exactly where doubles are not;
+ * but in narrower ones they are counted in doubles.
  */
 static int64_t arange_count(const struct td_arange_attrs *a, uint8_t dtype)
 {
@@ -57,7 +58,7 @@ static int64_t arange_count(const struct td_arange_attrs *a, uint8_t dtype)
         if (dtype != TD_I64)
             return doubles_count(start, end, step);
         __int128 count = (to - from + by - (by > 0 ? 1 : -1)) / by;
-        return count <= TD_ELEMENTS_MAX ? (int64_t)count : -1;
+        return count <= TD_ELEMENTS_MAX ? (int64_t)count : TD_ELEMENTS_MAX + 1;
     }
     return (step > 0 ? end < start : end > start) ? -1 : doubles_count(start, end, step);
 }

@@ -193,7 +193,9 @@ int td_shape_expand(struct td_inference *i)
         fits = wish >= 0 && (size == wish || size == 1);
         out.shape[d] = wish;
     }
-    if (!fits || td_checked_numel(rank, out.shape) < 0) {
+    if (fits && td_checked_numel(rank, out.shape) < 0)
+        return rule_fresh(i, rank, out.shape); /* which says so */
+    if (!fits) {
         td_fail(i->failure, TD_E_SHAPE, "%s: shape %s cannot be expanded to %s", i->op->name, rule_text(x, from),
                 td_shape_text(rank, a->shape.v, to, sizeof to));
         return td_hint(i->failure, "Only dimensions of size 1, and new ones in front, can be expanded.");

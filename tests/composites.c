@@ -17,8 +17,28 @@
         0       \
     }
 
-/* CASE(name, call) of one result; PAIR(name, type, call, first, second) of two. */
-#define COMPOSITES(CASE, PAIR)                                                                                        \
+struct three {
+    td_tensor x[3];
+};
+
+/* The values, the inverse and the counts. */
+static struct three unique_of(td_tensor x, int64_t dim, bool consecutive)
+{
+    struct three y;
+    y.x[0] = consecutive ? td_unique_consecutive(x, .inverse = &y.x[1], .counts = &y.x[2], .dim = dim)
+                         : td_unique(x, .inverse = &y.x[1], .counts = &y.x[2], .dim = dim);
+    return y;
+}
+
+/* All of its arguments, in their order. */
+static td_tensor instance_norm_of(const struct argument *a)
+{
+    return td_instance_norm(T(0), .running_mean = T(1), .running_var = T(2), .weight = T(3), .bias = T(4),
+                            .use_input_stats = I(5), .eps = R(6));
+}
+
+/* CASE(name, call) of one result; PAIR(name, type, call, first, second) of two; TRIPLE(name, call) of three. */
+#define COMPOSITES(CASE, PAIR, TRIPLE)                                                                                \
     CASE(l1_loss, td_l1_loss(T(0), T(1), .reduction = I(2)))                                                          \
     CASE(smooth_l1_loss, td_smooth_l1_loss(T(0), T(1), .reduction = I(2), .beta = R(3)))                              \
     CASE(huber_loss, td_huber_loss(T(0), T(1), .reduction = I(2), .delta = R(3)))                                     \
@@ -38,11 +58,34 @@
     CASE(cosine_embedding_loss, td_cosine_embedding_loss(T(0), T(1), T(2), .margin = R(3), .reduction = I(4)))        \
     CASE(multi_margin_loss,                                                                                           \
          td_multi_margin_loss(T(0), T(1), .p = I(2), .margin = R(3), .weight = T(4), .reduction = I(5)))              \
+    CASE(multilabel_margin_loss, td_multilabel_margin_loss(T(0), T(1), .reduction = I(2)))                            \
+    CASE(multilabel_soft_margin_loss, td_multilabel_soft_margin_loss(T(0), T(1), .weight = T(2), .reduction = I(3)))  \
+    CASE(renorm, td_renorm(T(0), R(1), I(2), R(3)))                                                                   \
+    CASE(repeat_interleave_each, td_repeat_interleave(T(0), T(1), .dim = I(2)))                                       \
+    TRIPLE(unique, unique_of(T(0), I(1), false))                                                                      \
+    TRIPLE(unique_consecutive, unique_of(T(0), I(1), true))                                                           \
+    CASE(sgn_, td_sgn_(T(0)))                                                                                         \
+    CASE(deg2rad_, td_deg2rad_(T(0)))                                                                                 \
+    CASE(rad2deg_, td_rad2deg_(T(0)))                                                                                 \
+    CASE(true_divide_, td_true_divide__at(HERE, T(0), O(1)))                                                          \
+    CASE(float_power_, td_float_power__at(HERE, T(0), O(1)))                                                          \
+    CASE(ldexp_, td_ldexp__at(HERE, T(0), O(1)))                                                                      \
+    CASE(clamp_min_, td_clamp_min__at(HERE, T(0), O(1)))                                                              \
+    CASE(clamp_max_, td_clamp_max__at(HERE, T(0), O(1)))                                                              \
+    CASE(clamp_between_, td_clamp_between_(T(0), T(1), T(2)))                                                         \
+    CASE(put_, td_put_(T(0), T(1), T(2), .accumulate = I(3)))                                                         \
+    CASE(addmm_, td_addmm_(T(0), T(1), T(2), .beta = R(3), .alpha = R(4)))                                            \
+    CASE(baddbmm_, td_baddbmm_(T(0), T(1), T(2), .beta = R(3), .alpha = R(4)))                                        \
+    CASE(addmv_, td_addmv_(T(0), T(1), T(2), .beta = R(3), .alpha = R(4)))                                            \
+    CASE(addr_, td_addr_(T(0), T(1), T(2), .beta = R(3), .alpha = R(4)))                                              \
+    CASE(addbmm_, td_addbmm_(T(0), T(1), T(2), .beta = R(3), .alpha = R(4)))                                          \
+    CASE(renorm_, td_renorm_(T(0), R(1), I(2), R(3)))                                                                 \
     CASE(fliplr, td_fliplr(T(0)))                                                                                     \
     CASE(flipud, td_flipud(T(0)))                                                                                     \
     CASE(deg2rad, td_deg2rad(T(0)))                                                                                   \
     CASE(rad2deg, td_rad2deg(T(0)))                                                                                   \
     CASE(sgn, td_sgn(T(0)))                                                                                           \
+    CASE(broadcast_to, td_broadcast_to(T(0), D(1)))                                                                   \
     CASE(swapaxes, td_swapaxes(T(0), I(1), I(2)))                                                                     \
     CASE(diff, td_diff(T(0), .n = I(1), .dim = I(2)))                                                                 \
     CASE(nansum, td_nansum(T(0), .dims = D(1), .keepdim = I(2)))                                                      \
@@ -75,10 +118,15 @@
     CASE(mv, td_mv(T(0), T(1)))                                                                                       \
     CASE(dot, td_dot(T(0), T(1)))                                                                                     \
     CASE(outer, td_outer(T(0), T(1)))                                                                                 \
+    CASE(vdot, td_vdot(T(0), T(1)))                                                                                   \
+    CASE(inner, td_inner(T(0), T(1)))                                                                                 \
     CASE(kron, td_kron(T(0), T(1)))                                                                                   \
     CASE(cross, td_cross(T(0), T(1), I(2)))                                                                           \
     CASE(addmm, td_addmm(T(0), T(1), T(2), .beta = R(3), .alpha = R(4)))                                              \
     CASE(baddbmm, td_baddbmm(T(0), T(1), T(2), .beta = R(3), .alpha = R(4)))                                          \
+    CASE(addmv, td_addmv(T(0), T(1), T(2), .beta = R(3), .alpha = R(4)))                                              \
+    CASE(addr, td_addr(T(0), T(1), T(2), .beta = R(3), .alpha = R(4)))                                                \
+    CASE(addbmm, td_addbmm(T(0), T(1), T(2), .beta = R(3), .alpha = R(4)))                                            \
     CASE(matrix_power, td_matrix_power(T(0), I(1)))                                                                   \
     CASE(logdet, td_logdet(T(0)))                                                                                     \
     CASE(tensordot, td_tensordot(T(0), T(1), .dims = (int)I(2)))                                                      \
@@ -94,7 +142,7 @@
     CASE(batch_norm, td_batch_norm(T(0), .running_mean = T(1), .running_var = T(2), .weight = T(3), .bias = T(4),     \
                                    .training = I(5), .eps = R(6)))                                                    \
     CASE(group_norm, td_group_norm(T(0), I(1), .weight = T(2), .bias = T(3), .eps = R(4)))                            \
-    CASE(instance_norm, td_instance_norm(T(0), .weight = T(1), .bias = T(2), .eps = R(3)))                            \
+    CASE(instance_norm, instance_norm_of(a))                                                                          \
     CASE(glu, td_glu(T(0), .dim = I(1)))                                                                              \
     CASE(softmin, td_softmin(T(0), I(1)))                                                                             \
     CASE(prelu, td_prelu(T(0), T(1)))                                                                                 \
@@ -119,15 +167,22 @@
         results[0] = both.first;                                         \
         results[1] = both.second;                                        \
     }
-COMPOSITES(ONE, TWO)
+#define THREE(name, call)                                                \
+    static void run_##name(const struct argument *a, td_tensor *results) \
+    {                                                                    \
+        struct three all = call;                                         \
+        memcpy(results, all.x, sizeof all.x);                            \
+    }
+COMPOSITES(ONE, TWO, THREE)
 
 #define ROW_OF_ONE(name, ...) {#name, run_##name, 1},
 #define ROW_OF_TWO(name, ...) {#name, run_##name, 2},
+#define ROW_OF_THREE(name, ...) {#name, run_##name, 3},
 static const struct {
     const char *name;
     void (*run)(const struct argument *a, td_tensor *results);
     int results;
-} composites[] = {COMPOSITES(ROW_OF_ONE, ROW_OF_TWO)};
+} composites[] = {COMPOSITES(ROW_OF_ONE, ROW_OF_TWO, ROW_OF_THREE)};
 
 static int find(const char *name)
 {

@@ -131,6 +131,12 @@ static void parts_and_what_ops_make(void **state)
     assert_true(td_item(td_sum(parts[0])) == -6);
     assert_int_equal(td_split(x, TD_SHAPE(1, 1), parts), 0);
     expect_error(TD_E_ARGUMENT, "split: the sizes", __LINE__ - 1);
+    assert_int_equal(td_tensor_split(x, TD_DIMS(1, -1, 9), parts, .dim = -1), 4);
+    assert_int_equal(td_size(parts[0], 1), 1);
+    assert_int_equal(td_size(parts[1], 1), 2);
+    assert_int_equal(td_size(parts[2], 1), 1);
+    assert_int_equal(td_size(parts[3], 1), 0);
+    assert_true(td_same_storage(parts[1], x));
     assert_int_equal(td_tensor_split(x, 3, parts, .dim = -1), 3); /* 2, 1, 1 */
     assert_true(td_size(parts[0], 1) == 2 && td_item(td_sum(parts[2])) == 3 + 7 + 11);
     assert_int_equal(td_unbind(x, parts, .dim = 1), 4);

@@ -74,6 +74,20 @@ static td_tensor batch_norm(bool training)
     return td_cat(TD_LIST(td_reshape(y, TD_SHAPE(-1)), mean, var));
 }
 
+static td_tensor instance_norm(bool of_input)
+{
+    td_tensor mean = constant(4, (const double[]){0.5, -0.25, 0, 1}),
+              var = constant(4, (const double[]){1, 0.5, 2, 0.25});
+    td_tensor a = image(), w = row(1), b = row(2);
+    td_tensor y = td_instance_norm(a, .running_mean = mean, .running_var = var, .weight = w, .bias = b,
+                                   .use_input_stats = of_input, .momentum = 0.25);
+    return td_cat(TD_LIST(td_reshape(y, TD_SHAPE(-1)), mean, var));
+}
+static td_tensor labels(void)
+{
+    return td_from(s, ((const int64_t[]){0, 2, -1, -1, 1, 2, 1, -1, 0, 0, 1, 2}), TD_I64, TD_SHAPE(4, 3));
+}
+
 /* A case's tensors are drawn first and in order: that of arguments is the compiler's. */
 #define A a = x(0)
 #define AB(k) a = x(0), b = x(k)
@@ -114,6 +128,9 @@ static td_tensor batch_norm(bool training)
     CASE(multi_margin_loss, A, td_multi_margin_loss(a, places()))                                                      \
     CASE(multi_margin_loss_weight, A,                                                                                  \
          td_multi_margin_loss(a, places(), .p = 2, .margin = 0.5, .weight = class_weights(), .reduction = TD_NONE))    \
+    CASE(multilabel_margin_loss, A, td_multilabel_margin_loss(a, labels()))                                            \
+    CASE(multilabel_margin_loss_none, A, td_multilabel_margin_loss(a, labels(), .reduction = TD_NONE))                 \
+    CASE(multilabel_soft_margin_loss, AP, td_multilabel_soft_margin_loss(a, b, .weight = class_weights()))             \
     CASE(normalize, A, td_normalize(a))                                                                                \
     CASE(normalize_0, A, td_normalize(td_mul(a, constant(3, (const double[]){1, 0, 1})), .p = 1, .dim = 0))            \
     CASE(cosine_similarity, AB(3), td_cosine_similarity(a, b))                                                         \
@@ -124,6 +141,8 @@ static td_tensor batch_norm(bool training)
     CASE(group_norm, IMAGE2, td_group_norm(a, 2, .weight = b, .bias = c))                                              \
     CASE(group_norm_weight, IMAGE1, td_group_norm(a, 4, .weight = b))                                                  \
     CASE(instance_norm, IMAGE2, td_instance_norm(a, .weight = b, .bias = c))                                           \
+    CASE(instance_norm_running, NOTHING, instance_norm(true))                                                          \
+    CASE(instance_norm_eval, NOTHING, instance_norm(false))                                                            \
     CASE(glu, HALVES, td_glu(a))                                                                                       \
     CASE(glu_0, A, td_glu(a, .dim = 0))                                                                                \
     CASE(softmin, A, td_softmin(a, 1))                                                                                 \
@@ -215,6 +234,13 @@ static td_tensor batch_norm(bool training)
     CASE(clamp_between_, ABC, td_clamp_between_(td_clone(a), b, c))                                                    \
     CASE(addmm_, MATRICES, td_addmm_(td_clone(a), b, c, .beta = 0.5, .alpha = 2))                                      \
     CASE(baddbmm_, BATCHES, td_baddbmm_(td_clone(a), b, c))                                                            \
+    CASE(addmv_, VECTOR, td_addmv_(td_clone(a), b, c, .beta = 0.5, .alpha = 2))                                        \
+    CASE(addr_, VECTORS, td_addr_(td_clone(a), b, c, .beta = 0.5, .alpha = 2))                                         \
+    CASE(addbmm_, BATCH, td_addbmm_(td_clone(a), b, c))                                                                \
+    CASE(renorm_, A, td_renorm_(td_clone(a), 2, 1, 2))                                                                 \
+    CASE(renorm_1, IMAGE, td_renorm(a, 1, 0, 1.5))                                                                     \
+    CASE(repeat_interleave, A, td_repeat_interleave(a, places(), .dim = 0))                                            \
+    CASE(repeat_interleave_all, A, td_repeat_interleave(a, td_from(s, ((const int64_t[]){2}), TD_I64, TD_SHAPE(1))))   \
     CASE(fill_diagonal_, TALL, td_fill_diagonal_(td_clone(a), 2))                                                      \
     CASE(fill_diagonal_wrap, TALL, td_fill_diagonal_(td_clone(a), 2, .wrap = true))                                    \
     CASE(fill_diagonal_cube, CUBE, td_fill_diagonal_(td_transpose(td_clone(a), 0, 1), -1))
@@ -230,6 +256,10 @@ static td_tensor batch_norm(bool training)
 #define AP a = x(0), b = chances(1)
 #define MATRICES a = x(0), b = draw(TD_SHAPE(4, 2), 1, -1.5, 1.5), c = draw(TD_SHAPE(2, 3), 2, -1.5, 1.5)
 #define BATCHES a = image(), b = draw(TD_SHAPE(2, 4, 5), 2, -1.5, 1.5), c = draw(TD_SHAPE(2, 5, 3), 3, -1.5, 1.5)
+#define BATCH a = x(0), b = draw(TD_SHAPE(2, 4, 5), 2, -1.5, 1.5), c = draw(TD_SHAPE(2, 5, 3), 3, -1.5, 1.5)
+#define VECTOR \
+    a = draw(TD_SHAPE(4), 1, -1.5, 1.5), b = draw(TD_SHAPE(4, 2), 2, -1.5, 1.5), c = draw(TD_SHAPE(2), 3, -1.5, 1.5)
+#define VECTORS a = x(0), b = draw(TD_SHAPE(4), 2, -1.5, 1.5), c = draw(TD_SHAPE(3), 3, -1.5, 1.5)
 #define TALL a = draw(TD_SHAPE(9, 3), 1, -1.5, 1.5)
 #define CUBE a = draw(TD_SHAPE(3, 3, 3), 1, -1.5, 1.5)
 #define PICTURE a = draw(TD_SHAPE(1, 2, 3, 4), 1, -1.5, 1.5)
@@ -431,8 +461,61 @@ static void refusals(void **state)
     expect_error(TD_E_ARGUMENT, "interpolate: align_corners goes with", __LINE__ - 1);
     td_interpolate(whole, .scale_factor = 2, .mode = TD_LINEAR);
     expect_error(TD_E_DTYPE, "interpolate: elements between those of i64", __LINE__ - 1);
+    td_multilabel_margin_loss(a, column);
+    expect_error(TD_E_SHAPE, "multilabel_margin_loss: x of shape (4, 3) and a target of shape (4, 1)", __LINE__ - 1);
+    td_multilabel_margin_loss(a, td_full(s, TD_SHAPE(4, 3), 3));
+    expect_error(TD_E_INDEX, "index 3 is out of range for a dimension of size 3", __LINE__ - 1);
+    td_instance_norm(a, .use_input_stats = false);
+    expect_error(TD_E_SHAPE, "instance_norm: x of shape (4, 3) without .use_input_stats needs", __LINE__ - 1);
+    td_instance_norm(a, .running_mean = td_zeros(s, TD_SHAPE(3)));
+    expect_error(TD_E_SHAPE, "instance_norm: x of shape (4, 3) has one element a channel", __LINE__ - 1);
+    td_renorm(a, 0, 1, 1);
+    expect_error(TD_E_ARGUMENT, "renorm: p is 0 where more than 0 is due", __LINE__ - 1);
+    td_renorm(a, 2, 2, 1);
+    expect_error(TD_E_INDEX, "renorm: dimension 2 does not exist", __LINE__ - 1);
+    td_renorm(target, 2, 0, 1);
+    expect_error(TD_E_SHAPE, "renorm: x of shape (4) has less than two dimensions", __LINE__ - 1);
+    td_addmv(target, a, target);
+    expect_error(TD_E_SHAPE, "addmv: ", __LINE__ - 1);
+    td_addr(a, target, target);
+    expect_error(TD_E_SHAPE, "addr: shapes (4, 3) and (4, 4)", __LINE__ - 1);
+    td_addbmm(a, a, a);
+    expect_error(TD_E_SHAPE, "addbmm: shapes (4, 3) and (4, 3): two batches are due", __LINE__ - 1);
+    td_inner(a, target);
+    expect_error(TD_E_SHAPE, "inner: shapes (4, 3) and (4): the last dimensions have different sizes", __LINE__ - 1);
     td_layer_norm(a, TD_SHAPE(4));
     expect_error(TD_E_SHAPE, "layer_norm: x of shape (4, 3) does not end in the normalized shape (4)", __LINE__ - 1);
+    assert_int_equal(td_sync(s), 0);
+}
+
+/* What is written inside ends with a call, also with one that is refused. */
+static void what_is_written_inside_ends(void **state)
+{
+    (void)state;
+    td_tensor a = td_ones(s, TD_SHAPE(4, 3)), v = td_ones(s, TD_SHAPE(3)), y;
+    int64_t before = td_tensor_count(s);
+#define ENDS(call)                                \
+    y = call;                                     \
+    td_release(y);                                \
+    assert_int_equal(td_tensor_count(s), before); \
+    td_clear_error(s)
+    ENDS(td_addmv(td_sum(a, .dims = TD_DIMS(1)), td_mul(a, 2), td_sum(a, .dims = TD_DIMS(0)), .beta = 2));
+    ENDS(td_addbmm(td_zeros(s, TD_SHAPE(2, 2)), td_ones(s, TD_SHAPE(3, 2, 4)), td_ones(s, TD_SHAPE(3, 4, 2))));
+    ENDS(td_inner(td_sum(a, .dims = TD_DIMS(0)), td_sum(a, .dims = TD_DIMS(0))));
+    ENDS(td_inner(td_sum(a), td_mul(v, 3)));
+    ENDS(td_inner(td_sum(a, .dims = TD_DIMS(1)), td_sum(a, .dims = TD_DIMS(0))));
+    ENDS(td_unique(td_mul(a, 2), .dim = 7));
+    ENDS(td_renorm(td_mul(a, 2), 0, 0, 1));
+    ENDS(td_multilabel_margin_loss(td_mul(a, 2), td_to(v, TD_I64)));
+    ENDS(td_batch_norm(td_mul(v, 2)));
+    ENDS(td_instance_norm(td_mul(v, 2)));
+    ENDS(td_group_norm(td_mul(a, 2), 2));
+    ENDS(td_glu(td_mul(a, 2)));
+    ENDS(td_im2col(td_mul(a, 2), TD_SHAPE(2)));
+    ENDS(td_binary_cross_entropy(td_mul(a, 2), td_mul(v, 2)));
+    ENDS(td_embedding_bag(td_mul(a, 2), td_to(v, TD_I64)));
+    ENDS(td_matrix_norm(td_mul(a, 2), .ord = 3));
+    ENDS(td_repeat_interleave(td_mul(a, 2), td_mul(v, 2), .dim = 0));
     assert_int_equal(td_sync(s), 0);
 }
 
@@ -485,6 +568,6 @@ int main(void)
 {
 #define WITH_SESSION(test) cmocka_unit_test_setup_teardown(test, open_session, close_session)
     const struct CMUnitTest tests[] = {WITH_SESSION(as_pytorch), WITH_SESSION(refusals), WITH_SESSION(greatest_in_bags),
-                                       WITH_SESSION(what_drops)};
+                                       WITH_SESSION(what_drops), WITH_SESSION(what_is_written_inside_ends)};
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -106,6 +106,15 @@ static void shapes_and_views(void **state)
     td_tensor x = ones(TD_SHAPE(2, 3), TD_F32);
     REFUSED(td_view(td_t(x), TD_SHAPE(6)), TD_E_SHAPE, "view: shape (3, 2) with strides (1, 3) cannot become (6)",
             "td_reshape(x, shape)");
+    const int64_t huge = INT64_C(1) << 40;
+    REFUSED(td_expand(td_sum(x), TD_SHAPE(huge, huge)), TD_E_SHAPE,
+            "expand: shape (1099511627776, 1099511627776) has a negative size or more elements", "product is limited");
+    REFUSED(td_arange(s, 0, INT64_C(1) << 62), TD_E_SHAPE, "arange: shape (72057594037927937) has",
+            "product is limited");
+    REFUSED(td_arange(s, 0, 1e300), TD_E_SHAPE, "arange: shape (72057594037927937) has", "product is limited");
+    REFUSED(td_arange(s, 0, -1), TD_E_ARGUMENT, "arange: step 1 does not lead from 0 to -1", "step is positive where");
+    REFUSED(td_embedding_bag(x, td_full(s, TD_SHAPE(1, 2), 2)), TD_E_INDEX, "embedding_bag: index 2 is out of range",
+            "0 to 1");
     REFUSED(td_reshape(x, TD_SHAPE(4, 2)), TD_E_SHAPE, "reshape: shape (2, 3) cannot become (4, 2)", "multiply to 6");
     REFUSED(td_add_(td_expand(td_sum(x), TD_SHAPE(3)), 1), TD_E_ARGUMENT,
             "add_: the target's elements share memory with each other: shape (3) with strides (0)", "clone");

@@ -421,6 +421,47 @@ static void sizes_come_from_data(void **state)
     assert_int_equal(td_sync(s), 0);
 }
 
+/* Slices along a dimension, in the order of their elements; and each as often as its own number says. */
+static void slices_come_from_data(void **state)
+{
+    (void)state;
+    td_tensor inverse, counts;
+    td_tensor x = td_from(s, ((const float[]){2, 1, 0, 1, 5, 3, 2, 1, 0, 1, 4, 9, 1, 5, 3}), TD_F32, TD_SHAPE(5, 3),
+                          .requires_grad = true);
+    td_tensor some = td_unique(x, .inverse = &inverse, .counts = &counts, .dim = 0);
+    EXPECT(some, 1, 4, 9, 1, 5, 3, 2, 1, 0);
+    EXPECT(inverse, 2, 1, 2, 0, 1);
+    EXPECT(counts, 1, 2, 2);
+    td_backward(td_sum(some));
+    EXPECT(td_grad(x), 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0);
+    EXPECT(td_unique_consecutive(x, .inverse = &inverse, .counts = &counts, .dim = -2), 2, 1, 0, 1, 5, 3, 2, 1, 0, 1, 4,
+           9, 1, 5, 3);
+    EXPECT(inverse, 0, 1, 2, 3, 4);
+    int64_t before = td_tensor_count(s);
+    td_release(td_unique(x, .dim = 1));
+    td_release(td_unique_consecutive(x, .dim = 1));
+    td_release(td_repeat_interleave(x, inverse, .dim = 0));
+    assert_int_equal(td_tensor_count(s), before); /* nothing made on the way is left */
+    td_unique(x, .dim = 2);
+    expect_error(TD_E_INDEX, "unique: dimension 2 does not exist in a tensor of 2 dimensions", __LINE__ - 1);
+    td_unique_consecutive(td_zeros(s, TD_SHAPE(2, 0)), .dim = 0);
+    expect_error(TD_E_SHAPE, "unique_consecutive: x of shape (2, 0) has slices without elements", __LINE__ - 1);
+    assert_int_equal(td_size(td_unique(td_zeros(s, TD_SHAPE(2, 0)), .counts = &counts, .dim = 1), 1), 0);
+    assert_int_equal(td_numel(counts), 0);
+    td_tensor repeats = td_from(s, ((const int64_t[]){1, 0, -2}), TD_I64, TD_SHAPE(3));
+    EXPECT(td_repeat_interleave(td_index(x, TD_AT(1)), td_abs(repeats)), 1, 3, 3);
+    EXPECT(td_repeat_interleave(td_index(x, TD_AT(1)), 2), 1, 1, 5, 5, 3, 3);
+    td_repeat_interleave(x, repeats, .dim = 1);
+    expect_error(TD_E_INDEX, "repeat_interleave: index -2 is out of range", __LINE__ - 1);
+    td_repeat_interleave(x, repeats, .dim = 0);
+    expect_error(TD_E_SHAPE, "repeat_interleave: repeats of shape (3) for 5 slices", __LINE__ - 1);
+    td_repeat_interleave(x, x);
+    expect_error(TD_E_DTYPE, "repeat_interleave: repeats are f32 where i64 or i32 is due", __LINE__ - 1);
+    td_repeat_interleave(x, repeats, .dim = 2);
+    expect_error(TD_E_INDEX, "repeat_interleave: dimension 2 does not exist", __LINE__ - 1);
+    assert_int_equal(td_sync(s), 0);
+}
+
 static int code_of_call(enum td_op_id id, int count, const td_operand *in)
 {
     td_tensor y =
@@ -471,6 +512,7 @@ int main(void)
         HERE(chains_do_not_wait),
         HERE(unknown_layouts_are_learned_where_they_decide),
         HERE(sizes_come_from_data),
+        HERE(slices_come_from_data),
         HERE(sizes_are_not_trusted),
     };
     return cmocka_run_group_tests(tests, start, stop);

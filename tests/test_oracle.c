@@ -333,13 +333,24 @@ static struct argument take_argument(struct replay *r, td_tensor *items)
     return a;
 }
 
+/* Whether the program waits in that function, or its result is as large as its data say: nothing recorded may. */
+static bool depends_on_data(const char *function)
+{
+    static const char *const some[] = {"one_hot" /* without a number of classes */, "repeat_interleave_each", "unique",
+                                       "unique_consecutive"};
+    for (int k = 0; k < (int)(sizeof some / sizeof *some); k++)
+        if (!strcmp(function, some[k]))
+            return true;
+    return false;
+}
+
 static void take_composite(struct replay *r, const char *function, const char *results)
 {
     struct argument arguments[TD_PARAMS_MAX] = {{.dims.count = -1}};
     td_tensor items[INPUTS], out[TD_OUTPUTS_MAX] = {{0}};
     for (int count = 0; count < TD_PARAMS_MAX && strncmp(r->at, " ;", 2) && take(r, " "); count++)
         arguments[count] = take_argument(r, items);
-    r->unfit |= r->mode == RECORD && !strcmp(function, "one_hot"); /* without a number of classes it reads */
+    r->unfit |= r->mode == RECORD && depends_on_data(function);
     if (!*r->message && !r->unfit)
         composite_call(function, arguments, out);
     for (int k = 0; k < composite_results(function) && *results; k++) {
@@ -591,6 +602,8 @@ static void take_statement(struct replay *r, td_program *program)
         take_expectation(r, names);
     } else if (r->mode == RUN && r->program) {
         skip_statement(r);
+    } else if (command && composite_results(names) > 0) {
+        take_composite(r, names, ""); /* a form in place */
     } else if (command) {
         take_command(r, names);
     } else if (op) {

@@ -55,6 +55,14 @@ def batch_norm(training):
     return run
 
 
+def instance_norm(of_input):
+    def run(x, w, b):
+        mean, var = running()
+        y = F.instance_norm(x, mean, var, w, b, of_input, 0.25)
+        return torch.cat([y.flatten(), mean, var])
+    return run
+
+
 def cosine_of_later_torch(a, b):
     """1.13 raises the norms where their own gradient reads them; since then copies are raised."""
     sizes = [t.norm(dim=0, keepdim=True).clone() for t in (a, b)]
@@ -89,6 +97,10 @@ case("triplet_margin_loss_swap", lambda a, b, c: F.triplet_margin_loss(a, b, c, 
 case("cosine_embedding_loss", lambda a, b: F.cosine_embedding_loss(a, b, SIGNS, margin=0.125), x(), x(2))
 case("multi_margin_loss", lambda a: F.multi_margin_loss(a, PLACES), x())
 case("multi_margin_loss_weight", lambda a: F.multi_margin_loss(a, PLACES, p=2, margin=0.5, weight=torch.tensor([1.0, 2, 0.5], dtype=F64), reduction="none"), x())
+LABELS = torch.tensor([[0, 2, -1], [-1, 1, 2], [1, -1, 0], [0, 1, 2]])
+case("multilabel_margin_loss", lambda a: F.multilabel_margin_loss(a, LABELS), x())
+case("multilabel_margin_loss_none", lambda a: F.multilabel_margin_loss(a, LABELS, reduction="none"), x())
+case("multilabel_soft_margin_loss", lambda a, b: F.multilabel_soft_margin_loss(a, b, torch.tensor([1.0, 2, 0.5], dtype=F64)), x(), chances(1))
 case("normalize", F.normalize, x())
 case("normalize_0", lambda a: F.normalize(a * torch.tensor([1.0, 0, 1], dtype=F64), p=1.0, dim=0), x())
 case("cosine_similarity", F.cosine_similarity, x(), x(3))
@@ -99,6 +111,8 @@ case("batch_norm_plain", lambda a: F.batch_norm(a, None, None, training=True), i
 case("group_norm", lambda a, w, b: F.group_norm(a, 2, w, b), image(), row(1), row(2))
 case("group_norm_weight", lambda a, w: F.group_norm(a, 4, w), image(), row(1))
 case("instance_norm", lambda a, w, b: F.instance_norm(a, None, None, w, b), image(), row(1), row(2))
+case("instance_norm_running", instance_norm(True), image(), row(1), row(2))
+case("instance_norm_eval", instance_norm(False), image(), row(1), row(2))
 case("glu", F.glu, drawn((3, 4), 1))
 case("glu_0", lambda a: F.glu(a, 0), x())
 case("softmin", lambda a: F.softmin(a, 1), x())
@@ -224,3 +238,10 @@ case("baddbmm_", lambda a, b, c: a.clone().baddbmm_(b, c), image(), drawn((2, 4,
 case("fill_diagonal_", lambda a: a.clone().fill_diagonal_(2), drawn((9, 3), 1))
 case("fill_diagonal_wrap", lambda a: a.clone().fill_diagonal_(2, wrap=True), drawn((9, 3), 1))
 case("fill_diagonal_cube", lambda a: a.clone().transpose(0, 1).fill_diagonal_(-1), drawn((3, 3, 3), 1))
+case("addmv_", lambda a, b, c: a.clone().addmv_(b, c, beta=0.5, alpha=2), drawn((4,), 1), drawn((4, 2), 2), drawn((2,), 3))
+case("addr_", lambda a, b, c: a.clone().addr_(b, c, beta=0.5, alpha=2), x(), drawn((4,), 2), drawn((3,), 3))
+case("addbmm_", lambda a, b, c: a.clone().addbmm_(b, c), x(), drawn((2, 4, 5), 2), drawn((2, 5, 3), 3))
+case("renorm_", lambda a: a.clone().renorm_(2, 1, 2), x())
+case("renorm_1", lambda a: a.renorm(1, 0, 1.5), image())
+case("repeat_interleave", lambda a: a.repeat_interleave(PLACES, 0), x())
+case("repeat_interleave_all", lambda a: a.repeat_interleave(torch.tensor([2])), x())

@@ -5,7 +5,9 @@ Each op has its own seeds, so that a new op changes no other's file. Known diffe
 differs by a mistake that known.py lists; anything else that differs is written all the same, and told.
 SPDX-License-Identifier: Apache-2.0
 """
+import itertools
 import os
+import re
 import sys
 
 import known
@@ -48,22 +50,37 @@ def edges(op, dtype):
     return call.case.text(), None
 
 
-def calls(op, runner, cases=CASES):
-    """Texts of cases: each dtype in turn, refusals only so many, none of them known to differ."""
-    found, seen, refusals, different = [], set(), 0, 0
-    made = [edges(op, dtype) for dtype in ROWS[op]["takes"]]
-    made = [one for one in made if one]
-    longest = max([LONGEST] + [len(text) for text, _ in made])
+def has(dtype, texts):
+    """Whether one of the cases that are not refused is of that dtype."""
+    return any(re.search(r"[=>]%s!?\[" % dtype, text) for text in texts if not text.endswith("error"))
+
+
+def drawn(op, cases, found):
+    """Calls, each dtype in turn until there are enough; then of those that chance has left out."""
     dtypes = list(DTYPES)
     for k in range(20 * cases):
-        if len(found) + len(made) >= cases:
+        if len(found) >= cases:
             break
-        if not made:
-            longest = LONGEST
-            call = Call(op, Choices("%s %d" % (op, k)), dtypes[k % len(dtypes)] if k % 3 else "f32")
-            made = [(call.run(), call.refusal)]
-        text, refusal = made.pop()
-        if text in seen or refusal and refusals >= min(REFUSED, cases // 4) or len(text) > longest:
+        call = Call(op, Choices("%s %d" % (op, k)), dtypes[k % len(dtypes)] if k % 3 else "f32")
+        yield call.run(), call.refusal
+    for dtype in ROWS[op]["takes"] if cases == CASES else []:
+        for k in range(200):
+            if has(dtype, found):
+                break
+            call = Call(op, Choices("%s %s %d" % (op, dtype, k)), dtype)
+            text = call.run()
+            if has(dtype, [text]) and not call.refusal:
+                yield text, None
+
+
+def calls(op, runner, cases=CASES):
+    """Texts of cases, and how many of them differ: refusals only so many, none of them known to differ."""
+    found, seen, refusals, different = [], set(), 0, 0
+    edge = [one for one in (edges(op, dtype) for dtype in reversed(ROWS[op]["takes"])) if one]
+    longest = max([LONGEST] + [len(text) for text, _ in edge])
+    for k, (text, refusal) in enumerate(itertools.chain(edge, drawn(op, cases, found))):
+        if text in seen or refusal and refusals >= min(REFUSED, cases // 4) or \
+                len(text) > (longest if k < len(edge) else LONGEST):
             continue
         seen.add(text)
         [answer] = runner.run([text])

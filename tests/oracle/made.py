@@ -14,6 +14,8 @@ from case import DTYPES, Name
 F, LA = torch.nn.functional, torch.linalg
 REDUCTIONS = ["none", "mean", "sum", "batchmean"]
 INF = float("inf")
+WRITTEN = ["sgn", "deg2rad", "rad2deg", "true_divide", "float_power", "ldexp", "clamp_min", "clamp_max", "clamp_between", "put",
+           "addmm", "baddbmm", "addmv", "addr", "addbmm", "renorm"]  # those with a form in place
 
 
 def row(name, parameters, outputs="y", gradient=True, kind="FRESH"):
@@ -174,7 +176,24 @@ def product(rank):
 
     def b(c):
         return c.shape[:-2] + [c.inner, c.shape[-1] + c.choices.chance(1, 30)]
-    return {"x": first, "a": a, "b": b, "beta": d.choose(1.0, 0.0, 2.0), "alpha": d.choose(1.0, 2.0)}
+    return {"x": first, "a": a, "b": b, **factors}
+
+
+factors = {"beta": d.choose(1.0, 0.0, 2.0), "alpha": d.choose(1.0, 2.0)}
+
+
+def inner_size(c):
+    c.inner = c.choices.pick([2, 3, 1, 0])
+    return c.inner
+
+
+def batch_size(c):
+    c.batch = c.choices.pick([2, 1, 3, 0])
+    return c.batch
+
+
+def added(function):
+    return lambda x, a, b, s, t: function(x, a, b, beta=whole(s, x, a, b), alpha=whole(t, x, a, b))
 
 
 def whole(n, *xs):
@@ -226,8 +245,11 @@ def batch_norm(x, mean, var, weight, bias, training, eps):
     return seen_by_rows(F.batch_norm(x, mean, var, weight, bias, bool(training), 0.1, eps))
 
 
-def instance_norm(x, weight, bias, eps):
-    return seen_by_rows(F.instance_norm(x, None, None, weight, bias, True, 0.1, eps))
+def instance_norm(x, mean, var, weight, bias, of_input, eps):
+    if (mean is None) != (var is None):
+        raise RuntimeError("shapes")
+    mean, var, weight, bias = [n if n is None else n.contiguous() for n in (mean, var, weight, bias)]
+    return seen_by_rows(F.instance_norm(x, mean, var, weight, bias, bool(of_input), 0.1, eps))
 
 
 def attention(q, k, v, mask, causal):
@@ -327,6 +349,42 @@ def drawn_r(c):
     return c.r
 
 
+def scores(c):
+    floats(c)
+    return [c.choices.pick([2, 1, 3, 0]), c.choices.pick([3, 2, 1, 4, 0])][c.choices.below(2):]
+
+
+def named_classes(c):
+    """Some classes of each row, then -1; now and then something else behind it, or one that there is not."""
+    classes = c.shape[-1]
+
+    def values(shape):
+        return [c.choices.pick([-1] + list(range(classes)) + [classes] * c.choices.chance(1, 60)) for _ in range(math.prod(shape))]
+    return c.tensor(list(c.shape), "i64", make=values)
+
+
+def repetitions(c):
+    """How often each slice stands there, or a single number."""
+    a = c.arguments["dim"]
+    count = math.prod(c.shape) if a == -2**63 else c.shape[a] if -c.rank <= a < c.rank else 1
+
+    def values(shape):
+        return [c.choices.pick([1, 2, 0, 3] + [-1] * c.choices.chance(1, 60)) for _ in range(math.prod(shape))]
+    shape = c.choices.pick([[count], [count], [count], [1], [], [count + 1]] if c.choices.chance(1, 3) else [[count]])
+    return c.tensor(shape, c.choices.pick(["i64", "i64", "i32"]), make=values)
+
+
+def unique(consecutive):
+    def run(x, dim):
+        dim = None if dim == -2**63 else dim
+        if consecutive:
+            return torch.unique_consecutive(x, True, True, dim)
+        if x.dtype.is_floating_point and x.isnan().any():
+            raise RuntimeError("nan has no order")
+        return torch.unique(x, True, True, True, dim)
+    return run
+
+
 def boundaries(c):
     c.shape = [c.choices.pick([3, 1, 0, 4])]
     values = sorted(c.values(c.dtype, c.shape), key=lambda v: (v != v, v))
@@ -419,11 +477,24 @@ def entries(Op):
     one("multi_margin_loss", "x:IN target:INDEX p:INT margin:REAL weight:OPT reduction:INT",
         lambda x, t, p, m, w, r: F.multi_margin_loss(x, t, p, m, w, reduction=REDUCTIONS[r]),
         x=lambda c: floats(c) and d.matrix(c) or d.matrix(c), target=d.classes, p=d.choose(1, 2), weight=d.class_weights)
+    one("multilabel_margin_loss", "x:IN target:INDEX reduction:INT",
+        by(lambda x, t, r: F.multilabel_margin_loss(x, t, reduction=r)), x=scores, target=named_classes)
+    one("multilabel_soft_margin_loss", "x:IN target:IN weight:OPT reduction:INT",
+        lambda x, t, w, r: F.multilabel_soft_margin_loss(x, t, w, reduction=REDUCTIONS[r]), x=floats, target=same,
+        weight=weight_or_none)
+    one("renorm", "x:IN p:REAL dim:INT maxnorm:REAL", torch.renorm, x=floats, p=d.choose(2.0, 1.0, INF, 3.0, 0.0, 0.5),
+        maxnorm=d.choose(1.0, 0.0, 4.0, -1.0), loose=64)
+    one("repeat_interleave_each", "x:IN repeats:INDEX dim:INT",
+        lambda x, n, m: torch.repeat_interleave(x, n, None if m == -2**63 else m), dim=dim_or_row, repeats=repetitions)
+    one("unique", "x:IN dim:INT", unique(False), "y inverse counts", gradient=False, values="ties", zeros=True, dim=dim_or_row)
+    one("unique_consecutive", "x:IN dim:INT", unique(True), "y inverse counts", gradient=False, values="ties", zeros=True, dim=dim_or_row)
     one("fliplr", "x:IN", torch.fliplr)
     one("flipud", "x:IN", torch.flipud)
     one("deg2rad", "x:IN", torch.deg2rad)
     one("rad2deg", "x:IN", torch.rad2deg)
     one("sgn", "x:IN", torch.sgn, gradient=False)  # 1.13 gives bytes of others for one
+    one("broadcast_to", "x:IN shape:SHAPE", torch.broadcast_to, shape=d.expanded)
+    one("swapaxes", "x:IN dim0:INT dim1:INT", torch.swapaxes)
     one("diff", "x:IN n:INT dim:INT", lambda x, n, m: torch.diff(x, n=n, dim=m), n=d.choose(1, 2, 0, 3, -1))
     one("nansum", "x:IN dims:DIMS keepdim:FLAG", lambda x, n, k: torch.nansum(x, dims_or_all(x, n), keepdim=bool(k)))
     one("nanmean", "x:IN dims:DIMS keepdim:FLAG", nanmean)
@@ -434,9 +505,9 @@ def entries(Op):
     one("true_divide", "x:IN other:NUM", torch.true_divide)
     one("float_power", "x:IN other:NUM", torch.float_power, values="chances", loose=16)
     one("ldexp", "x:IN other:IN", torch.ldexp)
-    one("clamp_min", "x:IN low:NUM", torch.clamp_min)
-    one("clamp_max", "x:IN high:NUM", torch.clamp_max)
-    one("clamp_between", "x:IN low:IN high:IN", torch.clamp)
+    one("clamp_min", "x:IN low:NUM", torch.clamp_min, zeros=True)
+    one("clamp_max", "x:IN high:NUM", torch.clamp_max, zeros=True)
+    one("clamp_between", "x:IN low:IN high:IN", torch.clamp, zeros=True)
     one("isclose", "a:IN b:IN rtol:REAL atol:REAL equal_nan:FLAG",
         lambda a, b, r, t, e: torch.isclose(a, b, r, t, bool(e)), gradient=False, rtol=d.choose(1e-5, 0.25, 0.0),
         atol=d.choose(1e-8, 0.5, 0.0))
@@ -468,14 +539,20 @@ def entries(Op):
     one("mv", "a:IN b:IN", torch.mv, **matrix_pair(2, 1))
     one("dot", "a:IN b:IN", torch.dot, **matrix_pair(1, 1))
     one("outer", "a:IN b:IN", torch.outer, a=lambda c: d.some_shape(c, 1), b=lambda c: d.some_shape(c, 1))
+    one("vdot", "a:IN b:IN", torch.vdot, **matrix_pair(1, 1))
+    one("inner", "a:IN b:IN", torch.inner, a=lambda c: d.some_shape(c, 3),
+        b=lambda c: d.some_shape(c, 2)[:-1] + [c.shape[-1] + c.choices.chance(1, 30) if c.rank else 2] if c.choices.chance(7, 8) else [])
     one("kron", "a:IN b:IN", torch.kron, a=lambda c: d.some_shape(c, 3), b=lambda c: d.some_shape(c, 3))
     one("cross", "a:IN b:IN dim:INT", lambda a, b, n: LA.cross(a, b, dim=n), a=threes, b=same,
         dim=lambda c: d.dim(c) if c.choices.chance(1, 10) else c.three)
     for name, rank in (("addmm", 2), ("baddbmm", 3)):
-        function = getattr(torch, name)
-        one(name, "x:IN a:IN b:IN beta:REAL alpha:REAL",
-            lambda x, a, b, s, t, function=function: function(x, a, b, beta=whole(s, x, a, b), alpha=whole(t, x, a, b)),
-            **product(rank))
+        one(name, "x:IN a:IN b:IN beta:REAL alpha:REAL", added(getattr(torch, name)), **product(rank))
+    one("addmv", "x:IN a:IN b:IN beta:REAL alpha:REAL", added(torch.addmv), x=lambda c: [c.choices.pick([2, 3, 1, 0])],
+        a=lambda c: [c.shape[0], inner_size(c)], b=lambda c: [c.inner + c.choices.chance(1, 30)], **factors)
+    one("addr", "x:IN a:IN b:IN beta:REAL alpha:REAL", added(torch.addr), x=lambda c: d.some_shape(c, 2),
+        a=lambda c: [c.shape[-2] if c.rank > 1 else 2], b=lambda c: [(c.shape[-1] if c.rank else 3) + c.choices.chance(1, 30)], **factors)
+    one("addbmm", "x:IN a:IN b:IN beta:REAL alpha:REAL", added(torch.addbmm), x=lambda c: [c.choices.pick([2, 3, 1, 0]) for _ in range(2)],
+        a=lambda c: [batch_size(c), c.shape[0], inner_size(c)], b=lambda c: [c.batch, c.inner, c.shape[1] + c.choices.chance(1, 30)], **factors)
     one("matrix_power", "x:IN n:INT", LA.matrix_power, x=square_images, n=d.choose(2, 1, 0, 3, 5), loose=64)
     one("logdet", "x:IN", torch.logdet, x=d.square, values="calm", loose=64)
     one("tensordot", "a:IN b:IN dims:INT", torch.tensordot, a=lambda c: [c.choices.pick([2, 3, 1]) for _ in range(c.choices.pick([2, 1, 3]))],
@@ -495,9 +572,9 @@ def entries(Op):
     one("group_norm", "x:IN groups:INT weight:OPT bias:OPT eps:REAL",
         widely(lambda x, n, w, b, e: F.group_norm(x, n, w, b, e)), x=image, groups=d.choose(1, 2, 3), weight=channels,
         bias=channels, eps=d.choose(0.25, 0.5))
-    one("instance_norm", "x:IN weight:OPT bias:OPT eps:REAL",
-        widely(instance_norm), x=image, weight=channels,
-        bias=channels, eps=d.choose(0.25, 0.5))
+    one("instance_norm", "x:IN mean:OPT var:OPT weight:OPT bias:OPT use_input_stats:FLAG eps:REAL", widely(instance_norm),
+        x=image, mean=constant_channels, var=positive_channels, weight=channels, bias=channels,
+        use_input_stats=lambda c: c.choices.below(4) < 3, eps=d.choose(0.25, 0.5))
     one("glu", "x:IN dim:INT", F.glu, x=floats)
     one("softmin", "x:IN dim:INT", F.softmin, x=floats)
     one("prelu", "x:IN weight:IN", lambda x, w: torch.prelu(x, w), x=floats,

@@ -5,6 +5,8 @@ torch refuses a backward where a write has changed what the graph kept. tensord 
 meets a reader copies), so torch is given copies of whatever it keeps, and says what the gradients are then. The numbers
 are small integers, so that nothing is rounded. SPDX-License-Identifier: Apache-2.0
 """
+import itertools
+
 import torch
 
 import draws
@@ -74,7 +76,7 @@ SAFE = dict(TORCH,
             relu=lambda x: copied(torch.relu(x)).add_(0.0),  # the sign of its zeros says nothing
             maximum=lambda x, y: torch.maximum(copied(x), copied(y)))
 VIEWS = ["transpose", "select", "slice", "expand", "reshape", "permute", "unsqueeze", "squeeze", "narrow", "view",
-         "flatten", "detach", "contiguous", "diagonal", "movedim", "unfold", "unflatten", "t"]
+         "flatten", "detach", "contiguous", "diagonal", "movedim", "unfold", "unflatten", "t", "as_strided"]
 WRITES = ["add_", "mul_", "copy_", "fill_"]
 ALONE = ["neg_", "square_", "relu_"]  # writes of what x itself gives
 SAFE.update({name: as_view(SAFE[name]) for name in VIEWS})
@@ -132,7 +134,9 @@ class Program:
                 "narrow": ["dim", draws.place, draws.length], "view": [draws.reshaped], "flatten": ["dim", "dim"],
                 "diagonal": [draws.choose(0, 1, -1), "dim", "dim"], "unfold": ["dim", draws.length, draws.some_step],
                 "movedim": [draws.moved, draws.places_moved_to], "unflatten": ["dim", draws.factors]}
-        arguments = []
+        arguments = self.window(self.case.tensors[name]) if op == "as_strided" else []
+        if arguments is None:
+            return
         for way in ways.get(op, []):
             value = draws.dim(self) if way == "dim" else way(self)
             key = "dim" if way == "dim" else "source" if way == draws.moved else "start"
@@ -153,6 +157,22 @@ class Program:
         if not torch.is_grad_enabled() and constant and op != "detach" and y.storage().data_ptr() == x.storage().data_ptr():
             self.case.tensors[names[0]].constant = True
         self.keep(names)
+
+    def window(self, x):
+        """Size, stride and offset of some elements of x, none of them twice in x; a window may have them twice. Of what
+        lies beside x in its storage torch drops the gradient (see known.py)."""
+        start = x.storage().data_ptr()
+        mine = sorted((place - start) // x.element_size() for place in places(x)) if readable(x) else []
+        if not mine or len(mine) < x.numel():
+            return None
+        for _ in range(6):
+            size = [self.choices.pick([2, 1, 3, 2]) for _ in range(self.choices.pick([1, 2, 0, 3]))]
+            stride = [self.choices.pick([1, 2, 3, 0, 4]) for _ in size]
+            offset = self.choices.pick(mine)
+            seen = {offset + sum(k * t for k, t in zip(at, stride)) for at in itertools.product(*map(range, size))}
+            if seen <= set(mine):
+                return [size, stride, offset]
+        return None
 
     def operand(self, name):
         """A number, a tensor that broadcasts to name's shape, or any."""
