@@ -21,7 +21,8 @@ td_tensor part_tensor(struct part part);
 
 /* A tensor of an op that makes one. */
 struct part part_created(td_origin origin, td_session *s, enum td_op_id id, const void *attrs);
-/* One op at the caller's line: its first result. attrs: struct td_<op>_attrs, NULL for the defaults of ops that have no attributes. */
+/* One op at the caller's line: its first result. attrs: struct td_<op>_attrs, NULL for the defaults of ops that have no
+ * attributes. */
 struct part part_op(td_origin origin, enum td_op_id id, const void *attrs, int count, const struct part *in);
 struct part part_one(td_origin origin, enum td_op_id id, struct part x);
 struct part part_two(td_origin origin, enum td_op_id id, struct part a, struct part b);

@@ -53,7 +53,8 @@ static int attend(struct td_inference *i, int first, const struct td_meta *mask,
         int64_t before[TD_RANK_MAX];
         memcpy(before, a->scores, sizeof before);
         if (!td_broadcast(a->rank, before, in[k].rank - 2, in[k].shape, &a->rank, a->scores))
-            return refuse_pair(i, query, names[0], &in[k], names[k], "do not broadcast before their last two dimensions");
+            return refuse_pair(i, query, names[0], &in[k], names[k],
+                               "do not broadcast before their last two dimensions");
     }
     a->query_width = query->shape[query->rank - 1];
     a->value_width = value->shape[value->rank - 1];
@@ -106,8 +107,7 @@ int td_shape_attention_back(struct td_inference *i)
         return refuse_pair(i, query, "query", y, "y", "are not those of one call");
     if (!td_meta_same_shape(g, y))
         return refuse_pair(i, g, "g", y, "y", "are not of one shape");
-    if (logsumexp->rank != a.rank - 1 ||
-        memcmp(logsumexp->shape, a.scores, (size_t)logsumexp->rank * sizeof *a.scores))
+    if (logsumexp->rank != a.rank - 1 || memcmp(logsumexp->shape, a.scores, (size_t)logsumexp->rank * sizeof *a.scores))
         return refuse_pair(i, query, "query", logsumexp, "logsumexp", "are not those of one call");
     failed = give_matrices(i, 1, &a, keys, a.query_width);
     failed = failed ? failed : give_matrices(i, 2, &a, keys, a.value_width);
