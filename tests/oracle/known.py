@@ -90,6 +90,16 @@ def many_halves(x):
     return x.dtype in (torch.float16, torch.bfloat16) and x.numel() > 2 / torch.finfo(x.dtype).eps
 
 
+def hinges(c):
+    """Whether a triplet's margin is kept to within rounding."""
+    def apart(a, b):
+        return (a.double() - b.double() + 1e-6).norm(c.p, -1)
+    far = apart(c.anchor, c.negative)
+    far = torch.minimum(far, apart(c.positive, c.negative)) if c.swap else far
+    precision = max(torch.finfo(x.dtype).eps for x in c.all)
+    return holds(lambda x: x.abs() < 64 * precision, apart(c.anchor, c.positive) - far + c.margin)
+
+
 def row_by_row(op, text, answer):
     """Ours lies row by row."""
     sizes, _, got = layout(text, answer)
@@ -122,7 +132,7 @@ KNOWN = [
      "addmm baddbmm matmul matrix_power linear adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
      None, FEWER, given(lambda c: wholes(c) and empty(*c.all)), "the row takes fewer dtypes; torch looks at them only where there are elements"),
     (None, None, "strides", channels_last, "torch gives results in channels-last order strides of their own"),
-    ("cat roll pad", None, "strides", by_channels, "torch gives results in channels-last order strides of their own"),
+    ("cat roll pad pixel_shuffle pixel_unshuffle", None, "strides", by_channels, "torch gives results in channels-last order strides of their own"),
     ("program", None, "strides", channels_last, "torch gives results in channels-last order strides of their own"),
     ("max_pool1d max_pool2d avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d",
      None, "strides", by_channels, "torch gives results in channels-last order strides of their own"),
@@ -166,6 +176,7 @@ KNOWN = [
     ("clamp_between", None, "grad.* where", given(lambda c: holds(lambda x: x, c.low == c.high)), "where low is high, high gets the gradient; in torch neither"),
     ("cdist", None, " is nan where -?0", given(lambda c: c.p == math.inf and nan(c.a, c.b)), "of p inf a distance to nan is nan; torch's is 0"),
     ("matrix_power", None, "where", given(lambda c: wild(c.x)), "what is nan and what inf varies with the order of the products"),
+    ("triplet_margin_loss", None, "grad.* where", given(hinges), "where the margin is just kept rounding says on which side"),
     ("cdist", None, "grad.* where -?nan", given(lambda c: nan(c.a, c.b)), "the gradient of a magnitude at nan is 0, as that of abs"),
     ("soft_margin_loss", None, "grad.* where -?nan", given(lambda c: wild(c.x, c.target)), "the slope at infinity is 0 or 1; torch divides inf by inf"),
     ("soft_margin_loss", None, "strides", row_by_row, "logsigmoid lays its results row by row, here too"),
@@ -271,7 +282,7 @@ KNOWN = [
     ("histc", None, "where", given(lambda c: nan(c.x)), "nan is in no bin; torch counts it as it falls"),
     ("scatter_reduce", None, r"grad.* is \S+ where -?nan", given(lambda c: c.reduce == 1 and wild(c.x, c.source)),
      "the gradient of a product at nan and inf is the product of the others; torch divides"),
-    ("scatter_reduce", None, "grad.* is -?0 where -?nan", given(lambda c: c.reduce in (3, 4) and nan(c.x, c.source)),
+    ("scatter_reduce", None, "grad.* where -?nan", given(lambda c: c.reduce in (3, 4) and nan(c.x, c.source)),
      "nan is equal to nothing, and gets a gradient of 0; torch divides by how many there are"),
     ("scatter_reduce", None, "where", given(lambda c: c.reduce == 2 and wholes(c)), "a mean of narrow integers is of their whole sum; torch's sum wraps"),
     ("scatter_reduce", None, "grad.* where", given(lambda c: c.reduce in (3, 4) and not c.include_self),
