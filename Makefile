@@ -38,6 +38,8 @@ CUDA ?= $(if $(SAN),0,$(if $(CUBLAS),1,0))
 CUDA_LIBS = $(firstword $(realpath $(addprefix $(dir $(realpath $(NVCC)))../,lib64 lib)))
 # The generations of GPU that code is made for; a later one compiles the last one's PTX for itself.
 ARCHS ?= $(filter $(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch)),80 90 100)
+# No kernel takes more registers than leave room for 384 threads on a multiprocessor, nor spills any to memory.
+REGISTERS := -maxrregcount=168 -Xptxas -warn-spills
 
 empty :=
 space := $(empty) $(empty)
@@ -147,7 +149,7 @@ BENCH := $(B)/tests/bench/bench
 FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZERS))
 PRODUCTS := $(B)/tensord $(B)/tensorctl $(LIBCLIENT) $(B)/libtensord.so $(PLUGIN) $(EXAMPLE_PROGRAMS)
 
-.PHONY: all lib programs plugin cuda-compiler test fuzz fuzz-ops fuzz-programs oracle demo bench gpu-check install gen format deps clean help help-op FORCE
+.PHONY: all lib programs plugin plugin-check cuda-compiler test fuzz fuzz-ops fuzz-programs oracle demo bench gpu-check install gen format deps clean help help-op FORCE
 all: $(PRODUCTS) compile_commands.json
 lib: $(LIBCLIENT) $(B)/libtensord.so
 # Everything that is compiled and linked, tests and benchmarks too; nothing of it runs.
@@ -249,7 +251,8 @@ $(B)/%.cu.o: %.cu
 	$(call say,NVCC,$<)
 	$(Q)$(NVCC) -std=c++17 -O3 $(foreach a,$(ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
 	    -gencode arch=compute_$(lastword $(ARCHS)),code=compute_$(lastword $(ARCHS)) \
-	    -I. -Xcompiler -fPIC,-Wall,-fvisibility=hidden --fmad=false -MMD -MP -c -o $@ $<
+	    -I. -Xcompiler -fPIC,-Wall,-fvisibility=hidden --fmad=false $(REGISTERS) $(if $(filter 1,$(WERROR)),-Werror all-warnings) \
+	    -MMD -MP -c -o $@ $<
 $(B)/%.emulated.o: %.cu $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)
@@ -314,6 +317,11 @@ CHECKS := $(if $(ONLY),,tests/layers.sh tests/headers.sh tests/generated.sh test
 test: $(SELECTED) $(WATCHED) $(EMULATED) $(if $(ONLY),$(B)/tensord $(B)/tensorctl,$(filter-out $(PLUGIN),$(PRODUCTS)) compile_commands.json $(if $(wildcard protocol/gen.c),$(B)/gen))
 	@[ '$(DEPS)' = 0 ] || [ -n '$(ONLY)' ] || tests/dashboard.sh --prepare
 	@$(TEST_ENV) tests/run.sh $(SELECTED) $(CHECKS)
+
+# Where there is nvcc and no GPU: the plug-in compiles, and a daemon with it says why it does not serve a GPU.
+plugin-check: $(PLUGIN) $(B)/tensord
+	@[ -n '$(PLUGIN)' ] || { echo 'There is no nvcc here: the CUDA device cannot be built.'; exit 1; }
+	@$(TEST_ENV) tests/run.sh tests/plugin.sh
 
 # On a machine with a GPU: the walk over all ops on the real device, and programs end to end.
 gpu-check: $(PLUGIN) $(B)/tensord $(B)/tensorctl $(TEST_PROGRAMS)
@@ -392,6 +400,7 @@ help:
 	    'make test                 builds and runs all tests; ONLY=wire,infer picks test programs' \
 	    'make demo                 starts a daemon and trains a small model on it; TEXT=FILE gives it text' \
 	    'make bench                builds and runs the benchmarks; JSON=1 prints one object a line' \
+	    'make plugin-check         where there is nvcc: the CUDA plug-in, and how a daemon starts with it without a GPU' \
 	    'make gpu-check            where there is a GPU: all ops and some programs on it' \
 	    'make fuzz T=60            each fuzz target for T seconds, with clang and libFuzzer' \
 	    'make oracle               the cases in tests/oracle/golden again, from PyTorch; ONLY=add,mul picks' \

@@ -110,9 +110,9 @@ static bool put_answer(FILE *file, struct td_reader *r, bool json)
              differed = td_read_uint(r), left_out = td_read_uint(r);
     fprintf(file,
             json ? "{\"requests\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"captures\": %" PRIu64 ", \"runs\": %" PRIu64
-                   ", \"runs_on_other_inputs\": %" PRIu64 ", \"left_out\": %" PRIu64 ",\n \"inputs\": "
+                   ", \"runs_unlike_recorded\": %" PRIu64 ", \"left_out\": %" PRIu64 ",\n \"inputs\": "
                  : "program of %" PRIu64 " requests in %" PRIu64 " bytes; %" PRIu64 " tensors captured; run %" PRIu64
-                   " times, %" PRIu64 " on inputs unlike those recorded; %" PRIu64 " requests left out\n  inputs: ",
+                   " times, %" PRIu64 " unlike what was recorded; %" PRIu64 " requests left out\n  inputs: ",
             requests, bytes, captures, runs, differed, left_out);
     put_handles(file, r, json);
     fputs(json ? ",\n \"outputs\": " : "\n  outputs: ", file);

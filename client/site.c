@@ -62,9 +62,9 @@ static struct site *find(struct sites *sites, const char *where, uint32_t within
 
 static bool says(const char *text, const char *where, const char *function)
 {
-    size_t bytes = strlen(where);
     if (!function)
         return !strcmp(text, where);
+    size_t bytes = strlen(where);
     return !strncmp(text, where, bytes) && !strncmp(text + bytes, SITE_IN, strlen(SITE_IN)) &&
            !strcmp(text + bytes + strlen(SITE_IN), function);
 }

@@ -326,6 +326,72 @@ static void test_what_fails_in_the_middle_has_no_effect(void **state)
     assert_int_equal(td_close(s), 0);
 }
 
+/* How many runs of p were unlike what was recorded. */
+static int differed(td_program *p)
+{
+    char *json = td_program_json(p);
+    assert_non_null(json);
+    const char *key = "\"runs_unlike_recorded\": ", *at = strstr(json, key);
+    assert_non_null(at);
+    int count = atoi(at + strlen(key));
+    free(json);
+    return count;
+}
+
+/* Whether gradients are there is found out by each run, and counted where it is not as it was. */
+static void test_gradients_that_are_there_or_not(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor w = td_ones(s, TD_SHAPE(2), .requires_grad = true), v = td_ones(s, TD_SHAPE(2)), out[1];
+    td_optimizer *sgd = td_sgd(s, TD_LIST(w));
+    td_program *p = td_record(s, TD_LIST());
+    td_tensor y = td_sum(td_mul(td_mul(w, v), 3.0));
+    td_backward(y);
+    td_record_end(p, TD_LIST(y));
+    td_zero_grad(sgd);
+    td_run(p, TD_LIST(), out); /* as when it was recorded: there was no gradient */
+    assert_values(td_grad(w), 2, (double[]){3, 3});
+    assert_int_equal(differed(p), 0);
+    td_run(p, TD_LIST(), out);
+    assert_values(td_grad(w), 2, (double[]){6, 6});
+    assert_int_equal(differed(p), 1);
+    td_zero_grad(sgd);
+    td_run(p, TD_LIST(), out);
+    assert_int_equal(differed(p), 1);
+    td_zero_grad(sgd);
+    td_set_requires_grad(v, true); /* what was captured wants a gradient now */
+    td_run(p, TD_LIST(), out);
+    assert_values(td_grad(v), 2, (double[]){3, 3});
+    assert_int_equal(differed(p), 2);
+    td_program_free(p);
+    td_optimizer_free(sgd);
+    close_session(s);
+}
+
+/* A step of an optimiser passes over what has no gradient. */
+static void test_a_step_where_gradients_are_there_or_not(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    td_tensor w = td_ones(s, TD_SHAPE(2), .requires_grad = true), out[1];
+    td_optimizer *sgd = td_sgd(s, TD_LIST(w), .lr = 1.0);
+    td_backward(td_sum(w));
+    td_program *p = td_record(s, TD_LIST());
+    td_step(sgd);
+    td_record_end(p, TD_LIST());
+    td_run(p, TD_LIST(), out);
+    assert_values(w, 2, (double[]){-1, -1});
+    assert_int_equal(differed(p), 0);
+    td_zero_grad(sgd);
+    td_run(p, TD_LIST(), out);
+    assert_values(w, 2, (double[]){-1, -1});
+    assert_int_equal(differed(p), 1);
+    td_program_free(p);
+    td_optimizer_free(sgd);
+    close_session(s);
+}
+
 static void test_what_a_program_consists_of(void **state)
 {
     (void)state;
@@ -336,17 +402,20 @@ static void test_what_a_program_consists_of(void **state)
     td_tensor y = td_sum(td_mul(x, w));
     td_backward(y);
     td_record_end(p, TD_LIST(y));
+    td_optimizer *sgd = td_sgd(s, TD_LIST(w));
+    td_zero_grad(sgd);
+    td_optimizer_free(sgd);
     td_run(p, TD_LIST(x), out);
     td_run(p, TD_LIST(td_ones(s, TD_SHAPE(2), .dtype = TD_F64)), out);
     char *text = td_program_text(p), *json = td_program_json(p);
     assert_non_null(text);
     assert_non_null(strstr(text, "program of 3 requests"));
-    assert_non_null(strstr(text, "1 tensors captured; run 2 times, 1 on inputs unlike those recorded"));
+    assert_non_null(strstr(text, "1 tensors captured; run 2 times, 1 unlike what was recorded"));
     assert_non_null(strstr(text, "is weight \"w\"\n"));
     assert_non_null(strstr(text, "\n  mul "));
     assert_non_null(strstr(text, "\n  backward "));
     assert_non_null(strstr(text, "test_programs.c:"));
-    assert_non_null(strstr(json, "\"runs\": 2, \"runs_on_other_inputs\": 1"));
+    assert_non_null(strstr(json, "\"runs\": 2, \"runs_unlike_recorded\": 1"));
     assert_non_null(strstr(json, "\"name\": \"weight \\u0022w\\u0022\""));
     free(text);
     free(json);
@@ -442,6 +511,8 @@ int main(void)
         cmocka_unit_test(test_random_numbers_and_uploads),
         cmocka_unit_test(test_reading_inside_is_an_error),
         cmocka_unit_test(test_what_fails_in_the_middle_has_no_effect),
+        cmocka_unit_test(test_gradients_that_are_there_or_not),
+        cmocka_unit_test(test_a_step_where_gradients_are_there_or_not),
         cmocka_unit_test(test_what_a_program_consists_of),
         cmocka_unit_test(test_misuse),
         cmocka_unit_test(test_programs_take_a_bounded_part_of_the_host),

@@ -1,6 +1,7 @@
 /* What holds where a program could be read in two ways, and no other test says it: which rule a view's gradient
  * follows, what writes beside the graph leave alone, operands that meet their target, what a program has frozen and
- * what it finds anew, what draws random numbers, what a scope does not end. SPDX-License-Identifier: Apache-2.0 */
+ * what it finds anew, what draws random numbers, what a scope does not end, which dtype numbers make.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "tests/library.h"
 
 #include <math.h>
@@ -284,6 +285,25 @@ static void no_call_gives_nothing(void **state)
     td_clear_error(s);
 }
 
+/* ---- what is made of numbers ---- */
+
+static void whole_numbers_make_i64_and_others_f32(void **state)
+{
+    (void)state;
+    assert_int_equal(td_dtype_of(td_arange(s, 0, 4)), TD_I64);
+    assert_int_equal(td_dtype_of(td_arange(s, 0, 4, .step = 2)), TD_I64);
+    assert_int_equal(td_dtype_of(td_arange(s, 0.0, 4)), TD_F32);
+    assert_int_equal(td_dtype_of(td_arange(s, 0, 4.0)), TD_F32);
+    assert_int_equal(td_dtype_of(td_arange(s, 0, 4, .step = 0.5)), TD_F32);
+    assert_int_equal(td_dtype_of(td_arange(s, 0, 4, .dtype = TD_F64)), TD_F64);
+    assert_int_equal(td_dtype_of(td_full(s, TD_SHAPE(2), 7)), TD_I64);
+    assert_int_equal(td_dtype_of(td_full(s, TD_SHAPE(2), 7.0)), TD_F32);
+    assert_int_equal(td_dtype_of(td_full(s, TD_SHAPE(2), (bool)true)), TD_BOOL);
+    assert_int_equal(td_dtype_of(td_full(s, TD_SHAPE(2), 7, .dtype = TD_F16)), TD_F16);
+    assert_int_equal(td_dtype_of(td_full_like(td_zeros(s, TD_SHAPE(2)), 7)), TD_F32); /* its model's */
+    EXPECT(td_arange(s, 0, 4, .step = 0.5), 0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5);
+}
+
 int main(void)
 {
 #define IN_SESSION(test) cmocka_unit_test_setup_teardown(test, open_session, close_session)
@@ -296,6 +316,7 @@ int main(void)
         IN_SESSION(only_what_draws_moves_the_random_numbers_on),
         IN_SESSION(a_scope_ends_names_only),
         IN_SESSION(no_call_gives_nothing),
+        IN_SESSION(whole_numbers_make_i64_and_others_f32),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -62,6 +63,38 @@ static void test_a_forgotten_wait_spoils_nothing(void **state)
     }
     double sum = td_item(td_sum(x));
     assert_true(sum == 150000);
+    assert_fine(s);
+    close_session(s);
+}
+
+/* On the emulated device nothing is done before somebody waits for it, so here it shows what was waited for: a stream
+ * that was told of an event waits for that alone, and temporaries of two streams do not tie them together. */
+static void test_streams_are_independent(void **state)
+{
+    (void)state;
+    const char *plugin = getenv("TENSORD_CUDA_PLUGIN");
+    if (!ON_CUDA || !plugin || !strstr(plugin, "emulated"))
+        skip();
+    td_session *s = open_session();
+    td_stream side = td_stream_new(s);
+    td_event done = td_event_new(s);
+    for (int round = 0; round < 3; round++) {
+        TD_SCOPE(s);
+        td_tensor x = td_full(s, TD_SHAPE(3000), 2.0), y = td_clone(x), z = td_clone(x);
+        td_stream_wait_stream(side, td_current_stream(s));
+        for (int k = 0; k < 10; k++)
+            y = td_add(td_mul(td_take(y), 0.5), x);
+        td_event_record(done);
+        {
+            TD_ON_STREAM(side);
+            for (int k = 0; k < 10; k++)
+                z = td_add(td_mul(td_take(z), 0.25), x);
+        }
+        td_stream_synchronize(side);
+        assert_false(td_event_query(done));
+        td_event_synchronize(done);
+        assert_true(td_event_query(done));
+    }
     assert_fine(s);
     close_session(s);
 }
@@ -449,6 +482,44 @@ static void test_host_memory_that_is_not_to_be_had(void **state)
     daemon_wait_empty(&daemon_);
 }
 
+/* Events and streams begin anew with the next worker, and memory that both saw is the program's alone from then on. */
+static void test_a_lost_daemon(void **state)
+{
+    (void)state;
+    td_session *s = open_session();
+    struct raw raw = raw_open(&daemon_);
+    pid_t worker = (pid_t)raw_status(&raw, "pid");
+    raw_close(&raw);
+    float *memory = td_host_alloc(s, 4000);
+    td_stream side = td_stream_new(s);
+    td_event before = td_event_new(s), after = td_event_new(s);
+    td_event_record(before);
+    TD_ON_STREAM(side);
+    td_release(td_from(s, memory, TD_F32, TD_SHAPE(1000)));
+    td_sync(s);
+    assert_int_equal(kill(worker, SIGKILL), 0);
+    td_sync(s);
+    assert_int_equal(td_error(s)->code, TD_E_LOST);
+    td_clear_error(s);
+    assert_int_equal(td_host_kind(s, memory), TD_HOST_PLAIN);
+    for (int k = 0; k < 1000; k++)
+        memory[k] = 2;
+    td_tensor x = td_from(s, memory, TD_F32, TD_SHAPE(1000), .non_blocking = true);
+    memory[0] = 0;
+    assert_true(td_item(td_sum(td_take(x))) == 2000);
+    assert_true(td_event_query(before));
+    td_event_record(after);
+    assert_true(isnan(td_event_elapsed_time(before, after)));
+    assert_error(s, TD_E_ARGUMENT, "the first event was not recorded");
+    td_event_record(before);
+    assert_true(td_event_elapsed_time(after, before) >= 0);
+    void *more = td_host_alloc(s, 100);
+    assert_true(td_host_kind(s, more) >= TD_HOST_SHARED);
+    td_host_free(s, memory);
+    assert_fine(s);
+    close_session(s);
+}
+
 /* ---- a connection that passes nothing on but bytes, as a network does ---- */
 
 struct relay {
@@ -528,6 +599,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_streams_are_each_threads_own),
         cmocka_unit_test(test_a_forgotten_wait_spoils_nothing),
+        cmocka_unit_test(test_streams_are_independent),
         cmocka_unit_test(test_values_do_not_depend_on_streams),
         cmocka_unit_test(test_events),
         cmocka_unit_test(test_events_that_cannot_be_used),
@@ -541,6 +613,7 @@ int main(void)
         cmocka_unit_test(test_host_memory_in_recordings),
         cmocka_unit_test(test_host_memory_that_is_not_to_be_had),
         cmocka_unit_test(test_no_descriptor_comes_through),
+        cmocka_unit_test(test_a_lost_daemon),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -8,6 +8,7 @@
 #include "server/worker/apply.h"
 #include "server/worker/calls.h"
 #include "server/worker/exec.h"
+#include "server/worker/program.h"
 #include "server/worker/reply.h"
 #include "server/worker/walk.h"
 
@@ -429,6 +430,8 @@ static void combine(struct session *session, struct walk *w)
         return;
     }
     struct node *leaf = w->leaves.nodes[w->at];
+    if (!leaf->combined)
+        program_finds_gradient(session, leaf->grad);
     if (leaf->grad && !leaf->combined) {
         leaf->combined = true;
         run_add(session, w, leaf->grad, leaf->out->pending, &leaf->out->pending);

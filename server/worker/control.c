@@ -10,6 +10,7 @@
 #include "server/worker/checkpoint.h"
 #include "server/worker/graph.h"
 #include "server/worker/host.h"
+#include "server/worker/program.h"
 #include "server/worker/read.h"
 #include "server/worker/reply.h"
 #include "server/worker/request.h"
@@ -198,6 +199,8 @@ static void run_grad(struct session *session, struct request *request, struct td
     const struct node *sink = tensor ? tensor_sink(tensor) : NULL;
     struct tensor *grad = sink ? sink->grad : NULL;
     struct tensor *result;
+    if (sink)
+        program_finds_gradient(session, grad);
     if (grad && !session_traces(session)) {
         result = tensor_ref(grad);
     } else if (tensor && tensor->failed) {

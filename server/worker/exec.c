@@ -451,8 +451,11 @@ static int prepare_step(struct execution *e)
     if (params && !grads)
         return td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
     e->grads = grads;
-    for (int k = 0; k < params; k++)
-        any |= gradient_of(e, k) != NULL;
+    for (int k = 0; k < params; k++) {
+        bool there = gradient_of(e, k) != NULL;
+        any |= there;
+        program_finds_gradient(e->session, there);
+    }
     if (!any || make_outputs(e) || announce_step(e, how))
         return e->failure.code;
     for (int k = 0; k < params; k++) {

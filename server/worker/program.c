@@ -423,7 +423,9 @@ static bool capture(struct session *session, struct recording *recording, uint32
         spoil_memory(session, recording, FULL);
         return false;
     }
-    p->captures[p->capture_count++] = (struct capture){handle, tensor_ref(tensor)};
+    bool failed = false;
+    bool requires_grad = tensor_edge(session, tensor, &failed) != NULL;
+    p->captures[p->capture_count++] = (struct capture){handle, requires_grad, tensor_ref(tensor)};
     return true;
 }
 
@@ -467,19 +469,40 @@ struct run {
     struct program *program;
     struct names *outer; /* that names is put back to */
     bool outer_no_grad;
+    bool same; /* inputs and captures are as recorded */
     struct td_reader reader;
     program_then *then;
     void (*dropped)(struct session *session, void *data);
     void *data;
 };
 
+/* Whose requests are in work; NULL: the client's own. */
+static struct program *running(const struct session *session)
+{
+    return session->names == &session->own
+               ? NULL
+               : (struct program *)((char *)session->names - offsetof(struct program, names));
+}
+
+/* FNV-1a over what was found, in the order of the finds. */
+static uint64_t found_too(uint64_t before, bool there)
+{
+    return (before ^ (there ? 2 : 1)) * UINT64_C(0x100000001b3);
+}
+
+void program_finds_gradient(struct session *session, bool there)
+{
+    struct program *program = running(session);
+    if (program)
+        program->found = found_too(program->found, there);
+    for (struct recording *r = session_records(session) ? session->recording : NULL; r; r = around(r))
+        r->program->presence = found_too(r->program->presence, there);
+}
+
 struct program *program_find(struct session *session, uint32_t number, struct td_failure *failure)
 {
     /* Within a run numbers mean what they meant when it was recorded. */
-    const struct program *caller =
-        session->names == &session->own
-            ? NULL
-            : (const struct program *)((const char *)session->names - offsetof(struct program, names));
+    const struct program *caller = running(session);
     struct program *found = NULL;
     for (size_t k = 0; caller && k < caller->callee_count && !found; k++)
         if (caller->callees[k].number == number)
@@ -561,6 +584,7 @@ static enum step finish(struct session *session, struct run *run, struct cause *
         else /* an op that had no memory even for its error value */
             results[k] = NULL;
     }
+    program->differed += !run->same || (!cause && !program->traced && program->found != program->presence);
     end_run(session, run);
     run->then(session, results, program->out_count, cause, run->data);
     if (results != few)
@@ -616,10 +640,17 @@ static int bind_all(struct session *session, struct program *program, int in_cou
     return failure->code;
 }
 
-/* Whether inputs are what was recorded: shapes, strides, dtypes, gradients wanted, and who shares memory with whom. */
+/* Whether inputs are what was recorded: shapes, strides, dtypes, gradients wanted, and who shares memory with whom; and
+ * whether what was captured wants gradients as it did. */
 static bool as_recorded(struct session *session, const struct program *program, struct tensor *const *inputs)
 {
     bool failed = false;
+    for (size_t k = 0; k < program->capture_count; k++) {
+        const struct capture *was = &program->captures[k];
+        if (was->handle != UINT32_MAX &&
+            (tensor_edge(session, program->names.tensors[was->handle], &failed) != NULL) != was->requires_grad)
+            return false;
+    }
     for (int k = 0; k < program->in_count; k++) {
         const struct program_input *was = &program->inputs[k];
         struct td_meta meta;
@@ -661,13 +692,14 @@ int program_run(struct session *session, struct program *program, int in_count, 
     }
     program->runs++;
     bool same = program->traced || as_recorded(session, program, inputs);
+    program->found = 0;
     bool planned = same && program->planned && !session->watching; /* anomalies count where nobody reads them, too */
-    program->differed += !same;
     program->running = true;
     *run = (struct run){.iterator = {.next = run_next, .drop = run_drop},
                         .program = program_ref(program),
                         .outer = session->names,
                         .outer_no_grad = session->no_grad,
+                        .same = same,
                         .reader = planned ? td_reader_of(program->plan, program->plan_size)
                                           : td_reader_of(program->bytes, program->size),
                         .then = then,

@@ -13,7 +13,8 @@
 
 /* A tensor that a program reads and did not make: by reference, so that a replay sees what it holds then. */
 struct capture {
-    uint32_t handle; /* UINT32_MAX: only programs that it runs have it (checkpoint.h) */
+    uint32_t handle;    /* UINT32_MAX: only programs that it runs have it (checkpoint.h) */
+    bool requires_grad; /* when it was captured */
     struct tensor *tensor;
 };
 
@@ -57,6 +58,8 @@ struct program {
     struct program_input *inputs;
     int in_count, out_count;
     struct names names; /* while it runs */
+    uint64_t presence;  /* which gradients its requests found, and which not (program_finds_gradient) */
+    uint64_t found;     /* the same of the run in work, or of the last one */
     uint64_t runs, differed;
 };
 
@@ -123,6 +126,9 @@ void recording_lets_go(struct session *session, uint32_t handle);
 /* handle has been looked up, or bound. */
 void recording_uses(struct session *session, uint32_t handle, struct tensor *tensor);
 void recording_binds(struct session *session, uint32_t handle);
+/* A request in work, or its walk, has looked whether a leaf has a gradient. Whether gradients are there is no matter of
+ * the plan: requests find out when they run. But it is a difference from what was recorded, and counted. */
+void program_finds_gradient(struct session *session, bool there);
 /* All recordings go on, and their programs will fail for this reason. */
 void recording_spoil(struct session *session, const char *op, uint32_t site, const struct td_failure *failure);
 

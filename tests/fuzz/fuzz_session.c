@@ -539,7 +539,8 @@ static void put_called(struct choices *c, struct client *client)
  */
 static void put_device(struct choices *c, struct client *client)
 {
-    static const uint64_t counts[] = {2, 3, 2, 1, 2, 1, 2, 1, 6, 4}, sizes[] = {1, 64, 4096, 5000, 300000, 1 << 30};
+    static const uint64_t counts[] = {1, 2, 2, 1, 2, 1, 2, 1, 6, 4},
+                          sizes[] = {1, 64, 4096, 5000, 300000, 0, TD_HOST_BYTES + 1, UINT64_MAX};
     uint32_t k = choose_below(c, 10);
     begin(client, 0, 1 + (uint32_t)counts[k] - (choose(c) == 255), TD_R_STREAM + k);
     switch (TD_R_STREAM + k) {
@@ -548,7 +549,7 @@ static void put_device(struct choices *c, struct client *client)
         return;
     case TD_R_HOST_ALLOC:
         put(client, choose_below(c, 3));
-        client->at = td_write_int(client->at, choose(c) < 240 ? (int64_t)PICK(c, sizes) : choose_int(c));
+        put(client, PICK(c, sizes)); /* no other: what is large takes its time to be had */
         return;
     case TD_R_COPY_IN:
         put(client, choose_handle(c, client));
