@@ -10,23 +10,26 @@
  *     td_print(td_add(y, z)); // sees both, whatever the streams
  *
  * What is guaranteed, on every device:
- *     What is asked for on one stream is done in that order; a new stream begins behind nothing.
- *     Values are right whatever the streams: what reads a tensor is done after what wrote it, and what writes to one
- *         after what still reads it, on whichever streams they are. The daemon sees to it, and a td_stream_wait_event
- *         that is forgotten cannot spoil a value, as it does in PyTorch. Memory that becomes free on one stream is
- *         waited for by the next one that gets it.
- *     An event is done when all is done that was asked for on its stream before td_event_record; what is asked for on
- *         a stream after td_stream_wait_event is done after the event.
- *     The time of an event is the device's own, taken when it came there, and no matter when the program asks.
+ *  - What is asked for on one stream is done in that order; a new stream begins behind nothing.
+ *  - Values are right whatever the streams: what reads a tensor is done after what wrote it, and what writes to one
+ *    after what still reads it, on whichever streams they are. The daemon sees to it, and a td_stream_wait_event that
+ *    is forgotten cannot spoil a value, as it does in PyTorch; it may cost overlap, since what the daemon then waits
+ *    for is all that the other stream has been asked for by then. Memory that becomes free on one stream is waited
+ *    for by the next one that gets it.
+ *  - An event is done when all is done that was asked for on its stream before td_event_record; what is asked for on a
+ *    stream after td_stream_wait_event is done after the event.
+ *  - The time of an event is the device's own, taken when it came there, and no matter when the program asks.
+ *
  * What is permitted, and no more:
- *     Streams may be worked on at the same time, and bytes may go up and down meanwhile. The CUDA device does so: it
- *         has streams of its own for bytes up and bytes down and four for ops, which those of all sessions share in
- *         turn. An op that can fail for its data (an index out of range) and one that it leaves to the host are waited
- *         for, and so is what stands behind them in the session.
- *     The CPU device does one thing after the other in the order of the calls, whatever the stream, and has done all
- *         that was asked for before an event when it comes to it. What overlaps there is the program and the daemon.
- *     What waits (td_event_synchronize, td_event_elapsed_time, td_stream_synchronize) may wait for more than it must:
- *         for all that the session has asked for before, where the device is the CPU.
+ *  - Streams may be worked on at the same time, and bytes may go up and down meanwhile. The CUDA device does so: it has
+ *    streams of its own for bytes up and bytes down and four for ops, which those of all sessions share in turn. An op
+ *    that can fail for its data (an index out of range) and one that it leaves to the host are waited for, and so is
+ *    what stands behind them in the session.
+ *  - The CPU device does one thing after the other in the order of the calls, whatever the stream, and has done all
+ *    that was asked for before an event when it comes to it. What overlaps there is the program and the daemon.
+ *  - What waits (td_event_synchronize, td_event_elapsed_time, td_stream_synchronize) may wait for more than it must:
+ *    for all that the session has asked for before, where the device is the CPU.
+ *
  * Recorded programs, and what td_backward and a checkpoint compute, run on the stream that they are called on; what is
  * said of streams and events inside of a recording is done once and not part of it. SPDX-License-Identifier: Apache-2.0
  */

@@ -67,6 +67,38 @@ static void test_a_forgotten_wait_spoils_nothing(void **state)
     close_session(s);
 }
 
+/* On the emulated device nothing is done before somebody waits for it, so here it shows what was waited for: a stream
+ * that was told of an event waits for that alone, and temporaries of two streams do not tie them together. */
+static void test_streams_are_independent(void **state)
+{
+    (void)state;
+    const char *plugin = getenv("TENSORD_CUDA_PLUGIN");
+    if (!ON_CUDA || !plugin || !strstr(plugin, "emulated"))
+        skip();
+    td_session *s = open_session();
+    td_stream side = td_stream_new(s);
+    td_event done = td_event_new(s);
+    for (int round = 0; round < 3; round++) {
+        TD_SCOPE(s);
+        td_tensor x = td_full(s, TD_SHAPE(3000), 2.0), y = td_clone(x), z = td_clone(x);
+        td_stream_wait_stream(side, td_current_stream(s));
+        for (int k = 0; k < 10; k++)
+            y = td_add(td_mul(td_take(y), 0.5), x);
+        td_event_record(done);
+        {
+            TD_ON_STREAM(side);
+            for (int k = 0; k < 10; k++)
+                z = td_add(td_mul(td_take(z), 0.25), x);
+        }
+        td_stream_synchronize(side);
+        assert_false(td_event_query(done));
+        td_event_synchronize(done);
+        assert_true(td_event_query(done));
+    }
+    assert_fine(s);
+    close_session(s);
+}
+
 /* ---- the same program on one stream and on many ---- */
 
 enum { SLOTS = 6, ROUNDS = 300 };
@@ -567,6 +599,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_streams_are_each_threads_own),
         cmocka_unit_test(test_a_forgotten_wait_spoils_nothing),
+        cmocka_unit_test(test_streams_are_independent),
         cmocka_unit_test(test_values_do_not_depend_on_streams),
         cmocka_unit_test(test_events),
         cmocka_unit_test(test_events_that_cannot_be_used),

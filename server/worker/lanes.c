@@ -13,6 +13,12 @@ void lanes_behind(struct worker *worker, int lane, int after, uint64_t stamp)
             ordered[k] = worker->ordered[after][k];
 }
 
+void lanes_followed(struct worker *worker, int lane, int after, uint64_t stamp)
+{
+    if (stamp > worker->ordered[lane][after])
+        worker->ordered[lane][after] = stamp;
+}
+
 void lanes_read_slow(struct worker *worker, int lane, const struct block *block)
 {
     lanes_behind(worker, lane, block->uses->writer, block->uses->wrote);

@@ -12,6 +12,8 @@
 
 /* What is put into lane from now on is done after what has the stamp of the lane after. */
 void lanes_behind(struct worker *worker, int lane, int after, uint64_t stamp);
+/* It has been put there, by an event. */
+void lanes_followed(struct worker *worker, int lane, int after, uint64_t stamp);
 void lanes_read_slow(struct worker *worker, int lane, const struct block *block);
 void lanes_write_slow(struct worker *worker, int lane, const struct block *block);
 void lanes_did_read_slow(struct worker *worker, int lane, struct block *block);

@@ -14,6 +14,8 @@
 struct event {
     struct td_point *point; /* NULL: never recorded, or ended */
     uint64_t request;       /* that recorded it */
+    uint64_t stamp;         /* up to which it is behind what is in its lane */
+    uint8_t lane;
 };
 
 /* ---- lanes ---- */
@@ -104,20 +106,28 @@ void run_event_record(struct session *session, struct request *request, struct t
         td_fail(failure, TD_E_LIMIT, "events have numbers below %d", TD_EVENTS_MAX);
     if (failure->code)
         return;
+    const struct td_device *device = session->worker->device;
     lanes_behind(session->worker, lane, TD_LANE_UPLOAD, session->uploaded);
+    uint64_t stamp = device->stamp ? device->stamp(lane) : 0; /* the device's thread may put in more meanwhile */
     if ((number >= session->event_capacity && !grow(session, number)) ||
-        !session->worker->device->mark(&session->events[number].point, lane))
+        !device->mark(&session->events[number].point, lane)) {
         td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
-    else
-        session->events[number].request = session->request;
+        return;
+    }
+    struct event *event = &session->events[number];
+    event->request = session->request;
+    event->stamp = stamp;
+    event->lane = (uint8_t)lane;
 }
 
 void run_stream_wait(struct session *session, struct request *request, struct td_failure *failure)
 {
     uint32_t number = take_stream(request, failure);
     const struct event *event = take_event(session, request, failure);
-    if (!failure->code)
-        session->worker->device->follow(lane_of(session, number), event->point);
+    if (failure->code)
+        return;
+    session->worker->device->follow(lane_of(session, number), event->point);
+    lanes_followed(session->worker, lane_of(session, number), event->lane, event->stamp);
 }
 
 void run_event_free(struct session *session, struct request *request, struct td_failure *failure)
