@@ -1,4 +1,4 @@
-/* What one op in work needs, from its request to its result. Private to exec.c and offload.c.
+/* What one op in work needs, from its request to its result. Private to the files of the executor.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_SERVER_WORKER_EXECUTION_H
 #define TD_SERVER_WORKER_EXECUTION_H
@@ -75,6 +75,15 @@ void anomaly_before(struct execution *execution);
 void anomaly_after(struct execution *execution);
 /* What anomaly_after found becomes the failure, and the name of what failed is returned. */
 const char *anomaly_fail(struct execution *execution);
+
+/* prepare.c: everything before the kernel; a failure leaves no trace but the failure. */
+int execution_prepare(struct execution *execution);
+/* The node of a recorded op; NULL with the failure. */
+struct node *execution_record(struct execution *execution);
+/* The gradient of a step's parameter k; NULL if it has none. */
+const struct tensor *execution_gradient(const struct execution *execution, int k);
+/* The value of a SIZE, which the ops before this one have left on the device; inference says what is wrong with it. */
+int64_t execution_read_size(const struct execution *execution);
 
 /* operands.c: operand shows the elements of meta at data. */
 void operand_of(struct td_operand *operand, const struct td_meta *meta, void *data);
