@@ -5,6 +5,7 @@
  * Tolerance: |got - want| <= slack * eps * scale, where slack is the row's, eps the type's rounding step and scale the
  * sum of the magnitudes of what was added up (|want| where nothing was); doubled for f64, since the oracle rounds too;
  * and one denormal. Slack 0, and integers: equal. SPDX-License-Identifier: Apache-2.0 */
+#include "tests/carry.h"
 #include "tests/kernel_calls.h"
 #include "tests/wrong.h"
 
@@ -153,67 +154,12 @@ static bool is_elementwise(const struct td_op *op)
     return op->id == TD_OP_dropout || op->id == TD_OP_bernoulli || op->id == TD_OP_poisson || op->id == TD_OP_bce;
 }
 
-/* ---- a device whose memory is not the host's: what a call works on is carried there and back ---- */
-
-#define ARENA_BYTES ((size_t)256 << 20)
-#define CARRIED_MAX (3 * INPUTS)
-
-static struct {
-    char *memory;
-    size_t used;
-    int count;
-    struct {
-        char *here, *there;
-        size_t bytes;
-    } carried[CARRIED_MAX];
-} arena;
-
-/* Moves *data, which lies in the bytes at here, to a copy of them in the device's memory: the same distance from a
- * line of memory as they. */
-static void carry(const struct td_device *device, void **data, char *here, size_t bytes)
-{
-    int k = 0;
-    if (!*data || device->host_memory)
-        return;
-    while (k < arena.count && arena.carried[k].here != here)
-        k++;
-    if (k == arena.count) {
-        size_t skew = (uintptr_t)here % 64;
-        assert_true(arena.count++ < CARRIED_MAX);
-        arena.memory = arena.memory ? arena.memory : device->reserve(ARENA_BYTES);
-        assert_non_null(arena.memory);
-        arena.carried[k].here = here;
-        arena.carried[k].there = arena.memory + arena.used + skew;
-        arena.carried[k].bytes = bytes;
-        arena.used += (skew + bytes + 63) / 64 * 64;
-        assert_true(arena.used <= ARENA_BYTES);
-        device->upload(arena.carried[k].there, here, bytes, false);
-        device->order(0, TD_LANE_UPLOAD);
-    }
-    *data = arena.carried[k].there + ((char *)*data - here);
-}
-
-static void carry_back(const struct td_device *device)
-{
-    for (int k = 0; k < arena.count; k++)
-        device->download(0, arena.carried[k].here, arena.carried[k].there, arena.carried[k].bytes);
-    arena.used = 0;
-    arena.count = 0;
-}
+/* ---- runs ---- */
 
 /* With its guards. */
 static void carry_tensor(const struct td_device *device, struct td_operand *operand, const struct tensor *t)
 {
     carry(device, &operand->data, t->memory, t->bytes + 2 * GUARD);
-}
-
-/* From its first element to its last. */
-static void carry_operand(const struct td_device *device, struct td_operand *operand)
-{
-    int64_t last = 0;
-    for (int d = 0; d < operand->rank; d++)
-        last += (operand->shape[d] - 1) * operand->stride[d];
-    carry(device, &operand->data, operand->data, (size_t)(last + 1) * td_dtype_size(operand->dtype));
 }
 
 /* A launch on the host's memory, by any device. */
