@@ -361,7 +361,7 @@ static void test_sizes_that_overflow(void **state)
     WRONG(TD_E_SHAPE, 7, TD_OP_zeros, "u[uuu", U(7), K(2), U(INT64_MAX), U(INT64_MAX), U(0));
     WRONG(TD_E_SHAPE, 7, TD_OP_reshape, "uu[ii", U(7), U(1), K(2), INT64_MAX, INT64_MAX);
     WRONG(TD_E_SHAPE, 7, TD_OP_strided_read, "uu[i[ii", U(7), U(1), K(1), J(3), K(1), INT64_MAX, INT64_MAX);
-    WRONG(TD_E_ARGUMENT, 7, TD_OP_arange, "uiiiu", U(7), INT64_MIN, INT64_MAX, J(1), U(0));
+    WRONG(TD_E_SHAPE, 7, TD_OP_arange, "uiiiu", U(7), INT64_MIN, INT64_MAX, J(1), U(0));
     WRONG(TD_E_ARGUMENT, 7, TD_OP_slice, "uuuiii", U(7), U(1), U(0), INT64_MIN, INT64_MAX, INT64_MIN);
     WRONG(TD_E_MEMORY, 7, TD_OP_zeros, "u[uu", U(7), K(1), U(big), U(0)); /* larger than the device */
     WRONG(TD_E_MEMORY, 7, TD_OP_zeros, "u[uu", U(7), K(1), TD_ELEMENTS_MAX, U(TD_F64));
