@@ -560,7 +560,8 @@ static void *relay_main(void *data)
 static void relay_start(struct relay *relay)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
-    snprintf(name.sun_path, sizeof name.sun_path, "%s/relay", daemon_.folder);
+    int bytes = snprintf(name.sun_path, sizeof name.sun_path, "%s/relay", daemon_.folder);
+    assert_true(bytes > 0 && (size_t)bytes < sizeof name.sun_path);
     snprintf(relay->path, sizeof relay->path, "unix:%s", name.sun_path);
     relay->listener = socket(AF_UNIX, SOCK_STREAM, 0);
     assert_int_equal(bind(relay->listener, (struct sockaddr *)&name, sizeof name), 0);
