@@ -523,7 +523,7 @@ static void test_a_lost_daemon(void **state)
 /* ---- a connection that passes nothing on but bytes, as a network does ---- */
 
 struct relay {
-    char path[112];
+    char path[128];
     int listener, near, far;
     pthread_t thread;
 };
@@ -560,8 +560,7 @@ static void *relay_main(void *data)
 static void relay_start(struct relay *relay)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
-    int bytes = snprintf(name.sun_path, sizeof name.sun_path, "%s/relay", daemon_.folder);
-    assert_true(bytes > 0 && (size_t)bytes < sizeof name.sun_path);
+    snprintf(name.sun_path, sizeof name.sun_path, "%s/relay", daemon_.folder);
     snprintf(relay->path, sizeof relay->path, "unix:%s", name.sun_path);
     relay->listener = socket(AF_UNIX, SOCK_STREAM, 0);
     assert_int_equal(bind(relay->listener, (struct sockaddr *)&name, sizeof name), 0);
