@@ -696,10 +696,10 @@ TD_API void td_record_end_at(td_origin origin, td_program *program, td_list outp
 TD_API void td_run(td_program *program, td_list inputs, td_tensor *outputs);
 TD_API void td_run_at(td_origin origin, td_program *program, td_list inputs, td_tensor *outputs);
 /* What the program consists of, to be freed with free; NULL after an error. Waits. Counts (how often it was run, how
- * often on what was unlike the recording: inputs of other dtypes, shapes, strides or sharing, inputs or captured tensors
- * that require gradients or no longer do, gradients that are there or not; how many requests runs leave out), inputs,
- * outputs, names of captured tensors, and the first 512 requests: op, tensors read and written as %number, line of the
- * recorded call, and whether runs leave it out. As text, as JSON, and printed. */
+ * often on what was unlike the recording: inputs of other dtypes, shapes, strides or sharing, inputs or captured
+ * tensors that require gradients or no longer do, gradients that are there or not; how many requests runs leave out),
+ * inputs, outputs, names of captured tensors, and the first 512 requests: op, tensors read and written as %number, line
+ * of the recorded call, and whether runs leave it out. As text, as JSON, and printed. */
 TD_API char *td_program_text(td_program *program);
 TD_API char *td_program_json(td_program *program);
 TD_API void td_program_print(td_program *program);
