@@ -38,8 +38,8 @@ CUDA ?= $(if $(SAN),0,$(if $(CUBLAS),1,0))
 CUDA_LIBS = $(firstword $(realpath $(addprefix $(dir $(realpath $(NVCC)))../,lib64 lib)))
 # The generations of GPU that code is made for; a later one compiles the last one's PTX for itself.
 ARCHS ?= $(filter $(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch)),80 90 100)
-# No kernel takes more registers than leave room for 384 threads on a multiprocessor, nor spills any to memory.
-REGISTERS := -maxrregcount=168 -Xptxas -warn-spills
+# No kernel takes more registers than leave room for 320 threads on a multiprocessor, nor spills any to memory.
+REGISTERS := -maxrregcount=192 -Xptxas -warn-spills
 
 empty :=
 space := $(empty) $(empty)
