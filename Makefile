@@ -38,8 +38,6 @@ CUDA ?= $(if $(SAN),0,$(if $(CUBLAS),1,0))
 CUDA_LIBS = $(firstword $(realpath $(addprefix $(dir $(realpath $(NVCC)))../,lib64 lib)))
 # The generations of GPU that code is made for; a later one compiles the last one's PTX for itself.
 ARCHS ?= $(filter $(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch)),80 90 100)
-# No kernel takes more registers than leave room for 320 threads on a multiprocessor, nor spills any to memory.
-REGISTERS := -maxrregcount=192 -Xptxas -warn-spills
 
 empty :=
 space := $(empty) $(empty)
@@ -246,13 +244,16 @@ $(B)/kernels/cpu/%.$(1).o: kernels/cpu/%.c $(B)/flags
 	$$(Q)$$(CC) $$(call floor_flags,$$<,$(1)) -MMD -MP -c -o $$@ $$<
 endef
 $(foreach isa,$(ISAS),$(eval $(call floor_rule,$(isa))))
+# What ptxas tells of registers stays beside the object, for tests/plugin.sh.
 $(B)/%.cu.o: %.cu
 	@mkdir -p $(@D)
 	$(call say,NVCC,$<)
 	$(Q)$(NVCC) -std=c++17 -O3 $(foreach a,$(ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
 	    -gencode arch=compute_$(lastword $(ARCHS)),code=compute_$(lastword $(ARCHS)) \
-	    -I. -Xcompiler -fPIC,-Wall,-fvisibility=hidden --fmad=false $(REGISTERS) $(if $(filter 1,$(WERROR)),-Werror all-warnings) \
-	    -MMD -MP -c -o $@ $<
+	    -I. -Xcompiler -fPIC,-Wall,-fvisibility=hidden --fmad=false -Xptxas -v \
+	    $(if $(filter 1,$(WERROR)),-Werror all-warnings) -MMD -MP -c -o $@ $< 2>$(@:.o=.ptxas) || \
+	    { cat $(@:.o=.ptxas) >&2; exit 1; }
+	@grep -A 3 warning $(@:.o=.ptxas) >&2 || true
 $(B)/%.emulated.o: %.cu $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)

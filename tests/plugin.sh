@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The CUDA plug-in where there is no GPU: what it needs and exports, and that a daemon with it says why it serves the CPU,
-# or that it cannot serve what it was told to. With no driver, and with the toolkit's stub in its place.
+# The CUDA plug-in where there is no GPU: what it needs and exports, what registers its kernels take, and that a daemon
+# with it says why it serves the CPU, or that it cannot serve what it was told to. With no driver, and with the toolkit's
+# stub in its place.
 # SPDX-License-Identifier: Apache-2.0
 set -uo pipefail
 build=${TENSORD_BUILD:-build/plain} passed=0 failed=0 skipped=0
@@ -33,7 +34,19 @@ refuses_since() { ! start cuda:0 && grep -q "cannot serve cuda:0: .*$1" "$tmp/lo
 needs_no_driver() { ! readelf -d "$plugin" | grep -q 'NEEDED.*libcuda\.so'; }
 exports_one() { [ "$(nm -D --defined-only "$plugin" | awk '{ print $3 }')" = td_device_open ]; }
 
+# On every GPU that it is compiled for: with up to 192 registers 320 threads fit on a multiprocessor, and blocks have 256.
+# Up to 32 bytes of a thread in memory are what ptxas spills around a call or a barrier; a loop would take more.
+registers_fit() {
+    cat "$build"/kernels/cuda/*.ptxas | awk '
+        /Compiling entry function/ { kernel = $0; sub(/^[^:]*: /, "", kernel) }
+        /bytes spill stores/ { for (k = 2; k <= NF; k++) if ($k == "bytes" && $(k + 1) == "spill" && $(k - 1) > 32) bad = 1 }
+        /Used [0-9]+ registers/ { kernels++; for (k = 2; k <= NF; k++) if ($(k - 1) == "Used" && $k > 192) bad = 1 }
+        bad { print kernel; print; failed = 1; bad = 0 }
+        END { if (!kernels) print "no kernel is told of"; exit failed || !kernels }' >"$tmp/log"
+}
+
 touch "$tmp/log"
+due "registers of kernels" registers_fit
 due "the plug-in links libcuda" needs_no_driver
 due "the plug-in exports more than its entry" exports_one
 export TENSORD_CUDA_PLUGIN=$plugin
