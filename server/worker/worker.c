@@ -31,10 +31,11 @@ void worker_settle(struct worker *worker)
         uv_stop(&worker->loop);
 }
 
-/* What kernels work in is asked for and given back with each run, a few hundred KiB at a time, and by default the
- * system gets it back in between: then its pages are made anew, which was a tenth of a small convolution. So much is
- * kept. */
-#define KEPT_BYTES (16 << 20)
+/* What kernels work in is asked for and given back with each run, a few hundred KiB at a time, and what a session has
+ * sent and nobody has read yet, up to its credit, each time that it has been read. By default the system gets it back
+ * in between, and its pages are made anew: that was a tenth of a small convolution, and three quarters of an upload. So
+ * much is kept. */
+#define KEPT_BYTES (32 << 20)
 
 /* The supervisor is gone or wants the worker to end. */
 static void stop(struct worker *worker)
