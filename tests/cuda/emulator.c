@@ -423,19 +423,6 @@ int cudaStreamSynchronize(struct fake_stream *stream)
     return said(sticky);
 }
 
-int cudaStreamDestroy(struct fake_stream *stream)
-{
-    cudaStreamSynchronize(stream);
-    pthread_mutex_lock(&lock);
-    struct fake_stream **link = &streams;
-    while (*link != stream)
-        link = &(*link)->next;
-    *link = stream->next;
-    pthread_mutex_unlock(&lock);
-    free(stream);
-    return OK;
-}
-
 int cudaEventCreateWithFlags(struct fake_event **event, unsigned flags)
 {
     *event = calloc(1, sizeof **event);
@@ -542,12 +529,6 @@ int cudaHostAlloc(void **memory, size_t bytes, unsigned flags)
     return allocate(memory, bytes);
 }
 
-int cudaFreeHost(void *memory)
-{
-    free(memory);
-    return OK;
-}
-
 /* Memory of the host that has been registered; as little as any test needs. */
 static void *registered[64];
 
@@ -581,12 +562,6 @@ int cudaHostUnregister(void *memory)
         registered[k] = NULL;
     pthread_mutex_unlock(&lock);
     return said(k < 64 ? OK : NOT_REGISTERED);
-}
-
-int cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
-{
-    *free_bytes = *total_bytes = (size_t)1 << 30;
-    return OK;
 }
 
 /* ---- the device ---- */
