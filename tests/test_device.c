@@ -381,6 +381,7 @@ static void a_device_without_memory_gives_error_values(void **state)
         x[k] = td_zeros(s, TD_SHAPE(5, 1 << 20));
     td_sync(s);
     assert_int_equal(td_error(s)->code, TD_E_MEMORY);
+    assert_non_null(strstr(td_error(s)->hint, "The device does not give all"));
     td_clear_error(s);
     for (int k = 0; k < 8; k++)
         td_release(x[k]);
