@@ -280,6 +280,14 @@ static void many_small_matrices_go_in_steps(void **state)
     for (int k = 0; k < MANY; k++)
         assert_true(found[k][0] == 0.5f && found[k][1] == 0 && found[k][2] == elements[k][2] - 0.5f &&
                     found[k][3] == 1);
+    static float values[MANY][2];
+    assert_int_equal(td_read(td_eigh(x).eigenvalues, values, TD_F32, MANY * 2), MANY * 2); /* the lower triangle's */
+    assert_int_equal(td_read(td_qr(x).r, found, TD_F32, MANY * 4), MANY * 4);
+    for (int k = 0; k < MANY; k++) {
+        double c = (double)elements[k][2];
+        assert_true(fabs((double)values[k][0] - 1 + c) < 1e-6 && fabs((double)values[k][1] - 1 - c) < 1e-6);
+        assert_true(c == 0 ? found[k][0] == 1 : fabs((double)found[k][0] + sqrt(1 + c * c)) < 1e-6);
+    }
     elements[BAD][3] = 0;
     td_inverse(td_from(s, elements, TD_F32, TD_SHAPE(MANY, 2, 2)));
     assert_int_equal(td_error(s)->code, TD_E_SINGULAR);

@@ -394,6 +394,9 @@ static cudaDataType type_of(uint8_t dtype)
     return dtype == TD_F32 ? CUDA_R_32F : CUDA_R_64F;
 }
 
+/* Of 16 x 16 elements the library wants some 300 KiB to work in, each. */
+#define EIGH_BATCH 1024
+
 void td_solver_eigh(const td_solver_batch &s, bool upper, int n, void *a, void *values)
 {
     cudaDataType type = type_of(s.dtype);
@@ -401,14 +404,17 @@ void td_solver_eigh(const td_solver_batch &s, bool upper, int n, void *a, void *
     size_t there = 0, here = 0;
     outside now;
 #if CUSOLVER_VERSION >= 11701
-    if (goes_together(s, n)) {
-        check(both.syev_batched_size(solver, params, CUSOLVER_EIG_MODE_VECTOR, triangle_of(upper), n, type, a, n, type,
-                                     values, type, &there, &here, s.count));
+    for (int k = 0, now; goes_together(s, n) && k < s.count && !refused; k += now) {
+        char *from = (char *)a + (int64_t)k * n * n * bytes, *to = (char *)values + (int64_t)k * n * bytes;
+        now = s.count - k < EIGH_BATCH ? s.count - k : EIGH_BATCH;
+        check(both.syev_batched_size(solver, params, CUSOLVER_EIG_MODE_VECTOR, triangle_of(upper), n, type, from, n,
+                                     type, to, type, &there, &here, now));
         if (take_work(there, here))
-            check(both.syev_batched(solver, params, CUSOLVER_EIG_MODE_VECTOR, triangle_of(upper), n, type, a, n, type,
-                                    values, type, pieces[1].memory, there, of_host.memory, here, s.info, s.count));
-        return;
+            check(both.syev_batched(solver, params, CUSOLVER_EIG_MODE_VECTOR, triangle_of(upper), n, type, from, n,
+                                    type, to, type, pieces[1].memory, there, of_host.memory, here, s.info + k, now));
     }
+    if (goes_together(s, n))
+        return;
 #endif
     check(both.syevd_size(solver, params, CUSOLVER_EIG_MODE_VECTOR, triangle_of(upper), n, type, a, n, type, values,
                           type, &there, &here));

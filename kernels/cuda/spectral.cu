@@ -25,14 +25,101 @@ static void put_qr(td_problems &p)
     td_store_matrices(p, q, TD_ALL, p.room[0], m, each);
 }
 
+/* The libraries make orthogonal factors one matrix at a time. Small ones are a warp's, each in shared memory and each
+ * of its columns a thread's; the reflections are LAPACK's. */
+#define SIDE 32
+
+/* What takes column j onto the axis of its diagonal element, away from that element's sign, unless it lies there: the
+ * column holds it from then on, with 1 for the diagonal element, which is *onto. Returns its scale. */
+template <class T> __device__ static T reflection(T *column, int j, int m, T *onto)
+{
+    T most = 0, below = 0, norm;
+    for (int i = j; i < m; i++)
+        most = fabs(column[i]) > most ? fabs(column[i]) : most;
+    for (int i = j + 1; i < m && most > 0; i++)
+        below += column[i] / most * (column[i] / most);
+    *onto = column[j];
+    column[j] = 1;
+    if (below == 0)
+        return 0;
+    norm = most * sqrt(below + *onto / most * (*onto / most));
+    norm = *onto < 0 ? norm : -norm;
+    T scale = (norm - *onto) / norm, by = *onto - norm;
+    for (int i = j + 1; i < m; i++)
+        column[i] /= by;
+    *onto = norm;
+    return scale;
+}
+
+template <class T> __device__ static void reflect(T *column, const T *axis, int j, int m, T scale)
+{
+    T sum = 0;
+    for (int i = j; i < m; i++)
+        sum += axis[i] * column[i];
+    for (int i = j; i < m; i++)
+        column[i] -= scale * sum * axis[i];
+}
+
+/* Of matrices by columns, one behind the other. */
+template <class T>
+__global__ void __launch_bounds__(SIDE) small_qr(const T *x, int m, int n, T *q, T *r, const int *wrong)
+{
+    __shared__ T a[SIDE][SIDE + 1], axes[SIDE][SIDE + 1], scales[SIDE], diagonal[SIDE];
+    int me = (int)threadIdx.x, k = m < n ? m : n;
+    int64_t at = blockIdx.x;
+    x += at * m * n, q += at * m * k, r += at * k * n;
+    for (int i = 0; i < m && me < n; i++)
+        a[me][i] = x[me * m + i];
+    __syncthreads();
+    for (int j = 0; j < k; j++) {
+        if (me == j) {
+            for (int i = j; i < m; i++)
+                axes[j][i] = a[j][i];
+            scales[j] = reflection(axes[j], j, m, &diagonal[j]);
+        }
+        __syncthreads();
+        if (me > j && me < n)
+            reflect(a[me], axes[j], j, m, scales[j]);
+        __syncthreads();
+    }
+    for (int i = 0; i < k && me < n; i++)
+        r[i * n + me] = wrong[at] ? T(NAN) : me < i ? T(0) : me == i ? diagonal[i] : a[me][i];
+    if (me >= k)
+        return;
+    T *own = a[me];
+    for (int i = 0; i < m; i++)
+        own[i] = i == me;
+    for (int j = k; j-- > 0;)
+        reflect(own, axes[j], j, m, scales[j]);
+    for (int i = 0; i < m; i++)
+        q[i * k + me] = wrong[at] ? T(NAN) : own[i];
+}
+
+struct making_small_qr {
+    const td_problems &p;
+    template <class T> void with() const
+    {
+        const td_matrices &x = p.part[0];
+        td_enqueue(small_qr<T>, p.now, SIDE, (const T *)p.room[0], (int)x.rows, (int)x.columns,
+                   (T *)td_results(p, p.part[1]), (T *)td_results(p, p.part[2]), p.wrong);
+    }
+};
+
+static void put_small_qr(td_problems &p)
+{
+    td_load_factors(p, p.part[0], TD_ALL, p.room[0]);
+    td_for_real(p.dtype, making_small_qr{p});
+}
+
 void TD_CUDA(qr)(struct td_launch *launch)
 {
     const int inner[] = {2, 2, 2};
     td_problems p = td_problems_of(launch, inner);
     size_t size = td_dtype_size(p.dtype);
+    bool small = p.count > 1 && p.part[0].rows <= SIDE && p.part[0].columns <= SIDE;
     p.room_bytes[0] = (size_t)td_elements(p.part[0]) * size;
-    p.room_bytes[1] = (size_t)least_side(p.part[0]) * size;
-    td_problems_solve(p, put_qr);
+    p.room_bytes[1] = small ? 0 : (size_t)least_side(p.part[0]) * size;
+    td_problems_solve(p, small ? put_small_qr : put_qr);
 }
 
 /* ---- vectors and their signs ---- */
