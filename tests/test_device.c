@@ -255,6 +255,22 @@ static void linear_algebra_is_the_devices_where_there_is_a_solver(void **state)
         fail_msg("%.9g by the solver, %.9g by the host", sums[0], sums[1]);
 }
 
+static void without_memory_to_solve_in_the_host_does(void **state)
+{
+    (void)state;
+    struct test_daemon daemon;
+    device_is("oom=7"); /* opening takes five, and tensors one */
+    assert_int_equal(daemon_start(&daemon, ON_CUDA), 0);
+    struct raw raw = raw_open(&daemon);
+    td_session *s = open_session(&daemon);
+    assert_true(td_item(td_sum(td_inverse(td_eye(s, 16)))) == 16);
+    assert_int_equal(td_error(s)->code, TD_E_OK);
+    assert_true(raw_status(&raw, "device.carried_bytes") > 0);
+    assert_int_equal(td_close(s), 0);
+    raw_close(&raw);
+    assert_int_equal(daemon_stop(&daemon), 0);
+}
+
 /* More matrices than the libraries take at once, one of which is singular. */
 static void many_small_matrices_go_in_steps(void **state)
 {
@@ -428,6 +444,7 @@ int main(void)
         cmocka_unit_test(results_are_those_of_the_cpu),
         cmocka_unit_test(a_bad_index_is_an_error_value),
         cmocka_unit_test(linear_algebra_is_the_devices_where_there_is_a_solver),
+        cmocka_unit_test(without_memory_to_solve_in_the_host_does),
         cmocka_unit_test(many_small_matrices_go_in_steps),
         cmocka_unit_test(a_flood_leaves_room_in_the_stream),
         cmocka_unit_test(instruments_are_read),

@@ -376,9 +376,7 @@ void td_problems_solve(td_problems &p, td_solver *solve)
         td_cuda_on_host(p.launch);
         return;
     }
-    if (!solve_in_steps(p, solve))
-        p.launch->fault.code = TD_E_MEMORY;
-    else if (td_solver_has_refused() || p.is_for_host)
+    if (!solve_in_steps(p, solve) || td_solver_has_refused() || p.is_for_host)
         td_cuda_on_host(p.launch);
     else if (td_op_fails_for_data(p.launch->op))
         look_for_fault(p);

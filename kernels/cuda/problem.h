@@ -52,8 +52,8 @@ typedef void td_solver(td_problems &p);
 
 /* The problems of a launch; inner: dimensions of a problem's operands, inputs and then results. */
 td_problems td_problems_of(struct td_launch *launch, const int *inner);
-/* Has solve do them in as many steps as it takes. Where the libraries are not there, or do not take them, or solve says
- * so, the host does them all. */
+/* Has solve do them in as many steps as it takes. Where the libraries are not there, or do not take them, or there is
+ * no memory to work in, or solve says so, the host does them all. */
 void td_problems_solve(td_problems &p, td_solver *solve);
 
 /* ---- what solvers put into the stream ---- */
