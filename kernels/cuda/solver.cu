@@ -142,6 +142,17 @@ static pthread_mutex_t solving = PTHREAD_MUTEX_INITIALIZER;
 static std::atomic<int> known; /* 1: they are there, -1: they are not */
 static bool refused;
 
+/* Other launches go on meanwhile: some calls wait for the device themselves. */
+struct outside {
+    int lane = td_cuda_aside();
+    outside() = default;
+    outside(const outside &) = delete;
+    ~outside()
+    {
+        td_cuda_back(lane);
+    }
+};
+
 static struct piece {
     void *memory;
     size_t size;
@@ -206,19 +217,26 @@ bool td_solver_begin(void)
 }
 
 /* What was large is not kept from others. */
-void td_solver_end(void)
+static void give_large_back(void)
 {
-    td_cuda_settle();
+    outside now;
     for (auto &piece : pieces)
         if (piece.size > PIECE_KEPT) {
             td_cuda_unreserve(piece.memory, piece.size);
             piece = {NULL, 0};
         }
+}
+
+void td_solver_end(void)
+{
+    td_cuda_settle();
+    give_large_back();
     pthread_mutex_unlock(&solving);
 }
 
 char *td_solver_memory(size_t bytes)
 {
+    outside now;
     return room_in(&pieces[0], bytes);
 }
 
@@ -236,17 +254,6 @@ static void check(cublasStatus_t status)
 {
     refused |= status != CUBLAS_STATUS_SUCCESS;
 }
-
-/* Other launches go on meanwhile: some calls wait for the device themselves. */
-struct outside {
-    int lane = td_cuda_aside();
-    outside() = default;
-    outside(const outside &) = delete;
-    ~outside()
-    {
-        td_cuda_back(lane);
-    }
-};
 
 /* The memory that a call wants to work in; NULL, and the call is not made, where there is none. */
 template <class T> static T *work_of(int elements)
