@@ -94,6 +94,34 @@ static void small_blocks_do_not_starve_big_ones(void **state)
     pool_deinit(&pool);
 }
 
+/* Segments that nobody is in are given back where that makes room, and only there. */
+static void idle_segments_make_room(void **state)
+{
+    struct pool pool;
+    struct block *blocks[3];
+    (void)state;
+    pool_init(&pool, td_device_cpu(), 96 * MIB);
+    for (int k = 0; k < 3; k++)
+        assert_non_null(blocks[k] = pool_take(&pool, 24 * MIB, 1, 1)); /* one in each segment */
+    assert_int_equal(pool.segment_count, 3);
+    pool_give(&pool, blocks[0]);
+    assert_int_equal(pool_room(&pool), 32 * MIB);
+    assert_null(pool_take(&pool, 40 * MIB, 1, 1));
+    assert_null(pool_take(&pool, 97 * MIB, 1, 1));
+    assert_int_equal(pool.reserved_bytes, 96 * MIB);
+    pool_give(&pool, blocks[2]);
+    assert_int_equal(pool_room(&pool), 64 * MIB);
+    *(char *)blocks[1]->data = 5;
+    struct block *large = pool_take(&pool, 60 * MIB, 1, 1);
+    assert_non_null(large);
+    memset(large->data, 7, 60 * MIB);
+    assert_int_equal(pool.segment_count, 2);
+    assert_true(pool.reserved_bytes <= 96 * MIB && *(char *)blocks[1]->data == 5);
+    pool_give(&pool, large);
+    pool_give(&pool, blocks[1]);
+    pool_deinit(&pool);
+}
+
 static uint64_t no_stamp(int lane)
 {
     (void)lane;
@@ -286,6 +314,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_and_gives_at_random),
         cmocka_unit_test(limit_holds),
+        cmocka_unit_test(idle_segments_make_room),
         cmocka_unit_test(small_blocks_do_not_starve_big_ones),
         cmocka_unit_test(lanes_keep_what_is_theirs),
         cmocka_unit_test_setup_teardown(write_without_readers_is_in_place, setup, teardown),

@@ -231,7 +231,10 @@ static void read_fault(struct execution *e)
     if (!e->launches || fault->code == TD_E_OK)
         return;
     if (fault->code == TD_E_MEMORY) {
-        td_fail(&e->failure, fault->code, "%s: the daemon's host has no memory left", e->operation.op->name);
+        bool on_host = e->session->worker->device->host_memory;
+        td_fail(&e->failure, fault->code, "%s: the %s has no memory left to work in", e->operation.op->name,
+                on_host ? "daemon's host" : "device");
+        td_hint(&e->failure, "Release tensors, or work in smaller pieces.");
         return;
     }
     if (fault->code == TD_E_ARGUMENT && e->operation.op->id == TD_OP_bce) {

@@ -7,6 +7,7 @@
 #include "server/worker/checkpoint.h"
 #include "server/worker/execution.h"
 #include "server/worker/program.h"
+#include "server/worker/shortage.h"
 
 /* ---- inputs ---- */
 
@@ -112,6 +113,11 @@ static int decide_recording(struct execution *e)
 static int make_outputs(struct execution *e)
 {
     struct session *session = e->session;
+    uint64_t all = 0;
+    for (int k = 0; k < e->inference.out_count; k++)
+        all += td_meta_bytes(&e->inference.out[k]);
+    if (all > session->worker->pool.limit_bytes)
+        return shortage_tell(session, all, &e->failure);
     if (e->operation.op->id == TD_OP_from && session->worker->device->stamp)
         session->lane = TD_LANE_UPLOAD;
     for (int k = 0; k < e->inference.out_count; k++) {

@@ -6,6 +6,7 @@
 
 #include "server/worker/lanes.h"
 #include "server/worker/session.h"
+#include "server/worker/shortage.h"
 #include "server/worker/tape.h"
 
 /* ---- causes ---- */
@@ -33,14 +34,10 @@ static struct block *block_take(struct session *session, size_t bytes, struct td
     pool->lane = session->lane;
     struct block *block = pool_take(pool, bytes, session->number, session->request);
     if (!block) {
-        td_fail(failure, TD_E_MEMORY,
-                "%.3f MB do not fit: of the device's %.1f MB %.1f are in use, %.1f by this session; the largest free "
-                "run has %.1f",
-                (double)bytes / 1e6, (double)pool->limit_bytes / 1e6, (double)pool->used_bytes / 1e6,
-                (double)session_bytes(session) / 1e6, (double)pool_largest_free(pool) / 1e6);
-        td_hint(failure, "Release tensors, or work in smaller pieces.");
+        shortage_tell(session, bytes, failure);
         return NULL;
     }
+    block->site = session->call_site;
     block->class = session->making;
     session->bytes[block->class] += block->size;
     uint64_t held = session_bytes(session);
