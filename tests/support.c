@@ -164,7 +164,7 @@ struct raw raw_connect(const struct test_daemon *daemon)
 
 struct raw raw_open(const struct test_daemon *daemon)
 {
-    struct td_hello hello = {TD_PROTOCOL_MIN, TD_PROTOCOL_MAX, td_ops_hash(), 0, "raw", TD_PURPOSE_SESSION};
+    struct td_hello hello = {TD_PROTOCOL_MIN, TD_PROTOCOL_MAX, td_ops_hash(), 0, "raw", TD_PURPOSE_SESSION, ""};
     struct raw raw = raw_connect(daemon);
     uint8_t bytes[TD_HELLO_MAX];
     size_t length = td_hello_encode(&hello, bytes);

@@ -485,12 +485,14 @@ static void expect_observed_end(const char *path)
     assert_int_equal(td_read_uint(&r), 1); /* the client that waits for a worker */
     uint32_t lives = td_read_array(&r), ended = 0;
     for (uint32_t k = 0; k < lives; k++) {
-        td_read_array(&r);
+        assert_int_equal(td_read_array(&r), 5);
         td_read_uint(&r);
         bool over = td_read_uint(&r) == TD_LIFE_ENDED;
         const char *cause = td_read_text(&r, &length);
         assert_true(!over || (length > 20 && !memcmp(cause + length - 8, "status 3", 8)));
         td_read_bool(&r);
+        const char *device = td_read_text(&r, &length);
+        assert_true(length == 3 && !memcmp(device, "cpu", 3));
         ended += over;
     }
     assert_false(r.failed);

@@ -111,7 +111,7 @@ int observed_ask(const struct td_address *address, enum td_purpose purpose, stru
     answer->count = 0;
     if (fd < 0)
         return failure->code;
-    size_t bytes = connection_hello(fd, 0, purpose) ? receive_frame(fd, answer) : 0;
+    size_t bytes = connection_hello(fd, 0, purpose, "") ? receive_frame(fd, answer) : 0;
     close(fd);
     answer->reader = td_reader_of(answer->frame + TD_FRAME_HEADER, bytes);
     if (!bytes)

@@ -51,7 +51,7 @@ int observe_dashboard(const char *address, char *to, size_t size, struct td_fail
 
 /* What both stand on: one question and its answer as it came. */
 struct observed_answer {
-    uint8_t frame[16384];
+    uint8_t frame[65536];
     struct td_reader reader; /* behind the array's head and the kind */
     int descriptors[2 * TD_OBSERVED_MAX], count;
 };
