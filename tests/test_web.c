@@ -1350,6 +1350,7 @@ static void test_several_devices(void **state)
     struct ws ws = ws_open();
     ws_message(&ws);
     assert_true(is_text(key_of(&ws, "device"), "cpu"));
+    assert_true(key_of(&ws, "index")->via.f64 == 0);
     do
         ws_await(&ws, "stat");
     while (key_of(&ws, "devices")->via.array.size < 3);
@@ -1362,11 +1363,14 @@ static void test_several_devices(void **state)
     ws_say(&ws, "device", 1);
     ws_await(&ws, "hello");
     assert_true(is_text(key_of(&ws, "device"), "cuda:0"));
+    assert_true(key_of(&ws, "index")->via.f64 == 1);
     ws_await(&ws, "mem");
     assert_true(real_at(&ws, 5, 1, 0) == 1001000);
     ws_say(&ws, "device", 3); /* there is none: it stays */
     ws_say(&ws, "device", 4000000000);
-    ws_say(&ws, "device", 1); /* it is there */
+    ws_say(&ws, "device", 1); /* it is there, and is told so */
+    ws_await(&ws, "hello");
+    assert_true(is_text(key_of(&ws, "device"), "cuda:0"));
     ws_await(&ws, "mem");
     assert_true(real_at(&ws, 5, 1, 0) == 1001000);
     blackbox_set_ended(&second, "it is over"); /* of one that is watched this is told, and of others not */

@@ -719,9 +719,13 @@ static struct message *encode_hello(struct feed *feed, double t_us)
     char device[sizeof t->device + 1] = "", description[sizeof t->description + 1] = "";
     memcpy(device, t->device, sizeof t->device);
     memcpy(description, t->description, sizeof t->description);
-    uint8_t *at = put_map(begin(feed->scratch, 4, "hello", t_us), 9);
+    int index = 0;
+    while (feed->all->of[index] != feed)
+        index++;
+    uint8_t *at = put_map(begin(feed->scratch, 4, "hello", t_us), 10);
     at = put_text(put_text(at, "version"), TD_VERSION);
     at = put_text(put_text(at, "device"), device);
+    at = put_key(at, "index", index);
     at = put_text(put_text(at, "description"), description);
     at = put_key(at, "limit", (double)t->limit_bytes);
     at = put_key(at, "life", (double)t->life);

@@ -74,10 +74,11 @@ static int take_ack(struct viewer *viewer, uint32_t number)
     return 0;
 }
 
-/* A device that there is not is one of before the daemon was started anew: the page stays where it is. */
+/* A hello follows, also from the one that it watches. A device that there is not is one of before the daemon was
+ * started anew: the page stays where it is. */
 static int take_device(struct viewer *viewer, uint32_t number)
 {
-    if (number >= (uint32_t)web.feeds.count || web.feeds.of[number] == viewer->feed)
+    if (number >= (uint32_t)web.feeds.count)
         return 0;
     feed_leave(viewer->feed, &viewer->place);
     viewer->feed = web.feeds.of[number];
