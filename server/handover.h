@@ -16,9 +16,10 @@
 
 /* A client whose HELLO was accepted; the descriptor rides along. */
 struct handover {
-    uint64_t number; /* counts handovers of this supervisor */
-    uint64_t life;   /* this worker's life, from 1 */
-    uid_t uid;       /* of the client's process, as the kernel says */
+    uint64_t number;  /* counts handovers of this supervisor */
+    uint64_t life;    /* this worker's life, from 1 */
+    uint32_t workers; /* that there are, with this one: what they take of the host they take in equal parts */
+    uid_t uid;        /* of the client's process, as the kernel says */
     pid_t pid;
     struct td_hello hello;
     char lost[TD_MESSAGE_BYTES]; /* how the life that the client names in HELLO ended; "" if it named none */

@@ -405,6 +405,27 @@ static void hostile_wishes_are_refused(void **state)
     stop();
 }
 
+/* The workers do not see each other, and what sessions share of the host with all of them has one limit. */
+static void memory_of_the_host_is_divided(void **state)
+{
+    (void)state;
+    long long limits[2];
+    for (int two = 0; two < 2; two++) {
+        start("devices=2", two ? "cuda:0,cuda:1" : "cuda:0");
+        td_session *s = open_on("cuda:0");
+        assert_non_null(td_host_alloc(s, 1));
+        assert_null(td_host_alloc(s, (size_t)1 << 30)); /* more than a session may have */
+        const char *most = strstr(td_error(s)->message, "all sessions 4096 of at most ");
+        assert_non_null(most);
+        limits[two] = atoll(most + strlen("all sessions 4096 of at most "));
+        td_clear_error(s);
+        assert_int_equal(td_close(s), 0);
+        stop();
+    }
+    assert_in_range(limits[0] - 2 * limits[1], 0, 2 * sysconf(_SC_PAGESIZE));
+    assert_true(limits[1] > 0);
+}
+
 /* ---- when one is lost ---- */
 
 /* One session goes on through the other worker's death with the values of a quiet run; the other is told, and finds
@@ -556,6 +577,7 @@ int main(void)
         cmocka_unit_test(the_cpu_beside_a_gpu_is_for_who_asks),
         cmocka_unit_test(of_one_a_wish_may_be_for_its_name),
         cmocka_unit_test(hostile_wishes_are_refused),
+        cmocka_unit_test(memory_of_the_host_is_divided),
         cmocka_unit_test(one_lost_worker_touches_no_other),
         cmocka_unit_test(who_lost_a_worker_comes_back_to_its_device),
         cmocka_unit_test(both_are_shown),

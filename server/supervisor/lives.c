@@ -102,6 +102,7 @@ static void send_kept(struct lives *lives)
     while (*place && !blocked) {
         struct kept *kept = *place;
         kept->handover.life = lives->number;
+        kept->handover.workers = (uint32_t)lives->supervisor->device_count;
         if (!kept->sent) {
             find_cause(lives->supervisor, &kept->handover);
             kept->sent = !handover_send(lives->channel, &kept->handover, kept->descriptor);

@@ -77,6 +77,7 @@ static void on_channel(uv_poll_t *poll, int status, int events)
         tell_taken(worker);
     while (!worker->untold && (got = handover_receive(worker->channel_descriptor, &handover, &descriptor)) > 0) {
         worker->life = handover.life;
+        worker->workers = handover.workers;
         worker->taken = handover.number;
         tell_taken(worker); /* before the WELCOME: who has been greeted must not be handed to the next life as well */
         session_open(worker, &handover, descriptor);
