@@ -87,11 +87,14 @@ static bool fits(const struct lives *lives, const char *wish)
 }
 
 /* Bytes that a session more would find free if all had an equal part: so a class that comes at once is spread, before
- * any of them has taken anything. A worker that is not there, or has not come so far, has none to give. */
+ * any of them has taken anything. Below 0 where there is no worker, or none that has come so far: one that is full is
+ * better. */
 static double room(const struct lives *lives)
 {
     const struct blackbox_tables *tables = lives->running && lives->ready ? lives->box.map : NULL;
-    uint64_t limit = tables ? tables->limit_bytes : 0, used = tables ? tables->memory.used : 0;
+    if (!tables)
+        return -1;
+    uint64_t limit = tables->limit_bytes, used = tables->memory.used;
     return limit > used ? (double)(limit - used) / (double)(lives_load(lives) + 1) : 0;
 }
 
