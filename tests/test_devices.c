@@ -533,8 +533,8 @@ static void both_are_shown(void **state)
     assert_shown("cuda:1", "\"used_bytes\": 33554432");
     await_printed(&daemon_, "status", "device  cuda:0", "device  cuda:1");
     await_printed(&daemon_, "status --json", "\"device\": \"cuda:0\"", "\"device\": \"cuda:1\"");
-    await_printed(&daemon_, "top --once --interval 0.1", "device   cuda:0", "device   cuda:1");
-    await_printed(&daemon_, "top --once --interval 0.1", " cuda:0 ", " cuda:1 ");
+    await_printed(&daemon_, "top --once --interval 0.1", "cuda:0   0 ops/s", "cuda:1   0 ops/s");
+    await_printed(&daemon_, "top --once --interval 0.1", " cuda:0 ", " cuda:1 "); /* the sessions */
     await_printed(&daemon_, "top --json --interval 0.1", "\"workers\"",
                   "\"bytes\": 100663296"); /* the user's, of both */
     char before[64], after[64];
@@ -545,6 +545,7 @@ static void both_are_shown(void **state)
     td_clear_error(other);
     snprintf(after, sizeof after, "worker %d (pid", (int)of_worker(other, "life"));
     await_printed(&daemon_, "status", "on cuda:1 (pid", after);
+    await_printed(&daemon_, "top --once --interval 0.1", "restart  worker", "on cuda:1 (pid");
     await_printed(&daemon_, "status --json", before, "\"used_bytes\": 67108864");    /* the first one's is as it was */
     await_printed(&daemon_, "blackbox", "on cuda:1 (pid", "was killed by signal 9"); /* of the one that died */
     await_printed(&daemon_, "blackbox --life 1", "worker 1 (pid", "64.0 MiB used");

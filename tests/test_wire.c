@@ -943,6 +943,9 @@ static void test_golden_frames(void **state)
     expect_golden("hello", room, td_hello_encode(&got, room));
     hello.purpose = TD_PURPOSE_OBSERVE;
     expect_golden("hello_observe", room, td_hello_encode(&hello, room));
+    hello.purpose = TD_PURPOSE_SESSION;
+    strcpy(hello.device, "cuda:1");
+    expect_golden("hello_device", room, td_hello_encode(&hello, room));
     uint8_t *at = td_write_be64(room, td_ops_hash());
     expect_golden("ops_hash", room, (size_t)(at - room));
 #define REQUEST(flags, site, count, id) \

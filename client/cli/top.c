@@ -123,15 +123,25 @@ static const char *bar(const struct sample *sample, char to[BAR_WIDTH + 1])
     return to;
 }
 
-static void put_notices(struct page *page, const struct top *top, int newest)
+static bool is_wrong(const struct top *top, int newest)
 {
-    const struct observation *observation = &top->observation;
+    return !observed_present(&top->observation, newest) || observed_step_ns(&top->observation, newest);
+}
+
+static bool was_restarted(const struct top *top, int newest)
+{
+    const struct observed_life *dead = observed_dead(&top->observation, newest);
+    return observed_present(&top->observation, newest) && dead &&
+           observed_end_ns(&top->observation, dead) < RESTART_TOLD_NS;
+}
+
+static void put_state(struct page *page, const struct top *top, int newest)
+{
     char line[2 * TD_MESSAGE_BYTES];
-    observed_worker_text(observation, newest, line, sizeof line);
-    bool wrong = !observed_present(observation, newest) || observed_step_ns(observation, newest);
-    put(page, wrong ? WARNING : PLAIN, "state    %s", line);
-    observed_restart_text(observation, newest, line, sizeof line);
-    if (*line && observed_end_ns(observation, observed_dead(observation, newest)) < RESTART_TOLD_NS)
+    observed_worker_text(&top->observation, newest, line, sizeof line);
+    put(page, is_wrong(top, newest) ? WARNING : PLAIN, "state    %s", line);
+    observed_restart_text(&top->observation, newest, line, sizeof line);
+    if (was_restarted(top, newest))
         put(page, WARNING, "restart  %s: its tensors are gone", line);
 }
 
@@ -141,7 +151,7 @@ static void put_device(struct page *page, const struct top *top, int d)
     const struct measure *measure = top->measures[d];
     struct memory_lines lines = sample_memory_lines(now);
     char line[BAR_WIDTH + 1];
-    put_notices(page, top, now->newest);
+    put_state(page, top, now->newest);
     put(page, PLAIN, "device   %s", lines.device);
     if (*lines.gauges)
         put(page, PLAIN, "         %s", lines.gauges);
@@ -151,7 +161,21 @@ static void put_device(struct page *page, const struct top *top, int d)
         rate_text(measure->ops_s).s, rate_text(measure->requests_s).s, share_text(measure->busy).s, now->sessions_open,
         now->sessions_open == 1 ? "" : "s", bytes_text((uint64_t)measure->bytes_in_s).s,
         bytes_text((uint64_t)measure->bytes_out_s).s);
-    put(page, PLAIN, "%s", "");
+}
+
+/* Of several devices two lines each, and more where something is wrong: the table shall find room. */
+static void put_one_of_several(struct page *page, const struct top *top, int d)
+{
+    const struct sample *now = top->now.of[d];
+    const struct measure *measure = top->measures[d];
+    struct memory_lines lines = sample_memory_lines(now);
+    char line[BAR_WIDTH + 1];
+    if (is_wrong(top, now->newest) || was_restarted(top, now->newest))
+        put_state(page, top, now->newest);
+    put(page, PLAIN, "%-8s %s ops/s, busy %s, %" PRIu64 " session%s%s%s", now->device, rate_text(measure->ops_s).s,
+        share_text(measure->busy).s, now->sessions_open, now->sessions_open == 1 ? "" : "s", *lines.gauges ? "; " : "",
+        lines.gauges);
+    put(page, PLAIN, "         [%s] %s", bar(now, line), lines.memory);
 }
 
 static void put_head(struct page *page, const struct top *top)
@@ -161,7 +185,8 @@ static void put_head(struct page *page, const struct top *top)
     if (top->observation.waiting)
         put(page, WARNING, "waiting  %" PRIu64 " programs that no worker has taken yet", top->observation.waiting);
     for (int d = 0; d < top->now.count; d++)
-        put_device(page, top, d);
+        (top->now.count > 1 ? put_one_of_several : put_device)(page, top, d);
+    put(page, PLAIN, "%s", "");
 }
 
 static void put_table(struct page *page, const struct top *top)
