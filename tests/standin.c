@@ -58,7 +58,9 @@ static int fake_worker(const char *device)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGTERM, SIG_IGN);
     signal(SIGINT, SIG_IGN);
-    if (!strcmp(mode, "die") || (!strncmp(mode, "die ", 4) && !strcmp(mode + 4, device)))
+    const char *gone = getenv("TEST_GONE");
+    bool dies = !strcmp(mode, "die") || (!strncmp(mode, "die ", 4) && !strcmp(mode + 4, device));
+    if (dies && (!gone || access(gone, F_OK) == 0))
         _exit(3);
     snprintf(ready.device, sizeof ready.device, "%s", device);
     handover_note_send(HANDOVER_FD, &ready);

@@ -564,6 +564,46 @@ static void test_one_of_two_that_cannot_start(void **state)
     expect_clean_end(&daemon, await_exit(daemon.pid, 0));
 }
 
+/* A device that is gone for good: who was there and does not insist goes on with another one, and is told. */
+static void test_a_device_that_does_not_come_back(void **state)
+{
+    (void)state;
+    struct daemon daemon = {.worker = "die cuda:1", .devices = "cuda:0,cuda:1"};
+    char gone[160], byte;
+    make_folder(&daemon);
+    snprintf(gone, sizeof gone, "%s/gone", daemon.folder);
+    setenv("TEST_GONE", gone, 1);
+    spawn_daemon(&daemon, daemon.log);
+    unsetenv("TEST_GONE");
+    await_log(daemon.log, "serves cuda:0, cuda:1 at");
+    int clients[2] = {connect_to(daemon.path), connect_to(daemon.path)}, lives[2];
+    for (int k = 0; k < 2; k++) /* one on each */
+        lives[k] = greet(clients[k], 0).life;
+    assert_int_equal(lives[0] + lives[1], 1 + 2);
+    int there = lives[1] == 2;
+    close(open(gone, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    send_all(clients[there], "k", 1);
+    assert_int_equal(recv(clients[there], &byte, 1, 0), 0);
+    close(clients[there]);
+    clients[there] = connect_to(daemon.path);
+    struct answer back = greet(clients[there], 2);
+    assert_int_equal(back.life, 1);
+    assert_non_null(strstr(back.lost, "worker 2 on cuda:1 (pid"));
+    send_all(clients[!there], "?", 1); /* who was here all the time has not noticed */
+    assert_int_equal(recv(clients[!there], &byte, 1, 0), 1);
+    unlink(gone); /* it is there again */
+    await_log(daemon.log, "on cuda:1 (pid");
+    for (int64_t end = now_ms() + PATIENCE_MS; back.life == 1 && now_ms() < end;) {
+        int client = connect_to(daemon.path);
+        back = greet(client, 0);
+        close(client);
+    }
+    assert_int_not_equal(back.life, 1);
+    close(clients[0]);
+    close(clients[1]);
+    stop_daemon(&daemon, SIGTERM);
+}
+
 static void test_ends_in_order(void **state)
 {
     (void)state;
@@ -693,6 +733,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_keeps_a_client_until_it_is_taken),
         cmocka_unit_test(test_a_worker_that_cannot_start),
         cmocka_unit_test(test_one_of_two_that_cannot_start),
+        cmocka_unit_test(test_a_device_that_does_not_come_back),
         cmocka_unit_test(test_ends_in_order),
         cmocka_unit_test(test_kills_a_worker_that_does_not_end),
         cmocka_unit_test(test_a_crowd),

@@ -127,7 +127,7 @@ static void place(struct supervisor *supervisor, struct kept *kept)
 {
     const struct td_hello *hello = &kept->handover.hello;
     struct lives *lives = earlier(supervisor, hello->life);
-    if (!lives || !fits(lives, hello->device))
+    if (!lives || !fits(lives, hello->device) || lives->failed_starts >= FAILED_STARTS)
         lives = hello->device[0] ? NULL : roomiest(supervisor, "cuda"); /* who asks for the CPU names it */
     lives = lives ? lives : roomiest(supervisor, hello->device);
     if (lives) {
@@ -212,6 +212,16 @@ void devices_ready(struct lives *lives, uint64_t count)
         ready &= supervisor->devices[k].was_ready;
     if (ready)
         supervisor_ready(supervisor, names(supervisor, all, sizeof all));
+}
+
+void devices_give_again(struct lives *lives)
+{
+    struct kept *kept = lives->kept, *next;
+    lives->kept = NULL;
+    for (; kept; kept = next) {
+        next = kept->next;
+        place(lives->supervisor, kept);
+    }
 }
 
 void devices_decide(struct supervisor *supervisor)

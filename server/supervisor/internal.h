@@ -27,6 +27,9 @@
 #define PAST_BOXES 4
 /* A worker is told to end by the end of its channel, and made to after this. */
 #define STOP_MS 2000
+/* Workers of a device that have ended one after the other before they were ready, after which who does not insist on
+ * that device is given another: a GPU that has fallen off the bus does not come back. */
+#define FAILED_STARTS 3
 /* A life of a child shorter than this makes its next start wait. */
 #define SHORT_LIFE_MS 1000
 
@@ -78,6 +81,7 @@ struct lives {
     uint64_t number;     /* the present or the last life, of those of all devices; 0: none yet */
     uint64_t started_ms; /* loop time */
     uint64_t backoff_ms;
+    int failed_starts;                           /* workers in a row that never were ready */
     int channel;                                 /* -1: none */
     bool running;                                /* the process has not been waited for yet */
     bool closing;                                /* it has, and its handle is not closed yet */
@@ -152,6 +156,8 @@ void devices_start(struct supervisor *supervisor);
 void devices_give(struct supervisor *supervisor, const struct handover *handover, int descriptor);
 /* A device's worker is ready for the first time; count: devices of its kind that there are. */
 void devices_ready(struct lives *lives, uint64_t count);
+/* Gives its clients, which no worker has taken yet, to whichever device is right for them now. */
+void devices_give_again(struct lives *lives);
 /* A worker has become ready, or has ended: for clients that came before it could be said which device is theirs. */
 void devices_decide(struct supervisor *supervisor);
 /* Ends the workers; supervisor_ended is called when the last one is gone. */

@@ -191,6 +191,7 @@ static void on_ready(struct lives *lives, const struct handover_note *note)
     if (lives->ready)
         return;
     lives->ready = lives->was_ready = lives->was_tried = true;
+    lives->failed_starts = 0;
     log_event(LOG_INFO, 0, "%s is ready after %" PRIu64 " ms", worker_text(lives, uv_process_get_pid(&lives->process)),
               uv_now(&supervisor->loop) - lives->started_ms);
     if (!lives->device[0])
@@ -305,6 +306,16 @@ static void close_process(struct lives *lives)
     uv_close((uv_handle_t *)&lives->process, on_process_closed);
 }
 
+/* For those who wait for a worker: one has ended, or has not even begun. */
+static void note_end(struct lives *lives)
+{
+    lives->was_tried = true;
+    lives->failed_starts += !lives->ready && lives->failed_starts < FAILED_STARTS;
+    if (lives->failed_starts == FAILED_STARTS && !lives->supervisor->stopping)
+        devices_give_again(lives);
+    devices_decide(lives->supervisor);
+}
+
 void lives_start(struct lives *lives)
 {
     struct supervisor *supervisor = lives->supervisor;
@@ -329,8 +340,7 @@ void lives_start(struct lives *lives)
         if (pair[0] >= 0)
             close(pair[0]);
         close_process(lives); /* a handle whose uv_spawn failed is one that has to be closed */
-        lives->was_tried = true;
-        devices_decide(supervisor);
+        note_end(lives);
         return;
     }
     lives->running = true;
@@ -366,8 +376,7 @@ static void on_worker_exit(uv_process_t *process, int64_t status, int signal)
     for (struct kept *kept = lives->kept; kept; kept = kept->next)
         kept->sent = false;
     close_process(lives);
-    lives->was_tried = true;
-    devices_decide(supervisor);
+    note_end(lives);
     if (status == WORKER_NO_DEVICE && !lives->was_ready) /* the next would not find it either */
         supervisor_give_up(supervisor);
 }
