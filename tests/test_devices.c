@@ -211,7 +211,7 @@ static void instances_are_devices(void **state)
     assert_int_equal(td_device(s).memory, 512 * MIB);
     assert_int_equal(td_close(s), 0);
     stop();
-    setenv("CUDA_VISIBLE_DEVICES", "MIG-emulated-1, MIG-emulated-0", 1);
+    setenv("CUDA_VISIBLE_DEVICES", "MIG-emulated-1, MIG-emulated-0,-1,1", 1);
     start("devices=2,mig", "cuda");
     assert_shown("cuda:0", "\"used_bytes\": 2.14748365e+09");
     assert_shown("cuda:1", "\"used_bytes\": 1.07374182e+09");
@@ -281,7 +281,7 @@ static void a_crowd_is_spread(void **state)
     }
     assert_int_equal(on[0] + on[1] + on[2], 12);
     for (int d = 0; d < 3; d++)
-        if (on[d] < 3 || on[d] > 5)
+        if (on[d] < 2 || on[d] > 6)
             fail_msg("%d, %d and %d of 12 are on the three devices", on[0], on[1], on[2]);
     for (int k = 0; k < 12; k++)
         raw_close(&crowd[k]);

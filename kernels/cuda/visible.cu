@@ -14,7 +14,8 @@
 
 static char uuids[DEVICES_MAX][TD_CUDA_UUID_BYTES];
 
-/* The entries of CUDA_VISIBLE_DEVICES, where one of them is an instance; 0: none is. */
+/* The entries of CUDA_VISIBLE_DEVICES, where one of them is an instance; 0: none is. As for CUDA the list ends with one
+ * that is empty or below 0. */
 static int list_given(const char *given)
 {
     int count = 0;
@@ -22,6 +23,8 @@ static int list_given(const char *given)
     while (given && count < DEVICES_MAX) {
         given += strspn(given, " ");
         size_t bytes = strcspn(given, ", ");
+        if (bytes == 0 || *given == '-')
+            break;
         snprintf(uuids[count], sizeof uuids[count], "%.*s", (int)bytes, given);
         divided |= !strncmp(uuids[count++], INSTANCE, strlen(INSTANCE));
         given = strchr(given, ',');
