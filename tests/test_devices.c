@@ -560,6 +560,16 @@ static void both_are_shown(void **state)
     assert_non_null(strstr(text, "tensord_memory_used_bytes{device=\"cuda:0\"} 67108864\n"));
     assert_non_null(strstr(text, "tensord_memory_used_bytes{device=\"cuda:1\"} 0\n"));
     assert_non_null(strstr(text, "tensord_memory_class_bytes{device=\"cuda:0\",class=\"value\"} 67108864\n"));
+    pid_t web = daemon_child(&daemon_, "tensord-web", 0); /* the next one is told of both */
+    kill(web, SIGKILL);
+    daemon_child(&daemon_, "tensord-web", web);
+    for (int tries = 0; tries < PATIENCE; tries++, usleep(10000)) {
+        assert_int_equal(ask_metrics(text, sizeof text), 0);
+        if (strstr(text, "{device=\"cuda:1\"} 3\n"))
+            break;
+    }
+    assert_non_null(strstr(text, "tensord_worker_life{device=\"cuda:0\"} 1\n"));
+    assert_non_null(strstr(text, "tensord_worker_life{device=\"cuda:1\"} 3\n"));
     assert_int_equal(td_close(one) + td_close(other), 0);
     stop();
 }

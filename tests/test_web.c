@@ -1429,37 +1429,6 @@ static int await_log(const struct test_daemon *daemon, const char *text, int cou
 }
 
 /* The child of the daemon that has a name; 0: none. */
-static pid_t child_of(pid_t parent, const char *name)
-{
-    char path[64], children[256] = "", found[32];
-    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)parent, (int)parent);
-    FILE *file = fopen(path, "r");
-    (void)!fgets(children, sizeof children, file);
-    fclose(file);
-    for (char *at = children; *at;) {
-        pid_t pid = (pid_t)strtol(at, &at, 10);
-        at += strspn(at, " ");
-        snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
-        file = fopen(path, "r");
-        if (file && fgets(found, sizeof found, file) && !strncmp(found, name, strlen(name))) {
-            fclose(file);
-            return pid;
-        }
-        if (file)
-            fclose(file);
-    }
-    return 0;
-}
-
-static pid_t await_child(pid_t parent, const char *name, pid_t other)
-{
-    pid_t pid;
-    for (int64_t end = now_ms() + PATIENCE_MS; !(pid = child_of(parent, name)) || pid == other; poll(NULL, 0, 5))
-        if (now_ms() > end)
-            fail_msg("there is no %s", name);
-    return pid;
-}
-
 static void test_whole_daemon(void **state)
 {
     (void)state;
@@ -1467,16 +1436,16 @@ static void test_whole_daemon(void **state)
     assert_int_equal(daemon_start(&daemon, (const char *const[]){"--web", "127.0.0.1:0", NULL}), 0);
     int port = await_log(&daemon, "the dashboard is at http://127.0.0.1:", 1);
     assert_int_equal(ask_port(port, "GET", "/", ""), 200);
-    pid_t web = await_child(daemon.pid, "tensord-web", 0), worker = await_child(daemon.pid, "tensord-worker", 0);
+    pid_t web = daemon_child(&daemon, "tensord-web", 0), worker = daemon_child(&daemon, "tensord-worker", 0);
     struct raw raw = raw_open(&daemon);
     assert_int_equal(raw_barrier(&raw, false).code, TD_E_OK);
     assert_int_equal(ask_port(port, "GET", "/metrics", ""), 200);
     assert_true(metric("tensord_worker_life") == 1);
     kill(web, SIGKILL);
     assert_int_equal(ask_port(port, "GET", "/metrics", ""), 200); /* who comes meanwhile waits: the port stays ours */
-    assert_true(await_child(daemon.pid, "tensord-web", web) != web);
+    assert_true(daemon_child(&daemon, "tensord-web", web) != web);
     assert_int_equal(raw_barrier(&raw, false).code, TD_E_OK); /* and nobody else has noticed */
-    assert_int_equal(await_child(daemon.pid, "tensord-worker", 0), worker);
+    assert_int_equal(daemon_child(&daemon, "tensord-worker", 0), worker);
     raw_close(&raw);
     kill(worker, SIGKILL);
     for (int64_t end = now_ms() + PATIENCE_MS; now_ms() < end; poll(NULL, 0, 10)) {
@@ -1573,7 +1542,7 @@ static void test_a_program_is_seen(void **state)
         check_memory(&ws, (size_t)uint_at(&ws, 3));
         used = real_at(&ws, 5, (size_t)uint_at(&ws, 3), (size_t)uint_at(&ws, 3) - 1);
     }
-    kill(await_child(daemon.pid, "tensord-worker", 0), SIGKILL);
+    kill(daemon_child(&daemon, "tensord-worker", 0), SIGKILL);
     ws_await(&ws, "end");
     assert_non_null(memmem(item(&ws, 3)->via.str.ptr, item(&ws, 3)->via.str.size, "signal 9", 8));
     ws_await(&ws, "hello");
