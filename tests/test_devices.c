@@ -130,6 +130,9 @@ static void one_that_is_not_there_ends_the_daemon(void **state)
     assert_int_equal(run_to_its_end("cuda:1", text, sizeof text), 1);
     assert_non_null(strstr(text, "there is no cuda:1: CUDA sees 1 device,"));
     unsetenv("CUDA_VISIBLE_DEVICES");
+    device_is("none"); /* all of none is none, and not the CPU */
+    assert_int_equal(run_to_its_end("cuda", text, sizeof text), 1);
+    assert_non_null(strstr(text, "the NVIDIA driver sees no GPU"));
 }
 
 /* tensorctl's words for the device of that name. */
