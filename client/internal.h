@@ -157,7 +157,7 @@ struct connection {
 
 /* A connected socket that does not block, or -1 with the failure; its first frame, sent. tensorctl uses both, too. */
 int connection_dial(const struct td_address *address, struct td_failure *failure);
-bool connection_hello(int fd, uint64_t life, enum td_purpose purpose);
+bool connection_hello(int fd, uint64_t life, enum td_purpose purpose, const char *device);
 /* Connects and shakes hands; lost gets why the named life ended, "" if that is not told. TD_E_OK or the failure. */
 int connection_open(struct td_session *s, struct td_failure *failure, char lost[TD_MESSAGE_BYTES]);
 void connection_close(struct td_session *s);
@@ -245,6 +245,7 @@ struct td_session {
     struct td_session *next; /* of all sessions of the process */
     struct td_address address;
     char address_text[TD_PATH_BYTES + 8];
+    char device[TD_DEVICE_BYTES]; /* that it wishes for; "": any */
     struct connection wire;
     struct handles handles;
     struct sites sites;

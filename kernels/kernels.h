@@ -82,6 +82,7 @@ struct td_device {
     char description[128]; /* "PROCESSOR, AVX-512, 2 cores" */
     size_t memory_bytes;   /* what the device has */
     int units;             /* cores, or multiprocessors */
+    int count;             /* devices of its kind that there are: cuda:0 and so on; 1 of the CPU */
     int capability[2];     /* of a GPU, major and minor: what code it runs; 0 of the CPU */
     bool host_memory;      /* tensors lie where the host can touch them */
 

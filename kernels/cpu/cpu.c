@@ -564,6 +564,7 @@ static void describe(void)
                  cores == 1 ? "" : "s");
         device->memory_bytes = (size_t)pages * (size_t)page;
         device->units = (int)cores;
+        device->count = 1;
     }
 }
 

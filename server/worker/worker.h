@@ -48,6 +48,7 @@ struct worker {
         struct td_gauges gauges; /* the work's while it reads */
     } instruments;
     uint64_t life;       /* which one of the supervisor's workers this is */
+    uint32_t workers;    /* that it has, one for each device; 0: no client has come yet */
     uint64_t started_ns; /* by uv_hrtime */
     bool stopping;
     struct td_call call;    /* scratch of the decoder: a call is decoded and done before the next */
