@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "client/internal.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,6 +145,43 @@ static void check_lists(struct call *c)
     }
 }
 
+/* The daemon would find it, too, but by then the tensor may be gone. */
+static void check_window(struct call *c)
+{
+    const struct td_meta *window = &c->inferred.out[0];
+    int64_t first, end, bytes = c->entries[0] && c->entries[0]->storage ? c->entries[0]->storage->bytes : -1;
+    int64_t size = bytes / (int64_t)td_dtype_size(window->dtype);
+    td_meta_extent(window, &first, &end);
+    if (bytes >= 0 && end > size)
+        td_fail(&c->failure, TD_E_ARGUMENT,
+                "%s: the window ends at element %" PRId64 " of a storage of %" PRId64 " elements", c->op->name, end,
+                size);
+}
+
+/* Whether the first tensor may become the view that the call gives. */
+static void check_rebinding(struct call *c)
+{
+    const struct entry *target = c->entries[0];
+    struct td_op write = {.name = c->op->name, .kind = TD_INPLACE};
+    if (c->session->recording) {
+        td_fail(&c->failure, TD_E_ARGUMENT, "%s: a recorded program cannot change what a tensor is", c->op->name);
+        td_hint(&c->failure, "The function without the _ gives the view as another tensor.");
+        return;
+    }
+    if (c->op->no_gradient) { /* detach_ */
+        if (!(target->flags & ENTRY_VIEW) || !autograd_requires(target))
+            return;
+        td_fail(&c->failure, TD_E_GRAD, "%s: x is a view of a tensor of the graph, which goes on being part of it",
+                c->op->name);
+        td_hint(&c->failure, "td_detach(x) gives a tensor outside of the graph.");
+    } else if (c->recording) {
+        autograd_check_write(&write, c->entries, &c->failure);
+    } else if (autograd_requires(target)) {
+        td_fail(&c->failure, TD_E_GRAD, "%s: the graph of x would not know of it under TD_NO_GRAD", c->op->name);
+        td_hint(&c->failure, "td_detach(x) gives a tensor outside of the graph.");
+    }
+}
+
 /* Whether the result may be written into the first tensor. */
 static void check_in_place(struct call *c)
 {
@@ -225,6 +263,10 @@ static bool accepted(struct call *c)
             autograd_check_inference(c->op, c->entries, c->given->in_count, c->recording, &c->failure);
         if (!c->failure.code && !c->cause && c->given->in_place)
             check_in_place(c);
+        if (!c->failure.code && !c->cause && c->op->id == TD_OP_as_strided && !c->vague)
+            check_window(c);
+        if (!c->failure.code && !c->cause && c->given->rebinds)
+            check_rebinding(c);
         if (!c->failure.code && !c->cause && c->given->requires_grad &&
             td_dtype_category(c->inferred.out[0].dtype) != TD_FLOATING) {
             td_fail(&c->failure, TD_E_DTYPE, "%s: %s has no gradients", c->op->name,
@@ -250,8 +292,8 @@ static bool consumed_here(const struct call *c, int k)
 {
     const td_operand *operand = &c->given->in[k];
     /* The target of an in-place op is what the call returns: it goes on, as fresh as it was. */
-    if (!is_tensor(operand) || (c->op->kind == TD_INPLACE && k == 0) || !written_inside(c, k) ||
-        !handles_find(c->session, operand->tensor))
+    bool target = k == 0 && (c->op->kind == TD_INPLACE || c->given->rebinds);
+    if (!is_tensor(operand) || target || !written_inside(c, k) || !handles_find(c->session, operand->tensor))
         return false;
     for (int before = 0; before < k; before++)
         if (is_tensor(&c->given->in[before]) && c->given->in[before].tensor.handle == operand->tensor.handle)
@@ -274,9 +316,9 @@ static void refuse(struct call *c, td_tensor *results)
     for (int k = 0; k < c->given->in_count; k++)
         if (consumed_here(c, k))
             request_release(s, c->given->in[k].tensor.handle);
-    if (c->op->kind == TD_INPLACE)
+    if (c->op->kind == TD_INPLACE || c->given->rebinds)
         results[0] = target_of(c);
-    for (int k = 0; k < td_op_named_outputs(c->op); k++)
+    for (int k = 0; k < td_op_named_outputs(c->op) && !c->given->rebinds; k++)
         results[k] = handles_failed(s, cause_ref(c->cause));
 }
 
@@ -296,6 +338,8 @@ static uint32_t make_result(struct call *c, int output)
         handles_drop(&s->handles, handle);
         return 0;
     }
+    if (i->shares < 0 && !c->vague)
+        e->storage->bytes = (int64_t)td_meta_bytes(&i->out[output]);
     e->meta = i->out[output];
     e->meta.scalar = false;
     e->maker = td_op_of(c->given->id);
@@ -322,6 +366,8 @@ static void send(struct call *c, const uint32_t *out)
     if (given->requires_grad)
         flags |= TD_FLAG_REQUIRES_GRAD;
     int in_count = given->origin.consume || given->used_up ? given->in_count : 0; /* that may be used up */
+    if (given->rebinds) /* the handle ends, and is that of the result */
+        flags |= TD_FLAG_CONSUME(0);
     for (int k = 0; k < in_count && k < TD_CONSUME_MAX; k++)
         if (consumed_here(c, k))
             flags |= TD_FLAG_CONSUME(k);
@@ -364,6 +410,24 @@ void call_check(struct td_session *s, td_origin origin)
     cause_unref(wait.error);
 }
 
+/* The first tensor is the view now. */
+static void rebind(struct call *c, uint32_t *out)
+{
+    struct entry *e = c->entries[0];
+    uint32_t before = e->flags;
+    out[0] = c->given->in[0].tensor.handle;
+    e->meta = c->inferred.out[0];
+    e->meta.scalar = false;
+    e->maker = td_op_of(c->given->id);
+    if (c->op->no_gradient)
+        e->flags &= ~(uint32_t)(ENTRY_REQUIRES_GRAD | ENTRY_LEAF_VIEW | ENTRY_NO_GRAD_VIEW);
+    autograd_note(c->op, e, c->entries, 1, 0, c->recording);
+    if (!(before & ENTRY_VIEW))
+        e->flags &= ~(uint32_t)ENTRY_VIEW;
+    if (c->vague)
+        layout_note(c->op, e, c->entries, 1, 0);
+}
+
 /* Handles for all results; false, with none left over, if there are too few. */
 static bool make_results(struct call *c, uint32_t *out)
 {
@@ -387,7 +451,9 @@ static void execute(struct call *c, td_tensor *results)
         refuse(c, results);
         return;
     }
-    if (!make_results(c, out)) {
+    if (c->given->rebinds) {
+        rebind(c, out);
+    } else if (!make_results(c, out)) {
         td_fail(&c->failure, TD_E_LIMIT, "%s: no handle is left of %u", c->op->name, s->handles.limit);
         td_hint(&c->failure, "A TD_SCOPE around the body of a loop releases what it makes.");
         c->cause = cause_new(&c->failure, c->op->name, c->given->origin.where, s->wire.requests);
@@ -399,7 +465,7 @@ static void execute(struct call *c, td_tensor *results)
         autograd_note(c->op, c->entries[0], c->entries, c->given->in_count, 0, c->recording);
     for (int k = 0; k < td_op_named_outputs(c->op); k++)
         results[k] = handles_tensor(s, out[k], true);
-    if (c->op->kind == TD_INPLACE)
+    if (c->op->kind == TD_INPLACE || c->given->rebinds)
         results[0] = target_of(c);
     send(c, out);
     if (c->given->data && epoch == s->wire.epoch)
@@ -510,6 +576,16 @@ td_tensor client_in_place(const struct client_op *given)
                                          .origin = {given->origin.where, (given->origin.consume & 1u) | 2u},
                                          .in = in,
                                          .in_count = 2});
+}
+
+td_tensor client_view_in_place(const struct client_op *given)
+{
+    struct client_op op = *given;
+    char name[64];
+    snprintf(name, sizeof name, "%s_", td_op_of(given->id)->name);
+    op.name = name;
+    op.rebinds = true;
+    return client_op(&op);
 }
 
 td_tensor td_from_at(td_origin origin, const struct td_from_arguments *a)

@@ -124,7 +124,7 @@ bool entry_set_storage(struct entry *e, struct storage *shared)
     if (!storage)
         return false;
     if (!shared)
-        *storage = (struct storage){0};
+        *storage = (struct storage){.bytes = -1};
     storage->refs++;
     e->storage = storage;
     return true;

@@ -55,13 +55,15 @@ enum entry_flags {
     ENTRY_OWNED = 128,       /* a gradient or state of an optimiser: in no scope */
     ENTRY_UNKNOWN = 256,     /* only rank and dtype are known (layout.c) */
     ENTRY_TURNED = 512,      /* unknown, and perhaps not contiguous */
-    ENTRY_INFERENCE = 1024   /* made in inference mode, or a view of such a tensor */
+    ENTRY_INFERENCE = 1024,  /* made in inference mode, or a view of such a tensor */
+    ENTRY_VIEW = 2048        /* a view that is part of its base's graph */
 };
 
 /* What all tensors on the same bytes share. */
 struct storage {
     uint32_t refs;
     bool recorded; /* written to by something that requires a gradient */
+    int64_t bytes; /* -1: not known */
 };
 
 struct entry {
@@ -288,6 +290,7 @@ struct client_op {
     bool requires_grad;
     bool owned;           /* the result belongs to no scope */
     bool in_place;        /* the result is to go into the first tensor: it has to fit */
+    bool rebinds;         /* the result, a view, is to be what the first tensor's handle names */
     const td_operand *in; /* every tensor of the call; with lists given, all but theirs */
     int in_count;
     const td_list *lists;        /* as they were written, for client_lists to lay out; NULL: in has all */
@@ -314,6 +317,8 @@ td_tensor client_op(const struct client_op *call);
 void list_calls(const td_list *list, bool *calls);
 /* The form in place of an op: the call, and a copy_ of its result into the first tensor, which it returns. */
 td_tensor client_in_place(const struct client_op *call);
+/* That of a view: the first tensor becomes it, under all of its names, and is what is returned. */
+td_tensor client_view_in_place(const struct client_op *call);
 /* Whether what the call of name gives does not go into its target, the tensor of that parameter; vague: sizes are not
  * known yet. */
 bool call_refuses_result(const char *name, const char *parameter, const struct td_meta *target,

@@ -236,8 +236,20 @@ struct td_meshgrid_keywords {
  * Keyword: .xy (false): the first two dimensions change places. */
 TD_API int td_meshgrid(td_list tensors, td_tensor *grids, const struct td_meshgrid_keywords *keywords TD_DEFAULT(NULL));
 
+/* ---- in place: x becomes the view of itself that these give without the _, as with td_t_, td_squeeze_, td_unsqueeze_,
+ * td_transpose_, td_as_strided_ and td_detach_. All names of x see it; what was made of x before stays as it is. Refused
+ * for leaves that require a gradient and views of them, of what requires one under TD_NO_GRAD, and while a program is
+ * recorded. ---- */
+
+TD_API td_tensor td_swapaxes_(td_tensor x, int64_t dim0, int64_t dim1);
+TD_API td_tensor td_swapdims_(td_tensor x, int64_t dim0, int64_t dim1);
+/* x with another shape, row by row from its first element on, of whatever its storage has there; of its own shape as it
+ * is. A storage does not grow: refused where it has less elements, and for what requires a gradient. */
+TD_API td_tensor td_resize_(td_tensor x, struct td_dims shape);
+TD_API td_tensor td_resize_as_(td_tensor x, td_tensor other);
+
 /* ---- in place: what these functions give without the _ is written into x, which is returned and keeps its shape and
- * its type. t_, squeeze_ and others that would change how x lies are not needed: x = td_t(x). ---- */
+ * its type. ---- */
 
 TD_API td_tensor td_zero_(td_tensor x);
 TD_API td_tensor td_sgn_(td_tensor x);
@@ -303,6 +315,10 @@ TD_API td_tensor td_log_normal__at(td_origin origin, td_tensor x, double mean, d
 TD_API td_tensor td_cauchy__at(td_origin origin, td_tensor x, double median, double sigma);
 TD_API td_tensor td_geometric__at(td_origin origin, td_tensor x, double p);
 TD_API td_tensor td_random__at(td_origin origin, td_tensor x, int64_t low, int64_t high);
+TD_API td_tensor td_swapaxes__at(td_origin origin, td_tensor x, int64_t dim0, int64_t dim1);
+TD_API td_tensor td_swapdims__at(td_origin origin, td_tensor x, int64_t dim0, int64_t dim1);
+TD_API td_tensor td_resize__at(td_origin origin, td_tensor x, struct td_dims shape);
+TD_API td_tensor td_resize_as__at(td_origin origin, td_tensor x, td_tensor other);
 TD_API td_tensor td_zero__at(td_origin origin, td_tensor x);
 TD_API td_tensor td_sgn__at(td_origin origin, td_tensor x);
 TD_API td_tensor td_deg2rad__at(td_origin origin, td_tensor x);
@@ -431,6 +447,10 @@ TD_API td_tensor td_dropout__at(td_origin origin, td_tensor x, const struct td_d
     td_clamp_between_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#low, 1) | TD_FRESH(#high, 2)), x, low, high)
 #define TD_ISCLOSE_KEYWORDS(...) \
     TD_KEYWORDS(td_isclose, .rtol = 1e-5, .atol = 1e-8, .equal_nan = false, .td_keywords_only = 0, __VA_ARGS__)
+#define td_swapaxes_(x, dim0, dim1) td_swapaxes__at(TD_HERE(TD_FRESH(#x, 0)), x, dim0, dim1)
+#define td_swapdims_(x, dim0, dim1) td_swapdims__at(TD_HERE(TD_FRESH(#x, 0)), x, dim0, dim1)
+#define td_resize_(x, shape) td_resize__at(TD_HERE(TD_FRESH(#x, 0)), x, shape)
+#define td_resize_as_(x, other) td_resize_as__at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#other, 1)), x, other)
 #define td_zero_(x) td_zero__at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define td_sgn_(x) td_sgn__at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define td_deg2rad_(x) td_deg2rad__at(TD_HERE(TD_FRESH(#x, 0)), x)

@@ -283,6 +283,10 @@ TD_API td_tensor td_view_at(td_origin origin, td_tensor x, struct td_dims shape)
 TD_API td_tensor td_transpose(td_tensor x, int64_t dim0, int64_t dim1);
 TD_API td_tensor td_transpose_at(td_origin origin, td_tensor x, int64_t dim0, int64_t dim1);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_transpose_(td_tensor x, int64_t dim0, int64_t dim1);
+TD_API td_tensor td_transpose__at(td_origin origin, td_tensor x, int64_t dim0, int64_t dim1);
+
 /* the slice of x at index of dimension dim, without that dimension; negative counts from the end */
 TD_API td_tensor td_select(td_tensor x, int64_t dim, int64_t index);
 TD_API td_tensor td_select_at(td_origin origin, td_tensor x, int64_t dim, int64_t index);
@@ -304,6 +308,10 @@ TD_API td_tensor td_expand_at(td_origin origin, td_tensor x, struct td_dims shap
 /* a view of the same bytes outside the graph */
 TD_API td_tensor td_detach(td_tensor x);
 TD_API td_tensor td_detach_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_detach_(td_tensor x);
+TD_API td_tensor td_detach__at(td_origin origin, td_tensor x);
 
 /* x itself where it is contiguous, otherwise a contiguous copy */
 TD_API td_tensor td_contiguous(td_tensor x);
@@ -582,9 +590,17 @@ struct td_squeeze_keywords {
 TD_API td_tensor td_squeeze(td_tensor x, const struct td_squeeze_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_squeeze_at(td_origin origin, td_tensor x, const struct td_squeeze_keywords *keywords);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_squeeze_(td_tensor x, const struct td_squeeze_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_squeeze__at(td_origin origin, td_tensor x, const struct td_squeeze_keywords *keywords);
+
 /* x with a dimension of size 1 put in at dim */
 TD_API td_tensor td_unsqueeze(td_tensor x, int64_t dim);
 TD_API td_tensor td_unsqueeze_at(td_origin origin, td_tensor x, int64_t dim);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_unsqueeze_(td_tensor x, int64_t dim);
+TD_API td_tensor td_unsqueeze__at(td_origin origin, td_tensor x, int64_t dim);
 
 /* x with dimensions start_dim to end_dim made into one: a view where the strides allow it, otherwise a copy. Keywords: .start_dim (0), .end_dim (-1) */
 struct td_flatten_keywords {
@@ -1630,6 +1646,10 @@ TD_API td_tensor td_unflatten_at(td_origin origin, td_tensor x, int64_t dim, str
 TD_API td_tensor td_t(td_tensor x);
 TD_API td_tensor td_t_at(td_origin origin, td_tensor x);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_t_(td_tensor x);
+TD_API td_tensor td_t__at(td_origin origin, td_tensor x);
+
 /* any window (size, stride, offset) on the storage of x, refused where it leaves it; offset is x's own if not given. Keywords: .offset (-1) */
 struct td_as_strided_keywords {
     int64_t offset;
@@ -1637,6 +1657,10 @@ struct td_as_strided_keywords {
 };
 TD_API td_tensor td_as_strided(td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_as_strided_at(td_origin origin, td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_as_strided_(td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_as_strided__at(td_origin origin, td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords);
 
 /* x with the order of its elements turned round along dims */
 TD_API td_tensor td_flip(td_tensor x, struct td_dims dims);
@@ -2369,12 +2393,14 @@ template <typename N0> inline td_tensor td_bitwise_right_shift_(td_tensor a, N0 
 #define td_reshape(x_, shape_) td_reshape_at(TD_HERE(TD_FRESH(#x_, 0)), x_, shape_)
 #define td_view(x_, shape_) td_view_at(TD_HERE(TD_FRESH(#x_, 0)), x_, shape_)
 #define td_transpose(x_, dim0_, dim1_) td_transpose_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim0_, dim1_)
+#define td_transpose_(x_, dim0_, dim1_) td_transpose__at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim0_, dim1_)
 #define td_select(x_, dim_, index_) td_select_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, index_)
 #define td_slice(x_, dim_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_slice_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, \
         TD_KEYWORDS(td_slice, .start = 0, .end = INT64_MAX, .step = 1, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_expand(x_, shape_) td_expand_at(TD_HERE(TD_FRESH(#x_, 0)), x_, shape_)
 #define td_detach(x_) td_detach_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_detach_(x_) td_detach__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_contiguous(x_) td_contiguous_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_clone(x_) td_clone_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_to(x_, dtype_) td_to_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dtype_)
@@ -2453,7 +2479,11 @@ template <typename N0> inline td_tensor td_bitwise_right_shift_(td_tensor a, N0 
 #define td_squeeze(x_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_squeeze_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
         TD_KEYWORDS(td_squeeze, .dims = {.count = -1}, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_squeeze_(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_squeeze__at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_squeeze, .dims = {.count = -1}, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_unsqueeze(x_, dim_) td_unsqueeze_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_)
+#define td_unsqueeze_(x_, dim_) td_unsqueeze__at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_)
 #define td_flatten(x_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_flatten_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
         TD_KEYWORDS(td_flatten, .start_dim = 0, .end_dim = -1, .td_keywords_only = 0, __VA_ARGS__)))
@@ -2779,8 +2809,12 @@ template <typename N0> inline td_tensor td_bitwise_right_shift_(td_tensor a, N0 
 #define td_unfold(x_, dim_, size_, step_) td_unfold_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, size_, step_)
 #define td_unflatten(x_, dim_, sizes_) td_unflatten_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, sizes_)
 #define td_t(x_) td_t_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_t_(x_) td_t__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_as_strided(x_, size_, stride_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_as_strided_at(TD_HERE(TD_FRESH(#x_, 0)), x_, size_, stride_, \
+        TD_KEYWORDS(td_as_strided, .offset = -1, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_as_strided_(x_, size_, stride_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_as_strided__at(TD_HERE(TD_FRESH(#x_, 0)), x_, size_, stride_, \
         TD_KEYWORDS(td_as_strided, .offset = -1, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_flip(x_, dims_) td_flip_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dims_)
 #define td_roll(x_, shifts_, ...) \
