@@ -516,6 +516,14 @@ static void what_is_written_inside_ends(void **state)
     ENDS(td_embedding_bag(td_mul(a, 2), td_to(v, TD_I64)));
     ENDS(td_matrix_norm(td_mul(a, 2), .ord = 3));
     ENDS(td_repeat_interleave(td_mul(a, 2), td_mul(v, 2), .dim = 0));
+    ENDS(td_scaled_dot_product_attention(td_mul(v, 2), td_mul(a, 2), td_mul(a, 3), .dropout_p = 0.5));
+    ENDS(td_scaled_dot_product_attention(td_mul(a, 2), td_mul(v, 2), td_mul(a, 3), .dropout_p = 0.5));
+    ENDS(td_rnn_tanh_cell(td_mul(a, 2), td_mul(a, 3), a, v));
+    ENDS(td_gru_cell(td_mul(a, 2), td_mul(a, 3), a, a));
+    td_lstm_state state_of_two = td_lstm_cell(td_mul(a, 2), td_mul(a, 3), td_mul(a, 4), a, a);
+    td_release(state_of_two.h);
+    ENDS(state_of_two.c);
+    ENDS(td_l1_loss(td_mul(a, 2), td_mul(a, 3), .reduction = 9));
     assert_int_equal(td_sync(s), 0);
 }
 
