@@ -821,11 +821,12 @@ td_tensor(td_mse_loss)(td_tensor x, td_tensor target, const struct td_mse_loss_k
 
 td_tensor td_embedding_at(td_origin origin, td_tensor weight, td_tensor index, const struct td_embedding_keywords *keywords)
 {
-    static const struct td_embedding_keywords defaults = {.padding_idx = INT64_MIN, };
+    static const struct td_embedding_keywords defaults = {.padding_idx = INT64_MIN, .scale_grad_by_freq = false, };
     if (!keywords)
         keywords = &defaults;
     const struct td_embedding_attrs attrs = {
         .padding_idx = keywords->padding_idx,
+        .scale_grad_by_freq = keywords->scale_grad_by_freq,
     };
     const td_operand in[] = {td_operand_of_tensor(weight), td_operand_of_tensor(index)};
     return client_op(&(struct client_op){.id = TD_OP_embedding, .origin = origin, .in = in, .in_count = 2, .attrs = &attrs});
@@ -4746,6 +4747,50 @@ td_tensor td_bitwise_right_shift__at(td_origin origin, td_tensor a, td_operand b
 td_tensor(td_bitwise_right_shift_)(td_tensor a, td_tensor b)
 {
     return td_bitwise_right_shift__at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_gcd_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_gcd, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_gcd)(td_tensor a, td_tensor b)
+{
+    return td_gcd_at((td_origin){0}, a, b);
+}
+
+td_tensor td_gcd__at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_in_place(&(struct client_op){.id = TD_OP_gcd, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_gcd_)(td_tensor a, td_tensor b)
+{
+    return td_gcd__at((td_origin){0}, a, b);
+}
+
+td_tensor td_lcm_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_lcm, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_lcm)(td_tensor a, td_tensor b)
+{
+    return td_lcm_at((td_origin){0}, a, b);
+}
+
+td_tensor td_lcm__at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_in_place(&(struct client_op){.id = TD_OP_lcm, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_lcm_)(td_tensor a, td_tensor b)
+{
+    return td_lcm__at((td_origin){0}, a, b);
 }
 
 struct td_attention_results td_attention_at(td_origin origin, td_tensor query, td_tensor key, td_tensor value, const struct td_attention_keywords *keywords)

@@ -539,9 +539,10 @@ struct td_mse_loss_keywords {
 TD_API td_tensor td_mse_loss(td_tensor x, td_tensor target, const struct td_mse_loss_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_mse_loss_at(td_origin origin, td_tensor x, td_tensor target, const struct td_mse_loss_keywords *keywords);
 
-/* the rows of weight (rows, width) at index: shape of index with width appended; row padding_idx, from the end if below 0, gets no gradient. Keywords: .padding_idx (all) */
+/* the rows of weight (rows, width) at index: shape of index with width appended; row padding_idx, from the end if below 0, gets no gradient, with scale_grad_by_freq each row's is divided by how often index names it; the library also takes max_norm, see td_embedding_renorm_. Keywords: .padding_idx (all), .scale_grad_by_freq (false) */
 struct td_embedding_keywords {
     int64_t padding_idx;
+    bool scale_grad_by_freq;
     TD_KEYWORDS_END
 };
 TD_API td_tensor td_embedding(td_tensor weight, td_tensor index, const struct td_embedding_keywords *keywords TD_DEFAULT(NULL));
@@ -559,7 +560,7 @@ TD_API td_tensor td_index_add_at(td_origin origin, td_tensor x, int64_t dim, td_
 TD_API td_tensor td_index_add_(td_tensor x, int64_t dim, td_tensor index, td_tensor source);
 TD_API td_tensor td_index_add__at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source);
 
-/* steps numbers from start to end, both included, at equal distances; dtype f32 if not given. Keywords: .dtype (as above), .requires_grad (false) */
+/* steps numbers from start to end, both included, at equal distances, of integers cut towards 0; dtype f32 if not given. Keywords: .dtype (as above), .requires_grad (false) */
 struct td_linspace_keywords {
     int dtype;
     bool requires_grad;
@@ -679,7 +680,7 @@ TD_API td_tensor td_silu_at(td_origin origin, td_tensor x);
 TD_API td_tensor td_silu_(td_tensor x);
 TD_API td_tensor td_silu__at(td_origin origin, td_tensor x);
 
-/* -1 below 0, 1 above, 0 at 0; nan gives 0, as in PyTorch */
+/* -1 below 0, 1 above, 0 at 0; nan gives 0, as in PyTorch; bool stays */
 TD_API td_tensor td_sign(td_tensor x);
 TD_API td_tensor td_sign_at(td_origin origin, td_tensor x);
 
@@ -711,7 +712,7 @@ TD_API td_tensor td_maximum_at(td_origin origin, td_tensor a, td_tensor b);
 TD_API td_tensor td_minimum(td_tensor a, td_tensor b);
 TD_API td_tensor td_minimum_at(td_origin origin, td_tensor a, td_tensor b);
 
-/* x moved into min to max; nan stays nan. Keywords: .min (none), .max (none) */
+/* x moved into min to max; nan stays nan; integers and a bound with a fraction give f32, bool and whole bounds i64. Keywords: .min (none), .max (none) */
 struct td_clamp_keywords {
     double min;
     double max;
@@ -799,7 +800,7 @@ struct td_stack_keywords {
 TD_API td_tensor td_stack(td_list tensors, const struct td_stack_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_stack_at(td_origin origin, td_list tensors, const struct td_stack_keywords *keywords);
 
-/* each element 0 with probability p, otherwise x / (1 - p); x itself where training is 0. Keywords: .p (0.5), .training (1) */
+/* each element 0 with probability p, otherwise x / (1 - p); x itself where training is 0; of integers and bool only where p is 0 or 1, or training 0. Keywords: .p (0.5), .training (1) */
 struct td_dropout_keywords {
     double p;
     int64_t training;
@@ -2084,6 +2085,22 @@ TD_API td_tensor td_bitwise_right_shift_at(td_origin origin, td_tensor a, td_ope
 TD_API td_tensor td_bitwise_right_shift_(td_tensor a, td_tensor b);
 TD_API td_tensor td_bitwise_right_shift__at(td_origin origin, td_tensor a, td_operand b);
 
+/* the greatest number that divides both a and b, of their magnitudes; for bool logical or */
+TD_API td_tensor td_gcd(td_tensor a, td_tensor b);
+TD_API td_tensor td_gcd_at(td_origin origin, td_tensor a, td_tensor b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_gcd_(td_tensor a, td_tensor b);
+TD_API td_tensor td_gcd__at(td_origin origin, td_tensor a, td_tensor b);
+
+/* the least magnitude that both a and b divide, 0 where one is 0; for bool logical and */
+TD_API td_tensor td_lcm(td_tensor a, td_tensor b);
+TD_API td_tensor td_lcm_at(td_origin origin, td_tensor a, td_tensor b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_lcm_(td_tensor a, td_tensor b);
+TD_API td_tensor td_lcm__at(td_origin origin, td_tensor a, td_tensor b);
+
 /* softmax(query key^T * scale + mask) value of query (..., length, width), key (..., keys, width) and value (..., keys, value width), whose other dimensions broadcast, and the logarithm of each row's sum of exponentials, of halves in f32; what the mask makes -inf is not seen, nor with is_causal a key that stands behind its query; scale is 1 / sqrt(width) where it is 0; a row that sees nothing is nan; the scores are never in memory all at once. Keywords: .mask (none), .is_causal (false), .scale (0.0) */
 struct td_attention_keywords {
     td_tensor mask;
@@ -2465,7 +2482,7 @@ template <typename N0> inline td_tensor td_bitwise_right_shift_(td_tensor a, N0 
         TD_KEYWORDS(td_mse_loss, .reduction = TD_MEAN, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_embedding(weight_, index_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_embedding_at(TD_HERE(TD_FRESH(#weight_, 0) | TD_FRESH(#index_, 1)), weight_, index_, \
-        TD_KEYWORDS(td_embedding, .padding_idx = INT64_MIN, .td_keywords_only = 0, __VA_ARGS__)))
+        TD_KEYWORDS(td_embedding, .padding_idx = INT64_MIN, .scale_grad_by_freq = false, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_index_select(x_, dim_, index_) td_index_select_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1)), x_, dim_, index_)
 #define td_index_add(x_, dim_, index_, source_) td_index_add_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_)
 #define td_index_add_(x_, dim_, index_, source_) td_index_add__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_)
@@ -2932,6 +2949,10 @@ template <typename N0> inline td_tensor td_bitwise_right_shift_(td_tensor a, N0 
 #define td_bitwise_left_shift_(a_, b_) td_bitwise_left_shift__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
 #define td_bitwise_right_shift(a_, b_) td_bitwise_right_shift_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
 #define td_bitwise_right_shift_(a_, b_) td_bitwise_right_shift__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_gcd(a_, b_) td_gcd_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_gcd_(a_, b_) td_gcd__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_lcm(a_, b_) td_lcm_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_lcm_(a_, b_) td_lcm__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
 #define td_attention(query_, key_, value_, ...) \
     TD_WITH_KEYWORDS(struct td_attention_results, td_attention_at(TD_HERE(TD_FRESH(#query_, 0) | TD_FRESH(#key_, 1) | TD_FRESH(#value_, 2)), query_, key_, value_, \
         TD_KEYWORDS(td_attention, .mask = {0}, .is_causal = false, .scale = 0.0, .td_keywords_only = 0, __VA_ARGS__)))

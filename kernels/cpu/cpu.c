@@ -188,8 +188,16 @@ static const bool moves[TD_OP_LIMIT] = {
     [TD_OP_masked_scatter] = true,
 };
 
+/* Ops of numbers to which bools are 0 and 1, and what is not 0 true. */
+static const bool counts_truth[TD_OP_LIMIT] = {
+    [TD_OP_sign] = true,        [TD_OP_randint] = true,        [TD_OP_index_add] = true,
+    [TD_OP_scatter_add] = true, [TD_OP_scatter_reduce] = true, [TD_OP_strided_add] = true,
+};
+
 static uint8_t works_in_narrow(const struct td_op *op, uint8_t dtype)
 {
+    if (dtype == TD_BOOL)
+        return counts_truth[op->id] ? TD_I32 : TD_BOOL;
     return op->kind == TD_VIEW || moves[op->id] ? dtype : td_dtype_wide(dtype);
 }
 
