@@ -222,17 +222,34 @@ td_tensor td_clamp_max_at(td_origin origin, td_tensor x, td_operand high)
     return bounded(&c, x, TD_OP_le, high);
 }
 
+static td_tensor both(const struct chain *c, enum td_op_id id, td_tensor a, td_tensor b)
+{
+    return chain_binary(c, id, passing(a), passing(b));
+}
+
+/* Where x is inside of the bounds it is the result, below them low, above high, or where they cross; where two are
+ * equal or nan nobody gets a gradient, but that high, as in PyTorch, gets one above it beside whatever low. */
 td_tensor td_clamp_between_at(td_origin origin, td_tensor x, td_tensor low, td_tensor high)
 {
     const struct chain c = CHAIN("clamp_between", x);
     td_operand from = lasting(low), to = lasting(high), value = lasting(x);
-    td_tensor inside = chain_binary(&c, TD_OP_logical_and, passing(chain_binary(&c, TD_OP_ge, value, from)),
-                                    passing(chain_binary(&c, TD_OP_le, value, to)));
-    td_tensor below = chain_binary(&c, TD_OP_logical_and, passing(chain_binary(&c, TD_OP_lt, value, from)),
-                                   passing(chain_binary(&c, TD_OP_lt, from, to)));
-    below = chain_binary(&c, TD_OP_logical_or, passing(below), passing(chain_unary(&c, TD_OP_isnan, from)));
-    td_tensor bound = chain_where(&c, below, from, to);
-    td_tensor y = or_nan(&c, x, passing(chain_where(&c, inside, value, passing(bound))));
+    td_tensor rest =
+        both(&c, TD_OP_minimum,
+             both(&c, TD_OP_maximum, chain_unary(&c, TD_OP_detach, value), chain_unary(&c, TD_OP_detach, from)),
+             chain_unary(&c, TD_OP_detach, to));
+    const struct td_to_attrs own = {.dtype = td_dtype_of_at((td_origin){origin.where, 0}, rest)};
+    td_tensor inside =
+        both(&c, TD_OP_logical_and, chain_binary(&c, TD_OP_ge, value, from), chain_binary(&c, TD_OP_le, value, to));
+    td_tensor below =
+        both(&c, TD_OP_logical_and, chain_binary(&c, TD_OP_lt, value, from), chain_binary(&c, TD_OP_lt, from, to));
+    td_tensor above =
+        both(&c, TD_OP_logical_or, chain_binary(&c, TD_OP_gt, value, to), chain_binary(&c, TD_OP_lt, to, from));
+    td_tensor greatest = chain_where(&c, chain_unary(&c, TD_OP_isnan, lasting(rest)),
+                                     passing(chain_binary(&c, TD_OP_add, to, lasting(rest))), to);
+    td_tensor y = chain_where(&c, above, passing(greatest), passing(rest));
+    y = chain_where(&c, inside, value, passing(chain_where(&c, below, from, passing(y))));
+    if (own.dtype != (int64_t)td_dtype_of_at((td_origin){origin.where, 0}, y))
+        y = chain_step(&c, TD_OP_to, &own, 1, (td_operand[]){passing(y)});
     return chain_end(&c, y, 3, (td_tensor[]){x, low, high});
 }
 
