@@ -65,6 +65,15 @@ static void test_refusals(void **state)
     expect_error(TD_E_ARGUMENT);
     expect_shape(x, TD_SHAPE(2, 3));
     EXPECT(x, 0, 1, 2, 3, 4, 5);
+    td_tensor w = LEAF(1, 2), g;
+    td_backward(td_sum(td_square(w)));
+    g = td_grad(w);
+    td_unsqueeze_(g, 0);
+    EXPECT(g, 2, 4);
+    td_as_strided_(g, TD_SHAPE(9), TD_SHAPE(1)); /* only the daemon knows the storage: what is asked for fails */
+    assert_true(isnan(td_item(td_sum(g))));
+    expect_error(TD_E_ARGUMENT);
+    EXPECT(td_grad(w), 2, 4);
 }
 
 /* By the storage of another there may be room. */

@@ -18,31 +18,22 @@
 
 /* ---- ops ---- */
 
-/* What the handle of target names from now on: the view, with its name, or where that failed target as before. */
-static struct tensor *become(struct session *session, struct tensor *target, struct tensor *view, struct cause *cause)
-{
-    if (cause) {
-        tensor_unref(session, view);
-        return tensor_ref(target);
-    }
-    view->name = target->name;
-    target->name = NULL;
-    return view;
-}
-
 /* What is to be done with the results of the op in work. */
 static void bind_results(struct session *session, struct tensor *const *results, struct cause *cause, void *data)
 {
     (void)data;
     struct tensor *target = session->call_target;
     session->call_target = NULL;
+    if (target && !cause) { /* whose handle names a view of it from now on */
+        results[0]->name = target->name;
+        target->name = NULL;
+    }
     bool named = td_op_named_outputs(session->call_op) > 0 && !session->closing;
     for (int k = 0; k < session->call_op->output_count; k++) {
         TD_NO_FAILURE(failure);
-        struct tensor *result = target ? become(session, target, results[k], cause) : results[k];
         if (!named)
-            tensor_unref(session, result);
-        else if (session_bind(session, session->call_out[k], result, &failure))
+            tensor_unref(session, results[k]);
+        else if (session_bind(session, session->call_out[k], results[k], &failure))
             cause_unref(session_fail(session, session->call_op->name, session->call_site, &failure));
     }
     tensor_unref(session, target);
