@@ -496,11 +496,11 @@ struct td_max_keywords {
 TD_API td_tensor td_max(td_tensor x, const struct td_max_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_max_at(td_origin origin, td_tensor x, const struct td_max_keywords *keywords);
 
-/* matrix product of the last two dimensions (n, k) and (k, m), the others broadcast; a vector counts as a row on the left and a column on the right, without that dimension in the result */
+/* matrix product of the last two dimensions (n, k) and (k, m), the others broadcast; a vector counts as a row on the left and a column on the right, without that dimension in the result; both are of one type, as in PyTorch */
 TD_API td_tensor td_matmul(td_tensor a, td_tensor b);
 TD_API td_tensor td_matmul_at(td_origin origin, td_tensor a, td_tensor b);
 
-/* x (..., in) times the transposed weight (out, in), plus bias (out): (..., out); with a weight (in) and a bias () that dimension is gone. Keywords: .bias (none) */
+/* x (..., in) times the transposed weight (out, in), plus bias (out): (..., out); with a weight (in) and a bias () that dimension is gone; all are of one type. Keywords: .bias (none) */
 struct td_linear_keywords {
     td_tensor bias;
     TD_KEYWORDS_END
@@ -1852,7 +1852,7 @@ struct td_svd_results {
 TD_API struct td_svd_results td_svd(td_tensor x);
 TD_API struct td_svd_results td_svd_at(td_origin origin, td_tensor x);
 
-/* x (batch, in, length) or (in, length) under each filter of weight (out, in / groups, width), which slides over it by stride: the sums of products, plus bias (out); with same as many as x has elements, padded by as much as that takes. Keywords: .bias (none), .stride (1), .padding (0), .dilation (1), .groups (1), .same (false) */
+/* x (batch, in, length) or (in, length) under each filter of weight (out, in / groups, width), which slides over it by stride: the sums of products, plus bias (out); with same as many as x has elements, padded by as much as that takes; all are of one type. Keywords: .bias (none), .stride (1), .padding (0), .dilation (1), .groups (1), .same (false) */
 struct td_conv1d_keywords {
     td_tensor bias;
     struct td_dims stride;
