@@ -21,6 +21,7 @@
 IN_PLACE(sgn, OF_ONE, td_sgn_at(rest, x))
 IN_PLACE(deg2rad, OF_ONE, td_deg2rad_at(rest, x))
 IN_PLACE(rad2deg, OF_ONE, td_rad2deg_at(rest, x))
+IN_PLACE(mvlgamma, (td_origin origin, td_tensor x, int64_t p), td_mvlgamma_at(rest, x, p))
 IN_PLACE(true_divide, OF_TWO, td_true_divide_at(rest, x, other))
 IN_PLACE(float_power, OF_TWO, td_float_power_at(rest, x, other))
 IN_PLACE(ldexp, OF_TWO, td_ldexp_at(rest, x, other))
@@ -195,6 +196,11 @@ OF_PRODUCT_FUNCTION(baddbmm_)
 OF_PRODUCT_FUNCTION(addmv_)
 OF_PRODUCT_FUNCTION(addr_)
 OF_PRODUCT_FUNCTION(addbmm_)
+
+td_tensor(td_mvlgamma_)(td_tensor x, int64_t p)
+{
+    return td_mvlgamma__at((td_origin){0}, x, p);
+}
 
 td_tensor(td_renorm_)(td_tensor x, double p, int64_t dim, double maxnorm)
 {

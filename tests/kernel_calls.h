@@ -557,6 +557,8 @@ static void draw_indexed(struct call *c, uint8_t dtype)
         if (c->op->id == TD_OP_scatter_reduce) {
             c->attrs[1] = below(5);
             c->attrs[2] = below(2);
+            if (dtype == TD_BOOL && c->attrs[1] == TD_BY_MEAN)
+                c->attrs[1] = TD_BY_SUM;
         }
         return;
     }

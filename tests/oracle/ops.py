@@ -23,7 +23,7 @@ from case import ROWS, biggest
 
 F = torch.nn.functional
 REDUCTIONS = ["none", "mean", "sum"]
-BRINGINGS = ["sum", "prod", "mean", "amax", "amin"]
+BRINGINGS = made.BRINGINGS
 PADDINGS = ["constant", "reflect", "replicate", "circular"]
 ALL, INF = -2**63, float("inf")
 
