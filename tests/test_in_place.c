@@ -122,6 +122,23 @@ static void test_gradients(void **state)
     check_healthy("gradients");
 }
 
+/* What the walk does again does it, too. */
+static void test_in_a_checkpoint(void **state)
+{
+    (void)state;
+    td_tensor w = LEAF(1, 2, 3, 4, 5, 6), y;
+    {
+        TD_CHECKPOINT(s);
+        td_tensor h = td_reshape(td_mul(w, 2), TD_SHAPE(2, 3));
+        td_t_(h);
+        td_mul_(td_select(h, 0, 0), 10);
+        y = td_keep(td_sum(td_mul(h, td_reshape(w, TD_SHAPE(3, 2)))));
+    }
+    td_backward(y);
+    EXPECT(td_grad(w), 40, 86, 14, 50, 14, 24);
+    check_healthy("in a checkpoint");
+}
+
 /* A leaf that requires a gradient, and what is a view of one, are not changed. */
 static void test_leaves(void **state)
 {
@@ -190,8 +207,8 @@ static void test_what_else(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {BY_HAND(test_all_names), BY_HAND(test_refusals), BY_HAND(test_resize),
-                                       BY_HAND(test_gradients), BY_HAND(test_leaves),   BY_HAND(test_detach),
-                                       BY_HAND(test_what_else)};
+    const struct CMUnitTest tests[] = {BY_HAND(test_all_names), BY_HAND(test_refusals),       BY_HAND(test_resize),
+                                       BY_HAND(test_gradients), BY_HAND(test_leaves),         BY_HAND(test_detach),
+                                       BY_HAND(test_what_else), BY_HAND(test_in_a_checkpoint)};
     return cmocka_run_group_tests(tests, setup_group, teardown_group);
 }

@@ -654,3 +654,13 @@ def in_place_of(row, op):
     form = copy.copy(op)
     form.function = run
     return dict(row, name=row["name"] + "_", kind="INPLACE", shape="write"), form
+
+
+def view_in_place_of(row, op):
+    """The tensor becomes the view, which torch has by other names for any."""
+    def run(x, *rest):
+        y = op.function(x.detach(), *rest)
+        return x.as_strided_(y.shape, y.stride(), y.storage_offset())
+    form = copy.copy(op)
+    form.function = run
+    return dict(row, name=row["name"] + "_", kind="INPLACE", shape="write"), form

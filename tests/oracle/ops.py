@@ -842,6 +842,8 @@ MADE = {row["name"]: (row, op) for row, op in made.entries(Op)}
 IN_PLACE = {name + "_": made.in_place_of(ROWS[name], OPS[name]) for name in ROWS if ROWS[name]["in_place"] and name in OPS and
             ROWS[name]["params"][0]["kind"] == "IN"}
 IN_PLACE.update({name + "_": made.in_place_of(*MADE[name]) for name in made.WRITTEN})
+IN_PLACE.update({name + "_": made.view_in_place_of(ROWS[name], OPS[name])
+                 for name in ("squeeze", "unsqueeze", "transpose", "t", "as_strided")})
 for name, (row, op) in [*MADE.items(), *IN_PLACE.items()]:
     ROWS[name], OPS[name] = row, op
 TORCH = {name: op.function for name, op in OPS.items()}
