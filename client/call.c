@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "client/internal.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,43 +144,6 @@ static void check_lists(struct call *c)
     }
 }
 
-/* The daemon would find it, too, but by then the tensor may be gone. */
-static void check_window(struct call *c)
-{
-    const struct td_meta *window = &c->inferred.out[0];
-    int64_t first, end, bytes = c->entries[0] && c->entries[0]->storage ? c->entries[0]->storage->bytes : -1;
-    int64_t size = bytes / (int64_t)td_dtype_size(window->dtype);
-    td_meta_extent(window, &first, &end);
-    if (bytes >= 0 && end > size)
-        td_fail(&c->failure, TD_E_ARGUMENT,
-                "%s: the window ends at element %" PRId64 " of a storage of %" PRId64 " elements", c->op->name, end,
-                size);
-}
-
-/* Whether the first tensor may become the view that the call gives. */
-static void check_rebinding(struct call *c)
-{
-    const struct entry *target = c->entries[0];
-    struct td_op write = {.name = c->op->name, .kind = TD_INPLACE};
-    if (c->session->recording) {
-        td_fail(&c->failure, TD_E_ARGUMENT, "%s: a recorded program cannot change what a tensor is", c->op->name);
-        td_hint(&c->failure, "The function without the _ gives the view as another tensor.");
-        return;
-    }
-    if (c->op->no_gradient) { /* detach_ */
-        if (!(target->flags & ENTRY_VIEW) || !autograd_requires(target))
-            return;
-        td_fail(&c->failure, TD_E_GRAD, "%s: x is a view of a tensor of the graph, which goes on being part of it",
-                c->op->name);
-        td_hint(&c->failure, "td_detach(x) gives a tensor outside of the graph.");
-    } else if (c->recording) {
-        autograd_check_write(&write, c->entries, &c->failure);
-    } else if (autograd_requires(target)) {
-        td_fail(&c->failure, TD_E_GRAD, "%s: the graph of x would not know of it under TD_NO_GRAD", c->op->name);
-        td_hint(&c->failure, "td_detach(x) gives a tensor outside of the graph.");
-    }
-}
-
 /* Whether the result may be written into the first tensor. */
 static void check_in_place(struct call *c)
 {
@@ -264,9 +226,9 @@ static bool accepted(struct call *c)
         if (!c->failure.code && !c->cause && c->given->in_place)
             check_in_place(c);
         if (!c->failure.code && !c->cause && c->op->id == TD_OP_as_strided && !c->vague)
-            check_window(c);
+            rebinding_check_window(c->op, c->entries[0], &c->inferred.out[0], &c->failure);
         if (!c->failure.code && !c->cause && c->given->rebinds)
-            check_rebinding(c);
+            rebinding_check(s, c->op, c->entries, c->recording, &c->failure);
         if (!c->failure.code && !c->cause && c->given->requires_grad &&
             td_dtype_category(c->inferred.out[0].dtype) != TD_FLOATING) {
             td_fail(&c->failure, TD_E_DTYPE, "%s: %s has no gradients", c->op->name,
@@ -410,24 +372,6 @@ void call_check(struct td_session *s, td_origin origin)
     cause_unref(wait.error);
 }
 
-/* The first tensor is the view now. */
-static void rebind(struct call *c, uint32_t *out)
-{
-    struct entry *e = c->entries[0];
-    uint32_t before = e->flags;
-    out[0] = c->given->in[0].tensor.handle;
-    e->meta = c->inferred.out[0];
-    e->meta.scalar = false;
-    e->maker = td_op_of(c->given->id);
-    if (c->op->no_gradient)
-        e->flags &= ~(uint32_t)(ENTRY_REQUIRES_GRAD | ENTRY_LEAF_VIEW | ENTRY_NO_GRAD_VIEW);
-    autograd_note(c->op, e, c->entries, 1, 0, c->recording);
-    if (!(before & ENTRY_VIEW))
-        e->flags &= ~(uint32_t)ENTRY_VIEW;
-    if (c->vague)
-        layout_note(c->op, e, c->entries, 1, 0);
-}
-
 /* Handles for all results; false, with none left over, if there are too few. */
 static bool make_results(struct call *c, uint32_t *out)
 {
@@ -452,7 +396,8 @@ static void execute(struct call *c, td_tensor *results)
         return;
     }
     if (c->given->rebinds) {
-        rebind(c, out);
+        out[0] = c->given->in[0].tensor.handle;
+        rebinding_note(c->op, c->entries, &c->inferred.out[0], c->recording, c->vague);
     } else if (!make_results(c, out)) {
         td_fail(&c->failure, TD_E_LIMIT, "%s: no handle is left of %u", c->op->name, s->handles.limit);
         td_hint(&c->failure, "A TD_SCOPE around the body of a loop releases what it makes.");
@@ -576,16 +521,6 @@ td_tensor client_in_place(const struct client_op *given)
                                          .origin = {given->origin.where, (given->origin.consume & 1u) | 2u},
                                          .in = in,
                                          .in_count = 2});
-}
-
-td_tensor client_view_in_place(const struct client_op *given)
-{
-    struct client_op op = *given;
-    char name[64];
-    snprintf(name, sizeof name, "%s_", td_op_of(given->id)->name);
-    op.name = name;
-    op.rebinds = true;
-    return client_op(&op);
 }
 
 td_tensor td_from_at(td_origin origin, const struct td_from_arguments *a)

@@ -317,8 +317,6 @@ td_tensor client_op(const struct client_op *call);
 void list_calls(const td_list *list, bool *calls);
 /* The form in place of an op: the call, and a copy_ of its result into the first tensor, which it returns. */
 td_tensor client_in_place(const struct client_op *call);
-/* That of a view: the first tensor becomes it, under all of its names, and is what is returned. */
-td_tensor client_view_in_place(const struct client_op *call);
 /* Whether what the call of name gives does not go into its target, the tensor of that parameter; vague: sizes are not
  * known yet. */
 bool call_refuses_result(const char *name, const char *parameter, const struct td_meta *target,
@@ -338,6 +336,20 @@ bool consumes(td_origin origin, td_tensor x, int k);
  * seed, which may be left out, are used up. options: enum td_grads_option. Takes the lock itself. */
 td_tensor grads_ask(const char *name, td_origin origin, td_tensor output, td_tensor input, td_tensor seed,
                     uint32_t options);
+
+/* ---- views in place (rebinding.c) ---- */
+
+/* That of a view: the first tensor becomes it, under all of its names, and is what is returned. */
+td_tensor client_view_in_place(const struct client_op *call);
+/* Whether the first tensor may become the view that an accepted call of op gives. */
+int rebinding_check(const struct td_session *s, const struct td_op *op, struct entry *const *in, bool recording,
+                    struct td_failure *failure);
+/* It is the view now. vague: of which rank and dtype are known only. */
+void rebinding_note(const struct td_op *op, struct entry *const *in, const struct td_meta *view, bool recording,
+                    bool vague);
+/* Refuses a window that leaves the storage of base, where its size is known: the daemon would, too, but later. */
+int rebinding_check_window(const struct td_op *op, const struct entry *base, const struct td_meta *window,
+                           struct td_failure *failure);
 
 /* ---- functions that are called back (called.c) ---- */
 
