@@ -31,8 +31,10 @@ ifeq ($(origin CXX),default)
 CXX := $(if $(findstring clang,$(CC)),clang++,g++)
 endif
 NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
-# Products are cuBLAS's, which stands beside nvcc or among the system's libraries.
-CUBLAS := $(if $(NVCC),$(firstword $(wildcard $(dir $(realpath $(NVCC)))../include/cublasLt.h /usr/include/cublasLt.h)))
+# Products are cuBLAS's, which stands beside nvcc or among the system's libraries, and so do the headers of cuSOLVER, which
+# the plug-in loads when it needs it.
+CUDA_HEADERS = $(dir $(firstword $(wildcard $(dir $(realpath $(NVCC)))../include/cublasLt.h /usr/include/cublasLt.h)))
+CUBLAS := $(if $(NVCC),$(wildcard $(CUDA_HEADERS)cusolverDn.h))
 CUDA ?= $(if $(SAN),0,$(if $(CUBLAS),1,0))
 # Where the toolkit has its libraries; those of a distribution's own lie where the linker looks anyway.
 CUDA_LIBS = $(firstword $(realpath $(addprefix $(dir $(realpath $(NVCC)))../,lib64 lib)))
@@ -217,7 +219,7 @@ $(B)/tensord-cuda.so: $(patsubst %.cu,$(B)/%.cu.o,$(CUS)) $(call objects,$(PROTO
 	$(Q)$(NVCC) -shared -Xlinker --exclude-libs,ALL -o $@ $^ -lcublasLt -Xlinker -rpath=$(CUDA_LIBS)
 $(B)/tensord-cuda-emulated.so: $(patsubst %.cu,$(B)/%.emulated.o,$(CUS)) $(B)/tests/cuda/emulator.o $(call objects,$(PROTOCOL))
 	$(call say,LINK,$@)
-	$(Q)$(CXX) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -shared -o $@ $^ -lm -pthread
+	$(Q)$(CXX) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -shared -o $@ $^ $(BLAS_LIBS) -lm -pthread
 # Where a test looks for the driver's library of instruments.
 $(B)/emulated/libnvidia-ml.so.1: $(B)/tests/cuda/nvml.o
 	@mkdir -p $(@D)

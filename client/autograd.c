@@ -201,7 +201,8 @@ td_tensor td_grad_at(td_origin origin, td_tensor w)
     else
         grad = handles_take(&s->handles);
     e = handles_find(s, w);
-    if (!grad || !e || !(s->handles.entries[grad].storage || entry_set_storage(&s->handles.entries[grad], NULL))) {
+    if (!grad || !e ||
+        !(s->handles.entries[grad].storage || entry_set_storage(&s->handles, &s->handles.entries[grad], NULL))) {
         struct td_failure failure = {.code = TD_E_LIMIT, .message = "grad: no handle is left"};
         td_tensor failed = handles_failed(s, error_make(s, &failure, "grad", origin));
         session_leave(s);

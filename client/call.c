@@ -296,7 +296,7 @@ static uint32_t make_result(struct call *c, int output)
         if (is_tensor(&c->given->in[k]))
             c->entries[k] = handles_find(s, c->given->in[k].tensor);
     struct entry *e = &s->handles.entries[handle];
-    if (!entry_set_storage(e, i->shares >= 0 ? c->entries[i->shares]->storage : NULL)) {
+    if (!entry_set_storage(&s->handles, e, i->shares >= 0 ? c->entries[i->shares]->storage : NULL)) {
         handles_drop(&s->handles, handle);
         return 0;
     }
@@ -337,13 +337,10 @@ static void send(struct call *c, const uint32_t *out)
     if (at)
         request_end(s, td_call_encode(at, c->op, flags, site, out, c->inputs, given->list_counts, given->attrs));
     for (int k = 0; k < in_count; k++) {
-        if (!consumed_here(c, k))
-            continue;
-        uint32_t handle = given->in[k].tensor.handle;
-        if (k < TD_CONSUME_MAX)
-            request_used_up(s, handle);
-        else
-            request_release(s, handle);
+        if (k < TD_CONSUME_MAX && flags & TD_FLAG_CONSUME(k))
+            request_used_up(s, given->in[k].tensor.handle);
+        else if (k >= TD_CONSUME_MAX && consumed_here(c, k))
+            request_release(s, given->in[k].tensor.handle);
     }
 }
 

@@ -20,15 +20,13 @@
 #define IN_BYTES (64u << 10)
 /* While elements are awaited little is read at once, so that they go straight to where they belong. */
 #define IN_BYTES_HEAD 4096u
-/* Few and large pieces of bulk data; the kernel may allow less. */
-#define SOCKET_BYTES (2 << 20)
 
 /* ---- opening ---- */
 
 int connection_dial(const struct td_address *address, struct td_failure *failure)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
-    int size = SOCKET_BYTES, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int size = TD_SOCKET_BYTES, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     memcpy(name.sun_path, address->path, sizeof name.sun_path);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&name, sizeof name) == 0) {
         (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);

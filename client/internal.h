@@ -61,6 +61,7 @@ enum entry_flags {
 
 /* What all tensors on the same bytes share. */
 struct storage {
+    struct storage *next; /* of one that is not used: the next such */
     uint32_t refs;
     bool recorded; /* written to by something that requires a gradient */
     int64_t bytes; /* -1: not known */
@@ -82,6 +83,7 @@ struct entry {
 struct handles {
     struct entry *entries;
     uint32_t used, capacity, limit, free;
+    struct storage *spare; /* not used, for the next result */
     int64_t live;
 };
 
@@ -99,7 +101,7 @@ td_tensor handles_failed(struct td_session *s, struct cause *cause);
 /* Every tensor fails of cause, and the daemon knows none. */
 void handles_fail_all(struct td_session *s, struct cause *cause);
 /* Gives entry a storage: that of shared, or its own if NULL. False without memory. */
-bool entry_set_storage(struct entry *entry, struct storage *shared);
+bool entry_set_storage(struct handles *handles, struct entry *entry, struct storage *shared);
 /* Puts a handle into the innermost scope of this thread. */
 void scope_add(struct td_session *s, uint32_t handle);
 void scope_remove(struct handles *handles, uint32_t handle);

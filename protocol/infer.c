@@ -19,7 +19,8 @@ static void promote(struct standing *standing, const struct td_meta *in)
     if (in->dtype == TD_DTYPE_NONE)
         return;
     uint8_t *meets = in->scalar ? &standing->numbers : in->rank ? &standing->with_dims : &standing->without;
-    *meets = td_dtype_promote(*meets, in->dtype);
+    if (*meets != in->dtype)
+        *meets = td_dtype_promote(*meets, in->dtype);
 }
 
 /* What they meet in: tensors with dimensions decide, then those without, then numbers, the weaker ones only by a higher

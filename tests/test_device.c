@@ -209,20 +209,107 @@ static void a_bad_index_is_an_error_value(void **state)
     assert_int_equal(daemon_stop(&daemon), 0);
 }
 
-/* Linear algebra has no kernel on the device, and products do. */
-static void what_the_host_computes_is_counted(void **state)
+/* ---- linear algebra ---- */
+
+/* One of each, of a matrix of two dimensions and of batches. */
+static double factor_all(td_session *s)
+{
+    td_tensor x = td_add(td_eye(s, 16), td_mul(td_ones(s, TD_SHAPE(16, 16)), 0.25)), many = td_stack(TD_LIST(x, x, x));
+    td_tensor found[] = {
+        td_inverse(x), td_inverse(many), td_solve(x, many), td_solve_triangular(many, x), td_cholesky(many),
+        td_det(x),     td_cofactor(x),   td_qr(many).r,     td_slogdet(many).logabsdet,   td_eigh(x).eigenvalues,
+        td_svdvals(x), td_svd(many).s};
+    double sum = 0;
+    for (size_t k = 0; k < sizeof found / sizeof *found; k++)
+        sum += (double)(k + 1) * td_item(td_sum(found[k]));
+    return sum;
+}
+
+/* What the device has no library for is the host's, and counted; else nothing travels. */
+static void linear_algebra_is_the_devices_where_there_is_a_solver(void **state)
 {
     (void)state;
+    double sums[2];
+    for (int lacking = 0; lacking < 2; lacking++) {
+        struct test_daemon daemon;
+        device_is(lacking ? "solverless" : NULL);
+        assert_int_equal(daemon_start(&daemon, ON_CUDA), 0);
+        struct raw raw = raw_open(&daemon);
+        td_session *s = open_session(&daemon);
+        td_tensor x = td_eye(s, 16);
+        assert_true(td_item(td_sum(td_matmul(x, x))) == 16);
+        assert_int_equal(raw_status(&raw, "device.carried_bytes"), 0);
+        assert_true(td_item(td_sum(td_inverse(x))) == 16);
+        assert_int_equal(raw_status(&raw, "device.carried_bytes"), lacking ? 3 * 16 * 16 * 4 : 0);
+        sums[lacking] = factor_all(s);
+        assert_true((raw_status(&raw, "device.carried_bytes") > 0) == lacking);
+        td_tensor singular = td_ones(s, TD_SHAPE(3, 3));
+        assert_true(fabs(td_item(td_sum(td_abs(td_cofactor(singular))))) < 1e-5);
+        assert_true(raw_status(&raw, "device.carried_bytes") > 0); /* which is the host's anyway */
+        assert_int_equal(td_error(s)->code, TD_E_OK);
+        assert_int_equal(td_close(s), 0);
+        raw_close(&raw);
+        assert_int_equal(daemon_stop(&daemon), 0);
+    }
+    if (!(fabs(sums[0] - sums[1]) < 1e-3))
+        fail_msg("%.9g by the solver, %.9g by the host", sums[0], sums[1]);
+}
+
+static void without_memory_to_solve_in_the_host_does(void **state)
+{
+    (void)state;
+    struct test_daemon daemon;
+    device_is("oom=7"); /* opening takes five, and tensors one */
+    assert_int_equal(daemon_start(&daemon, ON_CUDA), 0);
+    struct raw raw = raw_open(&daemon);
+    td_session *s = open_session(&daemon);
+    assert_true(td_item(td_sum(td_inverse(td_eye(s, 16)))) == 16);
+    assert_int_equal(td_error(s)->code, TD_E_OK);
+    assert_true(raw_status(&raw, "device.carried_bytes") > 0);
+    assert_int_equal(td_close(s), 0);
+    raw_close(&raw);
+    assert_int_equal(daemon_stop(&daemon), 0);
+}
+
+/* More matrices than the libraries take at once, one of which is singular. */
+static void many_small_matrices_go_in_steps(void **state)
+{
+    (void)state;
+    enum { MANY = 70000, BAD = 66000 };
+    static float elements[MANY][4], found[MANY][4];
     struct test_daemon daemon;
     device_is(NULL);
     assert_int_equal(daemon_start(&daemon, ON_CUDA), 0);
     struct raw raw = raw_open(&daemon);
     td_session *s = open_session(&daemon);
-    td_tensor x = td_eye(s, 16);
-    assert_true(td_item(td_sum(td_matmul(x, x))) == 16);
+    for (int k = 0; k < MANY; k++) {
+        elements[k][0] = 1;
+        elements[k][2] = (float)(k % 3) / 4;
+        elements[k][3] = 1;
+    }
+    td_tensor x = td_from(s, elements, TD_F32, TD_SHAPE(MANY, 2, 2));
+    assert_int_equal(td_read(td_inverse(x), found, TD_F32, MANY * 4), MANY * 4);
+    for (int k = 0; k < MANY; k++)
+        assert_true(found[k][0] == 1 && found[k][1] == 0 && found[k][2] == -elements[k][2] && found[k][3] == 1);
+    td_tensor one = td_from(s, ((float[]){2, 0, 1, 1}), TD_F32, TD_SHAPE(2, 2)); /* other sides of one matrix */
+    assert_int_equal(td_read(td_solve(one, x), found, TD_F32, MANY * 4), MANY * 4);
+    for (int k = 0; k < MANY; k++)
+        assert_true(found[k][0] == 0.5f && found[k][1] == 0 && found[k][2] == elements[k][2] - 0.5f &&
+                    found[k][3] == 1);
+    static float values[MANY][2];
+    assert_int_equal(td_read(td_eigh(x).eigenvalues, values, TD_F32, MANY * 2), MANY * 2); /* the lower triangle's */
+    assert_int_equal(td_read(td_qr(x).r, found, TD_F32, MANY * 4), MANY * 4);
+    for (int k = 0; k < MANY; k++) {
+        double c = (double)elements[k][2];
+        assert_true(fabs((double)values[k][0] - 1 + c) < 1e-6 && fabs((double)values[k][1] - 1 - c) < 1e-6);
+        assert_true(c == 0 ? found[k][0] == 1 : fabs((double)found[k][0] + sqrt(1 + c * c)) < 1e-6);
+    }
+    elements[BAD][3] = 0;
+    td_inverse(td_from(s, elements, TD_F32, TD_SHAPE(MANY, 2, 2)));
+    assert_int_equal(td_error(s)->code, TD_E_SINGULAR);
+    assert_non_null(strstr(td_error(s)->message, "66000"));
+    td_clear_error(s);
     assert_int_equal(raw_status(&raw, "device.carried_bytes"), 0);
-    assert_true(td_item(td_sum(td_inverse(x))) == 16);
-    assert_int_equal(raw_status(&raw, "device.carried_bytes"), 3 * 16 * 16 * 4); /* x there, the result both ways */
     assert_int_equal(td_close(s), 0);
     raw_close(&raw);
     assert_int_equal(daemon_stop(&daemon), 0);
@@ -318,6 +405,7 @@ static void a_device_without_memory_gives_error_values(void **state)
         x[k] = td_zeros(s, TD_SHAPE(5, 1 << 20));
     td_sync(s);
     assert_int_equal(td_error(s)->code, TD_E_MEMORY);
+    assert_non_null(strstr(td_error(s)->hint, "The device does not give all"));
     td_clear_error(s);
     for (int k = 0; k < 8; k++)
         td_release(x[k]);
@@ -355,7 +443,9 @@ int main(void)
         cmocka_unit_test(a_device_that_is_not_there_ends_the_daemon),
         cmocka_unit_test(results_are_those_of_the_cpu),
         cmocka_unit_test(a_bad_index_is_an_error_value),
-        cmocka_unit_test(what_the_host_computes_is_counted),
+        cmocka_unit_test(linear_algebra_is_the_devices_where_there_is_a_solver),
+        cmocka_unit_test(without_memory_to_solve_in_the_host_does),
+        cmocka_unit_test(many_small_matrices_go_in_steps),
         cmocka_unit_test(a_flood_leaves_room_in_the_stream),
         cmocka_unit_test(instruments_are_read),
         cmocka_unit_test(anomalies_are_seen_on_the_device),

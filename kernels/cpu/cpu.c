@@ -391,7 +391,8 @@ static uint64_t conv_work(const struct td_launch *launch)
     const struct td_operand *windows = forward ? &launch->out[0] : &launch->in[of_weight];
     const struct td_operand *weight = of_weight ? &launch->out[0] : &launch->in[1];
     double work = (double)numel(windows) * (double)(numel(weight) / (uint64_t)weight->shape[0]) / 30;
-    return (uint64_t)(work * (windows->dtype == TD_F64 ? 2 : 1));
+    bool whole = td_dtype_category(windows->dtype) == TD_INTEGER;
+    return (uint64_t)(work * (whole ? 8 : windows->dtype == TD_F64 ? 2 : 1));
 }
 
 /* Products of scores: two forward, five backward, half of which are by the width of values; and the exponentials. */

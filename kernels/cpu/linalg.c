@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/blas.h"
 #include "kernels/cpu/problem.h"
+#include "kernels/pivots.h"
 
 /* ---- by triangular factors ---- */
 
@@ -145,7 +146,7 @@ void TD_CPU(slogdet)(struct td_launch *launch)
 
 /* ---- cofactors ---- */
 
-/* Whether the factors in matrix 0 are as good as those of any matrix: pivots of one order of magnitude. */
+/* Whether the factors in matrix 0 are as good as those of any matrix. */
 static bool well_conditioned(const struct problem *p)
 {
     double least = INFINITY, most = 0, eps = p->dtype == TD_F32 ? 0x1p-23 : 0x1p-52;
@@ -154,7 +155,7 @@ static bool well_conditioned(const struct problem *p)
         least = x < least ? x : least;
         most = x > most ? x : most;
     }
-    return least > most * eps * 256 * (p->n + 1);
+    return td_pivots_are_sound(least, most, eps, p->n);
 }
 
 /* The determinant of an orthogonal matrix, which is lost. */

@@ -1,5 +1,6 @@
 /* The device itself: its memory, its streams, and how an op gets there. SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/cuda/blas.h"
+#include "kernels/cuda/solver.h"
 
 #include <atomic>
 #include <dlfcn.h>
@@ -56,15 +57,31 @@ static void leave(void)
     pthread_mutex_unlock(&launching);
 }
 
-void td_cuda_settle(void)
+int td_cuda_aside(void)
 {
     int lane = td_lane;
     pthread_mutex_unlock(&launching);
-    td_cuda_check(cudaStreamSynchronize(lanes[lane]), "waiting for the device");
+    return lane;
+}
+
+void td_cuda_back(int lane)
+{
     pthread_mutex_lock(&launching);
     td_lane = lane;
     td_stream = lanes[lane];
     stamps[lane]++; /* who was put behind this lane meanwhile is not behind what comes now */
+}
+
+cudaStream_t td_cuda_stream_of(int lane)
+{
+    return lanes[lane];
+}
+
+void td_cuda_settle(void)
+{
+    int lane = td_cuda_aside();
+    td_cuda_check(cudaStreamSynchronize(lanes[lane]), "waiting for the device");
+    td_cuda_back(lane);
 }
 
 /* ---- lanes and points ---- */
@@ -155,7 +172,7 @@ static void forget(struct td_point *point)
 
 /* ---- memory ---- */
 
-static void *reserve(size_t bytes)
+void *td_cuda_reserve(size_t bytes)
 {
     choose_device();
     void *memory = NULL;
@@ -168,7 +185,7 @@ static void *reserve(size_t bytes)
     return memory;
 }
 
-static void unreserve(void *memory, size_t bytes)
+void td_cuda_unreserve(void *memory, size_t bytes)
 {
     (void)bytes;
     td_cuda_check(cudaFree(memory), "giving memory back");
@@ -278,9 +295,9 @@ void *td_cuda_scratch(size_t bytes)
     if (bytes <= piece->size)
         return piece->memory;
     if (piece->memory)
-        unreserve(piece->memory, piece->size);
+        td_cuda_unreserve(piece->memory, piece->size);
     piece->size = (bytes + SLOT_BYTES - 1) / SLOT_BYTES * SLOT_BYTES;
-    piece->memory = reserve(piece->size);
+    piece->memory = td_cuda_reserve(piece->size);
     if (!piece->memory)
         piece->size = 0;
     return piece->memory;
@@ -369,13 +386,17 @@ static bool may_fail(const struct td_launch *launch)
 
 static bool waits(const struct td_launch *launch)
 {
-    return td_cuda_is_on_host(launch->op->id) || may_fail(launch) || has_much(launch->lane);
+    int op = launch->op->id;
+    return td_cuda_is_on_host(op) || td_cuda_solves(op) || may_fail(launch) || has_much(launch->lane);
 }
 
 /* A launch takes the host some 5 us. The device moves bytes at terabytes a second, which is not waited for; what is
- * computed on the host costs what it costs there and the way. */
+ * computed on the host costs what it costs there and the way. Factors are made step by step, each of a few launches: a
+ * tenth of the host's time is a guess on the high side. */
 #define LAUNCH_NS 5000
 #define BUS_BYTES_NS 10
+#define SOLVER_NS 100000
+#define SOLVER_GAIN 10
 
 static uint64_t bytes_of(const struct td_operand *operand)
 {
@@ -389,7 +410,10 @@ static uint64_t cost(const struct td_launch *launch)
         bytes += bytes_of(&launch->in[k]);
     for (int k = 0; k < launch->op->output_count; k++)
         bytes += bytes_of(&launch->out[k]);
-    if (td_cuda_is_on_host(launch->op->id))
+    bool solves = td_cuda_solves(launch->op->id);
+    if (solves && td_solver_may_be_there())
+        return host->cost(launch) / SOLVER_GAIN + SOLVER_NS;
+    if (solves || td_cuda_is_on_host(launch->op->id))
         return host->cost(launch) + bytes / BUS_BYTES_NS + LAUNCH_NS;
     return LAUNCH_NS + bytes / 1000;
 }
@@ -500,8 +524,8 @@ td_device_open(int index, const struct td_device *cpu, struct td_failure *failur
     if (find_device(index, failure) || open_device(index, failure))
         return NULL;
     device.name = device_name;
-    device.reserve = reserve;
-    device.unreserve = unreserve;
+    device.reserve = td_cuda_reserve;
+    device.unreserve = td_cuda_unreserve;
     device.upload = upload;
     device.download = download;
     device.copy = copy;

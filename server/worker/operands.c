@@ -138,6 +138,8 @@ static int make_operand(struct execution *e, int k, bool dense)
         return TD_E_OK;
     }
     operand_of(operand, meta, tensor_data(e->in[k].tensor));
+    if (meta->dtype == works && works == compute && !dense) /* the usual case: as it is */
+        return TD_E_OK;
     bool promoted = compute && (meta->dtype != compute || works != compute) && is_promoted(e, k);
     /* What another dtype has beyond the common one is rounded off first: i64 meets f16 as f16, i32 wraps to u8, and f32
      * without dimensions is rounded; with some it keeps its places, as it is only written into a half then. */

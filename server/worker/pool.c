@@ -151,7 +151,7 @@ static bool grow(struct pool *pool, size_t bytes)
             struct_free(pool, block);
         return false;
     }
-    segments[pool->segment_count++] = (struct pool_segment){memory, size};
+    segments[pool->segment_count++] = (struct pool_segment){memory, size, block};
     pool->reserved_bytes += size;
     poison(pool, memory, size);
     block->data = memory;
@@ -196,7 +196,6 @@ static void split(struct pool *pool, struct block *block, size_t size)
         return;
     rest->data = (char *)block->data + size;
     rest->size = block->size - size;
-    rest->session = block->session;
     rest->lane = block->lane;
     if (pool->device->stamp)
         rest->uses[0] = block->uses[0];
@@ -281,6 +280,41 @@ static bool take_over(struct pool *pool)
     return any;
 }
 
+static bool is_idle(const struct pool_segment *segment)
+{
+    return segment->first->free && segment->first->size == segment->bytes;
+}
+
+size_t pool_room(const struct pool *pool)
+{
+    size_t room = pool->limit_bytes - pool->reserved_bytes;
+    for (size_t k = 0; k < pool->segment_count; k++)
+        room += is_idle(&pool->segments[k]) ? pool->segments[k].bytes : 0;
+    return room / SEGMENT_ALIGN * SEGMENT_ALIGN;
+}
+
+/* Gives idle segments back to the device, if that makes room for one of size. take_over has been here, and joined what
+ * is free. */
+static bool give_back(struct pool *pool, size_t size)
+{
+    bool any = false;
+    if (pool_room(pool) < size)
+        return false;
+    for (size_t k = pool->segment_count; k-- > 0;) {
+        struct pool_segment segment = pool->segments[k];
+        if (!is_idle(&segment))
+            continue;
+        bin_remove(pool, segment.first);
+        struct_free(pool, segment.first);
+        pool->segments[k] = pool->segments[--pool->segment_count];
+        pool->reserved_bytes -= segment.bytes;
+        unpoison(pool, segment.memory, segment.bytes);
+        pool->device->unreserve(segment.memory, segment.bytes);
+        any = true;
+    }
+    return any;
+}
+
 /* ---- take and give ---- */
 
 static struct block *find(struct pool *pool, size_t size)
@@ -291,6 +325,8 @@ static struct block *find(struct pool *pool, size_t size)
     if (!block && grow(pool, size + POOL_GRAIN))
         block = bin_find(pool, size);
     if (!block && take_over(pool))
+        block = bin_find(pool, size);
+    if (!block && give_back(pool, size + POOL_GRAIN) && grow(pool, size + POOL_GRAIN))
         block = bin_find(pool, size);
     if (!block) /* the bin of size itself may hold one that fits: the last resort, since it is a search */
         for (block = pool->lists[pool->lane].bins[bin_of(size)]; block && block->size < size; block = block->next)
@@ -304,7 +340,7 @@ static struct block *find(struct pool *pool, size_t size)
 
 struct block *pool_take(struct pool *pool, size_t bytes, uint64_t session, uint64_t request)
 {
-    if (bytes > BYTES_MAX)
+    if (bytes > BYTES_MAX || bytes > pool->limit_bytes) /* and nothing that is kept for later is given up for it */
         return NULL;
     size_t size = bytes ? (bytes + POOL_GRAIN - 1) / POOL_GRAIN * POOL_GRAIN : POOL_GRAIN;
     struct block **small = size <= POOL_SMALL_MAX ? &pool->lists[pool->lane].small[size / POOL_GRAIN] : NULL;

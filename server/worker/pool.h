@@ -25,19 +25,26 @@ struct uses {
 /* A run of bytes on the device. Storages share it; readers need what it holds now (buffer.h). */
 struct block {
     void *data;
-    size_t size;       /* of the run: at least what was asked for */
-    uint64_t session;  /* who has it */
-    uint64_t request;  /* of that session: the one that took it */
+    size_t size; /* of the run: at least what was asked for */
+    union {
+        struct {
+            uint64_t session; /* who has it */
+            uint64_t request; /* of that session: the one that took it */
+        };
+        struct {
+            struct block *prev, *next; /* in the free list, where nobody has it */
+        };
+    };
     uint32_t storages; /* storages that stand on it */
     uint32_t readers;  /* length of the list */
     struct reader *first_reader;
     uint64_t walk; /* the last search that has counted it (worker.h) */
     /* the pool's own */
     struct block *before, *after; /* neighbours in the address space, NULL at a segment's ends */
-    struct block *prev, *next;    /* in the free list */
     bool free;
     uint8_t class;      /* its user's word for what it is used for */
     uint8_t lane;       /* in whose lists it is when it is free */
+    uint32_t site;      /* its user's: where the program asked for it */
     struct uses uses[]; /* one where the device has stamps, else none */
 };
 
@@ -48,6 +55,7 @@ struct block {
 struct pool_segment {
     void *memory;
     size_t bytes;
+    struct block *first; /* the rest follow, each after the one before */
 };
 
 /* What is free, of one lane. */
@@ -73,10 +81,18 @@ struct pool {
 void pool_init(struct pool *pool, const struct td_device *device, size_t limit_bytes);
 /* Gives everything back to the device; no block may be in use. */
 void pool_deinit(struct pool *pool);
-/* A block of at least bytes, its content whatever lay there; NULL if the limit does not allow it. */
+/* A block of at least bytes, its content whatever lay there; NULL if there is no such run. What is free is given back
+ * to the device only where that makes one, which may wait for the device. */
 struct block *pool_take(struct pool *pool, size_t bytes, uint64_t session, uint64_t request);
 void pool_give(struct pool *pool, struct block *block);
 /* The largest block that could be had now without growing, of any lane. */
 size_t pool_largest_free(const struct pool *pool);
+/* What the largest segment could have, if the device gives it: what is not taken, and segments that nobody is in. */
+size_t pool_room(const struct pool *pool);
+/* Whether a block of a segment is somebody's. */
+static inline bool block_is_used(const struct block *block)
+{
+    return block->storages || block->readers;
+}
 
 #endif

@@ -87,6 +87,13 @@ struct session {
     struct cause *error;              /* the first failure that nobody has cleared */
     struct tensor *filling; /* made for uploads, of which the first filled bytes have come in order; NULL: none */
     size_t filled;
+    struct {
+        struct tensor *tensor; /* an upload's, whose bytes go from the socket to where they belong; NULL: none */
+        uint8_t *at;
+        size_t left;         /* that have not come */
+        size_t bytes, frame; /* of the upload, and of the frame that it is alone in */
+        uint32_t site;
+    } landing;
 
     /* streams.c, host.c */
     uint8_t lane;         /* that its work is put into now */

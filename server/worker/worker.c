@@ -135,7 +135,7 @@ int worker_main(const struct config *config, int channel, int tables, int trace)
     uv_walk(&worker.loop, close_handle, NULL);
     uv_run(&worker.loop, UV_RUN_DEFAULT);
     uv_loop_close(&worker.loop);
-    exec_spares_free(&worker);
+    worker_spares_free(&worker);
     pool_deinit(&worker.pool);
     recorder_stop(&worker);
     free(worker.sources);

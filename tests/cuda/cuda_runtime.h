@@ -80,6 +80,8 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 typedef void fake_thread(void *data);
 void fake_launch(cudaStream_t stream, unsigned blocks, unsigned threads, fake_thread *thread, void *data,
                  fake_thread *drop);
+/* What a library does: call, once, on a stack as large as it may want. */
+void fake_call(cudaStream_t stream, fake_thread *call, void *data, fake_thread *drop);
 void __syncthreads(void);
 int __syncthreads_or(int predicate);
 /* The value that the thread at lane of the caller's warp gave in the same call; all its threads call. */

@@ -4,7 +4,8 @@
  * TENSORD_FAKE_CUDA in the environment says what the device is like, words with commas between: "none" (there is no
  * device), "old" (the driver is too old), "oom=N" (the Nth allocation and all after it fail), "fault=N" (the Nth launch
  * makes the context unusable), "narrow" (so does a launch for which the real device would keep its thread waiting,
- * since the stream is full), "unpinnable" (no memory of the host can be registered). SPDX-License-Identifier:
+ * since the stream is full), "unpinnable" (no memory of the host can be registered), "solverless" (cuSOLVER does not
+ * start). SPDX-License-Identifier:
  * Apache-2.0 */
 #include <pthread.h>
 #include <stdbool.h>
@@ -267,7 +268,7 @@ struct work {
     struct fake_event *event; /* NULL: a launch, a copy or a fill */
     uint64_t number;          /* of its records: the one that this is, or that is waited for */
     struct fake_stream *from; /* where that one is; NULL: this is it */
-    unsigned blocks, threads; /* of a launch; 0: a copy of bytes, or a fill */
+    unsigned blocks, threads; /* of a launch; 0: a call of thread on the host, a copy of bytes, or a fill */
     fake_thread *thread, *drop;
     void *data, *to;
     const void *from_memory;
@@ -335,6 +336,8 @@ static void run_first(struct fake_stream *stream)
         run_event(work);
     else if (work->blocks && !sticky)
         run_launch(work);
+    else if (work->thread && !sticky)
+        work->thread(work->data);
     else if (!work->blocks && !sticky && work->from_memory)
         memmove(work->to, work->from_memory, work->bytes);
     else if (!work->blocks && !sticky)
@@ -381,6 +384,13 @@ void fake_launch(struct fake_stream *stream, unsigned blocks, unsigned threads, 
     while (stream->count >= STREAM_MAX)
         run_first(stream);
     append(stream, &(struct work){.blocks = blocks, .threads = threads, .thread = thread, .data = data, .drop = drop});
+    pthread_mutex_unlock(&lock);
+}
+
+void fake_call(struct fake_stream *stream, fake_thread *call, void *data, fake_thread *drop)
+{
+    pthread_mutex_lock(&lock);
+    append(stream, &(struct work){.thread = call, .data = data, .drop = drop});
     pthread_mutex_unlock(&lock);
 }
 
