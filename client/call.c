@@ -328,14 +328,13 @@ static void send(struct call *c, const uint32_t *out)
     if (given->requires_grad)
         flags |= TD_FLAG_REQUIRES_GRAD;
     int in_count = given->origin.consume || given->used_up ? given->in_count : 0; /* that may be used up */
-    if (given->rebinds) /* the handle ends, and is that of the result */
-        flags |= TD_FLAG_CONSUME(0);
     for (int k = 0; k < in_count && k < TD_CONSUME_MAX; k++)
         if (consumed_here(c, k))
             flags |= TD_FLAG_CONSUME(k);
+    uint32_t more = given->rebinds ? TD_FLAG_CONSUME(0) : 0; /* to the daemon the handle ends, and is the result's */
     uint8_t *at = request_begin(s, td_call_bound(given->in_count));
     if (at)
-        request_end(s, td_call_encode(at, c->op, flags, site, out, c->inputs, given->list_counts, given->attrs));
+        request_end(s, td_call_encode(at, c->op, flags | more, site, out, c->inputs, given->list_counts, given->attrs));
     for (int k = 0; k < in_count; k++) {
         if (k < TD_CONSUME_MAX && flags & TD_FLAG_CONSUME(k))
             request_used_up(s, given->in[k].tensor.handle);
