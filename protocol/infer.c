@@ -158,8 +158,7 @@ static int check_inputs(struct td_inference *i, struct standing *standing)
 
 static bool multiplies(const struct td_op *op)
 {
-    return op->id == TD_OP_matmul || op->id == TD_OP_linear ||
-           (op->id >= TD_OP_conv1d && op->id <= TD_OP_conv_weight);
+    return op->id == TD_OP_matmul || op->id == TD_OP_linear || (op->id >= TD_OP_conv1d && op->id <= TD_OP_conv_weight);
 }
 
 /* Products are of one type, as in PyTorch: f64 data would make all of an f32 model compute in f64. */

@@ -151,7 +151,7 @@ static void draw_elementwise(struct call *c, uint8_t dtype)
     int64_t shape[TD_RANK_MAX], part[TD_RANK_MAX];
     bool writes = c->op->kind == TD_INPLACE;
     int rank = draw_shape(shape, 0, 4), which = 0;
-    int whole = 0; /* the operand that keeps the full shape */
+    int whole = 0;                                            /* the operand that keeps the full shape */
     bool rates = c->op->id == TD_OP_poisson && below(4) == 0; /* some of which it refuses */
     for (const struct td_param *p = c->op->params; td_param_is_tensor(p->kind); p++, which++) {
         int part_rank = which == whole ? rank : fewer_dims(rank, shape, part);
