@@ -103,6 +103,7 @@ void autograd_note(const struct td_op *op, struct entry *result, struct entry *c
         return;
     const struct entry *base = in[shares];
     result->flags |= base->flags & ENTRY_INFERENCE;
+    result->flags |= op->no_gradient ? 0 : ENTRY_VIEW;
     if (op->no_gradient || base->flags & ENTRY_ALIAS) {
         result->flags |= ENTRY_ALIAS | (op->no_gradient ? 0 : base->flags & ENTRY_NO_GRAD_VIEW);
         return;

@@ -138,7 +138,7 @@ static struct storage *storage_new(struct handles *h)
         h->spare = storage->next;
     else if (!(storage = malloc(sizeof *storage)))
         return NULL;
-    *storage = (struct storage){0};
+    *storage = (struct storage){.bytes = -1};
     return storage;
 }
 

@@ -1042,6 +1042,7 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #include "tensord_made.h"
 #include "tensord_autograd.h"
 #include "tensord_schedule.h"
+#include "tensord_names.h"
 #include "tensord_device.h"
 
 #endif

@@ -135,8 +135,8 @@ struct td_device {
      * device's thread. */
     uint64_t (*cost)(const struct td_launch *launch);
     /* The dtype in which the op's kernel wants what is of a narrow dtype (dtypes.def): that itself, or the wide one
-     * beside it. Inputs are converted to it before and results rounded from it afterwards. Wide ones are always taken.
-     */
+     * beside it; and of bool: that itself, or i32. Inputs are converted to it before and results rounded from it
+     * afterwards. Wide ones are always taken. */
     uint8_t (*works_in_narrow)(const struct td_op *op, uint8_t dtype);
     /* Bytes that have travelled since ops without a kernel on the device were computed on the host: both ways, since
      * the device was opened. NULL: there are none. */

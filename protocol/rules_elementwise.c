@@ -1,6 +1,7 @@
 /* Shapes and layouts of elementwise results and of writes: broadcasting, and the order of dimensions that ATen's
  * TensorIterator gives. SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -255,10 +256,30 @@ td_shape_rule td_shape_elementwise;
 
 int td_shape_dropout(struct td_inference *i)
 {
-    double p = ((const struct td_dropout_attrs *)i->attrs)->p;
-    if (p >= 0 && p <= 1)
+    const struct td_dropout_attrs *a = i->attrs;
+    bool draws = a->training && a->p != 0 && a->p != 1 && td_meta_numel(&i->in[0]);
+    if (!(a->p >= 0 && a->p <= 1))
+        return td_fail(i->failure, TD_E_ARGUMENT, "%s: p is %g where a probability from 0 to 1 is due", i->op->name,
+                       a->p);
+    if (!draws || td_dtype_category(i->in[0].dtype) == TD_FLOATING)
         return td_shape_elementwise(i);
-    return td_fail(i->failure, TD_E_ARGUMENT, "%s: p is %g where a probability from 0 to 1 is due", i->op->name, p);
+    td_fail(i->failure, TD_E_DTYPE, "%s: x is %s where a floating type is due", i->op->name,
+            td_dtype_name(i->in[0].dtype));
+    return td_hint(i->failure, "td_to(x, TD_F32) converts.");
+}
+
+/* clamp's bounds count as numbers of C do: one with a fraction, or nan, makes reals of integers. One that keeps
+ * nothing out is none. */
+static void promote_to_bounds(struct td_inference *i)
+{
+    const struct td_clamp_attrs *a = i->attrs;
+    bool below = a->min == -INFINITY || (isfinite(a->min) && a->min == floor(a->min));
+    bool whole = below && (a->max == INFINITY || (isfinite(a->max) && a->max == floor(a->max)));
+    if (td_dtype_category(i->compute) != TD_FLOATING && !whole)
+        i->compute = TD_F32;
+    else if (i->compute == TD_BOOL)
+        i->compute = TD_I64;
+    i->out[0].dtype = i->compute;
 }
 
 /* Results that PyTorch does not lay out by TensorIterator. */
@@ -288,6 +309,8 @@ static void follow_parts(struct td_inference *i)
 int td_shape_elementwise(struct td_inference *i)
 {
     i->broadcasts = true;
+    if (i->op->id == TD_OP_clamp)
+        promote_to_bounds(i);
     bool flat = i->op->id == TD_OP_isfinite || i->op->id == TD_OP_isinf; /* of integers the same everywhere */
     if (layouts[i->op->id] == LIKE_A_COPY || (flat && td_dtype_category(i->in[0].dtype) != TD_FLOATING))
         return rule_copied(i);

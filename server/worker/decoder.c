@@ -22,8 +22,13 @@
 /* What is to be done with the results of the op in work. */
 static void bind_results(struct session *session, struct tensor *const *results, struct cause *cause, void *data)
 {
-    (void)cause;
     (void)data;
+    struct tensor *target = session->call_target;
+    session->call_target = NULL;
+    if (target && !cause) { /* whose handle names a view of it from now on */
+        results[0]->name = target->name;
+        target->name = NULL;
+    }
     bool named = td_op_named_outputs(session->call_op) > 0 && !session->closing;
     for (int k = 0; k < session->call_op->output_count; k++) {
         TD_NO_FAILURE(failure);
@@ -32,6 +37,7 @@ static void bind_results(struct session *session, struct tensor *const *results,
         else if (session_bind(session, session->call_out[k], results[k], &failure))
             cause_unref(session_fail(session, session->call_op->name, session->call_site, &failure));
     }
+    tensor_unref(session, target);
 }
 
 /* The tensors behind a call's inputs; all handles that it consumes end here, whatever becomes of it. */
@@ -85,6 +91,8 @@ static void run_call(struct session *session, const struct td_op *op, struct req
     if (request->cancelled)
         td_fail(&failure, TD_E_CANCELLED, "%s: cancelled", op->name);
     resolve_inputs(session, call, in, &failure);
+    if (op->kind == TD_VIEW && call->flags & TD_FLAG_CONSUME(0) && in[0].tensor && call->out[0] == call->in[0].handle)
+        session->call_target = tensor_ref(in[0].tensor);
     if (failure.code) {
         fail_call(session, &failure);
     } else {

@@ -56,7 +56,8 @@ static int convert(struct execution *e, struct td_operand *operand, uint8_t dtyp
 
 static inline uint8_t works_in(const struct execution *e, const struct td_op *op, uint8_t dtype)
 {
-    return td_dtype_narrow(dtype) ? e->session->worker->device->works_in_narrow(op, dtype) : dtype;
+    bool asks = td_dtype_narrow(dtype) || dtype == TD_BOOL;
+    return asks ? e->session->worker->device->works_in_narrow(op, dtype) : dtype;
 }
 
 /* The kernel gives result k in the dtype that it works in, rounded afterwards. An op in place reads its target there

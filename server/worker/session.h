@@ -60,6 +60,7 @@ struct session {
     struct iterator decoder;
     const struct td_op *call_op; /* of the request in work */
     uint32_t call_out[TD_OUTPUTS_MAX], call_site;
+    struct tensor *call_target;    /* whose handle the result, a view of it, gets; NULL: that has a handle of its own */
     bool no_grad;                  /* ops are not recorded for autograd, whatever their flags say */
     bool marks;                    /* no_grad is a checkpoint's: what would be recorded is marked */
     bool frame_starts;             /* nothing of the frame in work has been read */
