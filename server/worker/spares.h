@@ -3,7 +3,6 @@
 #ifndef TD_SERVER_WORKER_SPARES_H
 #define TD_SERVER_WORKER_SPARES_H
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +11,7 @@
 
 struct spares {
     void *first; /* each begins with the next one's address */
-    uint32_t count;
+    int count;
 };
 
 /* Under AddressSanitizer nothing is kept, so that it sees who uses what was given back. */
