@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All that is checked on a real GPU (make gpu-check), in under 8 minutes: each part has its time, and what is left out is
 # named with the reason. It needs what is built ($TENSORD_BUILD) and the driver: no compiler, no network. TENSORD_CUDA_PLUGIN
-# names another device, such as the emulated one, for which SMALL=1 leaves out what takes it too long.
+# names another device, such as the emulated one, for which SMALL=1 makes it less.
 #     tests/gpu.sh --pack FILE    makes an archive of the programs and the libraries that they load, for a machine that
 #                                 does not have these; make gpu-check unpacks it there
 # SPDX-License-Identifier: Apache-2.0
@@ -93,12 +93,8 @@ sanitize() {
 
 part 'every op against the oracle' 150 "$build/tests/test_kernels"
 part 'programs end to end' 90 "$root/tests/cuda.sh"
-part 'the examples' 60 "$root/tests/examples.sh"
-if [ -n "${SMALL-}" ]; then
-    skip 'second gradients of every rule' 'SMALL'
-else
-    part 'second gradients of every rule' 90 "$build/tests/test_gradients"
-fi
+EXAMPLES=${SMALL:+hello custom called} part 'the examples' 60 "$root/tests/examples.sh"
+part 'second gradients of every rule' 90 "$build/tests/test_gradients"
 plugin=${TENSORD_CUDA_PLUGIN##*/}
 TEST_PLUGIN=$plugin TEST_ONLY='results_*' part 'the results of the CPU' 60 "$build/tests/test_device"
 TEST_PLUGIN=$plugin TEST_ONLY='a_bad_index*' part 'errors are values' 60 "$build/tests/test_device"
