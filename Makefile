@@ -34,9 +34,8 @@ endif
 PACK := build/gpu.tar.gz
 CARRIED := $(if $(filter gpu-check,$(MAKECMDGOALS)),$(if $(shell pkg-config --exists libuv openblas zlib cmocka \
     2>/dev/null || echo lacking),$(wildcard $(PACK))))
-ifneq ($(CARRIED),)
-DEPS := 0
-endif
+# Its time counts from here.
+export GPU_CHECK_STARTED := $(if $(filter gpu-check,$(MAKECMDGOALS)),$(shell date +%s))
 NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
 # Products are cuBLAS's, which stands beside nvcc or among the system's libraries, and so do the headers of cuSOLVER, which
 # the plug-in loads when it needs it.
@@ -46,7 +45,9 @@ CUDA ?= $(if $(SAN),0,$(if $(CUBLAS),1,0))
 # Where the toolkit has its libraries; those of a distribution's own lie where the linker looks anyway.
 CUDA_LIBS = $(firstword $(realpath $(addprefix $(dir $(realpath $(NVCC)))../,lib64 lib)))
 # The generations of GPU that code is made for; a later one compiles the last one's PTX for itself.
-ARCHS ?= $(filter $(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch)),80 90 100)
+# With a carried build only the one that is here is meant, and time is short.
+ARCHS ?= $(filter $(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch)),$(or $(if $(CARRIED),$(shell \
+    nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d .)),80 90 100))
 
 empty :=
 space := $(empty) $(empty)
@@ -67,7 +68,7 @@ say = @$(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),:,printf '%-5s%s\n' $
 # itself again. A warm build asks pkg-config once. ----
 
 PACKAGES_MK := $(B)/packages.mk
-ifneq ($(or $(if $(MAKECMDGOALS),,all),$(filter-out clean help help-op deps format,$(MAKECMDGOALS))),)
+ifneq ($(if $(CARRIED),,$(or $(if $(MAKECMDGOALS),,all),$(filter-out clean help help-op deps format,$(MAKECMDGOALS)))),)
 # Once only: what cannot be installed is still missing when make has read itself again.
 ifeq ($(MAKE_RESTARTS)$(shell pkg-config --exists libuv openblas libwebsockets zlib cmocka 2>/dev/null && \
     test -e "$$(pkg-config --variable=libdir libwebsockets)/libwebsockets-evlib_uv.so" && echo there),)
@@ -351,7 +352,7 @@ else
 	@$(TEST_ENV) tests/gpu.sh
 endif
 gpu-pack: $(GPU_PROGRAMS)
-	@TENSORD_BUILD=$(B) tests/gpu.sh --pack $(PACK) && ls -sh $(PACK)
+	@TENSORD_BUILD=$(B) tests/gpu.sh --pack $(PACK) $(patsubst $(B)/%,%,$(GPU_PROGRAMS)) && ls -sh $(PACK)
 
 # Comparisons are not traced: the targets build what is well formed themselves, and run half as fast again without.
 # Each target for T seconds from the corpus; what it finds new stays in the build folder. A finding stops it, with the

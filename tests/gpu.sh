@@ -2,8 +2,8 @@
 # All that is checked on a real GPU (make gpu-check), in under 8 minutes: each part has its time, and what is left out is
 # named with the reason. It needs what is built ($TENSORD_BUILD) and the driver: no compiler, no network. TENSORD_CUDA_PLUGIN
 # names another device, such as the emulated one, for which SMALL=1 makes it less.
-#     tests/gpu.sh --pack FILE    makes an archive of the programs and the libraries that they load, for a machine that
-#                                 does not have these; make gpu-check unpacks it there
+#     tests/gpu.sh --pack FILE PROGRAM...    makes an archive of these and the libraries that they load, for a machine
+#                                            that does not have them; make gpu-check unpacks it there
 # SPDX-License-Identifier: Apache-2.0
 set -uo pipefail
 root=${TENSORD_ROOT:-.} build=${TENSORD_BUILD:-build/plain}
@@ -13,31 +13,32 @@ if [ "${1-}" = --pack ]; then
     tmp=$(mktemp -d)
     trap 'rm -rf "$tmp"' EXIT
     cd "$build"
-    for program in tensord tensorctl tests/bench/bench tests/test_* examples/*; do
-        case $program in *.*) continue ;; esac
-        mkdir -p "$tmp/carried/${program%/*}" "$tmp/carried/lib"
-        [ "${program%/*}" != "$program" ] || rmdir "$tmp/carried/$program"
-        strip -o "$tmp/carried/$program" "$program"
+    mkdir -p "$tmp/carried/lib"
+    for program in "${@:3}"; do
+        install -D -s "$program" "$tmp/carried/$program"
     done
     # Every machine has the C library and zlib of its own.
     ldd tensord tests/bench/bench | awk '$3 ~ /^\// { print $3 }' | sort -u |
         grep -vE '/(libc|libm|libmvec|libpthread|libdl|librt|libgcc_s|libz)\.so' | xargs cp -Lt "$tmp/carried/lib"
-    tar -C "$tmp" -czf "$OLDPWD/$2" carried
+    cd "$OLDPWD"
+    tar -C "$tmp" -czf "$2" carried
     exit
 fi
 
 export TENSORD_ROOT=$root TENSORD_BUILD=$build TENSORD_BIN=${TENSORD_BIN:-$build/tensord}
+export TENSORCTL_BIN=${TENSORCTL_BIN:-$build/tensorctl}
 export TENSORD_CUDA_PLUGIN=${TENSORD_CUDA_PLUGIN:-$build/tensord-cuda.so} TEST_DEVICE=cuda:0
 [ ! -d "$build/lib" ] || export LD_LIBRARY_PATH=$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-end=$((SECONDS + 450)) passed=0 failed=0 skipped=0
+started=${GPU_CHECK_STARTED:-$(date +%s)}
+end=$((SECONDS + started + 470 - $(date +%s))) passed=0 failed=0 skipped=0
 
 # Is there a GPU that it can serve?
 "$TENSORD_BIN" --device cuda:0 --listen "unix:$tmp/socket" --web off >"$tmp/log" 2>&1 &
 daemon=$!
 for _ in $(seq 300); do
-    ! grep -q 'ready device=' "$tmp/log" && kill -0 $daemon 2>/dev/null || break
+    if grep -q 'ready device=' "$tmp/log" || ! kill -0 $daemon 2>/dev/null; then break; fi
     sleep 0.1
 done
 kill $daemon 2>/dev/null
@@ -122,5 +123,5 @@ else
 fi
 echo '--- memcheck'
 sanitize
-echo "$passed passed, $failed failed, $skipped skipped in $SECONDS s"
+echo "$passed passed, $failed failed, $skipped skipped in $(($(date +%s) - started)) s"
 [ $failed = 0 ]
