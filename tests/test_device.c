@@ -1,7 +1,7 @@
-/* A daemon that serves a CUDA device, here the emulated one (tests/cuda), or with TEST_PLUGIN=FILE another (on a GPU not
- * all tests have a meaning: TEST_ONLY=NAME picks): which device it takes and what it says where
- * there is none; the same results as on the CPU; a device that runs out of memory, and one that breaks.
- * SPDX-License-Identifier: Apache-2.0 */
+/* A daemon that serves a CUDA device, here the emulated one (tests/cuda), or with TEST_PLUGIN=FILE another (on a GPU
+ * not all tests have a meaning: TEST_ONLY=NAME picks): which device it takes and what it says where there is none; the
+ * same results as on the CPU; a device that runs out of memory, and one that breaks. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>

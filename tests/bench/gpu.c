@@ -53,6 +53,16 @@ static struct bench_torch *torch_for(const char *row, const char *what, int64_t 
     return NULL;
 }
 
+/* Waits, and gives the seconds of one of count pieces of work; NaN if they failed. */
+static double ended(double start, int count)
+{
+    if (td_sync(s) == 0)
+        return (bench_now_s() - start) / count;
+    fprintf(stderr, "%s\n", td_error(s)->message);
+    td_clear_error(s);
+    return NAN;
+}
+
 /* Calls of one kind, one after the other, and the end of the last awaited. */
 struct calls {
     td_tensor (*op)(void);
@@ -66,8 +76,7 @@ static double run_calls(void *data)
     double start = bench_now_s();
     for (int k = 0; k < calls->count; k++)
         td_release(calls->op());
-    td_sync(s);
-    return (bench_now_s() - start) / calls->count;
+    return ended(start, calls->count);
 }
 
 /* A row of work a second, by both; amounts: of one call. */
@@ -265,8 +274,7 @@ static double run_eager(void *data)
     double start = bench_now_s();
     for (int k = 0; k < STEPS; k++)
         step(data);
-    td_sync(s);
-    return (bench_now_s() - start) / STEPS;
+    return ended(start, STEPS);
 }
 
 static double run_recorded(void *data)
@@ -275,8 +283,7 @@ static double run_recorded(void *data)
     double start = bench_now_s();
     for (int k = 0; k < STEPS; k++)
         td_run(m->program, TD_LIST_OF(0, NULL), NULL);
-    td_sync(s);
-    return (bench_now_s() - start) / STEPS;
+    return ended(start, STEPS);
 }
 
 static double loss_now(const struct model *m)
@@ -355,8 +362,8 @@ static void report_clients(const struct test_daemon *daemon)
     for (int k = 0; k < CLIENTS; k++)
         work(clients[k] = td_open(daemon->address));
     double bytes = (device_bytes(&by_driver) - before) / CLIENTS - (double)OWNED * sizeof(float);
-    bench_report(&(struct bench_row){.what = by_driver ? "device memory of a client beside its tensors, of 32"
-                                                       : "the same by the daemon's account, there is no nvidia-smi",
+    bench_report(&(struct bench_row){.what = by_driver ? "memory of a client beside its tensors, of 32"
+                                                       : "memory of 32 clients beside tensors, by the daemon",
                                      .unit = "MiB",
                                      .value = bytes / (1 << 20),
                                      .sense = BENCH_AT_MOST,
@@ -394,13 +401,13 @@ void bench_gpu(const struct test_daemon *daemon)
     compare_bandwidth();
     compare_product();
     compare_upload();
+    report_clients(daemon);
+    report_restart(daemon);
     compare_training("MLP 784-128-10 b64", make_mlp, "mlp", "mlp-compiled", MLP_BATCH);
     char name[64];
     snprintf(name, sizeof name, "transformer %d x (d%d h8 s%d b16)", LAYERS, WIDTH, LENGTH);
     compare_training(name, make_transformer, "transformer", "transformer-compiled", LENGTH);
     if (!no_torch)
         bench_torch_stop(&torch);
-    report_clients(daemon);
-    report_restart(daemon);
     td_close(s);
 }
