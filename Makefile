@@ -338,7 +338,7 @@ test: $(SELECTED) $(WATCHED) $(EMULATED) $(if $(ONLY),$(B)/tensord $(B)/tensorct
 	@$(TEST_ENV) tests/run.sh $(SELECTED) $(CHECKS)
 
 # Where there is nvcc and no GPU: the plug-in compiles, and a daemon with it says why it does not serve a GPU.
-plugin-check: $(PLUGIN) $(B)/tensord
+plugin-check: $(PLUGIN) $(FAULTY) $(B)/tensord
 	@[ -n '$(PLUGIN)' ] || { echo 'There is no nvcc here: the CUDA device cannot be built.'; exit 1; }
 	@$(TEST_ENV) tests/run.sh tests/plugin.sh
 

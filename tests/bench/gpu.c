@@ -53,14 +53,26 @@ static struct bench_torch *torch_for(const char *row, const char *what, int64_t 
     return NULL;
 }
 
-/* Waits, and gives the seconds of one of count pieces of work; NaN if they failed. */
+static char fault[TD_MESSAGE_BYTES]; /* what a side of ours failed by */
+
+/* Waits, and gives the seconds of one of count pieces of work. */
 static double ended(double start, int count)
 {
-    if (td_sync(s) == 0)
-        return (bench_now_s() - start) / count;
-    fprintf(stderr, "%s\n", td_error(s)->message);
-    td_clear_error(s);
-    return NAN;
+    if (td_sync(s)) {
+        snprintf(fault, sizeof fault, "%s", td_error(s)->message);
+        td_clear_error(s);
+    }
+    return (bench_now_s() - start) / count;
+}
+
+/* Whether the sides did their work since the last question; if not, that is told in place of a row. */
+static bool did_work(const char *row)
+{
+    bool fine = !fault[0];
+    if (!fine)
+        bench_skip(row, fault);
+    fault[0] = 0;
+    return fine;
 }
 
 /* Calls of one kind, one after the other, and the end of the last awaited. */
@@ -90,8 +102,9 @@ static void compare_calls(const char *row, const char *unit, td_tensor (*op)(voi
     struct bench_result r = bench_rounds(
         ROUNDS, 2, (const struct bench_side[]){{"tensord", run_calls, &calls}, {"torch", bench_torch_steps, other}});
     double scale = amount / other_amount;
-    bench_report(&(struct bench_row){row, unit, amount / r.median[0], against ? against : torch.name,
-                                     other_amount / r.median[1], scale / r.ratio[1], BENCH_AT_LEAST, goal});
+    if (did_work(row))
+        bench_report(&(struct bench_row){row, unit, amount / r.median[0], against ? against : torch.name,
+                                         other_amount / r.median[1], scale / r.ratio[1], BENCH_AT_LEAST, goal});
     free(other);
 }
 
@@ -304,11 +317,12 @@ static void compare_steps(const char *name, const char *what, double (*run)(void
     struct bench_result r = bench_rounds(
         ROUNDS, other ? 2 : 1, (const struct bench_side[]){{"tensord", run, m}, {"torch", bench_torch_steps, other}});
     double after = loss_now(m);
-    if (!(after < before || after < 1e-3)) { /* or it was no training */
+    bool fine = did_work(row);
+    if (fine && !(after < before || after < 1e-3)) { /* or it was no training */
         fprintf(stderr, "%s: the loss went from %g to %g\n", row, before, after);
         exit(1);
     }
-    if (other)
+    if (fine && other)
         bench_report(&(struct bench_row){row, "us", r.median[0] * 1e6, against, r.median[1] * 1e6, r.ratio[1],
                                          BENCH_AT_MOST, 1});
     free(other);
