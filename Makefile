@@ -397,7 +397,8 @@ install: all
 	install -m 644 $(LIBCLIENT) $(DESTDIR)$(LIBDIR)
 	$(if $(PLUGIN),install -d $(DESTDIR)$(LIBDIR)/tensord && install -m 755 $(PLUGIN) $(DESTDIR)$(LIBDIR)/tensord)
 	install -m 644 client/tensord.h client/tensord_ops.h client/tensord_made.h client/tensord_nn.h \
-	    client/tensord_autograd.h client/tensord_function.h client/tensord_schedule.h client/tensord_device.h $(DESTDIR)$(PREFIX)/include
+	    client/tensord_autograd.h client/tensord_function.h client/tensord_schedule.h client/tensord_device.h client/tensord_names.h \
+	    $(DESTDIR)$(PREFIX)/include
 	install -m 644 server/tensord.1 client/cli/tensorctl.1 $(DESTDIR)$(MANDIR)
 	sed 's|@BINDIR@|$(BINDIR)|' server/tensord.service >$(DESTDIR)$(LIBDIR)/systemd/system/tensord.service
 	printf '%s\n' 'prefix=$${pcfiledir}/../..' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \

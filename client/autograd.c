@@ -103,6 +103,7 @@ void autograd_note(const struct td_op *op, struct entry *result, struct entry *c
         return;
     const struct entry *base = in[shares];
     result->flags |= base->flags & ENTRY_INFERENCE;
+    result->flags |= op->no_gradient ? 0 : ENTRY_VIEW;
     if (op->no_gradient || base->flags & ENTRY_ALIAS) {
         result->flags |= ENTRY_ALIAS | (op->no_gradient ? 0 : base->flags & ENTRY_NO_GRAD_VIEW);
         return;
@@ -200,7 +201,8 @@ td_tensor td_grad_at(td_origin origin, td_tensor w)
     else
         grad = handles_take(&s->handles);
     e = handles_find(s, w);
-    if (!grad || !e || !(s->handles.entries[grad].storage || entry_set_storage(&s->handles.entries[grad], NULL))) {
+    if (!grad || !e ||
+        !(s->handles.entries[grad].storage || entry_set_storage(&s->handles, &s->handles.entries[grad], NULL))) {
         struct td_failure failure = {.code = TD_E_LIMIT, .message = "grad: no handle is left"};
         td_tensor failed = handles_failed(s, error_make(s, &failure, "grad", origin));
         session_leave(s);

@@ -225,6 +225,10 @@ static bool accepted(struct call *c)
             autograd_check_inference(c->op, c->entries, c->given->in_count, c->recording, &c->failure);
         if (!c->failure.code && !c->cause && c->given->in_place)
             check_in_place(c);
+        if (!c->failure.code && !c->cause && c->op->id == TD_OP_as_strided && !c->vague)
+            rebinding_check_window(c->op, c->entries[0], &c->inferred.out[0], &c->failure);
+        if (!c->failure.code && !c->cause && c->given->rebinds)
+            rebinding_check(s, c->op, c->entries, c->recording, &c->failure);
         if (!c->failure.code && !c->cause && c->given->requires_grad &&
             td_dtype_category(c->inferred.out[0].dtype) != TD_FLOATING) {
             td_fail(&c->failure, TD_E_DTYPE, "%s: %s has no gradients", c->op->name,
@@ -250,8 +254,8 @@ static bool consumed_here(const struct call *c, int k)
 {
     const td_operand *operand = &c->given->in[k];
     /* The target of an in-place op is what the call returns: it goes on, as fresh as it was. */
-    if (!is_tensor(operand) || (c->op->kind == TD_INPLACE && k == 0) || !written_inside(c, k) ||
-        !handles_find(c->session, operand->tensor))
+    bool target = k == 0 && (c->op->kind == TD_INPLACE || c->given->rebinds);
+    if (!is_tensor(operand) || target || !written_inside(c, k) || !handles_find(c->session, operand->tensor))
         return false;
     for (int before = 0; before < k; before++)
         if (is_tensor(&c->given->in[before]) && c->given->in[before].tensor.handle == operand->tensor.handle)
@@ -274,9 +278,9 @@ static void refuse(struct call *c, td_tensor *results)
     for (int k = 0; k < c->given->in_count; k++)
         if (consumed_here(c, k))
             request_release(s, c->given->in[k].tensor.handle);
-    if (c->op->kind == TD_INPLACE)
+    if (c->op->kind == TD_INPLACE || c->given->rebinds)
         results[0] = target_of(c);
-    for (int k = 0; k < td_op_named_outputs(c->op); k++)
+    for (int k = 0; k < td_op_named_outputs(c->op) && !c->given->rebinds; k++)
         results[k] = handles_failed(s, cause_ref(c->cause));
 }
 
@@ -292,10 +296,12 @@ static uint32_t make_result(struct call *c, int output)
         if (is_tensor(&c->given->in[k]))
             c->entries[k] = handles_find(s, c->given->in[k].tensor);
     struct entry *e = &s->handles.entries[handle];
-    if (!entry_set_storage(e, i->shares >= 0 ? c->entries[i->shares]->storage : NULL)) {
+    if (!entry_set_storage(&s->handles, e, i->shares >= 0 ? c->entries[i->shares]->storage : NULL)) {
         handles_drop(&s->handles, handle);
         return 0;
     }
+    if (i->shares < 0 && !c->vague)
+        e->storage->bytes = (int64_t)td_meta_bytes(&i->out[output]);
     e->meta = i->out[output];
     e->meta.scalar = false;
     e->maker = td_op_of(c->given->id);
@@ -325,17 +331,15 @@ static void send(struct call *c, const uint32_t *out)
     for (int k = 0; k < in_count && k < TD_CONSUME_MAX; k++)
         if (consumed_here(c, k))
             flags |= TD_FLAG_CONSUME(k);
+    uint32_t more = given->rebinds ? TD_FLAG_CONSUME(0) : 0; /* to the daemon the handle ends, and is the result's */
     uint8_t *at = request_begin(s, td_call_bound(given->in_count));
     if (at)
-        request_end(s, td_call_encode(at, c->op, flags, site, out, c->inputs, given->list_counts, given->attrs));
+        request_end(s, td_call_encode(at, c->op, flags | more, site, out, c->inputs, given->list_counts, given->attrs));
     for (int k = 0; k < in_count; k++) {
-        if (!consumed_here(c, k))
-            continue;
-        uint32_t handle = given->in[k].tensor.handle;
-        if (k < TD_CONSUME_MAX)
-            request_used_up(s, handle);
-        else
-            request_release(s, handle);
+        if (k < TD_CONSUME_MAX && flags & TD_FLAG_CONSUME(k))
+            request_used_up(s, given->in[k].tensor.handle);
+        else if (k >= TD_CONSUME_MAX && consumed_here(c, k))
+            request_release(s, given->in[k].tensor.handle);
     }
 }
 
@@ -387,7 +391,10 @@ static void execute(struct call *c, td_tensor *results)
         refuse(c, results);
         return;
     }
-    if (!make_results(c, out)) {
+    if (c->given->rebinds) {
+        out[0] = c->given->in[0].tensor.handle;
+        rebinding_note(c->op, c->entries, &c->inferred.out[0], c->recording, c->vague);
+    } else if (!make_results(c, out)) {
         td_fail(&c->failure, TD_E_LIMIT, "%s: no handle is left of %u", c->op->name, s->handles.limit);
         td_hint(&c->failure, "A TD_SCOPE around the body of a loop releases what it makes.");
         c->cause = cause_new(&c->failure, c->op->name, c->given->origin.where, s->wire.requests);
@@ -399,7 +406,7 @@ static void execute(struct call *c, td_tensor *results)
         autograd_note(c->op, c->entries[0], c->entries, c->given->in_count, 0, c->recording);
     for (int k = 0; k < td_op_named_outputs(c->op); k++)
         results[k] = handles_tensor(s, out[k], true);
-    if (c->op->kind == TD_INPLACE)
+    if (c->op->kind == TD_INPLACE || c->given->rebinds)
         results[0] = target_of(c);
     send(c, out);
     if (c->given->data && epoch == s->wire.epoch)

@@ -66,7 +66,7 @@ static td_tensor simple_cell(td_origin o, const struct cell *cell, enum td_op_id
 {
     td_tensor refused;
     if (refuses(o, cell, &refused))
-        return refused;
+        return part_used(o, 2, (td_tensor[]){cell->x, cell->h}, refused);
     struct part sum = part_two(o, TD_OP_add, from_input(o, cell), from_state(o, cell, part_given(o, 1, cell->h)));
     return part_tensor(part_one(o, activation, sum));
 }
@@ -93,7 +93,7 @@ td_tensor td_gru_cell_at(td_origin o, td_tensor x, td_tensor h, td_tensor w_ih, 
     const struct cell cell = {"gru_cell", 3, x, h, w_ih, w_hh, keywords};
     td_tensor refused;
     if (refuses(o, &cell, &refused))
-        return refused;
+        return part_used(o, 2, (td_tensor[]){x, h}, refused);
     int64_t width = width_of(o, h);
     struct part before = part_given(o, 1, h), of_x = from_input(o, &cell),
                 of_h = from_state(o, &cell, part_kept(before)), open[2];
@@ -113,8 +113,10 @@ td_lstm_state td_lstm_cell_at(td_origin o, td_tensor x, td_tensor h, td_tensor c
     SPEAKS_FOR("lstm_cell");
     const struct cell cell = {"lstm_cell", 4, x, h, w_ih, w_hh, keywords};
     td_tensor refused;
-    if (refuses(o, &cell, &refused))
+    if (refuses(o, &cell, &refused)) {
+        part_used(o, 3, (td_tensor[]){x, h, c}, refused);
         return (td_lstm_state){refused, part_tensor(part_one(o, TD_OP_clone, part_keyword(refused)))};
+    }
     int64_t width = width_of(o, h);
     struct part all = part_two(o, TD_OP_add, from_input(o, &cell), from_state(o, &cell, part_given(o, 1, h))), open[4];
     for (int k = 0; k < 4; k++)

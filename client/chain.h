@@ -23,6 +23,15 @@ static inline td_operand passing(td_tensor x)
     return td_operand_of_tensor(x);
 }
 
+static inline bool is_tensor(td_operand operand)
+{
+    return operand.number.category < 0;
+}
+static inline td_operand lasting_operand(td_operand operand)
+{
+    return is_tensor(operand) ? lasting(operand.tensor) : operand;
+}
+
 static inline td_tensor chain_step(const struct chain *c, enum td_op_id id, const void *attrs, int count,
                                    const td_operand *in)
 {
@@ -75,6 +84,14 @@ static inline td_tensor chain_end(const struct chain *c, td_tensor result, int c
     for (int k = 0; k < count; k++)
         chain_used(c, given[k], k);
     return result;
+}
+/* The same of a call with a tensor, and a number or a tensor. */
+static inline td_tensor chain_end_two(const struct chain *c, td_tensor y, td_tensor a, td_operand b)
+{
+    chain_used(c, a, 0);
+    if (is_tensor(b))
+        chain_used(c, b.tensor, 1);
+    return y;
 }
 
 #endif

@@ -98,6 +98,8 @@ td_tensor part_reduced(td_origin o, struct part x, int64_t reduction, const char
     if (reduction == TD_MEAN || reduction == TD_SUM)
         return part_tensor(part_op(o, reduction == TD_MEAN ? TD_OP_mean : TD_OP_sum, &all, 1, &x));
     td_fail(&failure, TD_E_ARGUMENT, "%s: reduction %" PRId64 " is none of TD_NONE, TD_MEAN, TD_SUM", name, reduction);
+    if (x.mine)
+        chain_drop(part_tensor(x));
     return part_refuse(o, part_tensor(x).session, name, &failure);
 }
 

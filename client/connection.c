@@ -20,15 +20,13 @@
 #define IN_BYTES (64u << 10)
 /* While elements are awaited little is read at once, so that they go straight to where they belong. */
 #define IN_BYTES_HEAD 4096u
-/* Few and large pieces of bulk data; the kernel may allow less. */
-#define SOCKET_BYTES (2 << 20)
 
 /* ---- opening ---- */
 
 int connection_dial(const struct td_address *address, struct td_failure *failure)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
-    int size = SOCKET_BYTES, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int size = TD_SOCKET_BYTES, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     memcpy(name.sun_path, address->path, sizeof name.sun_path);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&name, sizeof name) == 0) {
         (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
@@ -53,7 +51,7 @@ static bool wait_for(int fd, short events, int timeout_ms)
     return got > 0;
 }
 
-bool connection_hello(int fd, uint64_t life, enum td_purpose purpose)
+bool connection_hello(int fd, uint64_t life, enum td_purpose purpose, const char *device)
 {
     uint8_t frame[TD_FRAME_HEADER + TD_HELLO_MAX];
     struct td_hello hello = {.version_min = TD_PROTOCOL_MIN,
@@ -62,6 +60,7 @@ bool connection_hello(int fd, uint64_t life, enum td_purpose purpose)
                              .life = life,
                              .purpose = purpose};
     snprintf(hello.program, sizeof hello.program, "%s", program_invocation_short_name);
+    snprintf(hello.device, sizeof hello.device, "%s", device);
     size_t bytes = td_hello_encode(&hello, frame + TD_FRAME_HEADER);
     td_write_be32(frame, (uint32_t)bytes);
     bytes += TD_FRAME_HEADER;
@@ -135,7 +134,8 @@ int connection_open(struct td_session *s, struct td_failure *failure, char lost[
     int fd = connection_dial(&s->address, failure);
     if (fd < 0)
         return failure->code;
-    size_t bytes = connection_hello(fd, c->life, TD_PURPOSE_SESSION) ? receive_first(fd, frame, sizeof frame) : 0;
+    bool said = connection_hello(fd, c->life, TD_PURPOSE_SESSION, s->device);
+    size_t bytes = said ? receive_first(fd, frame, sizeof frame) : 0;
     struct td_reader r = td_reader_of(frame + TD_FRAME_HEADER, bytes);
     if (!bytes)
         td_fail(failure, TD_E_CONNECT, "the daemon at unix:%s does not answer", s->address.path);

@@ -104,7 +104,7 @@ static uint32_t make_gradient(struct td_session *s, td_tensor input, bool record
     struct entry *e = handle ? &s->handles.entries[handle] : NULL;
     if (!e)
         return 0;
-    if (!entry_set_storage(e, NULL)) {
+    if (!entry_set_storage(&s->handles, e, NULL)) {
         handles_drop(&s->handles, handle);
         return 0;
     }

@@ -12,12 +12,20 @@ bool handles_init(struct handles *h)
     return h->entries != NULL;
 }
 
-static void entry_clear(struct entry *e)
+static void storage_unref(struct handles *h, struct storage *storage)
+{
+    if (!storage || --storage->refs)
+        return;
+    storage->next = h->spare;
+    h->spare = storage;
+}
+
+static void entry_clear(struct handles *h, struct entry *e)
 {
     cause_unref(e->cause);
-    if (e->storage && --e->storage->refs == 0)
-        free(e->storage);
-    free(e->name);
+    storage_unref(h, e->storage);
+    if (e->name)
+        free(e->name);
     e->flags = 0;
     e->grad = e->scope_next = e->scope_last = 0;
     e->scope = NULL;
@@ -33,7 +41,11 @@ static void entry_clear(struct entry *e)
 void handles_deinit(struct handles *h)
 {
     for (uint32_t k = 0; k < h->used; k++)
-        entry_clear(&h->entries[k]);
+        entry_clear(h, &h->entries[k]);
+    for (struct storage *next; h->spare; h->spare = next) {
+        next = h->spare->next;
+        free(h->spare);
+    }
     free(h->entries);
     h->entries = NULL;
 }
@@ -72,7 +84,7 @@ void handles_drop(struct handles *h, uint32_t handle)
 {
     struct entry *e = &h->entries[handle];
     scope_remove(h, handle);
-    entry_clear(e);
+    entry_clear(h, e);
     e->generation = (e->generation + 1) & ~FRESH;
     e->scope_next = h->free;
     h->free = handle;
@@ -118,13 +130,23 @@ void handles_fail_all(struct td_session *s, struct cause *cause)
     }
 }
 
-bool entry_set_storage(struct entry *e, struct storage *shared)
+/* One that nobody uses: a result that comes and goes takes no malloc. */
+static struct storage *storage_new(struct handles *h)
 {
-    struct storage *storage = shared ? shared : malloc(sizeof *storage); /* calloc has no cache for small pieces */
+    struct storage *storage = h->spare;
+    if (storage)
+        h->spare = storage->next;
+    else if (!(storage = malloc(sizeof *storage)))
+        return NULL;
+    *storage = (struct storage){.bytes = -1};
+    return storage;
+}
+
+bool entry_set_storage(struct handles *h, struct entry *e, struct storage *shared)
+{
+    struct storage *storage = shared ? shared : storage_new(h);
     if (!storage)
         return false;
-    if (!shared)
-        *storage = (struct storage){0};
     storage->refs++;
     e->storage = storage;
     return true;

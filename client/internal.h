@@ -55,13 +55,16 @@ enum entry_flags {
     ENTRY_OWNED = 128,       /* a gradient or state of an optimiser: in no scope */
     ENTRY_UNKNOWN = 256,     /* only rank and dtype are known (layout.c) */
     ENTRY_TURNED = 512,      /* unknown, and perhaps not contiguous */
-    ENTRY_INFERENCE = 1024   /* made in inference mode, or a view of such a tensor */
+    ENTRY_INFERENCE = 1024,  /* made in inference mode, or a view of such a tensor */
+    ENTRY_VIEW = 2048        /* a view that is part of its base's graph */
 };
 
 /* What all tensors on the same bytes share. */
 struct storage {
+    struct storage *next; /* of one that is not used: the next such */
     uint32_t refs;
     bool recorded; /* written to by something that requires a gradient */
+    int64_t bytes; /* -1: not known */
 };
 
 struct entry {
@@ -80,6 +83,7 @@ struct entry {
 struct handles {
     struct entry *entries;
     uint32_t used, capacity, limit, free;
+    struct storage *spare; /* not used, for the next result */
     int64_t live;
 };
 
@@ -97,7 +101,7 @@ td_tensor handles_failed(struct td_session *s, struct cause *cause);
 /* Every tensor fails of cause, and the daemon knows none. */
 void handles_fail_all(struct td_session *s, struct cause *cause);
 /* Gives entry a storage: that of shared, or its own if NULL. False without memory. */
-bool entry_set_storage(struct entry *entry, struct storage *shared);
+bool entry_set_storage(struct handles *handles, struct entry *entry, struct storage *shared);
 /* Puts a handle into the innermost scope of this thread. */
 void scope_add(struct td_session *s, uint32_t handle);
 void scope_remove(struct handles *handles, uint32_t handle);
@@ -155,7 +159,7 @@ struct connection {
 
 /* A connected socket that does not block, or -1 with the failure; its first frame, sent. tensorctl uses both, too. */
 int connection_dial(const struct td_address *address, struct td_failure *failure);
-bool connection_hello(int fd, uint64_t life, enum td_purpose purpose);
+bool connection_hello(int fd, uint64_t life, enum td_purpose purpose, const char *device);
 /* Connects and shakes hands; lost gets why the named life ended, "" if that is not told. TD_E_OK or the failure. */
 int connection_open(struct td_session *s, struct td_failure *failure, char lost[TD_MESSAGE_BYTES]);
 void connection_close(struct td_session *s);
@@ -243,6 +247,7 @@ struct td_session {
     struct td_session *next; /* of all sessions of the process */
     struct td_address address;
     char address_text[TD_PATH_BYTES + 8];
+    char device[TD_DEVICE_BYTES]; /* that it wishes for; "": any */
     struct connection wire;
     struct handles handles;
     struct sites sites;
@@ -288,6 +293,7 @@ struct client_op {
     bool requires_grad;
     bool owned;           /* the result belongs to no scope */
     bool in_place;        /* the result is to go into the first tensor: it has to fit */
+    bool rebinds;         /* the result, a view, is to be what the first tensor's handle names */
     const td_operand *in; /* every tensor of the call; with lists given, all but theirs */
     int in_count;
     const td_list *lists;        /* as they were written, for client_lists to lay out; NULL: in has all */
@@ -333,6 +339,20 @@ bool consumes(td_origin origin, td_tensor x, int k);
  * seed, which may be left out, are used up. options: enum td_grads_option. Takes the lock itself. */
 td_tensor grads_ask(const char *name, td_origin origin, td_tensor output, td_tensor input, td_tensor seed,
                     uint32_t options);
+
+/* ---- views in place (rebinding.c) ---- */
+
+/* That of a view: the first tensor becomes it, under all of its names, and is what is returned. */
+td_tensor client_view_in_place(const struct client_op *call);
+/* Whether the first tensor may become the view that an accepted call of op gives. */
+int rebinding_check(const struct td_session *s, const struct td_op *op, struct entry *const *in, bool recording,
+                    struct td_failure *failure);
+/* It is the view now. vague: of which rank and dtype are known only. */
+void rebinding_note(const struct td_op *op, struct entry *const *in, const struct td_meta *view, bool recording,
+                    bool vague);
+/* Refuses a window that leaves the storage of base, where its size is known: the daemon would, too, but later. */
+int rebinding_check_window(const struct td_op *op, const struct entry *base, const struct td_meta *window,
+                           struct td_failure *failure);
 
 /* ---- functions that are called back (called.c) ---- */
 

@@ -348,8 +348,9 @@ static td_tensor attended_in_parts(td_origin o, td_tensor query, td_tensor key, 
 {
     td_layout q = part_layout(o, part_keyword(query)), s = part_layout(o, part_keyword(key));
     if (q.rank < 2 || s.rank < 2)
-        return part_refuse_shape(o, q.rank < 2 ? query : key, "scaled_dot_product_attention", q.rank < 2 ? &q : &s,
-                                 "is no query or key: they are (..., length, width)");
+        return part_used(o, 3, (td_tensor[]){query, key, value},
+                         part_refuse_shape(o, q.rank < 2 ? query : key, "scaled_dot_product_attention",
+                                           q.rank < 2 ? &q : &s, "is no query or key: they are (..., length, width)"));
     const struct td_transpose_attrs turned = {.dim0 = -2, .dim1 = -1};
     struct part keys = part_given(o, 1, key);
     keys = part_op(o, TD_OP_transpose, &turned, 1, &keys);
@@ -375,7 +376,7 @@ td_tensor td_scaled_dot_product_attention_at(td_origin o, td_tensor query, td_te
     const struct td_attention_attrs attrs = {.is_causal = k->is_causal, .scale = k->scale};
     uint8_t dtype = (uint8_t)td_result_type_at((td_origin){o.where, 0}, query, td_operand_of_tensor(key));
     dtype = td_dtype_category(dtype) == TD_FLOATING ? dtype : TD_F32;
-    if (k->dropout_p != 0)
+    if (k->dropout_p != 0 && !has_failed(o, query) && !has_failed(o, key))
         return attended_in_parts(o, query, key, value, dtype, k);
     return part_tensor(part_op(o, TD_OP_attention, &attrs, 4,
                                (struct part[]){part_given(o, 0, query), part_given(o, 1, key), part_given(o, 2, value),

@@ -61,6 +61,29 @@ td_tensor td_rad2deg_at(td_origin origin, td_tensor x)
     return times(&c, x, 180 / M_PI);
 }
 
+/* log(pi) p (p - 1) / 4 and the sum of lgamma(x + (1 - j) / 2) for j from 1 to p. */
+td_tensor td_mvlgamma_at(td_origin origin, td_tensor x, int64_t p)
+{
+    const struct chain c = CHAIN("mvlgamma", x);
+    struct td_failure failure = {0};
+    if (p < 1 || p > 1000) {
+        td_fail(&failure, TD_E_ARGUMENT, "mvlgamma: p is %lld where 1 to 1000 is due", (long long)p);
+        return chain_end(&c, chain_refuse(&c, &failure), 1, &x);
+    }
+    td_operand sum = td_operand_of_real((double)(p * (p - 1)) / 4 * log(M_PI));
+    td_tensor rows = chain_unary(&c, TD_OP_contiguous, lasting(x));
+    for (int64_t j = 1; j <= p; j++) {
+        td_operand from = j < p ? lasting(rows) : passing(rows);
+        td_tensor at = chain_binary(&c, TD_OP_add, from, td_operand_of_real((double)(1 - j) / 2));
+        sum = passing(chain_binary(&c, TD_OP_add, passing(chain_unary(&c, TD_OP_lgamma, passing(at))), sum));
+    }
+    return chain_end(&c, sum.tensor, 1, &x);
+}
+td_tensor(td_mvlgamma)(td_tensor x, int64_t p)
+{
+    return td_mvlgamma_at((td_origin){0}, x, p);
+}
+
 static td_tensor part(const struct chain *c, td_operand x, int64_t dim, int64_t start, int64_t end)
 {
     const struct td_slice_attrs attrs = {.dim = dim, .start = start, .end = end, .step = 1};
@@ -151,30 +174,14 @@ td_spread td_std_mean_at(td_origin origin, td_tensor x, const struct td_spread_k
 
 /* ---- a tensor and a number or a tensor ---- */
 
-static bool is_tensor(td_operand operand)
-{
-    return operand.number.category < 0;
-}
-static td_operand lasting_operand(td_operand operand)
-{
-    return is_tensor(operand) ? lasting(operand.tensor) : operand;
-}
 static double number_of(td_operand operand)
 {
     return operand.number.category == TD_FLOATING ? operand.number.f : (double)operand.number.i;
 }
-static td_tensor end_two(const struct chain *c, td_tensor y, td_tensor a, td_operand b)
-{
-    chain_used(c, a, 0);
-    if (is_tensor(b))
-        chain_used(c, b.tensor, 1);
-    return y;
-}
-
 td_tensor td_true_divide_at(td_origin origin, td_tensor a, td_operand b)
 {
     const struct chain c = CHAIN("true_divide", a);
-    return end_two(&c, chain_binary(&c, TD_OP_div, lasting(a), lasting_operand(b)), a, b);
+    return chain_end_two(&c, chain_binary(&c, TD_OP_div, lasting(a), lasting_operand(b)), a, b);
 }
 
 td_tensor td_float_power_at(td_origin origin, td_tensor a, td_operand b)
@@ -184,7 +191,7 @@ td_tensor td_float_power_at(td_origin origin, td_tensor a, td_operand b)
     td_tensor base = chain_step(&c, TD_OP_to, &wide, 1, (td_operand[]){lasting(a)});
     td_operand power = is_tensor(b) ? passing(chain_step(&c, TD_OP_to, &wide, 1, (td_operand[]){lasting_operand(b)}))
                                     : td_operand_of_real(number_of(b));
-    return end_two(&c, chain_binary(&c, TD_OP_pow, passing(base), power), a, b);
+    return chain_end_two(&c, chain_binary(&c, TD_OP_pow, passing(base), power), a, b);
 }
 
 td_tensor td_ldexp_at(td_origin origin, td_tensor a, td_operand b)
@@ -192,48 +199,7 @@ td_tensor td_ldexp_at(td_origin origin, td_tensor a, td_operand b)
     const struct chain c = CHAIN("ldexp", a);
     td_operand factor = is_tensor(b) ? passing(chain_unary(&c, TD_OP_exp2, lasting_operand(b)))
                                      : td_operand_of_real(exp2(number_of(b)));
-    return end_two(&c, chain_binary(&c, TD_OP_mul, lasting(a), factor), a, b);
-}
-
-/* other, but x where x is nan, which gets no gradient then. */
-static td_tensor or_nan(const struct chain *c, td_tensor x, td_operand other)
-{
-    td_tensor nans = chain_unary(c, TD_OP_isnan, lasting(x)), seen = chain_unary(c, TD_OP_detach, lasting(x));
-    return chain_where(c, nans, passing(seen), other);
-}
-
-/* x where it compares so with bound, or is nan; else bound. */
-static td_tensor bounded(const struct chain *c, td_tensor x, enum td_op_id compare, td_operand bound)
-{
-    td_tensor inside = chain_binary(c, compare, lasting(x), lasting_operand(bound));
-    td_tensor y = chain_where(c, inside, lasting(x), lasting_operand(bound));
-    if (is_tensor(bound))
-        y = or_nan(c, bound.tensor, passing(y));
-    return end_two(c, or_nan(c, x, passing(y)), x, bound);
-}
-td_tensor td_clamp_min_at(td_origin origin, td_tensor x, td_operand low)
-{
-    const struct chain c = CHAIN("clamp_min", x);
-    return bounded(&c, x, TD_OP_ge, low);
-}
-td_tensor td_clamp_max_at(td_origin origin, td_tensor x, td_operand high)
-{
-    const struct chain c = CHAIN("clamp_max", x);
-    return bounded(&c, x, TD_OP_le, high);
-}
-
-td_tensor td_clamp_between_at(td_origin origin, td_tensor x, td_tensor low, td_tensor high)
-{
-    const struct chain c = CHAIN("clamp_between", x);
-    td_operand from = lasting(low), to = lasting(high), value = lasting(x);
-    td_tensor inside = chain_binary(&c, TD_OP_logical_and, passing(chain_binary(&c, TD_OP_ge, value, from)),
-                                    passing(chain_binary(&c, TD_OP_le, value, to)));
-    td_tensor below = chain_binary(&c, TD_OP_logical_and, passing(chain_binary(&c, TD_OP_lt, value, from)),
-                                   passing(chain_binary(&c, TD_OP_lt, from, to)));
-    below = chain_binary(&c, TD_OP_logical_or, passing(below), passing(chain_unary(&c, TD_OP_isnan, from)));
-    td_tensor bound = chain_where(&c, below, from, to);
-    td_tensor y = or_nan(&c, x, passing(chain_where(&c, inside, value, passing(bound))));
-    return chain_end(&c, y, 3, (td_tensor[]){x, low, high});
+    return chain_end_two(&c, chain_binary(&c, TD_OP_mul, lasting(a), factor), a, b);
 }
 
 /* ---- comparison ---- */
@@ -446,18 +412,6 @@ td_tensor(td_float_power)(td_tensor a, td_operand b)
 td_tensor(td_ldexp)(td_tensor a, td_operand b)
 {
     return td_ldexp_at((td_origin){0}, a, b);
-}
-td_tensor(td_clamp_min)(td_tensor x, td_operand low)
-{
-    return td_clamp_min_at((td_origin){0}, x, low);
-}
-td_tensor(td_clamp_max)(td_tensor x, td_operand high)
-{
-    return td_clamp_max_at((td_origin){0}, x, high);
-}
-td_tensor(td_clamp_between)(td_tensor x, td_tensor low, td_tensor high)
-{
-    return td_clamp_between_at((td_origin){0}, x, low, high);
 }
 td_tensor(td_isclose)(td_tensor a, td_tensor b, const struct td_isclose_keywords *keywords)
 {

@@ -116,6 +116,68 @@ td_tensor td_put__at(td_origin origin, td_tensor x, td_tensor index, td_tensor s
     return chain_target(&c, x);
 }
 
+/* scatter_reduce, of whole slices: index names one for each of those of source. */
+static td_tensor reduced_by_index(const struct chain *c, td_tensor x, int64_t dim, td_tensor index, td_tensor source,
+                                  int64_t reduce, const struct td_scatter_reduce_keywords *keywords)
+{
+    td_layout of_source = chain_layout(c, source), of_x = chain_layout(c, x), of_index = chain_layout(c, index);
+    int along = td_wrap_dim(dim, of_x.rank);
+    bool fits = of_source.rank == of_x.rank && of_index.rank <= 1 && along >= 0;
+    struct td_expand_attrs all = {.shape.count = of_source.rank};
+    struct td_failure failure = {0};
+    td_origin here = {c->origin.where, 0};
+    int64_t line[TD_RANK_MAX];
+    for (int d = 0; d < of_source.rank && fits; d++) {
+        fits = of_source.shape[d] == (d == along ? numel_of(&of_index) : of_x.shape[d]);
+        line[d] = d == along ? of_source.shape[d] : 1;
+        all.shape.v[d] = of_source.shape[d];
+    }
+    if (!fits && td_ok_at(here, x) && td_ok_at(here, index) && td_ok_at(here, source)) {
+        char st[TD_SHAPE_TEXT], xt[TD_SHAPE_TEXT], it[TD_SHAPE_TEXT];
+        td_fail(&failure, TD_E_SHAPE,
+                "%s: a source of shape %s does not fit into %s along dimension %lld by an index of %s", c->name,
+                td_shape_text(of_source.rank, of_source.shape, st, sizeof st),
+                td_shape_text(of_x.rank, of_x.shape, xt, sizeof xt), (long long)dim,
+                td_shape_text(of_index.rank, of_index.shape, it, sizeof it));
+        return chain_refuse(c, &failure);
+    }
+    const struct td_scatter_reduce_attrs attrs = {
+        .dim = dim, .reduce = reduce, .include_self = keywords ? keywords->include_self : 1};
+    td_tensor places = shaped(c, lasting(index), of_source.rank, line);
+    places = chain_step(c, TD_OP_expand, &all, 1, (td_operand[]){passing(places)});
+    return chain_step(c, TD_OP_scatter_reduce, &attrs, 3, (td_operand[]){lasting(x), passing(places), lasting(source)});
+}
+
+td_tensor td_index_reduce_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source,
+                             int64_t reduce, const struct td_scatter_reduce_keywords *keywords)
+{
+    const struct chain c = CHAIN("index_reduce", x);
+    return chain_end(&c, reduced_by_index(&c, x, dim, index, source, reduce, keywords), 3,
+                     (td_tensor[]){x, index, source});
+}
+
+td_tensor td_index_reduce__at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source,
+                              int64_t reduce, const struct td_scatter_reduce_keywords *keywords)
+{
+    const struct chain c = CHAIN("index_reduce_", x);
+    td_tensor y = reduced_by_index(&c, x, dim, index, source, reduce, keywords);
+    chain_used(&c, index, 1);
+    chain_used(&c, source, 2);
+    return chain_write(&c, x, y);
+}
+
+td_tensor(td_index_reduce)(td_tensor x, int64_t dim, td_tensor index, td_tensor source, int64_t reduce,
+                           const struct td_scatter_reduce_keywords *keywords)
+{
+    return td_index_reduce_at((td_origin){0}, x, dim, index, source, reduce, keywords);
+}
+
+td_tensor(td_index_reduce_)(td_tensor x, int64_t dim, td_tensor index, td_tensor source, int64_t reduce,
+                            const struct td_scatter_reduce_keywords *keywords)
+{
+    return td_index_reduce__at((td_origin){0}, x, dim, index, source, reduce, keywords);
+}
+
 static td_tensor gathered(const struct chain *c, int64_t dim, td_tensor x, td_tensor index)
 {
     const struct td_gather_attrs along = {.dim = dim};

@@ -80,7 +80,7 @@ td_tensor recording_placeholder(struct td_session *s, const struct td_meta *meta
     if (!handle)
         return (td_tensor){s, 0, 0};
     struct entry *e = &s->handles.entries[handle];
-    if (!entry_set_storage(e, NULL)) {
+    if (!entry_set_storage(&s->handles, e, NULL)) {
         handles_drop(&s->handles, handle);
         return (td_tensor){s, 0, 0};
     }
@@ -305,7 +305,7 @@ static uint32_t make_output(struct td_program *p, int k, enum alike alike)
     if (!handle)
         return 0;
     struct entry *e = &s->handles.entries[handle];
-    if (!entry_set_storage(e, NULL)) {
+    if (!entry_set_storage(&s->handles, e, NULL)) {
         handles_drop(&s->handles, handle);
         return 0;
     }

@@ -4,6 +4,9 @@
 
 #include <stdlib.h>
 
+/* An upload of so many bytes has a frame of its own, so that the daemon reads them to where they belong. */
+#define ALONE_BYTES ((size_t)64 << 10)
+
 uint8_t *request_begin(struct td_session *s, size_t bytes)
 {
     struct connection *c = &s->wire;
@@ -60,6 +63,8 @@ bool request_upload(struct td_session *s, uint32_t handle, uint64_t offset, cons
 {
     struct connection *c = &s->wire;
     uint32_t epoch = c->epoch;
+    if (bytes >= ALONE_BYTES && !connection_flush(s, NULL, 0))
+        return false;
     uint8_t *at = request_begin(s, 64);
     if (!at || epoch != c->epoch)
         return false;

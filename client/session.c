@@ -97,7 +97,19 @@ void session_kill(struct td_session *s, const struct td_failure *failure)
         error_raise(s, s->dead);
 }
 
-td_session *td_open(const char *address)
+/* The device that the session is to be on: what the program says, or else its environment. */
+static void take_device(struct td_session *s, const char *device, struct td_failure *failure)
+{
+    if (!device || !*device)
+        device = getenv("TENSORD_DEVICE");
+    snprintf(s->device, sizeof s->device, "%s", device ? device : "");
+    if (device && strlen(device) >= sizeof s->device) {
+        td_fail(failure, TD_E_ARGUMENT, "'%s' is not the name of a device", device);
+        td_hint(failure, "As cpu, cuda:1, or cuda for any GPU, in td_open's .device or in $TENSORD_DEVICE.");
+    }
+}
+
+td_session *(td_open)(const char *address, const struct td_open_keywords *keywords)
 {
     struct td_session *s = calloc(1, sizeof *s);
     struct td_failure failure = {0};
@@ -112,7 +124,8 @@ td_session *td_open(const char *address)
     s->wire.fd = -1;
     s->sync = sync && *sync && strcmp(sync, "0");
     s->info = (td_error_info){TD_E_OK, "", "", "", 0, ""};
-    if (td_address_default_connect(address, &s->address, &failure) == TD_E_OK)
+    take_device(s, keywords ? keywords->device : NULL, &failure);
+    if (!failure.code && td_address_default_connect(address, &s->address, &failure) == TD_E_OK)
         connection_open(s, &failure, lost);
     snprintf(s->address_text, sizeof s->address_text, "unix:%s", s->address.path);
     if (failure.code)

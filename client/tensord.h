@@ -82,8 +82,16 @@ extern "C" {
 
 /* Connects to "unix:PATH"; with NULL to $TENSORD, else to the user's own daemon if there is one, else to the
  * machine's. Never NULL: if no daemon answers, every op of the session fails with TD_E_CONNECT and td_close says so.
- * With TENSORD_SYNC=1 in the environment every op waits for its result, so that errors come up at their line. */
-TD_API td_session *td_open(const char *address);
+ * With TENSORD_SYNC=1 in the environment every op waits for its result, so that errors come up at their line.
+ * Keyword: .device, for a daemon with several devices: the one that the session is to be on ("cuda:1", "cpu"), or its
+ * kind ("cuda"); without it $TENSORD_DEVICE. Without a wish it is the GPU with the most free memory for each session on
+ * it; the CPU only where there is no GPU. A wish that the daemon cannot meet is an error of code TD_E_ARGUMENT that
+ * names the devices that it has. td_device(s).name tells which it is; a session that loses its worker stays there. */
+struct td_open_keywords {
+    const char *device;
+    TD_KEYWORDS_END
+};
+TD_API td_session *td_open(const char *address, const struct td_open_keywords *keywords TD_DEFAULT(NULL));
 /* Waits for all ops, ends the session and frees it with all its tensors. Returns 0, or the code of the error that
  * stands, which it prints on standard error. Optimisers may be freed before or after. */
 TD_API int td_close(td_session *s);
@@ -883,6 +891,9 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
                                                                                          .non_blocking = false,  \
                                                                                          .session = s,           \
                                                                                          __VA_ARGS__}))
+#define td_open(address, ...)      \
+    TD_WITH_KEYWORDS(td_session *, \
+                     td_open(address, TD_KEYWORDS(td_open, .device = NULL, .td_keywords_only = 0, __VA_ARGS__)))
 #define TD_LOAD_KEYWORDS(...) TD_KEYWORDS(td_load, .progress = NULL, .data = NULL, .td_keywords_only = 0, __VA_ARGS__)
 #define td_load_npy(s, path, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_load_npy_at(TD_HERE(0), s, path, TD_LOAD_KEYWORDS(__VA_ARGS__)))
@@ -1031,6 +1042,7 @@ inline td_tensor td_index_put_(td_tensor x, Value value, td_pick first, Picks...
 #include "tensord_made.h"
 #include "tensord_autograd.h"
 #include "tensord_schedule.h"
+#include "tensord_names.h"
 #include "tensord_device.h"
 
 #endif

@@ -75,6 +75,9 @@ TD_API td_tensor td_flipud(td_tensor x);
 /* Degrees as radians, and back. */
 TD_API td_tensor td_deg2rad(td_tensor x);
 TD_API td_tensor td_rad2deg(td_tensor x);
+/* The logarithm of the multivariate gamma function of dimension p; and x so written. */
+TD_API td_tensor td_mvlgamma(td_tensor x, int64_t p);
+TD_API td_tensor td_mvlgamma_(td_tensor x, int64_t p);
 /* td_sign. */
 TD_API td_tensor td_sgn(td_tensor x);
 /* td_expand. */
@@ -201,6 +204,13 @@ TD_API td_tensor td_put(td_tensor x, td_tensor index, td_tensor source,
 /* The same written into x, which it returns. */
 TD_API td_tensor td_put_(td_tensor x, td_tensor index, td_tensor source,
                          const struct td_put_keywords *keywords TD_DEFAULT(NULL));
+/* x with the slices of source along dim brought into those that index, of one dimension, names: by TD_BY_PROD,
+ * TD_BY_MEAN, TD_BY_AMAX, TD_BY_AMIN or TD_BY_SUM. Keyword: .include_self (true): what stands there counts. The second
+ * writes into x. */
+TD_API td_tensor td_index_reduce(td_tensor x, int64_t dim, td_tensor index, td_tensor source, int64_t reduce,
+                                 const struct td_scatter_reduce_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_index_reduce_(td_tensor x, int64_t dim, td_tensor index, td_tensor source, int64_t reduce,
+                                  const struct td_scatter_reduce_keywords *keywords TD_DEFAULT(NULL));
 struct td_take_along_dim_keywords {
     int64_t dim;
     TD_KEYWORDS_END
@@ -236,8 +246,20 @@ struct td_meshgrid_keywords {
  * Keyword: .xy (false): the first two dimensions change places. */
 TD_API int td_meshgrid(td_list tensors, td_tensor *grids, const struct td_meshgrid_keywords *keywords TD_DEFAULT(NULL));
 
+/* ---- in place: x becomes the view of itself that these give without the _, as with td_t_, td_squeeze_, td_unsqueeze_,
+ * td_transpose_, td_as_strided_ and td_detach_. All names of x see it; what was made of x before stays as it is.
+ * Refused for leaves that require a gradient and views of them, of what requires one under TD_NO_GRAD, and while a
+ * program is recorded. ---- */
+
+TD_API td_tensor td_swapaxes_(td_tensor x, int64_t dim0, int64_t dim1);
+TD_API td_tensor td_swapdims_(td_tensor x, int64_t dim0, int64_t dim1);
+/* x with another shape, row by row from its first element on, of whatever its storage has there; of its own shape as it
+ * is. A storage does not grow: refused where it has less elements, and for what requires a gradient. */
+TD_API td_tensor td_resize_(td_tensor x, struct td_dims shape);
+TD_API td_tensor td_resize_as_(td_tensor x, td_tensor other);
+
 /* ---- in place: what these functions give without the _ is written into x, which is returned and keeps its shape and
- * its type. t_, squeeze_ and others that would change how x lies are not needed: x = td_t(x). ---- */
+ * its type. ---- */
 
 TD_API td_tensor td_zero_(td_tensor x);
 TD_API td_tensor td_sgn_(td_tensor x);
@@ -303,6 +325,16 @@ TD_API td_tensor td_log_normal__at(td_origin origin, td_tensor x, double mean, d
 TD_API td_tensor td_cauchy__at(td_origin origin, td_tensor x, double median, double sigma);
 TD_API td_tensor td_geometric__at(td_origin origin, td_tensor x, double p);
 TD_API td_tensor td_random__at(td_origin origin, td_tensor x, int64_t low, int64_t high);
+TD_API td_tensor td_mvlgamma_at(td_origin origin, td_tensor x, int64_t p);
+TD_API td_tensor td_mvlgamma__at(td_origin origin, td_tensor x, int64_t p);
+TD_API td_tensor td_index_reduce_at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source,
+                                    int64_t reduce, const struct td_scatter_reduce_keywords *keywords);
+TD_API td_tensor td_index_reduce__at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source,
+                                     int64_t reduce, const struct td_scatter_reduce_keywords *keywords);
+TD_API td_tensor td_swapaxes__at(td_origin origin, td_tensor x, int64_t dim0, int64_t dim1);
+TD_API td_tensor td_swapdims__at(td_origin origin, td_tensor x, int64_t dim0, int64_t dim1);
+TD_API td_tensor td_resize__at(td_origin origin, td_tensor x, struct td_dims shape);
+TD_API td_tensor td_resize_as__at(td_origin origin, td_tensor x, td_tensor other);
 TD_API td_tensor td_zero__at(td_origin origin, td_tensor x);
 TD_API td_tensor td_sgn__at(td_origin origin, td_tensor x);
 TD_API td_tensor td_deg2rad__at(td_origin origin, td_tensor x);
@@ -431,6 +463,12 @@ TD_API td_tensor td_dropout__at(td_origin origin, td_tensor x, const struct td_d
     td_clamp_between_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#low, 1) | TD_FRESH(#high, 2)), x, low, high)
 #define TD_ISCLOSE_KEYWORDS(...) \
     TD_KEYWORDS(td_isclose, .rtol = 1e-5, .atol = 1e-8, .equal_nan = false, .td_keywords_only = 0, __VA_ARGS__)
+#define td_mvlgamma(x, p) td_mvlgamma_at(TD_HERE(TD_FRESH(#x, 0)), x, p)
+#define td_mvlgamma_(x, p) td_mvlgamma__at(TD_HERE(TD_FRESH(#x, 0)), x, p)
+#define td_swapaxes_(x, dim0, dim1) td_swapaxes__at(TD_HERE(TD_FRESH(#x, 0)), x, dim0, dim1)
+#define td_swapdims_(x, dim0, dim1) td_swapdims__at(TD_HERE(TD_FRESH(#x, 0)), x, dim0, dim1)
+#define td_resize_(x, shape) td_resize__at(TD_HERE(TD_FRESH(#x, 0)), x, shape)
+#define td_resize_as_(x, other) td_resize_as__at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#other, 1)), x, other)
 #define td_zero_(x) td_zero__at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define td_sgn_(x) td_sgn__at(TD_HERE(TD_FRESH(#x, 0)), x)
 #define td_deg2rad_(x) td_deg2rad__at(TD_HERE(TD_FRESH(#x, 0)), x)
@@ -493,6 +531,15 @@ TD_API td_tensor td_dropout__at(td_origin origin, td_tensor x, const struct td_d
 #define td_put_(x, index, source, ...)                                                                               \
     TD_WITH_KEYWORDS(td_tensor, td_put__at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#index, 1) | TD_FRESH(#source, 2)), x, \
                                            index, source, TD_PUT_KEYWORDS(__VA_ARGS__)))
+#define TD_INDEX_REDUCE(at, x_text, index_text, source_text, x, dim, index, source, reduce, ...)                   \
+    TD_WITH_KEYWORDS(td_tensor,                                                                                    \
+                     at(TD_HERE(TD_FRESH(x_text, 0) | TD_FRESH(index_text, 1) | TD_FRESH(source_text, 2)), x, dim, \
+                        index, source, reduce,                                                                     \
+                        TD_KEYWORDS(td_scatter_reduce, .include_self = 1, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_index_reduce(x, dim, index, source, reduce, ...) \
+    TD_INDEX_REDUCE(td_index_reduce_at, #x, #index, #source, x, dim, index, source, reduce, __VA_ARGS__)
+#define td_index_reduce_(x, dim, index, source, reduce, ...) \
+    TD_INDEX_REDUCE(td_index_reduce__at, #x, #index, #source, x, dim, index, source, reduce, __VA_ARGS__)
 #define td_take_along_dim(x, index, ...)                                                                       \
     TD_WITH_KEYWORDS(td_tensor, td_take_along_dim_at(TD_HERE(TD_FRESH(#x, 0) | TD_FRESH(#index, 1)), x, index, \
                                                      TD_KEYWORDS(td_take_along_dim, .dim = INT64_MIN,          \

@@ -304,15 +304,34 @@ td_scaled_dot_product_attention(td_tensor query, td_tensor key, td_tensor value,
                                 const struct td_scaled_dot_product_attention_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_scaled_dot_product_attention_at(td_origin origin, td_tensor query, td_tensor key, td_tensor value,
                                                     const struct td_scaled_dot_product_attention_keywords *keywords);
+/* Each row of weight that index names, where its norm of power norm_type is greater than max_norm, made smaller to
+ * that, outside the graph; returns weight. td_embedding(weight, index, .max_norm = ...) does it before it picks;
+ * .norm_type (2). */
+TD_API td_tensor td_embedding_renorm_(td_tensor weight, td_tensor index, double max_norm, double norm_type);
+TD_API td_tensor td_embedding_renorm__at(td_origin origin, td_tensor weight, td_tensor index, double max_norm,
+                                         double norm_type);
+struct td_embedding_renormed_keywords {
+    int64_t padding_idx;
+    bool scale_grad_by_freq;
+    double max_norm, norm_type;
+    TD_KEYWORDS_END
+};
+TD_API td_tensor td_embedding_renormed_at(td_origin origin, td_tensor weight, td_tensor index,
+                                          const struct td_embedding_renormed_keywords *keywords);
 struct td_embedding_bag_keywords {
     int64_t mode;
     td_tensor offsets, per_sample_weights;
+    int64_t padding_idx;
+    bool scale_grad_by_freq, include_last_offset;
+    double max_norm, norm_type;
     TD_KEYWORDS_END
 };
 /* The sum, the mean or the greatest elements (.mode TD_SUM, TD_MEAN, TD_GREATEST) of the rows of weight at the indices
  * of each bag: a row of index, or of an index of one dimension what lies between one of .offsets and the next.
  * .per_sample_weights, for sums, is of index's shape. Of equal greatest elements the first gets the gradient; nan wins.
- * A bag of nothing is 0. */
+ * A bag of nothing is 0. With .include_last_offset the last offset is where the last bag ends. Indices that are
+ * .padding_idx, from the end if below 0, are in no bag. .scale_grad_by_freq divides the gradient of each row by how
+ * often index names it, .max_norm and .norm_type (2) are td_embedding_renorm_'s. */
 TD_API td_tensor td_embedding_bag(td_tensor weight, td_tensor index,
                                   const struct td_embedding_bag_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_embedding_bag_at(td_origin origin, td_tensor weight, td_tensor index,
@@ -523,11 +542,23 @@ TD_API td_tensor td_interpolate_at(td_origin origin, td_tensor x, const struct t
                          TD_HERE(TD_FRESH(#query, 0) | TD_FRESH(#key, 1) | TD_FRESH(#value, 2)), query, key, value,    \
                          TD_KEYWORDS(td_scaled_dot_product_attention, .mask = {0}, .is_causal = false, .dropout_p = 0, \
                                      .scale = 0, .td_keywords_only = 0, __VA_ARGS__)))
-#define td_embedding_bag(weight, index, ...)                                                                 \
-    TD_WITH_KEYWORDS(td_tensor,                                                                              \
-                     td_embedding_bag_at(TD_HERE(TD_FRESH(#weight, 0) | TD_FRESH(#index, 1)), weight, index, \
-                                         TD_KEYWORDS(td_embedding_bag, .mode = TD_MEAN, .offsets = {0},      \
-                                                     .per_sample_weights = {0}, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_embedding_bag(weight, index, ...)                                                                          \
+    TD_WITH_KEYWORDS(                                                                                                 \
+        td_tensor,                                                                                                    \
+        td_embedding_bag_at(TD_HERE(TD_FRESH(#weight, 0) | TD_FRESH(#index, 1)), weight, index,                       \
+                            TD_KEYWORDS(td_embedding_bag, .mode = TD_MEAN, .offsets = {0}, .per_sample_weights = {0}, \
+                                        .padding_idx = INT64_MIN, .scale_grad_by_freq = false,                        \
+                                        .include_last_offset = false, .max_norm = __builtin_inf(), .norm_type = 2,    \
+                                        .td_keywords_only = 0, __VA_ARGS__)))
+#undef td_embedding /* that of ops has no rows brought back */
+#define td_embedding(weight, index, ...)                                                                            \
+    TD_WITH_KEYWORDS(td_tensor,                                                                                     \
+                     td_embedding_renormed_at(TD_HERE(TD_FRESH(#weight, 0) | TD_FRESH(#index, 1)), weight, index,   \
+                                              TD_KEYWORDS(td_embedding_renormed, .padding_idx = INT64_MIN,          \
+                                                          .scale_grad_by_freq = false, .max_norm = __builtin_inf(), \
+                                                          .norm_type = 2, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_embedding_renorm_(weight, index, max_norm, norm_type) \
+    td_embedding_renorm__at(TD_HERE(TD_FRESH(#weight, 0) | TD_FRESH(#index, 1)), weight, index, max_norm, norm_type)
 #define TD_CELL(at, x_text, h_text, x, h, w_ih, w_hh, ...)         \
     TD_WITH_KEYWORDS(td_tensor,                                    \
                      at(TD_PAIR(x_text, h_text), x, h, w_ih, w_hh, \

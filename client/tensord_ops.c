@@ -169,6 +169,21 @@ td_tensor(td_transpose)(td_tensor x, int64_t dim0, int64_t dim1)
     return td_transpose_at((td_origin){0}, x, dim0, dim1);
 }
 
+td_tensor td_transpose__at(td_origin origin, td_tensor x, int64_t dim0, int64_t dim1)
+{
+    const struct td_transpose_attrs attrs = {
+        .dim0 = dim0,
+        .dim1 = dim1,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_view_in_place(&(struct client_op){.id = TD_OP_transpose, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_transpose_)(td_tensor x, int64_t dim0, int64_t dim1)
+{
+    return td_transpose__at((td_origin){0}, x, dim0, dim1);
+}
+
 td_tensor td_select_at(td_origin origin, td_tensor x, int64_t dim, int64_t index)
 {
     const struct td_select_attrs attrs = {
@@ -227,6 +242,17 @@ td_tensor td_detach_at(td_origin origin, td_tensor x)
 td_tensor(td_detach)(td_tensor x)
 {
     return td_detach_at((td_origin){0}, x);
+}
+
+td_tensor td_detach__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_view_in_place(&(struct client_op){.id = TD_OP_detach, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_detach_)(td_tensor x)
+{
+    return td_detach__at((td_origin){0}, x);
 }
 
 td_tensor td_contiguous_at(td_origin origin, td_tensor x)
@@ -795,11 +821,12 @@ td_tensor(td_mse_loss)(td_tensor x, td_tensor target, const struct td_mse_loss_k
 
 td_tensor td_embedding_at(td_origin origin, td_tensor weight, td_tensor index, const struct td_embedding_keywords *keywords)
 {
-    static const struct td_embedding_keywords defaults = {.padding_idx = INT64_MIN, };
+    static const struct td_embedding_keywords defaults = {.padding_idx = INT64_MIN, .scale_grad_by_freq = false, };
     if (!keywords)
         keywords = &defaults;
     const struct td_embedding_attrs attrs = {
         .padding_idx = keywords->padding_idx,
+        .scale_grad_by_freq = keywords->scale_grad_by_freq,
     };
     const td_operand in[] = {td_operand_of_tensor(weight), td_operand_of_tensor(index)};
     return client_op(&(struct client_op){.id = TD_OP_embedding, .origin = origin, .in = in, .in_count = 2, .attrs = &attrs});
@@ -920,6 +947,23 @@ td_tensor(td_squeeze)(td_tensor x, const struct td_squeeze_keywords *keywords)
     return td_squeeze_at((td_origin){0}, x, keywords);
 }
 
+td_tensor td_squeeze__at(td_origin origin, td_tensor x, const struct td_squeeze_keywords *keywords)
+{
+    static const struct td_squeeze_keywords defaults = {.dims = {.count = -1}, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_squeeze_attrs attrs = {
+        .dims = keywords->dims,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_view_in_place(&(struct client_op){.id = TD_OP_squeeze, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_squeeze_)(td_tensor x, const struct td_squeeze_keywords *keywords)
+{
+    return td_squeeze__at((td_origin){0}, x, keywords);
+}
+
 td_tensor td_unsqueeze_at(td_origin origin, td_tensor x, int64_t dim)
 {
     const struct td_unsqueeze_attrs attrs = {
@@ -932,6 +976,20 @@ td_tensor td_unsqueeze_at(td_origin origin, td_tensor x, int64_t dim)
 td_tensor(td_unsqueeze)(td_tensor x, int64_t dim)
 {
     return td_unsqueeze_at((td_origin){0}, x, dim);
+}
+
+td_tensor td_unsqueeze__at(td_origin origin, td_tensor x, int64_t dim)
+{
+    const struct td_unsqueeze_attrs attrs = {
+        .dim = dim,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_view_in_place(&(struct client_op){.id = TD_OP_unsqueeze, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_unsqueeze_)(td_tensor x, int64_t dim)
+{
+    return td_unsqueeze__at((td_origin){0}, x, dim);
 }
 
 td_tensor td_flatten_at(td_origin origin, td_tensor x, const struct td_flatten_keywords *keywords)
@@ -3662,6 +3720,17 @@ td_tensor(td_t)(td_tensor x)
     return td_t_at((td_origin){0}, x);
 }
 
+td_tensor td_t__at(td_origin origin, td_tensor x)
+{
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_view_in_place(&(struct client_op){.id = TD_OP_t, .origin = origin, .in = in, .in_count = 1});
+}
+
+td_tensor(td_t_)(td_tensor x)
+{
+    return td_t__at((td_origin){0}, x);
+}
+
 td_tensor td_as_strided_at(td_origin origin, td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords)
 {
     static const struct td_as_strided_keywords defaults = {.offset = -1, };
@@ -3679,6 +3748,25 @@ td_tensor td_as_strided_at(td_origin origin, td_tensor x, struct td_dims size, s
 td_tensor(td_as_strided)(td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords)
 {
     return td_as_strided_at((td_origin){0}, x, size, stride, keywords);
+}
+
+td_tensor td_as_strided__at(td_origin origin, td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords)
+{
+    static const struct td_as_strided_keywords defaults = {.offset = -1, };
+    if (!keywords)
+        keywords = &defaults;
+    const struct td_as_strided_attrs attrs = {
+        .size = size,
+        .stride = stride,
+        .offset = keywords->offset,
+    };
+    const td_operand in[] = {td_operand_of_tensor(x)};
+    return client_view_in_place(&(struct client_op){.id = TD_OP_as_strided, .origin = origin, .in = in, .in_count = 1, .attrs = &attrs});
+}
+
+td_tensor(td_as_strided_)(td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords)
+{
+    return td_as_strided__at((td_origin){0}, x, size, stride, keywords);
 }
 
 td_tensor td_flip_at(td_origin origin, td_tensor x, struct td_dims dims)
@@ -4659,6 +4747,50 @@ td_tensor td_bitwise_right_shift__at(td_origin origin, td_tensor a, td_operand b
 td_tensor(td_bitwise_right_shift_)(td_tensor a, td_tensor b)
 {
     return td_bitwise_right_shift__at((td_origin){0}, a, td_operand_of_tensor(b));
+}
+
+td_tensor td_gcd_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_gcd, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_gcd)(td_tensor a, td_tensor b)
+{
+    return td_gcd_at((td_origin){0}, a, b);
+}
+
+td_tensor td_gcd__at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_in_place(&(struct client_op){.id = TD_OP_gcd, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_gcd_)(td_tensor a, td_tensor b)
+{
+    return td_gcd__at((td_origin){0}, a, b);
+}
+
+td_tensor td_lcm_at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_op(&(struct client_op){.id = TD_OP_lcm, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_lcm)(td_tensor a, td_tensor b)
+{
+    return td_lcm_at((td_origin){0}, a, b);
+}
+
+td_tensor td_lcm__at(td_origin origin, td_tensor a, td_tensor b)
+{
+    const td_operand in[] = {td_operand_of_tensor(a), td_operand_of_tensor(b)};
+    return client_in_place(&(struct client_op){.id = TD_OP_lcm, .origin = origin, .in = in, .in_count = 2});
+}
+
+td_tensor(td_lcm_)(td_tensor a, td_tensor b)
+{
+    return td_lcm__at((td_origin){0}, a, b);
 }
 
 struct td_attention_results td_attention_at(td_origin origin, td_tensor query, td_tensor key, td_tensor value, const struct td_attention_keywords *keywords)

@@ -283,6 +283,10 @@ TD_API td_tensor td_view_at(td_origin origin, td_tensor x, struct td_dims shape)
 TD_API td_tensor td_transpose(td_tensor x, int64_t dim0, int64_t dim1);
 TD_API td_tensor td_transpose_at(td_origin origin, td_tensor x, int64_t dim0, int64_t dim1);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_transpose_(td_tensor x, int64_t dim0, int64_t dim1);
+TD_API td_tensor td_transpose__at(td_origin origin, td_tensor x, int64_t dim0, int64_t dim1);
+
 /* the slice of x at index of dimension dim, without that dimension; negative counts from the end */
 TD_API td_tensor td_select(td_tensor x, int64_t dim, int64_t index);
 TD_API td_tensor td_select_at(td_origin origin, td_tensor x, int64_t dim, int64_t index);
@@ -304,6 +308,10 @@ TD_API td_tensor td_expand_at(td_origin origin, td_tensor x, struct td_dims shap
 /* a view of the same bytes outside the graph */
 TD_API td_tensor td_detach(td_tensor x);
 TD_API td_tensor td_detach_at(td_origin origin, td_tensor x);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_detach_(td_tensor x);
+TD_API td_tensor td_detach__at(td_origin origin, td_tensor x);
 
 /* x itself where it is contiguous, otherwise a contiguous copy */
 TD_API td_tensor td_contiguous(td_tensor x);
@@ -488,11 +496,11 @@ struct td_max_keywords {
 TD_API td_tensor td_max(td_tensor x, const struct td_max_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_max_at(td_origin origin, td_tensor x, const struct td_max_keywords *keywords);
 
-/* matrix product of the last two dimensions (n, k) and (k, m), the others broadcast; a vector counts as a row on the left and a column on the right, without that dimension in the result */
+/* matrix product of the last two dimensions (n, k) and (k, m), the others broadcast; a vector counts as a row on the left and a column on the right, without that dimension in the result; both are of one type, as in PyTorch */
 TD_API td_tensor td_matmul(td_tensor a, td_tensor b);
 TD_API td_tensor td_matmul_at(td_origin origin, td_tensor a, td_tensor b);
 
-/* x (..., in) times the transposed weight (out, in), plus bias (out): (..., out); with a weight (in) and a bias () that dimension is gone. Keywords: .bias (none) */
+/* x (..., in) times the transposed weight (out, in), plus bias (out): (..., out); with a weight (in) and a bias () that dimension is gone; all are of one type. Keywords: .bias (none) */
 struct td_linear_keywords {
     td_tensor bias;
     TD_KEYWORDS_END
@@ -531,9 +539,10 @@ struct td_mse_loss_keywords {
 TD_API td_tensor td_mse_loss(td_tensor x, td_tensor target, const struct td_mse_loss_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_mse_loss_at(td_origin origin, td_tensor x, td_tensor target, const struct td_mse_loss_keywords *keywords);
 
-/* the rows of weight (rows, width) at index: shape of index with width appended; row padding_idx, from the end if below 0, gets no gradient. Keywords: .padding_idx (all) */
+/* the rows of weight (rows, width) at index: shape of index with width appended; row padding_idx, from the end if below 0, gets no gradient, with scale_grad_by_freq each row's is divided by how often index names it; the library also takes max_norm, see td_embedding_renorm_. Keywords: .padding_idx (all), .scale_grad_by_freq (false) */
 struct td_embedding_keywords {
     int64_t padding_idx;
+    bool scale_grad_by_freq;
     TD_KEYWORDS_END
 };
 TD_API td_tensor td_embedding(td_tensor weight, td_tensor index, const struct td_embedding_keywords *keywords TD_DEFAULT(NULL));
@@ -551,7 +560,7 @@ TD_API td_tensor td_index_add_at(td_origin origin, td_tensor x, int64_t dim, td_
 TD_API td_tensor td_index_add_(td_tensor x, int64_t dim, td_tensor index, td_tensor source);
 TD_API td_tensor td_index_add__at(td_origin origin, td_tensor x, int64_t dim, td_tensor index, td_tensor source);
 
-/* steps numbers from start to end, both included, at equal distances; dtype f32 if not given. Keywords: .dtype (as above), .requires_grad (false) */
+/* steps numbers from start to end, both included, at equal distances, of integers cut towards 0; dtype f32 if not given. Keywords: .dtype (as above), .requires_grad (false) */
 struct td_linspace_keywords {
     int dtype;
     bool requires_grad;
@@ -582,9 +591,17 @@ struct td_squeeze_keywords {
 TD_API td_tensor td_squeeze(td_tensor x, const struct td_squeeze_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_squeeze_at(td_origin origin, td_tensor x, const struct td_squeeze_keywords *keywords);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_squeeze_(td_tensor x, const struct td_squeeze_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_squeeze__at(td_origin origin, td_tensor x, const struct td_squeeze_keywords *keywords);
+
 /* x with a dimension of size 1 put in at dim */
 TD_API td_tensor td_unsqueeze(td_tensor x, int64_t dim);
 TD_API td_tensor td_unsqueeze_at(td_origin origin, td_tensor x, int64_t dim);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_unsqueeze_(td_tensor x, int64_t dim);
+TD_API td_tensor td_unsqueeze__at(td_origin origin, td_tensor x, int64_t dim);
 
 /* x with dimensions start_dim to end_dim made into one: a view where the strides allow it, otherwise a copy. Keywords: .start_dim (0), .end_dim (-1) */
 struct td_flatten_keywords {
@@ -663,7 +680,7 @@ TD_API td_tensor td_silu_at(td_origin origin, td_tensor x);
 TD_API td_tensor td_silu_(td_tensor x);
 TD_API td_tensor td_silu__at(td_origin origin, td_tensor x);
 
-/* -1 below 0, 1 above, 0 at 0; nan gives 0, as in PyTorch */
+/* -1 below 0, 1 above, 0 at 0; nan gives 0, as in PyTorch; bool stays */
 TD_API td_tensor td_sign(td_tensor x);
 TD_API td_tensor td_sign_at(td_origin origin, td_tensor x);
 
@@ -695,7 +712,7 @@ TD_API td_tensor td_maximum_at(td_origin origin, td_tensor a, td_tensor b);
 TD_API td_tensor td_minimum(td_tensor a, td_tensor b);
 TD_API td_tensor td_minimum_at(td_origin origin, td_tensor a, td_tensor b);
 
-/* x moved into min to max; nan stays nan. Keywords: .min (none), .max (none) */
+/* x moved into min to max; nan stays nan; integers and a bound with a fraction give f32, bool and whole bounds i64. Keywords: .min (none), .max (none) */
 struct td_clamp_keywords {
     double min;
     double max;
@@ -783,7 +800,7 @@ struct td_stack_keywords {
 TD_API td_tensor td_stack(td_list tensors, const struct td_stack_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_stack_at(td_origin origin, td_list tensors, const struct td_stack_keywords *keywords);
 
-/* each element 0 with probability p, otherwise x / (1 - p); x itself where training is 0. Keywords: .p (0.5), .training (1) */
+/* each element 0 with probability p, otherwise x / (1 - p); x itself where training is 0; of integers and bool only where p is 0 or 1, or training 0. Keywords: .p (0.5), .training (1) */
 struct td_dropout_keywords {
     double p;
     int64_t training;
@@ -1630,6 +1647,10 @@ TD_API td_tensor td_unflatten_at(td_origin origin, td_tensor x, int64_t dim, str
 TD_API td_tensor td_t(td_tensor x);
 TD_API td_tensor td_t_at(td_origin origin, td_tensor x);
 
+/* The same, written into its first tensor */
+TD_API td_tensor td_t_(td_tensor x);
+TD_API td_tensor td_t__at(td_origin origin, td_tensor x);
+
 /* any window (size, stride, offset) on the storage of x, refused where it leaves it; offset is x's own if not given. Keywords: .offset (-1) */
 struct td_as_strided_keywords {
     int64_t offset;
@@ -1637,6 +1658,10 @@ struct td_as_strided_keywords {
 };
 TD_API td_tensor td_as_strided(td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords TD_DEFAULT(NULL));
 TD_API td_tensor td_as_strided_at(td_origin origin, td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_as_strided_(td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords TD_DEFAULT(NULL));
+TD_API td_tensor td_as_strided__at(td_origin origin, td_tensor x, struct td_dims size, struct td_dims stride, const struct td_as_strided_keywords *keywords);
 
 /* x with the order of its elements turned round along dims */
 TD_API td_tensor td_flip(td_tensor x, struct td_dims dims);
@@ -1827,7 +1852,7 @@ struct td_svd_results {
 TD_API struct td_svd_results td_svd(td_tensor x);
 TD_API struct td_svd_results td_svd_at(td_origin origin, td_tensor x);
 
-/* x (batch, in, length) or (in, length) under each filter of weight (out, in / groups, width), which slides over it by stride: the sums of products, plus bias (out); with same as many as x has elements, padded by as much as that takes. Keywords: .bias (none), .stride (1), .padding (0), .dilation (1), .groups (1), .same (false) */
+/* x (batch, in, length) or (in, length) under each filter of weight (out, in / groups, width), which slides over it by stride: the sums of products, plus bias (out); with same as many as x has elements, padded by as much as that takes; all are of one type. Keywords: .bias (none), .stride (1), .padding (0), .dilation (1), .groups (1), .same (false) */
 struct td_conv1d_keywords {
     td_tensor bias;
     struct td_dims stride;
@@ -2059,6 +2084,22 @@ TD_API td_tensor td_bitwise_right_shift_at(td_origin origin, td_tensor a, td_ope
 /* The same, written into its first tensor */
 TD_API td_tensor td_bitwise_right_shift_(td_tensor a, td_tensor b);
 TD_API td_tensor td_bitwise_right_shift__at(td_origin origin, td_tensor a, td_operand b);
+
+/* the greatest number that divides both a and b, of their magnitudes; for bool logical or */
+TD_API td_tensor td_gcd(td_tensor a, td_tensor b);
+TD_API td_tensor td_gcd_at(td_origin origin, td_tensor a, td_tensor b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_gcd_(td_tensor a, td_tensor b);
+TD_API td_tensor td_gcd__at(td_origin origin, td_tensor a, td_tensor b);
+
+/* the least magnitude that both a and b divide, 0 where one is 0; for bool logical and */
+TD_API td_tensor td_lcm(td_tensor a, td_tensor b);
+TD_API td_tensor td_lcm_at(td_origin origin, td_tensor a, td_tensor b);
+
+/* The same, written into its first tensor */
+TD_API td_tensor td_lcm_(td_tensor a, td_tensor b);
+TD_API td_tensor td_lcm__at(td_origin origin, td_tensor a, td_tensor b);
 
 /* softmax(query key^T * scale + mask) value of query (..., length, width), key (..., keys, width) and value (..., keys, value width), whose other dimensions broadcast, and the logarithm of each row's sum of exponentials, of halves in f32; what the mask makes -inf is not seen, nor with is_causal a key that stands behind its query; scale is 1 / sqrt(width) where it is 0; a row that sees nothing is nan; the scores are never in memory all at once. Keywords: .mask (none), .is_causal (false), .scale (0.0) */
 struct td_attention_keywords {
@@ -2369,12 +2410,14 @@ template <typename N0> inline td_tensor td_bitwise_right_shift_(td_tensor a, N0 
 #define td_reshape(x_, shape_) td_reshape_at(TD_HERE(TD_FRESH(#x_, 0)), x_, shape_)
 #define td_view(x_, shape_) td_view_at(TD_HERE(TD_FRESH(#x_, 0)), x_, shape_)
 #define td_transpose(x_, dim0_, dim1_) td_transpose_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim0_, dim1_)
+#define td_transpose_(x_, dim0_, dim1_) td_transpose__at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim0_, dim1_)
 #define td_select(x_, dim_, index_) td_select_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, index_)
 #define td_slice(x_, dim_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_slice_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, \
         TD_KEYWORDS(td_slice, .start = 0, .end = INT64_MAX, .step = 1, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_expand(x_, shape_) td_expand_at(TD_HERE(TD_FRESH(#x_, 0)), x_, shape_)
 #define td_detach(x_) td_detach_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_detach_(x_) td_detach__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_contiguous(x_) td_contiguous_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_clone(x_) td_clone_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_to(x_, dtype_) td_to_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dtype_)
@@ -2439,7 +2482,7 @@ template <typename N0> inline td_tensor td_bitwise_right_shift_(td_tensor a, N0 
         TD_KEYWORDS(td_mse_loss, .reduction = TD_MEAN, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_embedding(weight_, index_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_embedding_at(TD_HERE(TD_FRESH(#weight_, 0) | TD_FRESH(#index_, 1)), weight_, index_, \
-        TD_KEYWORDS(td_embedding, .padding_idx = INT64_MIN, .td_keywords_only = 0, __VA_ARGS__)))
+        TD_KEYWORDS(td_embedding, .padding_idx = INT64_MIN, .scale_grad_by_freq = false, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_index_select(x_, dim_, index_) td_index_select_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1)), x_, dim_, index_)
 #define td_index_add(x_, dim_, index_, source_) td_index_add_at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_)
 #define td_index_add_(x_, dim_, index_, source_) td_index_add__at(TD_HERE(TD_FRESH(#x_, 0) | TD_FRESH(#index_, 1) | TD_FRESH(#source_, 2)), x_, dim_, index_, source_)
@@ -2453,7 +2496,11 @@ template <typename N0> inline td_tensor td_bitwise_right_shift_(td_tensor a, N0 
 #define td_squeeze(x_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_squeeze_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
         TD_KEYWORDS(td_squeeze, .dims = {.count = -1}, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_squeeze_(x_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_squeeze__at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
+        TD_KEYWORDS(td_squeeze, .dims = {.count = -1}, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_unsqueeze(x_, dim_) td_unsqueeze_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_)
+#define td_unsqueeze_(x_, dim_) td_unsqueeze__at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_)
 #define td_flatten(x_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_flatten_at(TD_HERE(TD_FRESH(#x_, 0)), x_, \
         TD_KEYWORDS(td_flatten, .start_dim = 0, .end_dim = -1, .td_keywords_only = 0, __VA_ARGS__)))
@@ -2779,8 +2826,12 @@ template <typename N0> inline td_tensor td_bitwise_right_shift_(td_tensor a, N0 
 #define td_unfold(x_, dim_, size_, step_) td_unfold_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, size_, step_)
 #define td_unflatten(x_, dim_, sizes_) td_unflatten_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dim_, sizes_)
 #define td_t(x_) td_t_at(TD_HERE(TD_FRESH(#x_, 0)), x_)
+#define td_t_(x_) td_t__at(TD_HERE(TD_FRESH(#x_, 0)), x_)
 #define td_as_strided(x_, size_, stride_, ...) \
     TD_WITH_KEYWORDS(td_tensor, td_as_strided_at(TD_HERE(TD_FRESH(#x_, 0)), x_, size_, stride_, \
+        TD_KEYWORDS(td_as_strided, .offset = -1, .td_keywords_only = 0, __VA_ARGS__)))
+#define td_as_strided_(x_, size_, stride_, ...) \
+    TD_WITH_KEYWORDS(td_tensor, td_as_strided__at(TD_HERE(TD_FRESH(#x_, 0)), x_, size_, stride_, \
         TD_KEYWORDS(td_as_strided, .offset = -1, .td_keywords_only = 0, __VA_ARGS__)))
 #define td_flip(x_, dims_) td_flip_at(TD_HERE(TD_FRESH(#x_, 0)), x_, dims_)
 #define td_roll(x_, shifts_, ...) \
@@ -2898,6 +2949,10 @@ template <typename N0> inline td_tensor td_bitwise_right_shift_(td_tensor a, N0 
 #define td_bitwise_left_shift_(a_, b_) td_bitwise_left_shift__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
 #define td_bitwise_right_shift(a_, b_) td_bitwise_right_shift_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
 #define td_bitwise_right_shift_(a_, b_) td_bitwise_right_shift__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, TD_OPERAND(b_))
+#define td_gcd(a_, b_) td_gcd_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_gcd_(a_, b_) td_gcd__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_lcm(a_, b_) td_lcm_at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
+#define td_lcm_(a_, b_) td_lcm__at(TD_HERE(TD_FRESH(#a_, 0) | TD_FRESH(#b_, 1)), a_, b_)
 #define td_attention(query_, key_, value_, ...) \
     TD_WITH_KEYWORDS(struct td_attention_results, td_attention_at(TD_HERE(TD_FRESH(#query_, 0) | TD_FRESH(#key_, 1) | TD_FRESH(#value_, 2)), query_, key_, value_, \
         TD_KEYWORDS(td_attention, .mask = {0}, .is_causal = false, .scale = 0.0, .td_keywords_only = 0, __VA_ARGS__)))

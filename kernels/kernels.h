@@ -82,6 +82,7 @@ struct td_device {
     char description[128]; /* "PROCESSOR, AVX-512, 2 cores" */
     size_t memory_bytes;   /* what the device has */
     int units;             /* cores, or multiprocessors */
+    int count;             /* devices of its kind that there are: cuda:0 and so on; 1 of the CPU */
     int capability[2];     /* of a GPU, major and minor: what code it runs; 0 of the CPU */
     bool host_memory;      /* tensors lie where the host can touch them */
 
@@ -134,8 +135,8 @@ struct td_device {
      * device's thread. */
     uint64_t (*cost)(const struct td_launch *launch);
     /* The dtype in which the op's kernel wants what is of a narrow dtype (dtypes.def): that itself, or the wide one
-     * beside it. Inputs are converted to it before and results rounded from it afterwards. Wide ones are always taken.
-     */
+     * beside it; and of bool: that itself, or i32. Inputs are converted to it before and results rounded from it
+     * afterwards. Wide ones are always taken. */
     uint8_t (*works_in_narrow)(const struct td_op *op, uint8_t dtype);
     /* Bytes that have travelled since ops without a kernel on the device were computed on the host: both ways, since
      * the device was opened. NULL: there are none. */

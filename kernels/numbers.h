@@ -58,6 +58,13 @@ static inline void td_nan_to_num_numbers(const struct td_nan_to_num_attrs *a, ui
     *below = a->neginf == -INFINITY ? -td_greatest_number(dtype) : a->neginf;
 }
 
+/* Where linspace begins, or ends: of integers at one. */
+static inline double td_linspace_end(struct td_number end, uint8_t dtype)
+{
+    bool whole = td_dtype_category(dtype) == TD_INTEGER;
+    return whole ? (double)td_number_integer(end) : td_number_real(end);
+}
+
 /* The smallest f32 that is not less than p. */
 static inline float td_f32_at_least(double p)
 {

@@ -319,6 +319,28 @@ TD_HD static inline double td_linspace_at(double start, double end, double step,
     return i < count / 2 || count == 1 ? up : down;
 }
 
+/* ---- divisors, of magnitudes: that of the least number wraps ---- */
+
+#define TD_DIVISORS(name, type, signed_type)                                           \
+    TD_HD static inline signed_type td_gcd_##name(signed_type a, signed_type b)        \
+    {                                                                                  \
+        type x = a < 0 ? 0 - (type)a : (type)a, y = b < 0 ? 0 - (type)b : (type)b;     \
+        while (y) {                                                                    \
+            type rest = x % y;                                                         \
+            x = y;                                                                     \
+            y = rest;                                                                  \
+        }                                                                              \
+        return (signed_type)x;                                                         \
+    }                                                                                  \
+    TD_HD static inline signed_type td_lcm_##name(signed_type a, signed_type b)        \
+    {                                                                                  \
+        type x = a < 0 ? 0 - (type)a : (type)a, y = b < 0 ? 0 - (type)b : (type)b;     \
+        type least = x && y ? x / (type)td_gcd_##name(a, b) * y : 0;                   \
+        return (signed_type)least < 0 ? (signed_type)(0 - least) : (signed_type)least; \
+    }
+TD_DIVISORS(i32, uint32_t, int32_t)
+TD_DIVISORS(i64, uint64_t, int64_t)
+
 /* ---- random numbers: Philox4x32-10, key seed, counter the number of the block ---- */
 
 struct td_words {

@@ -62,5 +62,10 @@ TD_HD static inline int64_t td_bins_divisor(const struct td_bins *c, const struc
     }
     return c->divisor ? c->divisor : count;
 }
+/* A mean of integers, cut towards 0. The least number divided by -1 wraps. */
+TD_HD static inline int64_t td_whole_quotient(int64_t sum, int64_t divisor)
+{
+    return divisor == -1 ? (int64_t)(0 - (uint64_t)sum) : sum / divisor;
+}
 
 #endif

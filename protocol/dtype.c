@@ -59,31 +59,31 @@ int64_t td_number_integer(struct td_number number)
 
 void td_number_store(struct td_number number, uint8_t dtype, void *at)
 {
-    float f32 = (float)td_number_real(number);
-    double f64 = td_number_real(number);
-    int64_t i64 = td_number_integer(number); /* narrow integers are its low bytes */
-    uint8_t truth = number.category == TD_FLOATING ? number.f != 0 : number.i != 0;
-    td_f16 f16 = td_f16_of_f32(f32);
-    td_bf16 bf16 = td_bf16_of_f32(f32);
-    const void *from = &i64;
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    from = (const char *)&i64 + sizeof i64 - td_dtype_size(dtype);
-#endif
+    union {
+        uint8_t truth;
+        td_f16 f16;
+        td_bf16 bf16;
+        float f32;
+        double f64;
+        int64_t i64; /* narrow integers are its low bytes */
+    } as;
+    const void *from = &as;
+    double real = td_number_real(number);
     switch ((enum td_dtype)dtype) {
     case TD_BOOL:
-        from = &truth;
+        as.truth = number.category == TD_FLOATING ? number.f != 0 : number.i != 0;
         break;
     case TD_F16:
-        from = &f16;
+        as.f16 = td_f16_of_f32((float)real);
         break;
     case TD_BF16:
-        from = &bf16;
+        as.bf16 = td_bf16_of_f32((float)real);
         break;
     case TD_F32:
-        from = &f32;
+        as.f32 = (float)real;
         break;
     case TD_F64:
-        from = &f64;
+        as.f64 = real;
         break;
     case TD_U8:
     case TD_I8:
@@ -91,6 +91,10 @@ void td_number_store(struct td_number number, uint8_t dtype, void *at)
     case TD_I32:
     case TD_I64:
     case TD_DTYPE_NONE:
+        as.i64 = td_number_integer(number);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        from = (const char *)&as.i64 + sizeof as.i64 - td_dtype_size(dtype);
+#endif
         break;
     }
     memcpy(at, from, td_dtype_size(dtype));

@@ -59,6 +59,13 @@ static bool has_in_place(const struct td_op *op)
     return is_one_of(op, others) || (elementwise && !is_one_of(op, without));
 }
 
+/* Views that PyTorch has a form in place of: the tensor becomes that view of itself. */
+static bool has_view_in_place(const struct td_op *op)
+{
+    static const char *const views[] = {"squeeze", "unsqueeze", "transpose", "t", "as_strided", "detach", NULL};
+    return is_one_of(op, views);
+}
+
 /* What the names of functions end in now: "_" of those in place. */
 static const char *tail = "";
 
@@ -71,7 +78,7 @@ static void for_functions(void (*print)(const struct td_op *))
             continue;
         print(op);
         tail = "_";
-        if (has_in_place(op))
+        if (has_in_place(op) || has_view_in_place(op))
             print(op);
         tail = "";
     }
@@ -422,9 +429,10 @@ static void print_body(const struct td_op *op)
         print_inputs(op, false);
     if (lists)
         print_inputs(op, true);
-    printf(several ? "    td_tensor results[TD_OUTPUTS_MAX];\n    client_ops("
-           : *tail ? "    return client_in_place("
-                   : "    return client_op(");
+    printf(several            ? "    td_tensor results[TD_OUTPUTS_MAX];\n    client_ops("
+           : !*tail           ? "    return client_op("
+           : has_in_place(op) ? "    return client_in_place("
+                              : "    return client_view_in_place(");
     printf("&(struct client_op){.id = TD_OP_%s, .origin = origin", op->name);
     if (is_create(op))
         printf(", .session = s, .requires_grad = keywords->requires_grad");
@@ -553,7 +561,7 @@ static void print_reference(void)
         printf("| %d | ", op->id);
         print_signature(op);
         printf(" | %s", op->doc);
-        if (has_in_place(op))
+        if (has_in_place(op) || has_view_in_place(op))
             printf("; in place `td_%s_`", op->name);
         printf(" | %s | %s | %s | %s |\n", kinds[op->kind], takes_text(op->takes), gives_text(op),
                op->no_gradient ? op->no_gradient : "yes");

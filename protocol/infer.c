@@ -19,7 +19,8 @@ static void promote(struct standing *standing, const struct td_meta *in)
     if (in->dtype == TD_DTYPE_NONE)
         return;
     uint8_t *meets = in->scalar ? &standing->numbers : in->rank ? &standing->with_dims : &standing->without;
-    *meets = td_dtype_promote(*meets, in->dtype);
+    if (*meets != in->dtype)
+        *meets = td_dtype_promote(*meets, in->dtype);
 }
 
 /* What they meet in: tensors with dimensions decide, then those without, then numbers, the weaker ones only by a higher
@@ -155,6 +156,32 @@ static int check_inputs(struct td_inference *i, struct standing *standing)
     return TD_E_OK;
 }
 
+static bool multiplies(const struct td_op *op)
+{
+    return op->id == TD_OP_matmul || op->id == TD_OP_linear || (op->id >= TD_OP_conv1d && op->id <= TD_OP_conv_weight);
+}
+
+/* Products are of one type, as in PyTorch: f64 data would make all of an f32 model compute in f64. */
+static int check_factors(struct td_inference *i)
+{
+    char a[TD_INPUT_TEXT], b[TD_INPUT_TEXT];
+    int k = 1;
+    while (k < i->in_count && (i->in[k].dtype == i->in[0].dtype || i->in[k].dtype == TD_DTYPE_NONE))
+        k++;
+    if (k >= i->in_count)
+        return TD_E_OK;
+    uint8_t first = i->in[0].dtype, other = i->in[k].dtype;
+    td_input_name(i->op, i->list_counts, 0, a);
+    td_input_name(i->op, i->list_counts, k, b);
+    td_fail(i->failure, TD_E_DTYPE, "%s: %s is %s and %s is %s, where all are of one type", i->op->name, a,
+            td_dtype_name(first), b, td_dtype_name(other));
+    /* Data are turned into what the model is of; of two factors what is wide, or no float, is the data. */
+    bool turns_first =
+        i->op->id != TD_OP_matmul ? k == 1 : first == TD_F64 || td_dtype_category(first) < td_dtype_category(other);
+    return td_hint(i->failure, "td_to(%s, %s) converts.", turns_first ? a : b,
+                   td_dtype_constant(turns_first ? other : first));
+}
+
 /* These convert as to does: PyTorch lets them put 1.5 into integers. */
 static bool overwrites(const struct td_op *op)
 {
@@ -165,6 +192,8 @@ static int decide_dtypes(struct td_inference *i)
 {
     struct standing standing = {0};
     int failed = check_inputs(i, &standing);
+    if (!failed && multiplies(i->op))
+        failed = check_factors(i);
     if (failed)
         return failed;
     uint8_t common = promoted(&standing);

@@ -43,6 +43,9 @@
 #define TD_MESSAGE_BYTES 384
 #define TD_HINT_BYTES 192
 
+/* What both ends ask for as a socket's buffer: few and large pieces of bulk data. The kernel may allow less. */
+#define TD_SOCKET_BYTES (2 << 20)
+
 /* What a client may have sent and not yet been told of: bytes and requests. Enough to hide a round trip at the
  * speed of a unix socket, small enough that 100 idle-then-mad clients do not fill a machine's memory. */
 #define TD_CREDIT_BYTES (8u << 20)

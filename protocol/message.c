@@ -7,16 +7,27 @@
 size_t td_hello_encode(const struct td_hello *hello, uint8_t *at)
 {
     uint8_t *start = at;
-    at = td_write_array(at, hello->purpose ? 7 : 6);
+    at = td_write_array(at, hello->device[0] ? 8 : hello->purpose ? 7 : 6);
     at = td_write_text(at, TD_MAGIC, sizeof TD_MAGIC - 1);
     at = td_write_uint(at, hello->version_min);
     at = td_write_uint(at, hello->version_max);
     at = td_write_uint(at, hello->ops_hash);
     at = td_write_uint(at, hello->life);
     at = td_write_text(at, hello->program, (uint32_t)strnlen(hello->program, TD_NAME_BYTES - 1));
-    if (hello->purpose)
+    if (hello->purpose || hello->device[0])
         at = td_write_uint(at, hello->purpose);
+    if (hello->device[0])
+        at = td_write_text(at, hello->device, (uint32_t)strnlen(hello->device, TD_DEVICE_BYTES - 1));
     return (size_t)(at - start);
+}
+
+/* Takes a text, cut to size. It goes into logs: what is no plain character becomes '?'. */
+static void take_plain(struct td_reader *r, char *to, uint32_t size)
+{
+    uint32_t length;
+    const char *text = td_read_text(r, &length);
+    for (uint32_t i = 0; text && i < length && i < size - 1; i++)
+        to[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
 }
 
 int td_hello_decode(const void *data, size_t bytes, struct td_hello *hello, struct td_failure *failure)
@@ -40,16 +51,15 @@ int td_hello_decode(const void *data, size_t bytes, struct td_hello *hello, stru
     }
     hello->ops_hash = td_read_uint(&r);
     hello->life = td_read_uint(&r);
-    const char *program = td_read_text(&r, &length);
+    take_plain(&r, hello->program, sizeof hello->program);
     hello->purpose = elements > 6 ? td_read_u32(&r) : TD_PURPOSE_SESSION;
+    if (elements > 7)
+        take_plain(&r, hello->device, sizeof hello->device);
     if (r.failed || elements < 6)
         return td_fail(failure, TD_E_PROTOCOL, "the HELLO is cut short, or its parts are of another type");
     if (hello->purpose >= TD_PURPOSES)
         return td_fail(failure, TD_E_VERSION,
                        "the client comes for a purpose, %" PRIu32 ", that the daemon does not know", hello->purpose);
-    length = length < TD_NAME_BYTES ? length : TD_NAME_BYTES - 1;
-    for (uint32_t i = 0; i < length; i++) /* it goes into logs: nothing but plain characters */
-        hello->program[i] = program[i] >= ' ' && program[i] <= '~' ? program[i] : '?';
     return TD_E_OK;
 }
 

@@ -65,7 +65,7 @@ enum td_reply_kind {
     TD_REPLY_EVENT = 11     /* [kind, event, request that recorded it or 0, done]: to an urgent event */
 };
 /* A value in CALL: [dtype, shape, strides, offset, requires a gradient]. */
-/* A life in OBSERVE: [number, enum td_life_state, cause, has trace]. */
+/* A life in OBSERVE: [number, enum td_life_state, cause, has trace, device]. */
 enum td_life_state { TD_LIFE_STARTING, TD_LIFE_RUNNING, TD_LIFE_ENDED };
 /* An error in a reply: [code, request, op, site, message, hint]. */
 
@@ -76,15 +76,19 @@ enum td_purpose {
     TD_PURPOSE_DASHBOARD, /* an address of the dashboard: the same */
     TD_PURPOSES
 };
-/* Lives in one OBSERVE. */
-#define TD_OBSERVED_MAX 8
+/* Devices of one daemon, and the bytes of a device's name with its final 0: "cuda:12". */
+#define TD_DEVICES_MAX 16
+#define TD_DEVICE_BYTES 32
+/* Lives in one OBSERVE: of each device the present one and four that are over. */
+#define TD_OBSERVED_MAX (5 * TD_DEVICES_MAX)
 
 struct td_hello {
     uint32_t version_min, version_max;
     uint64_t ops_hash;
     uint64_t life; /* the worker life that the client has just lost, 0 if none */
     char program[TD_NAME_BYTES];
-    uint32_t purpose; /* enum td_purpose */
+    uint32_t purpose;             /* enum td_purpose */
+    char device[TD_DEVICE_BYTES]; /* the one that the session is to be on, or its kind: "cuda:1", "cuda"; "": any */
 };
 /* Writes HELLO into at most TD_HELLO_MAX bytes, without the frame's length; returns the bytes. */
 size_t td_hello_encode(const struct td_hello *hello, uint8_t *at);

@@ -1,6 +1,7 @@
 /* Shapes and layouts of elementwise results and of writes: broadcasting, and the order of dimensions that ATen's
  * TensorIterator gives. SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -156,26 +157,44 @@ void rule_follow_strides(struct td_meta *out, int count, int64_t (*strides)[TD_R
     }
 }
 
-/* Whether in has out's sizes, and the strides that these have row by row, also where a size of 1 leaves them free. */
-static bool is_plain(const struct td_meta *in, const struct td_meta *out)
+/* Whether in lies row by row in the strides that its sizes have, also where a size of 1 leaves them free; of something
+ * without elements, whose strides are another matter, it does not. */
+static bool is_plain(const struct td_meta *in)
 {
     int64_t stride = 1;
-    if (in->rank != out->rank)
-        return false;
-    for (int d = out->rank - 1; d >= 0; d--) {
-        if (in->shape[d] != out->shape[d] || in->stride[d] != stride)
+    for (int d = in->rank - 1; d >= 0; d--) {
+        if (in->stride[d] != stride)
             return false;
         stride *= in->shape[d];
     }
-    return stride > 0; /* 0: there are no elements, whose strides are another matter */
+    return stride > 0;
 }
 
-/* Whether each input is such a one or has no dimensions, as a number: there is nothing to follow. The usual case. */
-static bool all_plain(const struct td_inference *i)
+static bool same_layout(const struct td_meta *a, const struct td_meta *b)
 {
+    bool same = a->rank == b->rank;
+    for (int d = 0; same && d < a->rank; d++)
+        same = a->shape[d] == b->shape[d] && a->stride[d] == b->stride[d];
+    return same;
+}
+
+/* The usual case: what has dimensions lies in one plain layout, which is the result's, too. The rest are numbers. */
+static bool all_alike(struct td_inference *i)
+{
+    const struct td_meta *first = &i->in[0];
+    struct td_meta *out = &i->out[0];
+    for (int k = 1; k < i->in_count && !first->rank; k++)
+        first = &i->in[k];
+    if (!is_plain(first))
+        return false;
     for (int k = 0; k < i->in_count; k++)
-        if (i->in[k].rank && !is_plain(&i->in[k], &i->out[0]))
+        if (i->in[k].rank && !same_layout(&i->in[k], first))
             return false;
+    out->rank = first->rank;
+    for (int d = 0; d < first->rank; d++) {
+        out->shape[d] = first->shape[d];
+        out->stride[d] = first->stride[d];
+    }
     return true;
 }
 
@@ -183,8 +202,6 @@ static bool all_plain(const struct td_inference *i)
 void rule_follow_layout(struct td_inference *i)
 {
     struct td_meta *out = &i->out[0];
-    if (all_plain(i))
-        return;
     struct td_meta ins[3]; /* at most: where, addcmul and the like */
     int64_t strides[3][TD_RANK_MAX];
     bool all_contiguous = true, same_dense = i->op->id != TD_OP_softsign; /* to PyTorch a quotient */
@@ -239,10 +256,30 @@ td_shape_rule td_shape_elementwise;
 
 int td_shape_dropout(struct td_inference *i)
 {
-    double p = ((const struct td_dropout_attrs *)i->attrs)->p;
-    if (p >= 0 && p <= 1)
+    const struct td_dropout_attrs *a = i->attrs;
+    bool draws = a->training && a->p != 0 && a->p != 1 && td_meta_numel(&i->in[0]);
+    if (!(a->p >= 0 && a->p <= 1))
+        return td_fail(i->failure, TD_E_ARGUMENT, "%s: p is %g where a probability from 0 to 1 is due", i->op->name,
+                       a->p);
+    if (!draws || td_dtype_category(i->in[0].dtype) == TD_FLOATING)
         return td_shape_elementwise(i);
-    return td_fail(i->failure, TD_E_ARGUMENT, "%s: p is %g where a probability from 0 to 1 is due", i->op->name, p);
+    td_fail(i->failure, TD_E_DTYPE, "%s: x is %s where a floating type is due", i->op->name,
+            td_dtype_name(i->in[0].dtype));
+    return td_hint(i->failure, "td_to(x, TD_F32) converts.");
+}
+
+/* clamp's bounds count as numbers of C do: one with a fraction, or nan, makes reals of integers. One that keeps
+ * nothing out is none. */
+static void promote_to_bounds(struct td_inference *i)
+{
+    const struct td_clamp_attrs *a = i->attrs;
+    bool below = a->min == -INFINITY || (isfinite(a->min) && a->min == floor(a->min));
+    bool whole = below && (a->max == INFINITY || (isfinite(a->max) && a->max == floor(a->max)));
+    if (td_dtype_category(i->compute) != TD_FLOATING && !whole)
+        i->compute = TD_F32;
+    else if (i->compute == TD_BOOL)
+        i->compute = TD_I64;
+    i->out[0].dtype = i->compute;
 }
 
 /* Results that PyTorch does not lay out by TensorIterator. */
@@ -272,6 +309,8 @@ static void follow_parts(struct td_inference *i)
 int td_shape_elementwise(struct td_inference *i)
 {
     i->broadcasts = true;
+    if (i->op->id == TD_OP_clamp)
+        promote_to_bounds(i);
     bool flat = i->op->id == TD_OP_isfinite || i->op->id == TD_OP_isinf; /* of integers the same everywhere */
     if (layouts[i->op->id] == LIKE_A_COPY || (flat && td_dtype_category(i->in[0].dtype) != TD_FLOATING))
         return rule_copied(i);
@@ -281,11 +320,13 @@ int td_shape_elementwise(struct td_inference *i)
     if (i->op->id == TD_OP_celu && ((const struct td_celu_attrs *)i->attrs)->alpha == 0)
         return td_fail(i->failure, TD_E_ARGUMENT, "%s: alpha is 0, and x is divided by it", i->op->name);
     int64_t shape[TD_RANK_MAX];
-    int rank, failed = rule_broadcast(i, &rank, shape);
-    if (failed || (failed = rule_fresh(i, rank, shape)))
-        return failed;
-    if (layouts[i->op->id] != CONTIGUOUS)
-        rule_follow_layout(i);
+    int rank, failed;
+    if (!all_alike(i)) {
+        if ((failed = rule_broadcast(i, &rank, shape)) || (failed = rule_fresh(i, rank, shape)))
+            return failed;
+        if (layouts[i->op->id] != CONTIGUOUS)
+            rule_follow_layout(i);
+    }
     if (i->op->id == TD_OP_isfinite || i->op->id == TD_OP_isinf)
         follow_parts(i);
     return TD_E_OK;

@@ -47,6 +47,10 @@ int td_shape_scatter_reduce(struct td_inference *i)
         return td_fail(i->failure, TD_E_ARGUMENT,
                        "%s: reduce is %" PRId64 ", none of TD_BY_SUM, TD_BY_PROD, TD_BY_MEAN, TD_BY_AMAX, TD_BY_AMIN",
                        i->op->name, by);
+    if (by == TD_BY_MEAN && i->compute == TD_BOOL) {
+        td_fail(i->failure, TD_E_DTYPE, "%s: x is bool where a mean is due of numbers", i->op->name);
+        return td_hint(i->failure, "td_to(x, TD_F32) makes numbers.");
+    }
     return td_shape_scatter(i);
 }
 

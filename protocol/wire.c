@@ -21,34 +21,25 @@ static uint8_t tag(const struct td_reader *r)
     return !r->failed && r->at < r->end ? *r->at : 0xc1; /* 0xc1 is the byte that msgpack never uses */
 }
 
-enum td_wire_type td_read_type_slow(const struct td_reader *r)
-{
-    uint8_t t = tag(r);
-    if (t < 0x80 || t >= 0xe0 || (t >= 0xcc && t <= 0xd3))
-        return TD_WIRE_INT;
-    if (t < 0x90 || t == 0xde || t == 0xdf)
-        return TD_WIRE_MAP;
-    if (t < 0xa0 || t == 0xdc || t == 0xdd)
-        return TD_WIRE_ARRAY;
-    if (t < 0xc0 || (t >= 0xd9 && t <= 0xdb))
-        return TD_WIRE_TEXT;
-    switch (t) {
-    case 0xc0:
-        return TD_WIRE_NIL;
-    case 0xc2:
-    case 0xc3:
-        return TD_WIRE_BOOL;
-    case 0xc4:
-    case 0xc5:
-    case 0xc6:
-        return TD_WIRE_BIN;
-    case 0xca:
-    case 0xcb:
-        return TD_WIRE_REAL;
-    default:
-        return TD_WIRE_NONE;
-    }
-}
+/* https://github.com/msgpack/msgpack/blob/master/spec.md#overview */
+const uint8_t td_wire_types[256] = {
+    [0x00 ... 0x7f] = TD_WIRE_INT,
+    [0x80 ... 0x8f] = TD_WIRE_MAP,
+    [0x90 ... 0x9f] = TD_WIRE_ARRAY,
+    [0xa0 ... 0xbf] = TD_WIRE_TEXT,
+    [0xc0] = TD_WIRE_NIL,
+    [0xc1] = TD_WIRE_NONE,
+    [0xc2 ... 0xc3] = TD_WIRE_BOOL,
+    [0xc4 ... 0xc6] = TD_WIRE_BIN,
+    [0xc7 ... 0xc9] = TD_WIRE_NONE,
+    [0xca ... 0xcb] = TD_WIRE_REAL,
+    [0xcc ... 0xd3] = TD_WIRE_INT,
+    [0xd4 ... 0xd8] = TD_WIRE_NONE,
+    [0xd9 ... 0xdb] = TD_WIRE_TEXT,
+    [0xdc ... 0xdd] = TD_WIRE_ARRAY,
+    [0xde ... 0xdf] = TD_WIRE_MAP,
+    [0xe0 ... 0xff] = TD_WIRE_INT,
+};
 
 int64_t td_read_int(struct td_reader *r)
 {

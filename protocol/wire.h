@@ -49,12 +49,12 @@ static inline size_t td_reader_left(const struct td_reader *r)
 {
     return (size_t)(r->end - r->at);
 }
+extern const uint8_t td_wire_types[256]; /* enum td_wire_type, by the object's first byte */
 /* The type of the next object; TD_WIRE_NONE at the end, after a failure, or for a byte that the protocol does not use.
  */
-enum td_wire_type td_read_type_slow(const struct td_reader *r);
 static inline enum td_wire_type td_read_type(const struct td_reader *r)
 {
-    return r->at < r->end && *r->at < 0x80 ? TD_WIRE_INT : td_read_type_slow(r);
+    return r->failed || r->at >= r->end ? TD_WIRE_NONE : (enum td_wire_type)td_wire_types[*r->at];
 }
 uint64_t td_read_uint_slow(struct td_reader *r);
 /* An unsigned integer of any width; a signed one that is not negative also counts. */

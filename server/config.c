@@ -23,14 +23,47 @@ struct setting {
     int (*set)(struct config *config, const char *where, const char *value, struct td_failure *failure);
 };
 
+/* "cuda:12": a number as short as it can be written, so that one device has one name. */
+static bool is_gpu(const char *name)
+{
+    const char *number = name + 5;
+    size_t digits = !strncmp(name, "cuda:", 5) ? strspn(number, "0123456789") : 0;
+    return digits && digits < 4 && !number[digits] && (*number != '0' || digits == 1);
+}
+
+static int add_device(struct config *config, const char *where, const char *name, struct td_failure *failure)
+{
+    if (!is_gpu(name) && strcmp(name, "cpu"))
+        return td_fail(failure, TD_E_ARGUMENT,
+                       "%s: '%s' is not a device: auto, cuda, or a list of cpu and cuda:N with commas between", where,
+                       name);
+    for (int k = 0; k < config->device_count; k++)
+        if (!strcmp(config->devices[k], name))
+            return td_fail(failure, TD_E_ARGUMENT, "%s: '%s' is named twice", where, name);
+    if (config->device_count == TD_DEVICES_MAX)
+        return td_fail(failure, TD_E_ARGUMENT, "%s: '%s' is one device too many: %d may be served", where, name,
+                       TD_DEVICES_MAX);
+    snprintf(config->devices[config->device_count++], TD_DEVICE_BYTES, "%s", name);
+    return TD_E_OK;
+}
+
 static int set_device(struct config *config, const char *where, const char *value, struct td_failure *failure)
 {
-    size_t digits = !strncmp(value, "cuda:", 5) ? strspn(value + 5, "0123456789") : 0;
-    bool is_cuda = digits && digits < 4 && !value[5 + digits];
-    if (!is_cuda && strcmp(value, "auto") && strcmp(value, "cpu"))
-        return td_fail(failure, TD_E_ARGUMENT, "%s: '%s' is not a device: auto, cpu, cuda:N", where, value);
-    snprintf(config->device, sizeof config->device, "%s", value);
-    return TD_E_OK;
+    config->device_count = 0;
+    if (!strcmp(value, "auto") || !strcmp(value, "cuda")) {
+        snprintf(config->devices[config->device_count++], TD_DEVICE_BYTES, "%s", value);
+        return TD_E_OK;
+    }
+    for (const char *at = value;; at++) {
+        char name[TD_DEVICE_BYTES];
+        size_t bytes = strcspn(at, ",");
+        snprintf(name, sizeof name, "%.*s", (int)bytes, at);
+        if (add_device(config, where, name, failure))
+            return failure->code;
+        at += bytes;
+        if (!*at)
+            return TD_E_OK;
+    }
 }
 
 static int set_listen(struct config *config, const char *where, const char *value, struct td_failure *failure)
@@ -137,12 +170,13 @@ enum { KEY_CONFIG = 256, KEY_ROLE, KEY_SETTING };
 
 static const struct argp_option options[] = {
     {"config", KEY_CONFIG, "FILE", 0, "Read settings from FILE: lines of NAME = VALUE with the names below", 0},
-    {"device", KEY_SETTING + DEVICE, "DEVICE", 0, "auto, cpu or cuda:N (default: auto)", 0},
+    {"device", KEY_SETTING + DEVICE, "DEVICE,...", 0,
+     "auto, cuda (all GPUs), or a list as cuda:0,cuda:1,cpu, each with a worker of its own (default: auto)", 0},
     {"listen", KEY_SETTING + LISTEN, "ADDRESS", 0,
      "unix:PATH (default: /run/tensord/tensord.sock for root, else $XDG_RUNTIME_DIR/tensord.sock)", 0},
     {"web", KEY_SETTING + WEB, "HOST:PORT", 0, "Where the dashboard is served, or off (default: 127.0.0.1:7070)", 0},
-    {"memory", KEY_SETTING + MEMORY, "SIZE", 0, "What may be taken of the device, as 512M or 8G (default: four fifths)",
-     0},
+    {"memory", KEY_SETTING + MEMORY, "SIZE", 0,
+     "What may be taken of each device, as 512M or 8G (default: four fifths)", 0},
     {"threads", KEY_SETTING + THREADS, "N", 0,
      "How many threads one op may be spread over, 1 to 64; results are the same (default: the processors there are)",
      0},
@@ -233,7 +267,8 @@ int config_read(int argc, char **argv, struct config *config, struct td_failure 
     struct given given = {.failure = failure};
     argp_program_version = "tensord " TD_VERSION;
     argp_err_exit_status = 2;
-    *config = (struct config){.device = "auto",
+    *config = (struct config){.devices = {"auto"},
+                              .device_count = 1,
                               .threads = threads_here(),
                               .log_level = LOG_INFO,
                               .web_host = CONFIG_WEB_HOST,

@@ -9,6 +9,7 @@
 
 #include "protocol/address.h"
 #include "protocol/error.h"
+#include "protocol/message.h"
 
 #define TD_VERSION "0.1.0"
 
@@ -18,8 +19,10 @@
 
 struct config {
     struct td_address listen;
-    char device[32];     /* "auto", "cpu", "cuda:0" */
-    size_t memory_bytes; /* what the pool may take of the device; 0: four fifths of it */
+    /* "auto" or "cuda", all that CUDA sees, alone; or as many of "cpu" and "cuda:0" as there are. Of a worker: its. */
+    char devices[TD_DEVICES_MAX][TD_DEVICE_BYTES];
+    int device_count;
+    size_t memory_bytes; /* what the pool may take of each device; 0: four fifths of it */
     int threads;         /* that one op may be spread over: 1 to 64 */
     int log_level;       /* enum log_level: what is below is not written */
     char web_host[64];   /* where the dashboard is served: a name or an address without brackets; "": nowhere */

@@ -16,21 +16,22 @@
 
 /* A client whose HELLO was accepted; the descriptor rides along. */
 struct handover {
-    uint64_t number; /* counts handovers of this supervisor */
-    uint64_t life;   /* this worker's life, from 1 */
-    uid_t uid;       /* of the client's process, as the kernel says */
+    uint64_t number;  /* counts handovers of this supervisor */
+    uint64_t life;    /* this worker's life, from 1 */
+    uint32_t workers; /* that there are, with this one: what they take of the host they take in equal parts */
+    uid_t uid;        /* of the client's process, as the kernel says */
     pid_t pid;
     struct td_hello hello;
     char lost[TD_MESSAGE_BYTES]; /* how the life that the client names in HELLO ended; "" if it named none */
 };
 
 enum handover_note_kind { NOTE_READY = 1, NOTE_TAKEN = 2 };
-/* From the worker: READY once it can serve, with the device that it serves; TAKEN when the clients up to that number
- * are its own. */
+/* From the worker: READY once it can serve, with the device that it serves, and in number how many of its kind there
+ * are; TAKEN when the clients up to that number are its own. */
 struct handover_note {
     uint32_t kind;
     uint64_t number;
-    char device[32];
+    char device[TD_DEVICE_BYTES];
 };
 
 /* A worker's exit status (EX_UNAVAILABLE) where the device that it was told to serve is not to be had: the line before,
@@ -50,12 +51,13 @@ int handover_receive(int channel, struct handover *handover, int *descriptor);
 #define WEB_LISTEN_FD 4
 
 enum web_order_kind {
-    WEB_LIFE = 1,   /* a life of the worker begins, or is there: its black box's two descriptors ride along */
+    WEB_LIFE = 1,   /* a life of a worker begins, or is there: its black box's two descriptors ride along */
     WEB_COOKIE = 2, /* secret is what a browser that was let in has from now on */
     WEB_TOKEN = 3   /* secret lets one browser in, once */
 };
 struct web_order {
     uint32_t kind;
+    uint32_t device; /* of WEB_LIFE: whose life, counted from 0 */
     char secret[WEB_SECRET_DIGITS + 1];
 };
 

@@ -72,6 +72,10 @@ static td_tensor instance_norm_of(const struct argument *a)
     CASE(ldexp_, td_ldexp__at(HERE, T(0), O(1)))                                                                      \
     CASE(clamp_min_, td_clamp_min__at(HERE, T(0), O(1)))                                                              \
     CASE(clamp_max_, td_clamp_max__at(HERE, T(0), O(1)))                                                              \
+    CASE(mvlgamma, td_mvlgamma(T(0), I(1)))                                                                           \
+    CASE(mvlgamma_, td_mvlgamma_(T(0), I(1)))                                                                         \
+    CASE(index_reduce, td_index_reduce(T(0), I(1), T(2), T(3), I(4), .include_self = I(5)))                           \
+    CASE(index_reduce_, td_index_reduce_(T(0), I(1), T(2), T(3), I(4), .include_self = I(5)))                         \
     CASE(clamp_between_, td_clamp_between_(T(0), T(1), T(2)))                                                         \
     CASE(put_, td_put_(T(0), T(1), T(2), .accumulate = I(3)))                                                         \
     CASE(addmm_, td_addmm_(T(0), T(1), T(2), .beta = R(3), .alpha = R(4)))                                            \
@@ -148,7 +152,10 @@ static td_tensor instance_norm_of(const struct argument *a)
     CASE(prelu, td_prelu(T(0), T(1)))                                                                                 \
     CASE(scaled_dot_product_attention,                                                                                \
          td_scaled_dot_product_attention(T(0), T(1), T(2), .mask = T(3), .is_causal = I(4)))                          \
-    CASE(embedding_bag, td_embedding_bag(T(0), T(1), .mode = I(2) == 3 ? TD_GREATEST : I(2)))                         \
+    CASE(embedding_bag, td_embedding_bag(T(0), T(1), .mode = I(2) == 3 ? TD_GREATEST : I(2), .padding_idx = I(3),     \
+                                         .scale_grad_by_freq = I(4)))                                                 \
+    CASE(embedding_bags, td_embedding_bag(T(0), T(1), .offsets = T(2), .mode = I(3) == 3 ? TD_GREATEST : I(3),        \
+                                          .padding_idx = I(4), .include_last_offset = I(5)))                          \
     CASE(im2col, td_im2col(T(0), D(1), .stride = D(2), .padding = D(3), .dilation = D(4)))                            \
     CASE(interpolate, td_interpolate(T(0), .size = D(1), .mode = (enum td_interpolation)I(2), .align_corners = I(3))) \
     CASE(rnn_tanh_cell, td_rnn_tanh_cell(T(0), T(1), T(2), T(3), .b_ih = T(4), .b_hh = T(5)))                         \

@@ -212,7 +212,7 @@ void harness_stop(struct harness *harness)
     uv_walk(&worker->loop, close_handle, NULL);
     uv_run(&worker->loop, UV_RUN_DEFAULT);
     uv_loop_close(&worker->loop);
-    exec_spares_free(worker);
+    worker_spares_free(worker);
     recorder_stop(worker);
     pool_deinit(&worker->pool);
     free(worker->sources);

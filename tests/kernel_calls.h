@@ -151,13 +151,14 @@ static void draw_elementwise(struct call *c, uint8_t dtype)
     int64_t shape[TD_RANK_MAX], part[TD_RANK_MAX];
     bool writes = c->op->kind == TD_INPLACE;
     int rank = draw_shape(shape, 0, 4), which = 0;
-    int whole = 0; /* the operand that keeps the full shape */
+    int whole = 0;                                            /* the operand that keeps the full shape */
+    bool rates = c->op->id == TD_OP_poisson && below(4) == 0; /* some of which it refuses */
     for (const struct td_param *p = c->op->params; td_param_is_tensor(p->kind); p++, which++) {
         int part_rank = which == whole ? rank : fewer_dims(rank, shape, part);
         if ((c->op->id == TD_OP_fill_ || c->op->id == TD_OP_full_like) && which == 1)
             part_rank = 0;
         make(next(c), p->kind == TD_PARAM_MASK ? TD_BOOL : dtype, part_rank, which == whole ? shape : part,
-             c->op->tried, writes && which == 0 ? NO_OVERLAP : ANY_LAYOUT);
+             rates ? TD_AWAY : c->op->tried, writes && which == 0 ? NO_OVERLAP : ANY_LAYOUT);
     }
     double *reals = (double *)(void *)c->attrs;
     if (c->op->id == TD_OP_to)
@@ -169,7 +170,8 @@ static void draw_elementwise(struct call *c, uint8_t dtype)
     if (c->op->id == TD_OP_clamp && below(4)) /* the upper bound wins where they cross */
         reals[1] = below(2) ? between(-1, 3) : (double)(below(9) - 2);
     if (c->op->id == TD_OP_dropout) {
-        reals[0] = below(2) ? 0 : between(0, 1);
+        bool draws = td_dtype_category(dtype) == TD_FLOATING;
+        reals[0] = below(2) ? 0 : draws ? between(0, 1) : 1;
         c->attrs[1] = below(2);
     }
     int64_t *slot = c->attrs; /* quarters, which every type holds */
@@ -555,6 +557,8 @@ static void draw_indexed(struct call *c, uint8_t dtype)
         if (c->op->id == TD_OP_scatter_reduce) {
             c->attrs[1] = below(5);
             c->attrs[2] = below(2);
+            if (dtype == TD_BOOL && c->attrs[1] == TD_BY_MEAN)
+                c->attrs[1] = TD_BY_SUM;
         }
         return;
     }

@@ -218,6 +218,15 @@ void oracle_linspace(struct oracle_call *c)
 {
     const struct td_linspace_attrs *a = c->attrs;
     long double start = td_number_real(a->start), end = td_number_real(a->end);
+    int64_t last = c->out->count - 1;
+    if (!floating(c->out)) { /* in doubles, from the end that is nearer: what is a whole number is cut to itself */
+        double first = (double)td_number_integer(a->start), final = (double)td_number_integer(a->end);
+        double by = last > 0 ? (final - first) / (double)last : 0;
+        for (int64_t i = 0; i <= last; i++)
+            c->out->integer[i] =
+                (int64_t)(i < (last + 1) / 2 || !last ? first + (double)i * by : final - (double)(last - i) * by);
+        return;
+    }
     for (int64_t i = 0; i < c->out->count; i++) {
         c->out->real[i] = i ? start + (end - start) * i / (c->out->count - 1) : start;
         c->out->scale[i] = fabs((double)start) + fabs((double)end);
@@ -239,8 +248,9 @@ void oracle_eye(struct oracle_call *c)
 void oracle_dropout(struct oracle_call *c)
 {
     const struct td_dropout_attrs *a = c->attrs;
-    c->drawn = a->training != 0 && a->p != 0;
-    copy_all(c->out, &c->in[0]);
+    c->drawn = a->training != 0 && a->p != 0 && a->p != 1;
+    if (!a->training || a->p != 1) /* else all is 0 */
+        copy_all(c->out, &c->in[0]);
 }
 
 /* ---- the table ---- */

@@ -18,6 +18,10 @@ struct convolved {
 static void add_product(struct oracle_tensor *to, int64_t at, const struct oracle_tensor *a, int64_t ai,
                         const struct oracle_tensor *b, int64_t bi)
 {
+    if (!floating(to)) {
+        to->integer[at] = WRAP(to->integer[at], +, WRAP(a->integer[ai], *, b->integer[bi]));
+        return;
+    }
     to->real[at] += a->real[ai] * b->real[bi];
     to->scale[at] += (double)fabsl(a->real[ai] * b->real[bi]);
 }
@@ -55,9 +59,10 @@ static void convolve(const struct convolved *c)
 static void add_bias(struct oracle_tensor *out, const struct oracle_tensor *bias, int rank)
 {
     for (int64_t i = 0; i < out->count && bias->dtype; i++) {
-        long double b = bias->real[coordinate(out, i, out->rank - rank - 1)];
-        out->real[i] += b;
-        out->scale[i] += (double)fabsl(b);
+        int64_t channel = coordinate(out, i, out->rank - rank - 1);
+        out->real[i] += bias->real[channel];
+        out->scale[i] += (double)fabsl(bias->real[channel]);
+        out->integer[i] = WRAP(out->integer[i], +, bias->integer[channel]);
     }
 }
 

@@ -190,6 +190,23 @@ static int64_t shifted_by(const struct oracle_tensor *y, int64_t m, int64_t n, b
     uint64_t low = inside ? (uint64_t)m << n : 0;
     return bits == 64 ? (int64_t)low : (int64_t)(int32_t)(uint32_t)low;
 }
+
+static int64_t common_divisor(int64_t a, int64_t b)
+{
+    for (int64_t rest; b; a = b, b = rest)
+        rest = a % b;
+    return a < 0 ? -a : a;
+}
+
+/* The magnitude of a product that has wrapped. */
+static int64_t common_multiple(const struct oracle_tensor *y, int64_t m, int64_t n)
+{
+    int64_t product = m && n ? WRAP(m / common_divisor(m, n), *, n) : 0;
+    return llabs(y->dtype == TD_I32 ? (int32_t)product : product);
+}
+
+PAIR(gcd, 0, 0 * a * b, common_divisor(m, n))
+PAIR(lcm, 0, 0 * a * b, common_multiple(c->out, m, n))
 PAIR(bitwise_left_shift, 0, 0 * a * b, shifted_by(c->out, m, n, true))
 PAIR(bitwise_right_shift, 0, 0 * a * b, shifted_by(c->out, m, n, false))
 PAIR(heaviside, 0, a == 0 ? b : a > 0, m == 0 ? n : m > 0)

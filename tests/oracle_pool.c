@@ -97,9 +97,17 @@ static void share(const struct means *m, struct oracle_tensor *x, struct oracle_
             if (!inside)
                 continue;
             struct oracle_tensor *from = back ? y : x, *to = back ? x : y;
+            if (!floating(to)) { /* which is divided once */
+                to->integer[i] = WRAP(to->integer[i], +, from->integer[at]);
+                continue;
+            }
             long double part = from->real[back ? i : at] / divisor;
             to->real[back ? at : i] += part;
             to->scale[back ? at : i] += (double)fabsl(part);
+        }
+        if (!floating(y)) {
+            int64_t sum = y->dtype == TD_I32 ? (int32_t)y->integer[i] : y->integer[i]; /* which wraps */
+            y->integer[i] = sum / (int64_t)divisor;
         }
     }
 }

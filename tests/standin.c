@@ -49,17 +49,20 @@ static int greet_client(const char *mode)
     return client;
 }
 
-static int fake_worker(void)
+static int fake_worker(const char *device)
 {
     const char *mode = getenv("TEST_WORKER") ? getenv("TEST_WORKER") : "";
-    struct handover_note ready = {.kind = NOTE_READY, .device = "cpu"};
+    struct handover_note ready = {.kind = NOTE_READY, .number = 1};
     struct pollfd polled[256] = {{.fd = HANDOVER_FD, .events = POLLIN}};
     int count = 1;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGTERM, SIG_IGN);
     signal(SIGINT, SIG_IGN);
-    if (!strcmp(mode, "die"))
+    const char *gone = getenv("TEST_GONE");
+    bool dies = !strcmp(mode, "die") || (!strncmp(mode, "die ", 4) && !strcmp(mode + 4, device));
+    if (dies && (!gone || access(gone, F_OK) == 0))
         _exit(3);
+    snprintf(ready.device, sizeof ready.device, "%s", device);
     handover_note_send(HANDOVER_FD, &ready);
     while (poll(polled, (nfds_t)count, -1) >= 0) {
         for (int i = count - 1; i > 0; i--)
@@ -83,12 +86,12 @@ int standin_main(int argc, char **argv)
 {
     struct config config;
     struct td_failure failure = {0};
-    if (argc > 1 && !strncmp(argv[1], "--worker=", 9))
-        return fake_worker();
     if (config_read(argc, argv, &config, &failure) != TD_E_OK) {
         fprintf(stderr, "%s\n", failure.message);
         return 2;
     }
+    if (argc > 1 && !strncmp(argv[1], "--worker=", 9))
+        return fake_worker(config.devices[0]);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     log_open("supervisor", config.log_level);

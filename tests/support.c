@@ -149,6 +149,37 @@ int daemon_stop(struct test_daemon *daemon)
     return right ? 0 : -1;
 }
 
+static pid_t child_of(pid_t parent, const char *name)
+{
+    char path[64], children[256] = "", found[32];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)parent, (int)parent);
+    FILE *file = fopen(path, "r");
+    (void)!fgets(children, sizeof children, file);
+    fclose(file);
+    for (char *at = children; *at;) {
+        pid_t pid = (pid_t)strtol(at, &at, 10);
+        at += strspn(at, " ");
+        snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+        file = fopen(path, "r");
+        if (file && fgets(found, sizeof found, file) && !strncmp(found, name, strlen(name))) {
+            fclose(file);
+            return pid;
+        }
+        if (file)
+            fclose(file);
+    }
+    return 0;
+}
+
+pid_t daemon_child(const struct test_daemon *daemon, const char *name, pid_t other)
+{
+    pid_t pid;
+    for (int64_t end = now_ms() + START_MS; !(pid = child_of(daemon->pid, name)) || pid == other; sleep_ms(5))
+        if (now_ms() > end)
+            fail_msg("there is no %s", name);
+    return pid;
+}
+
 /* ---- raw clients ---- */
 
 struct raw raw_connect(const struct test_daemon *daemon)
@@ -164,7 +195,7 @@ struct raw raw_connect(const struct test_daemon *daemon)
 
 struct raw raw_open(const struct test_daemon *daemon)
 {
-    struct td_hello hello = {TD_PROTOCOL_MIN, TD_PROTOCOL_MAX, td_ops_hash(), 0, "raw", TD_PURPOSE_SESSION};
+    struct td_hello hello = {TD_PROTOCOL_MIN, TD_PROTOCOL_MAX, td_ops_hash(), 0, "raw", TD_PURPOSE_SESSION, ""};
     struct raw raw = raw_connect(daemon);
     uint8_t bytes[TD_HELLO_MAX];
     size_t length = td_hello_encode(&hello, bytes);

@@ -28,6 +28,9 @@ int daemon_start(struct test_daemon *daemon, const char *const *arguments);
  * if not. */
 int daemon_stop(struct test_daemon *daemon);
 
+/* A child of the daemon of that name ("tensord-web", "tensord-worker"), another one than other; waits for it. */
+pid_t daemon_child(const struct test_daemon *daemon, const char *name, pid_t other);
+
 /* ---- a raw client ---- */
 
 struct raw {

@@ -385,6 +385,40 @@ static void windows_and_their_refusals(void **state)
     assert_int_equal(td_sync(s), 0);
 }
 
+/* PyTorch's second names are the same functions, also where they are written inside others. */
+static void second_names(void **state)
+{
+    (void)state;
+    td_tensor x = td_from(s, ((const double[]){-0.5, 0.25, 0.75}), TD_F64, TD_SHAPE(3)), y = td_add(x, 1);
+    int64_t held = td_tensor_count(s);
+    assert_true(td_equal(td_absolute(x), td_abs(x)));
+    assert_true(td_equal(td_arccos(x), td_acos(x)));
+    assert_true(td_equal(td_arcsin(x), td_asin(x)));
+    assert_true(td_equal(td_arctan(x), td_atan(x)));
+    assert_true(td_equal(td_arctan2(x, y), td_atan2(x, y)));
+    assert_true(td_equal(td_arcsinh(x), td_asinh(x)));
+    assert_true(td_equal(td_arctanh(x), td_atanh(x)));
+    assert_true(td_equal(td_arccosh(td_add(y, 1)), td_acosh(td_add(y, 1))));
+    assert_true(td_equal(td_clip(x, .min = 0), td_clamp(x, .min = 0)));
+    assert_true(td_equal(td_divide(td_multiply(x, y), td_subtract(x, y)), td_div(td_mul(x, y), td_sub(x, y))));
+    assert_true(td_equal(td_negative(td_fix(td_mul(x, 4))), td_neg(td_trunc(td_mul(x, 4)))));
+    assert_true(td_equal(td_logical_or(td_less(x, 0.5), td_greater(x, y)), td_logical_or(td_lt(x, 0.5), td_gt(x, y))));
+    assert_true(td_equal(td_logical_or(td_less_equal(x, 0.25), td_greater_equal(x, y)), td_le(x, 0.25)));
+    assert_true(td_equal(td_not_equal(x, 0.25), td_ne(x, 0.25)));
+    assert_true(td_equal(td_concat(TD_LIST(x, y)), td_cat(TD_LIST(x, y))));
+    assert_true(td_equal(td_row_stack(TD_LIST(x, y)), td_vstack(TD_LIST(x, y))));
+    assert_true(td_equal(td_ravel(td_row_stack(TD_LIST(x, y))), td_cat(TD_LIST(x, y))));
+    assert_true(
+        td_equal(td_moveaxis(td_row_stack(TD_LIST(x, y)), TD_DIMS(0), TD_DIMS(1)), td_stack(TD_LIST(x, y), .dim = 1)));
+    assert_true(td_equal(td_index_put(x, 9, TD_RANGE(1, TD_END, 1)), td_where(td_eq(x, -0.5), x, 9)));
+    assert_true(td_item(td_select(x, 0, 1)) == 0.25);
+    td_tensor z = td_clip_(td_negative_(td_multiply_(td_clone(x), 4)), .max = 1);
+    assert_true(td_equal(z, td_clamp(td_mul(x, -4), .max = 1)));
+    td_release(td_requires_grad_(z, true));
+    assert_int_equal(td_tensor_count(s), held);
+    assert_int_equal(td_sync(s), 0);
+}
+
 int main(void)
 {
 #define WITH_SESSION(test) cmocka_unit_test_setup_teardown(test, open_session, close_session)
@@ -403,6 +437,7 @@ int main(void)
         WITH_SESSION(windows_far_wider_than_the_image),
         WITH_SESSION(windows_and_their_refusals),
         WITH_SESSION(pixels_are_shuffled),
+        WITH_SESSION(second_names),
         cmocka_unit_test(keywords_are_given_by_name),
     };
     return cmocka_run_group_tests(tests, start, stop);

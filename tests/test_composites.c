@@ -516,6 +516,14 @@ static void what_is_written_inside_ends(void **state)
     ENDS(td_embedding_bag(td_mul(a, 2), td_to(v, TD_I64)));
     ENDS(td_matrix_norm(td_mul(a, 2), .ord = 3));
     ENDS(td_repeat_interleave(td_mul(a, 2), td_mul(v, 2), .dim = 0));
+    ENDS(td_scaled_dot_product_attention(td_mul(v, 2), td_mul(a, 2), td_mul(a, 3), .dropout_p = 0.5));
+    ENDS(td_scaled_dot_product_attention(td_mul(a, 2), td_mul(v, 2), td_mul(a, 3), .dropout_p = 0.5));
+    ENDS(td_rnn_tanh_cell(td_mul(a, 2), td_mul(a, 3), a, v));
+    ENDS(td_gru_cell(td_mul(a, 2), td_mul(a, 3), a, a));
+    td_lstm_state state_of_two = td_lstm_cell(td_mul(a, 2), td_mul(a, 3), td_mul(a, 4), a, a);
+    td_release(state_of_two.h);
+    ENDS(state_of_two.c);
+    ENDS(td_l1_loss(td_mul(a, 2), td_mul(a, 3), .reduction = 9));
     assert_int_equal(td_sync(s), 0);
 }
 
@@ -543,6 +551,44 @@ static void greatest_in_bags(void **state)
     assert_int_equal(td_sync(s), 0);
 }
 
+/* Rows longer than max_norm are made that long first, as often as they are named, outside the graph. */
+static void rows_of_embeddings_are_brought_back(void **state)
+{
+    (void)state;
+    const double rows[] = {3, 4, 0.6, 0.8, 6, 8}, due[] = {1.2, 1.6, 0.6, 0.8, 1.2, 1.6};
+    double found[6];
+    td_tensor index = td_from(s, ((const int64_t[]){0, 2, 0}), TD_I64, TD_SHAPE(3));
+    for (int way = 0; way < 4; way++) {
+        td_tensor w = td_from(s, rows, TD_F64, TD_SHAPE(3, 2), .requires_grad = true), y = {0};
+        int64_t held = td_tensor_count(s);
+        if (way == 0)
+            y = td_embedding(w, td_add(index, 0), .max_norm = 2);
+        else if (way == 1)
+            y = td_embedding_bag(w, td_unsqueeze(index, 0), .mode = TD_SUM, .max_norm = 2);
+        else if (way == 2)
+            y = td_embedding(td_embedding_renorm_(w, td_add(index, 0), 2, 2), index);
+        else
+            y = td_embedding(w, index, .max_norm = 2.8, .norm_type = 1, .scale_grad_by_freq = true);
+        assert_int_equal(td_tensor_count(s), held + 1);
+        assert_int_equal(td_read(w, found, TD_F64, 6), 6);
+        for (int k = 0; k < 6; k++)
+            assert_true(fabs(found[k] - due[k]) < 1e-6);
+        td_backward(td_sum(y));
+        assert_int_equal(td_read(td_grad(w), found, TD_F64, 6), 6);
+        for (int k = 0; k < 6; k++)
+            assert_true(found[k] == (k / 2 == 1 ? 0 : k / 2 == 0 && way < 3 ? 2 : 1));
+        td_release(y);
+    }
+    td_tensor w = td_ones(s, TD_SHAPE(3, 2));
+    td_embedding(w, td_add(index, 5), .max_norm = 0.5);
+    expect_error(TD_E_INDEX, "index 5 is out of range", __LINE__ - 1);
+    assert_true(td_item(td_sum(w)) == 6);
+    td_embedding_bag(w, index, .mode = TD_GREATEST, .scale_grad_by_freq = true,
+                     .offsets = td_zeros(s, TD_SHAPE(1), .dtype = TD_I64));
+    expect_error(TD_E_ARGUMENT, "embedding_bag: scale_grad_by_freq is not for .mode = TD_GREATEST", __LINE__ - 2);
+    assert_int_equal(td_sync(s), 0);
+}
+
 static void what_drops(void **state)
 {
     (void)state;
@@ -567,7 +613,11 @@ static void what_drops(void **state)
 int main(void)
 {
 #define WITH_SESSION(test) cmocka_unit_test_setup_teardown(test, open_session, close_session)
-    const struct CMUnitTest tests[] = {WITH_SESSION(as_pytorch), WITH_SESSION(refusals), WITH_SESSION(greatest_in_bags),
-                                       WITH_SESSION(what_drops), WITH_SESSION(what_is_written_inside_ends)};
+    const struct CMUnitTest tests[] = {WITH_SESSION(as_pytorch),
+                                       WITH_SESSION(refusals),
+                                       WITH_SESSION(greatest_in_bags),
+                                       WITH_SESSION(what_drops),
+                                       WITH_SESSION(rows_of_embeddings_are_brought_back),
+                                       WITH_SESSION(what_is_written_inside_ends)};
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -117,6 +117,20 @@ static void test_config_values(void **state)
         {"--device", "cuda:1x", "cuda:1x"},
         {"--device", "cuda:1000", "cuda:1000"},
         {"--device", "cuda:", "cuda:"},
+        {"--device", "cuda:01", "cuda:01"},
+        {"--device", "", "''"},
+        {"--device", "cpu,", "''"},
+        {"--device", ",cpu", "''"},
+        {"--device", "cuda:0,cuda:1,cuda:0", "'cuda:0' is named twice"},
+        {"--device", "cpu,cpu", "'cpu' is named twice"},
+        {"--device", "cuda:0,auto", "'auto'"},
+        {"--device", "cuda,cpu", "'cuda'"},
+        {"--device", "cuda:0, cuda:1", "' cuda:1'"},
+        {"--device", "cuda:12345678901234567890123456789012345", "cuda:1234"},
+        {"--device",
+         "cuda:0,cuda:1,cuda:2,cuda:3,cuda:4,cuda:5,cuda:6,cuda:7,cuda:8,cuda:9,cuda:10,cuda:11,cuda:12,cuda:13,"
+         "cuda:14,cuda:15,cpu",
+         "'cpu' is one device too many: 16"},
         {"--listen", "tcp:h:1", "tcp:h:1"},
         {"--web", "localhost", "HOST:PORT"},
         {"--web", ":80", ":80"},
@@ -140,9 +154,18 @@ static void test_config_values(void **state)
         assert_non_null(strstr(failure.message, wrong[i].says));
     }
     assert_int_equal(read_config(&config, &failure, NULL, NULL), TD_E_OK);
-    assert_string_equal(config.device, "auto");
+    assert_int_equal(config.device_count, 1);
+    assert_string_equal(config.devices[0], "auto");
     assert_int_equal(read_config(&config, &failure, "--device", "cuda:12"), TD_E_OK);
-    assert_string_equal(config.device, "cuda:12");
+    assert_int_equal(config.device_count, 1);
+    assert_string_equal(config.devices[0], "cuda:12");
+    assert_int_equal(read_config(&config, &failure, "--device", "cuda"), TD_E_OK);
+    assert_string_equal(config.devices[0], "cuda");
+    assert_int_equal(read_config(&config, &failure, "--device", "cuda:1,cpu,cuda:0"), TD_E_OK);
+    assert_int_equal(config.device_count, 3);
+    assert_string_equal(config.devices[0], "cuda:1");
+    assert_string_equal(config.devices[1], "cpu");
+    assert_string_equal(config.devices[2], "cuda:0");
     assert_int_equal(read_config(&config, &failure, NULL, NULL), TD_E_OK);
     assert_string_equal(config.web_host, CONFIG_WEB_HOST);
     assert_int_equal(config.web_port, CONFIG_WEB_PORT);
@@ -184,7 +207,7 @@ static void test_config_file(void **state)
     char *both[] = {"tensord", "--memory", "8M", "--config", path, NULL}; /* the command line wins wherever it stands */
     assert_int_equal(config_read(5, both, &config, &failure), TD_E_OK);
     assert_int_equal(config.memory_bytes, 8 << 20);
-    static const char *const wrong[] = {"memory = lots", "colour = red", "memory", "device = cuda", "config = x"};
+    static const char *const wrong[] = {"memory = lots", "colour = red", "memory", "device = gpu", "config = x"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         char text[128];
         snprintf(text, sizeof text, "# first\nweb = off\n%s\n", wrong[i]);

@@ -3,19 +3,8 @@
  * same results as on the CPU; a device that runs out of memory, and one that breaks. SPDX-License-Identifier:
  * Apache-2.0 */
 #include <math.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-#include <cmocka.h>
 
-#include "tests/support.h"
-
-#include "client/tensord.h"
+#include "tests/emulated.h"
 
 #define ON_CUDA                    \
     (const char *const[])          \
@@ -33,30 +22,6 @@
         "--device", "cpu", NULL \
     }
 
-/* What the emulated device is like: emulator.c. NULL: as it should be. */
-static void device_is(const char *words)
-{
-    char path[4096];
-    const char *build = getenv("TENSORD_BUILD"), *plugin = getenv("TEST_PLUGIN");
-    snprintf(path, sizeof path, "%s/%s", build ? build : "build/plain", plugin ? plugin : "tensord-cuda-emulated.so");
-    setenv("TENSORD_CUDA_PLUGIN", path, 1);
-    setenv("TENSORD_FAKE_CUDA", words ? words : "", 1);
-}
-
-/* The daemon's log has a line with both. What is logged before a client is greeted stands there once one was. */
-static void assert_logged(const struct test_daemon *daemon, const char *first, const char *second)
-{
-    char line[1024];
-    FILE *log = fopen(daemon->log, "r");
-    bool found = false;
-    assert_non_null(log);
-    while (fgets(line, sizeof line, log))
-        found |= strstr(line, first) && strstr(line, second);
-    fclose(log);
-    if (!found)
-        fail_msg("no line of the log has '%s' and '%s'", first, second);
-}
-
 /* Starts a daemon, and stops it after a client has seen which device it serves. */
 static void assert_serves(const char *const *arguments, const char *line, const char *description)
 {
@@ -66,14 +31,6 @@ static void assert_serves(const char *const *arguments, const char *line, const 
     assert_logged(&daemon, line, "unix:");
     assert_logged(&daemon, "ready device=", description);
     assert_int_equal(daemon_stop(&daemon), 0);
-}
-
-static td_session *open_session(const struct test_daemon *daemon)
-{
-    td_session *s = td_open(daemon->address);
-    assert_int_equal(td_error(s)->code, TD_E_OK);
-    td_manual_seed(s, 7);
-    return s;
 }
 
 /* ---- which device it is ---- */
@@ -106,21 +63,6 @@ static void without_one_auto_serves_the_cpu_and_says_why(void **state)
     }
 }
 
-/* Runs the daemon until it ends by itself. Its exit status; what it said is in text. */
-static int run_to_its_end(const char *device, char *text, size_t size)
-{
-    char command[1024];
-    const char *program = getenv("TENSORD_BIN");
-    snprintf(command, sizeof command, "exec %s --device %s --listen unix:/tmp/tensord-test-%d --web off 2>&1",
-             program ? program : "build/plain/tensord", device, (int)getpid());
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    size_t bytes = fread(text, 1, size - 1, pipe);
-    text[bytes] = 0;
-    int status = pclose(pipe);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
 /* Somebody who asked for a GPU is not served by something else. */
 static void a_device_that_is_not_there_ends_the_daemon(void **state)
 {
@@ -144,33 +86,6 @@ static void a_device_that_is_not_there_ends_the_daemon(void **state)
 }
 
 /* ---- what it computes ---- */
-
-/* A few steps of training, views that are written to, indices, and sizes that data tell. */
-static void compute(td_session *s, double *to)
-{
-    td_tensor x = td_randn(s, TD_SHAPE(32, 12)), w = td_randn(s, TD_SHAPE(12, 5), .requires_grad = true);
-    td_tensor target = td_randint(s, 0, 5, TD_SHAPE(32));
-    td_optimizer *adam = td_adam(s, TD_LIST(w), .lr = 0.05);
-    for (int step = 0; step < 5; step++) {
-        TD_SCOPE(s);
-        td_zero_grad(adam);
-        td_tensor loss = td_cross_entropy(td_tanh(td_matmul(x, w)), target);
-        td_backward(loss);
-        td_step(adam);
-        *to++ = td_item(loss);
-    }
-    td_tensor y = td_arange(s, 0, 4000, .dtype = TD_F64);
-    td_fill_(td_slice(y, 0, .start = 10, .end = 4000, .step = 3), -1);
-    *to++ = td_item(td_sum(y));
-    *to++ = td_item(td_sum(td_masked_select(y, td_gt(y, 3990))));
-    *to++ = td_item(td_sum(td_index_select(y, 0, td_flatten(td_nonzero(td_eq(y, 7))))));
-    static double back[300000];
-    td_tensor large = td_full(s, TD_SHAPE(300000), 2.5, .dtype = TD_F64); /* in more than one chunk */
-    assert_int_equal(td_read(large, back, TD_F64, 300000), 300000);
-    *to++ = back[0] + back[299999];
-    td_optimizer_free(adam);
-}
-#define COMPUTED 9
 
 static void results_are_those_of_the_cpu(void **state)
 {
@@ -331,26 +246,6 @@ static void a_flood_leaves_room_in_the_stream(void **state)
     assert_int_equal(td_error(s)->code, TD_E_OK);
     assert_int_equal(td_close(s), 0);
     assert_int_equal(daemon_stop(&daemon), 0);
-}
-
-/* What tensorctl prints with the arguments, until it has both words in it. */
-static void await_printed(const struct test_daemon *daemon, const char *arguments, const char *one, const char *other)
-{
-    static char printed[1 << 16];
-    char command[1024];
-    const char *program = getenv("TENSORCTL_BIN");
-    snprintf(command, sizeof command, "TENSORD=%s exec %s %s", daemon->address,
-             program ? program : "build/plain/tensorctl", arguments);
-    for (int tries = 0; tries < 100; tries++) {
-        FILE *pipe = popen(command, "r");
-        assert_non_null(pipe);
-        printed[fread(printed, 1, sizeof printed - 1, pipe)] = 0;
-        assert_int_equal(pclose(pipe), 0);
-        if (strstr(printed, one) && strstr(printed, other))
-            return;
-        usleep(100000);
-    }
-    fail_msg("'%s' and '%s' do not both stand in: %s", one, other, printed);
 }
 
 /* The device has no instrument for what it may draw; without the driver's library there is none at all. */

@@ -37,7 +37,7 @@ static void test_sizes_overflow(void **state)
     REFUSED(TD_E_SHAPE, TRY(reshape, A(DIMS(INT64_MIN)), one));
     REFUSED(TD_E_SHAPE, TRY(reshape, A(DIMS(0, INT64_MAX, INT64_MAX)), META(TD_F32, 0)));
     struct td_meta many = TRY(expand, A(DIMS(big)), META(TD_I64, 1)).inference.out[0];
-    REFUSED(TD_E_SHAPE, TRY(embedding, A(INT64_MIN), META(TD_F32, 1, big), many));
+    REFUSED(TD_E_SHAPE, TRY(embedding, A(INT64_MIN, 0), META(TD_F32, 1, big), many));
     REFUSED(TD_E_SHAPE, TRY(index_select, A(0), META(TD_F32, 1, big), many));
 }
 
@@ -81,7 +81,7 @@ static void test_rank_nine(void **state)
     REFUSED(TD_E_LIMIT, TRY(expand, A(nine), one));
     REFUSED(TD_E_LIMIT, TRY(sum, A(nine, 0), one));
     REFUSED(TD_E_LIMIT, TRY(strided_read, A(nine, nine, 0), one));
-    REFUSED(TD_E_LIMIT, TRY(embedding, A(INT64_MIN), META(TD_F32, 2, 2), eight));
+    REFUSED(TD_E_LIMIT, TRY(embedding, A(INT64_MIN, 0), META(TD_F32, 2, 2), eight));
     REFUSED(TD_E_LIMIT, TRY(unsqueeze, A(0), eight));
     REFUSED(TD_E_LIMIT, TRY(permute, A(nine), one));
     REFUSED(TD_E_LIMIT, TRY(squeeze, A(nine), one));
@@ -219,7 +219,7 @@ static void test_arange_and_randint(void **state)
     REFUSED(TD_E_ARGUMENT, TRY(randint, A(0, 0, DIMS(2), 0)));
     REFUSED(TD_E_ARGUMENT, TRY(randint, A(INT64_MAX, INT64_MIN, DIMS(2), 0)));
     REFUSED(TD_E_OK, TRY(randint, A(INT64_MIN, INT64_MAX, DIMS(2), 0)));
-    REFUSED(TD_E_DTYPE, TRY(randint, A(0, 2, DIMS(2), TD_BOOL)));
+    REFUSED(TD_E_OK, TRY(randint, A(0, 2, DIMS(2), TD_BOOL)));
 }
 
 static void test_writes_and_losses(void **state)

@@ -207,6 +207,8 @@ static void test_second_order_at_special_places(void **state)
         {power, {0, -1, 0, 2}, &numbers[1]},
         {logcumsumexp, {-1000, -1001, -999, -1000.5}, NULL},
         {logcumsumexp, {1000, 1001, 999, 1000.5}, NULL},
+        {logcumsumexp, {-800, 0.5, 800, 799}, NULL}, /* further apart than exp reaches */
+        {logcumsumexp, {700, -700, 0, 701}, NULL},
     };
     td_session *s = open_session();
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {

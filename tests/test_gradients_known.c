@@ -190,7 +190,7 @@ static void test_mixed_types(void **state)
     td_backward(td_sum(td_pow(n, a)));
     EXPECT(td_grad(a), 3 * log(3), 16 * log(4));
     a = LEAF(3, 1);
-    td_backward(td_sum(td_add(td_maximum(a, n), td_matmul(h, a))));
+    td_backward(td_sum(td_add(td_maximum(a, n), td_matmul(td_to(h, TD_F64), a))));
     EXPECT(td_grad(a), 0.5 + 2 * 5, 2 * 6);
     a = LEAF(1, 2);
     td_tensor base = td_zeros(s, TD_SHAPE(2));

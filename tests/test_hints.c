@@ -84,16 +84,21 @@ static void wrong_element_types(void **state)
     REFUSED(td_exp_(narrow), TD_E_DTYPE, "exp_: a result of f32", "td_to(x, TD_F32)");
 }
 
-/* f64 data do not stop a model of f32: they make it compute in f64, and its gradients are f32. Only where f64 cannot
- * stand is it refused. */
+/* f64 data are refused where they meet a model of f32, which would compute in f64 all along. */
 static void doubles_in_a_model_of_floats(void **state)
 {
     (void)state;
     td_tensor w = td_ones(s, TD_SHAPE(4, 3), .requires_grad = true), x = ones(TD_SHAPE(2, 3), TD_F64);
-    td_tensor y = td_linear(x, w);
-    assert_int_equal(td_dtype_of(y), TD_F64);
-    td_backward(td_sum(y));
-    assert_int_equal(td_dtype_of(td_grad(w)), TD_F32);
+    REFUSED(td_linear(x, w), TD_E_DTYPE, "linear: x is f64 and weight is f32, where all are of one type",
+            "td_to(x, TD_F32) converts.");
+    REFUSED(td_linear(td_to(x, TD_F32), w, .bias = ones(TD_SHAPE(4), TD_F64)), TD_E_DTYPE,
+            "linear: x is f32 and bias is f64", "td_to(bias, TD_F32) converts.");
+    REFUSED(td_mm(x, td_t(w)), TD_E_DTYPE, "mm: a is f64 and b is f32", "td_to(a, TD_F32) converts.");
+    REFUSED(td_matmul(w, td_t(x)), TD_E_DTYPE, "matmul: a is f32 and b is f64", "td_to(b, TD_F32) converts.");
+    REFUSED(td_matmul(ones(TD_SHAPE(2, 3), TD_I64), td_t(w)), TD_E_DTYPE, "matmul: a is i64 and b is f32",
+            "td_to(a, TD_F32) converts.");
+    REFUSED(td_conv1d(ones(TD_SHAPE(1, 2, 5), TD_F64), ones(TD_SHAPE(3, 2, 2), TD_F32)), TD_E_DTYPE,
+            "conv1d: x is f64 and weight is f32", "td_to(x, TD_F32) converts.");
     td_tensor z = td_linear(td_to(x, TD_F32), w);
     REFUSED(td_backward(z, .seed = ones(TD_SHAPE(2, 4), TD_F64)), TD_E_SHAPE,
             "backward: a root of f32 (2, 4) was given a gradient of f64 (2, 4)", "td_to(seed, TD_F32) converts.");

@@ -70,7 +70,7 @@ static size_t stream(uint8_t *start)
 /* A worker with its real loop and sockets, in a process of its own: one client that says everything, and leaves. */
 static int worker_with_fault(int channel, int64_t n)
 {
-    struct config config = {.memory_bytes = (size_t)64 << 20, .log_level = LOG_ERROR + 1, .device = "cpu"};
+    struct config config = {.memory_bytes = (size_t)64 << 20, .log_level = LOG_ERROR + 1, .devices = {"cpu"}};
     left = n;
     int status = worker_main(&config, channel, -1, -1);
     left = -1;

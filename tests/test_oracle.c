@@ -298,7 +298,10 @@ static void take_call(struct replay *r, const struct td_op *op, const char *resu
                                    .in_count = c.in_count,
                                    .list_counts = c.lists,
                                    .attrs = c.attrs};
-    if (in_place)
+    r->unfit |= r->mode == RECORD && in_place && op->kind == TD_VIEW;
+    if (in_place && op->kind == TD_VIEW)
+        client_view_in_place(&call);
+    else if (in_place)
         client_in_place(&call);
     else
         client_ops(&call, out);

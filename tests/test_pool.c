@@ -192,7 +192,7 @@ static int teardown(void **state)
 static struct tensor *row_of(int64_t count, int64_t offset, struct storage *storage)
 {
     struct td_meta meta = {.dtype = TD_F32, .rank = 1, .offset = offset, .shape = {count}, .stride = {1}};
-    struct tensor *tensor = tensor_new(&meta, storage);
+    struct tensor *tensor = tensor_new(&session, &meta, storage);
     assert_non_null(tensor);
     return tensor;
 }
@@ -232,7 +232,7 @@ static void write_beside_a_reader_is_in_place(void **state)
 {
     (void)state;
     struct tensor *x = counting(100), *row = row_of(10, 20, x->storage);
-    struct saved *saved = saved_new(row);
+    struct saved *saved = saved_new(&session, row);
     void *before = tensor_data(x);
     write_all(x, 0, 20, -1);
     write_all(x, 30, 100, -1);
@@ -247,12 +247,12 @@ static void small_reader_moves_and_keeps_its_bytes(void **state)
 {
     (void)state;
     struct tensor *x = counting(1000), *row = row_of(10, 503, x->storage);
-    struct saved *saved = saved_new(row);
+    struct saved *saved = saved_new(&session, row);
     void *before = tensor_data(x);
     write_all(x, 500, 510, -1);
     assert_ptr_equal(tensor_data(x), before);
     assert_int_equal(session.copied_bytes, 40); /* the row, not the matrix */
-    struct tensor *kept = saved_tensor(saved);
+    struct tensor *kept = saved_tensor(&session, saved);
     for (int k = 0; k < 10; k++)
         assert_true(((float *)tensor_data(kept))[k] == (float)(503 + k));
     assert_true(((float *)tensor_data(row))[0] == -1);
@@ -266,10 +266,10 @@ static void whole_reader_makes_the_storage_move(void **state)
 {
     (void)state;
     struct tensor *x = counting(1024), *view = row_of(1024, 0, x->storage);
-    struct saved *saved = saved_new(x);
+    struct saved *saved = saved_new(&session, x);
     write_all(x, 0, 1, -1);
     assert_int_equal(session.copied_bytes, 4096);
-    struct tensor *kept = saved_tensor(saved);
+    struct tensor *kept = saved_tensor(&session, saved);
     assert_true(((float *)tensor_data(kept))[0] == 0);
     assert_true(((float *)tensor_data(view))[0] == -1); /* views move along */
     write_all(x, 0, 1, -2);                             /* once is enough */
@@ -284,7 +284,7 @@ static void forked_storages_part_at_the_first_write(void **state)
 {
     (void)state;
     struct tensor *x = counting(64);
-    struct storage *fork = storage_fork(x->storage);
+    struct storage *fork = storage_fork(&session, x->storage);
     struct tensor *y = row_of(64, 0, fork);
     storage_unref(&session, fork);
     assert_ptr_equal(tensor_data(x), tensor_data(y));
@@ -299,10 +299,10 @@ static void write_without_room_leaves_all_as_it_was(void **state)
     (void)state;
     struct td_failure failure = {0};
     struct tensor *x = counting((int64_t)(40 * MIB / sizeof(float)));
-    struct saved *saved = saved_new(x);
+    struct saved *saved = saved_new(&session, x);
     assert_int_equal(storage_write(&session, x->storage, 0, 4, &failure), TD_E_MEMORY);
     assert_non_null(strstr(failure.message, "do not fit"));
-    struct tensor *kept = saved_tensor(saved);
+    struct tensor *kept = saved_tensor(&session, saved);
     assert_ptr_equal(tensor_data(kept), tensor_data(x));
     tensor_unref(&session, kept);
     saved_free(&session, saved);

@@ -34,6 +34,7 @@
 struct daemon {
     char folder[64], path[96], log[96];
     const char *worker;  /* its way: TEST_WORKER */
+    const char *devices; /* NULL: the CPU */
     const char *program; /* NULL: this one */
     int descriptors;     /* limit of open files, 0: as it is */
     pid_t pid;
@@ -53,9 +54,10 @@ static void wait_ms(int ms)
 
 static void spawn_daemon(struct daemon *daemon, const char *log)
 {
-    char listen_option[128];
+    char listen_option[128], device_option[128];
     const char *program = daemon->program ? daemon->program : "/proc/self/exe";
     snprintf(listen_option, sizeof listen_option, "--listen=unix:%s", daemon->path);
+    snprintf(device_option, sizeof device_option, "--device=%s", daemon->devices ? daemon->devices : "cpu");
     fflush(NULL);
     daemon->pid = fork();
     assert_true(daemon->pid >= 0);
@@ -71,7 +73,7 @@ static void spawn_daemon(struct daemon *daemon, const char *log)
         struct rlimit limit = {(rlim_t)daemon->descriptors, (rlim_t)daemon->descriptors};
         setrlimit(RLIMIT_NOFILE, &limit);
     }
-    execl(program, "tensord", listen_option, "--log-level=debug", "--device=cpu", "--web=off", (char *)NULL);
+    execl(program, "tensord", listen_option, "--log-level=debug", device_option, "--web=off", (char *)NULL);
     _exit(127);
 }
 
@@ -485,12 +487,14 @@ static void expect_observed_end(const char *path)
     assert_int_equal(td_read_uint(&r), 1); /* the client that waits for a worker */
     uint32_t lives = td_read_array(&r), ended = 0;
     for (uint32_t k = 0; k < lives; k++) {
-        td_read_array(&r);
+        assert_int_equal(td_read_array(&r), 5);
         td_read_uint(&r);
         bool over = td_read_uint(&r) == TD_LIFE_ENDED;
         const char *cause = td_read_text(&r, &length);
         assert_true(!over || (length > 20 && !memcmp(cause + length - 8, "status 3", 8)));
         td_read_bool(&r);
+        const char *device = td_read_text(&r, &length);
+        assert_true(length == 3 && !memcmp(device, "cpu", 3));
         ended += over;
     }
     assert_false(r.failed);
@@ -515,6 +519,89 @@ static void test_a_worker_that_cannot_start(void **state)
     kill(daemon.pid, SIGTERM);
     assert_int_equal(read_goodbye(client, message), TD_E_CLOSED);
     expect_clean_end(&daemon, await_exit(daemon.pid, SIGTERM)); /* more of it to the very end do no harm */
+}
+
+/* One device of two whose workers die as they begin: it is waited for once, then clients without a wish are the other
+ * one's, and who wants that one waits. */
+static void test_one_of_two_that_cannot_start(void **state)
+{
+    (void)state;
+    struct daemon daemon = {.worker = "die cuda:1", .devices = "cuda:0,cuda:1"};
+    make_folder(&daemon);
+    spawn_daemon(&daemon, daemon.log);
+    int clients[4], waits, lives[4];
+    uint8_t frame[TD_FRAME_HEADER + TD_HELLO_MAX];
+    struct td_hello hello = {
+        .version_min = TD_PROTOCOL_MIN, .version_max = TD_PROTOCOL_MAX, .program = "test", .device = "cuda:1"};
+    await_log(daemon.log, "worker 1 on cuda:0 (pid");
+    waits = connect_to(daemon.path);
+    size_t bytes = td_hello_encode(&hello, frame + TD_FRAME_HEADER);
+    td_write_be32(frame, (uint32_t)bytes);
+    send_all(waits, frame, bytes + TD_FRAME_HEADER);
+    for (int k = 0; k < 4; k++) {
+        clients[k] = connect_to(daemon.path);
+        lives[k] = greet(clients[k], 0).life;
+        assert_int_equal(lives[k], 1);
+    }
+    await_log(daemon.log, "on cuda:1 (pid");
+    assert_false(log_has(daemon.log, "serves cuda:0")); /* it is not ready as long as one is not */
+    send_all(clients[0], "k", 1);                       /* the other one's goes on with the next life, and is told */
+    char byte;
+    assert_int_equal(recv(clients[0], &byte, 1, 0), 0);
+    close(clients[0]);
+    clients[0] = connect_to(daemon.path);
+    struct answer back = greet(clients[0], 1);
+    assert_true(back.life > 1);
+    assert_non_null(strstr(back.lost, "worker 1 on cuda:0 (pid"));
+    assert_non_null(strstr(back.lost, "was killed by signal 9"));
+    assert_int_equal(recv(waits, &byte, 1, MSG_DONTWAIT), -1);
+    kill(daemon.pid, SIGTERM);
+    while (recv(waits, &byte, 1, 0) > 0) /* a GOODBYE, unless it was just given to a worker that died */
+        ;
+    close(waits);
+    for (int k = 0; k < 4; k++)
+        close(clients[k]);
+    expect_clean_end(&daemon, await_exit(daemon.pid, 0));
+}
+
+/* A device that is gone for good: who was there and does not insist goes on with another one, and is told. */
+static void test_a_device_that_does_not_come_back(void **state)
+{
+    (void)state;
+    struct daemon daemon = {.worker = "die cuda:1", .devices = "cuda:0,cuda:1"};
+    char gone[160], byte;
+    make_folder(&daemon);
+    snprintf(gone, sizeof gone, "%s/gone", daemon.folder);
+    setenv("TEST_GONE", gone, 1);
+    spawn_daemon(&daemon, daemon.log);
+    unsetenv("TEST_GONE");
+    await_log(daemon.log, "serves cuda:0, cuda:1 at");
+    int clients[2] = {connect_to(daemon.path), connect_to(daemon.path)}, lives[2];
+    for (int k = 0; k < 2; k++) /* one on each */
+        lives[k] = greet(clients[k], 0).life;
+    assert_int_equal(lives[0] + lives[1], 1 + 2);
+    int there = lives[1] == 2;
+    close(open(gone, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    send_all(clients[there], "k", 1);
+    assert_int_equal(recv(clients[there], &byte, 1, 0), 0);
+    close(clients[there]);
+    clients[there] = connect_to(daemon.path);
+    struct answer back = greet(clients[there], 2);
+    assert_int_equal(back.life, 1);
+    assert_non_null(strstr(back.lost, "worker 2 on cuda:1 (pid"));
+    send_all(clients[!there], "?", 1); /* who was here all the time has not noticed */
+    assert_int_equal(recv(clients[!there], &byte, 1, 0), 1);
+    unlink(gone); /* it is there again */
+    await_log(daemon.log, "on cuda:1 (pid");
+    for (int64_t end = now_ms() + PATIENCE_MS; back.life == 1 && now_ms() < end;) {
+        int client = connect_to(daemon.path);
+        back = greet(client, 0);
+        close(client);
+    }
+    assert_int_not_equal(back.life, 1);
+    close(clients[0]);
+    close(clients[1]);
+    stop_daemon(&daemon, SIGTERM);
 }
 
 static void test_ends_in_order(void **state)
@@ -645,6 +732,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_restarts_a_lost_worker),
         cmocka_unit_test(test_keeps_a_client_until_it_is_taken),
         cmocka_unit_test(test_a_worker_that_cannot_start),
+        cmocka_unit_test(test_one_of_two_that_cannot_start),
+        cmocka_unit_test(test_a_device_that_does_not_come_back),
         cmocka_unit_test(test_ends_in_order),
         cmocka_unit_test(test_kills_a_worker_that_does_not_end),
         cmocka_unit_test(test_a_crowd),

@@ -1231,12 +1231,12 @@ static int check_metrics(char *text)
         size_t name = strspn(line, "abcdefghijklmnopqrstuvwxyz_");
         assert_true(name > 8 && !strncmp(line, "tensord_", 8) && !strncmp(line, type_name, strlen(type_name)));
         char *value = line + name;
-        if (*value == '{') {
+        while (*value == '{' || *value == ',') {
             size_t label = strspn(value + 1, "abcdefghijklmnopqrstuvwxyz_");
             assert_true(label > 0 && !strncmp(value + 1 + label, "=\"", 2));
             char *close_ = strchr(value + 3 + label, '"');
-            assert_true(close_ && close_[1] == '}');
-            value = close_ + 2;
+            assert_true(close_ && (close_[1] == '}' || close_[1] == ','));
+            value = close_ + 1 + (close_[1] == '}');
         }
         assert_int_equal(*value, ' ');
         *value = 0;
@@ -1252,15 +1252,24 @@ static int check_metrics(char *text)
     return samples;
 }
 
-static double metric(const char *name)
+/* Of a device; name may have more labels. */
+static double metric_of(const char *device, const char *plain)
 {
-    const char *at = body;
-    size_t bytes = strlen(name);
+    char name[256];
+    const char *at = body, *labels = strchr(plain, '{');
+    int plain_bytes = labels ? (int)(labels - plain) : (int)strlen(plain);
+    size_t bytes = (size_t)snprintf(name, sizeof name, "%.*s{device=\"%s\"%s%s", plain_bytes, plain, device,
+                                    labels ? "," : "}", labels ? labels + 1 : "");
     while ((at = strstr(at, name)) && !(at > body && at[-1] == '\n' && at[bytes] == ' '))
         at++;
     if (!at)
         fail_msg("no %s", name);
     return strtod(at + bytes, NULL);
+}
+
+static double metric(const char *name)
+{
+    return metric_of("cpu", name);
 }
 
 static void test_metrics(void **state)
@@ -1316,6 +1325,88 @@ static void test_metrics(void **state)
     assert_true(metric("tensord_worker_life") == (double)site.life);
 }
 
+/* ---- several devices ---- */
+
+static void put_device(struct blackbox_made *box, uint32_t device, uint64_t life, const char *name)
+{
+    struct web_order order = {.kind = WEB_LIFE, .device = device};
+    assert_int_equal(blackbox_make(box, life), 0);
+    snprintf(box->map->device, sizeof box->map->device, "%s", name);
+    box->map->limit_bytes = 1 << 20;
+    box->map->memory.used = 1000 * life;
+    box->map->memory.bytes[0] = 1000 * life;
+    box->map->ops = life;
+    blackbox_set_running(box, 4711);
+    assert_int_equal(web_order_send(site.channel, &order, (int[]){box->tables_read, box->trace_read}), 0);
+}
+
+/* Each has a feed of its own; a page watches one, and is told of all. */
+static void test_several_devices(void **state)
+{
+    (void)state;
+    struct blackbox_made second, third;
+    put_device(&second, 1, 1001, "cuda:0");
+    put_device(&third, 2, 1002, "cuda:1\" {\\");
+    struct ws ws = ws_open();
+    ws_message(&ws);
+    assert_true(is_text(key_of(&ws, "device"), "cpu"));
+    assert_true(key_of(&ws, "index")->via.f64 == 0);
+    do
+        ws_await(&ws, "stat");
+    while (key_of(&ws, "devices")->via.array.size < 3);
+    const msgpack_object *all = key_of(&ws, "devices");
+    assert_true(is_text(&all->via.array.ptr[0].via.array.ptr[0], "cpu"));
+    assert_true(is_text(&all->via.array.ptr[1].via.array.ptr[0], "cuda:0"));
+    assert_true(all->via.array.ptr[1].via.array.ptr[1].via.f64 == 1001000);
+    assert_true(all->via.array.ptr[1].via.array.ptr[2].via.f64 == 1 << 20);
+    assert_true(is_text(&all->via.array.ptr[2].via.array.ptr[0], "cuda:1??{?"));
+    ws_say(&ws, "device", 1);
+    ws_await(&ws, "hello");
+    assert_true(is_text(key_of(&ws, "device"), "cuda:0"));
+    assert_true(key_of(&ws, "index")->via.f64 == 1);
+    ws_await(&ws, "mem");
+    assert_true(real_at(&ws, 5, 1, 0) == 1001000);
+    ws_say(&ws, "device", 3); /* there is none: it stays */
+    ws_say(&ws, "device", 4000000000);
+    ws_say(&ws, "device", 1); /* it is there, and is told so */
+    ws_await(&ws, "hello");
+    assert_true(is_text(key_of(&ws, "device"), "cuda:0"));
+    ws_await(&ws, "mem");
+    assert_true(real_at(&ws, 5, 1, 0) == 1001000);
+    blackbox_set_ended(&second, "it is over"); /* of one that is watched this is told, and of others not */
+    ws_await(&ws, "end");
+    ws_say(&ws, "device", 0);
+    ws_await(&ws, "hello");
+    assert_true(is_text(key_of(&ws, "device"), "cpu"));
+    blackbox_set_ended(&third, "it is over");
+    put_ops(5, 1, 3);
+    ws_await(&ws, "op");
+    ws_close(&ws);
+    static char copy[sizeof body];
+    assert_int_equal(ask("/metrics", ""), 200);
+    strcpy(copy, body);
+    assert_true(check_metrics(copy) > 100);
+    assert_true(metric_of("cpu", "tensord_worker_up") == 1);
+    assert_true(metric_of("cuda:0", "tensord_worker_up") == 0);
+    assert_true(metric_of("cuda:0", "tensord_worker_life") == 1001);
+    assert_true(metric_of("cuda:1??{?", "tensord_ops_executed_total") == 1002);
+    assert_true(metric_of("cuda:0", "tensord_memory_used_bytes") == 1001000);
+    blackbox_unmake(&second);
+    put_device(&second, 1, 1003, ""); /* of the next life it is not known yet */
+    for (int64_t end = now_ms() + PATIENCE_MS; now_ms() < end; poll(NULL, 0, 5)) {
+        assert_int_equal(ask("/metrics", ""), 200);
+        if (metric_of("cuda:0", "tensord_worker_life") == 1003)
+            break;
+    }
+    assert_true(metric_of("cuda:0", "tensord_worker_life") == 1003);
+    assert_true(metric_of("cuda:0", "tensord_ops_executed_total") == 1001 + 1003);
+    struct web_order order = {.kind = WEB_LIFE, .device = TD_DEVICES_MAX}; /* one too many */
+    assert_int_equal(web_order_send(site.channel, &order, (int[]){third.tables_read, third.trace_read}), 0);
+    assert_int_equal(ask("/metrics", ""), 200);
+    blackbox_unmake(&second);
+    blackbox_unmake(&third);
+}
+
 /* ---- a whole daemon ---- */
 
 /* A number behind the last place of a text in the daemon's log, once it stands there count times. */
@@ -1338,37 +1429,6 @@ static int await_log(const struct test_daemon *daemon, const char *text, int cou
 }
 
 /* The child of the daemon that has a name; 0: none. */
-static pid_t child_of(pid_t parent, const char *name)
-{
-    char path[64], children[256] = "", found[32];
-    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)parent, (int)parent);
-    FILE *file = fopen(path, "r");
-    (void)!fgets(children, sizeof children, file);
-    fclose(file);
-    for (char *at = children; *at;) {
-        pid_t pid = (pid_t)strtol(at, &at, 10);
-        at += strspn(at, " ");
-        snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
-        file = fopen(path, "r");
-        if (file && fgets(found, sizeof found, file) && !strncmp(found, name, strlen(name))) {
-            fclose(file);
-            return pid;
-        }
-        if (file)
-            fclose(file);
-    }
-    return 0;
-}
-
-static pid_t await_child(pid_t parent, const char *name, pid_t other)
-{
-    pid_t pid;
-    for (int64_t end = now_ms() + PATIENCE_MS; !(pid = child_of(parent, name)) || pid == other; poll(NULL, 0, 5))
-        if (now_ms() > end)
-            fail_msg("there is no %s", name);
-    return pid;
-}
-
 static void test_whole_daemon(void **state)
 {
     (void)state;
@@ -1376,16 +1436,16 @@ static void test_whole_daemon(void **state)
     assert_int_equal(daemon_start(&daemon, (const char *const[]){"--web", "127.0.0.1:0", NULL}), 0);
     int port = await_log(&daemon, "the dashboard is at http://127.0.0.1:", 1);
     assert_int_equal(ask_port(port, "GET", "/", ""), 200);
-    pid_t web = await_child(daemon.pid, "tensord-web", 0), worker = await_child(daemon.pid, "tensord-worker", 0);
+    pid_t web = daemon_child(&daemon, "tensord-web", 0), worker = daemon_child(&daemon, "tensord-worker", 0);
     struct raw raw = raw_open(&daemon);
     assert_int_equal(raw_barrier(&raw, false).code, TD_E_OK);
     assert_int_equal(ask_port(port, "GET", "/metrics", ""), 200);
     assert_true(metric("tensord_worker_life") == 1);
     kill(web, SIGKILL);
     assert_int_equal(ask_port(port, "GET", "/metrics", ""), 200); /* who comes meanwhile waits: the port stays ours */
-    assert_true(await_child(daemon.pid, "tensord-web", web) != web);
+    assert_true(daemon_child(&daemon, "tensord-web", web) != web);
     assert_int_equal(raw_barrier(&raw, false).code, TD_E_OK); /* and nobody else has noticed */
-    assert_int_equal(await_child(daemon.pid, "tensord-worker", 0), worker);
+    assert_int_equal(daemon_child(&daemon, "tensord-worker", 0), worker);
     raw_close(&raw);
     kill(worker, SIGKILL);
     for (int64_t end = now_ms() + PATIENCE_MS; now_ms() < end; poll(NULL, 0, 10)) {
@@ -1400,7 +1460,7 @@ static void test_whole_daemon(void **state)
 /* The address that `tensorctl dashboard` prints, asked for as it does; its port. */
 static int dashboard_path(const struct test_daemon *daemon, char *path, size_t size)
 {
-    struct td_hello hello = {TD_PROTOCOL_MIN, TD_PROTOCOL_MAX, td_ops_hash(), 0, "test", TD_PURPOSE_DASHBOARD};
+    struct td_hello hello = {TD_PROTOCOL_MIN, TD_PROTOCOL_MAX, td_ops_hash(), 0, "test", TD_PURPOSE_DASHBOARD, ""};
     struct raw raw = raw_connect(daemon);
     uint8_t bytes[TD_HELLO_MAX];
     uint32_t length;
@@ -1482,7 +1542,7 @@ static void test_a_program_is_seen(void **state)
         check_memory(&ws, (size_t)uint_at(&ws, 3));
         used = real_at(&ws, 5, (size_t)uint_at(&ws, 3), (size_t)uint_at(&ws, 3) - 1);
     }
-    kill(await_child(daemon.pid, "tensord-worker", 0), SIGKILL);
+    kill(daemon_child(&daemon, "tensord-worker", 0), SIGKILL);
     ws_await(&ws, "end");
     assert_non_null(memmem(item(&ws, 3)->via.str.ptr, item(&ws, 3)->via.str.size, "signal 9", 8));
     ws_await(&ws, "hello");
@@ -1536,6 +1596,7 @@ int main(void)
         ON_SITE(test_end_and_hello),
         ON_SITE(test_a_box_of_garbage),
         ON_SITE(test_metrics),
+        ON_SITE(test_several_devices),
         cmocka_unit_test(test_whole_daemon),
         cmocka_unit_test(test_a_program_is_seen),
         cmocka_unit_test(test_a_port_that_is_taken),

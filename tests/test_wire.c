@@ -758,7 +758,7 @@ static int hello_decode(size_t bytes, struct td_hello *hello)
 static void test_hello(void **state)
 {
     (void)state;
-    struct td_hello hello = {1, 1, UINT64_C(0x123456789abcdef0), 7, "a.out", TD_PURPOSE_SESSION}, got;
+    struct td_hello hello = {1, 1, UINT64_C(0x123456789abcdef0), 7, "a.out", TD_PURPOSE_SESSION, ""}, got;
     size_t bytes = td_hello_encode(&hello, room);
     assert_true(bytes <= TD_HELLO_MAX);
     assert_int_equal(hello_decode(bytes, &got), TD_E_OK);
@@ -800,6 +800,7 @@ static void test_hello(void **state)
     }
     for (int round = 0; round < 100000; round++) {
         hello.version_min = hello.version_max = 1;
+        snprintf(hello.device, sizeof hello.device, "%s", round % 4 < 2 ? "" : "cuda:1");
         bytes = td_hello_encode(&hello, room);
         if (round % 2)
             random_bytes(room, bytes = 1 + below(80));
@@ -807,6 +808,40 @@ static void test_hello(void **state)
             random_bytes(room + below(bytes), 1);
         hello_decode(bytes, &got);
     }
+}
+
+/* A wish for a device is the last element; one that is no text, or not whole, is no HELLO. */
+static void test_hello_wishes(void **state)
+{
+    (void)state;
+    struct td_hello hello = {1, 1, 0, 0, "a.out", TD_PURPOSE_SESSION, ""}, got;
+    size_t without = td_hello_encode(&hello, room), bytes;
+    assert_int_equal(hello_decode(without, &got), TD_E_OK);
+    assert_string_equal(got.device, "");
+    strcpy(hello.device, "cuda:1");
+    bytes = td_hello_encode(&hello, room);
+    assert_int_equal(bytes, without + 1 + 7);
+    assert_int_equal(hello_decode(bytes, &got), TD_E_OK);
+    assert_string_equal(got.device, "cuda:1");
+    assert_int_equal(got.purpose, TD_PURPOSE_SESSION);
+    for (size_t cut = 0; cut < bytes; cut++)
+        assert_int_equal(hello_decode(cut, &got), TD_E_PROTOCOL);
+    static const uint8_t no_texts[] = {0xc0, 0x01, 0xc3, 0x90, 0x80, 0xc4, 0xff, 0xc1};
+    for (size_t k = 0; k < sizeof no_texts; k++) {
+        room[bytes - 7] = no_texts[k]; /* the text's head */
+        assert_int_equal(hello_decode(bytes, &got), TD_E_PROTOCOL);
+    }
+    memset(hello.device, 'd', sizeof hello.device); /* not ended */
+    hello.device[1] = 0x1b;
+    bytes = td_hello_encode(&hello, room);
+    assert_int_equal(bytes, without + 1 + TD_DEVICE_BYTES);
+    hello.device[1] = 'd';
+    assert_int_equal(hello_decode(bytes, &got), TD_E_OK);
+    assert_int_equal(strlen(got.device), TD_DEVICE_BYTES - 1);
+    assert_int_equal(got.device[1], '?');
+    uint8_t *end = td_write_text(room + without + 1, "a longer name than any device's, with a device's behind", 55);
+    assert_int_equal(hello_decode((size_t)(end - room), &got), TD_E_OK); /* cut */
+    assert_string_equal(got.device, "a longer name than any device's");
 }
 
 /* ---- golden frames ---- */
@@ -901,13 +936,16 @@ static void test_golden_calls(void **state)
 static void test_golden_frames(void **state)
 {
     (void)state;
-    struct td_hello hello = {1, 1, UINT64_C(0x0123456789abcdef), 0, "train", TD_PURPOSE_SESSION}, got = {0};
+    struct td_hello hello = {1, 1, UINT64_C(0x0123456789abcdef), 0, "train", TD_PURPOSE_SESSION, ""}, got = {0};
     expect_golden("hello", room, td_hello_encode(&hello, room));
     size_t bytes = golden("hello", room);
     assert_int_equal(hello_decode(bytes, &got), TD_E_OK);
     expect_golden("hello", room, td_hello_encode(&got, room));
     hello.purpose = TD_PURPOSE_OBSERVE;
     expect_golden("hello_observe", room, td_hello_encode(&hello, room));
+    hello.purpose = TD_PURPOSE_SESSION;
+    strcpy(hello.device, "cuda:1");
+    expect_golden("hello_device", room, td_hello_encode(&hello, room));
     uint8_t *at = td_write_be64(room, td_ops_hash());
     expect_golden("ops_hash", room, (size_t)(at - room));
 #define REQUEST(flags, site, count, id) \
@@ -949,6 +987,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_mutated_calls),
         cmocka_unit_test(test_hello),
+        cmocka_unit_test(test_hello_wishes),
         cmocka_unit_test(test_golden_calls),
         cmocka_unit_test(test_golden_frames),
     };

@@ -179,7 +179,7 @@ static void print_head(FILE *out, const struct view *view, const struct sample *
                 age_text(since(view->end_ns, sample->started_ns)).s);
     } else {
         char line[2 * TD_MESSAGE_BYTES];
-        observed_worker_text(view->observation, line, sizeof line);
+        observed_worker_text(view->observation, sample->newest, line, sizeof line);
         fprintf(out, "%s\n", line);
     }
     fprintf(out, "memory  %s\n        %s%s\n", lines.memory, lines.classes,
@@ -226,6 +226,7 @@ static void print_json(FILE *out, struct view *view, const struct sample *sample
     struct json json = {.out = out};
     struct blackbox_session session;
     json_open(&json, NULL, '{');
+    daemon_json(&json, view->observation);
     sample_json(&json, view->observation, sample);
     json_text(&json, "cause", view->life->cause);
     if (view->life->state == TD_LIFE_ENDED)
@@ -257,17 +258,35 @@ void blackbox_print(FILE *out, const struct observation *observation, const stru
     free(sample);
 }
 
+/* The one that ended last, of whatever device; or else the first device's, which is alive. */
+static const struct observed_life *last_dead(const struct observation *observation)
+{
+    const struct observed_life *last = NULL;
+    for (int k = 0; k < observation->count; k++) {
+        const struct observed_life *life = &observation->lives[k];
+        if (life->state == TD_LIFE_ENDED &&
+            (!last || observed_end_ns(observation, life) < observed_end_ns(observation, last)))
+            last = life;
+    }
+    return last ? last : &observation->lives[0];
+}
+
 static const struct observed_life *choose(const struct observation *observation, uint64_t number,
                                           struct td_failure *failure)
 {
-    for (int k = 0; number && k < observation->count; k++)
+    char kept[256] = "";
+    size_t used = 0;
+    if (!number)
+        return last_dead(observation);
+    for (int k = 0; k < observation->count; k++) {
         if (observation->lives[k].number == number)
             return &observation->lives[k];
-    if (number)
-        td_fail(failure, TD_E_ARGUMENT, "no black box of life %" PRIu64 " is kept; there are %" PRIu64 " to %" PRIu64,
-                number, observation->lives[observation->count - 1].number, observation->lives[0].number);
-    const struct observed_life *dead = observed_dead(observation);
-    return number ? NULL : dead ? dead : &observation->lives[0];
+        used += (size_t)snprintf(kept + used, sizeof kept - used, "%s%" PRIu64, k ? ", " : "",
+                                 observation->lives[k].number);
+        used = used < sizeof kept ? used : sizeof kept - 1;
+    }
+    td_fail(failure, TD_E_ARGUMENT, "no black box of life %" PRIu64 " is kept; there are those of %s", number, kept);
+    return NULL;
 }
 
 int blackbox_command(const struct options *options)

@@ -52,7 +52,8 @@ static void take_session(struct row *row, const struct sample *before, const str
     const struct blackbox_session *then = session_before(before, session->number);
     bool is_new = !before || session->opened_ns >= before->taken_ns;
     then = then ? then : is_new ? &none : session; /* one that could not be read before has no rates yet */
-    *row = (struct row){.number = session->number, .uid = session->uid, .sessions = 1, .session = session};
+    *row = (struct row){
+        .number = session->number, .uid = session->uid, .sessions = 1, .session = session, .on = now->device};
     row->user = user_text(session->uid);
     memcpy(row->bytes, session->bytes, sizeof row->bytes);
     row->all_bytes = class_sum(row->bytes);
@@ -102,6 +103,41 @@ struct measure *measure_take(const struct sample *before, const struct sample *n
     for (int k = 0; k < measure->user_count; k++)
         take_user(&measure->users[k], before, &now->users[k], seconds);
     return measure;
+}
+
+/* A user's row of another device is added to the one that there is. */
+static bool add_user(struct row *rows, int count, const struct row *more)
+{
+    for (int k = 0; k < count; k++) {
+        if (rows[k].uid != more->uid)
+            continue;
+        rows[k].sessions += more->sessions;
+        for (int c = 0; c < BLACKBOX_CLASSES; c++)
+            rows[k].bytes[c] += more->bytes[c];
+        rows[k].all_bytes += more->all_bytes;
+        rows[k].requests_s += more->requests_s;
+        rows[k].ops_s += more->ops_s;
+        rows[k].device += more->device;
+        return true;
+    }
+    return false;
+}
+
+struct row *measure_rows(struct measure *const *measures, int devices, bool users, int *count)
+{
+    size_t most = 1;
+    for (int d = 0; d < devices; d++)
+        most += (size_t)(users ? measures[d]->user_count : measures[d]->session_count);
+    struct row *rows = malloc(most * sizeof *rows);
+    *count = 0;
+    for (int d = 0; d < devices && rows; d++) {
+        const struct row *from = users ? measures[d]->users : measures[d]->sessions;
+        int more = users ? measures[d]->user_count : measures[d]->session_count;
+        for (int k = 0; k < more; k++)
+            if (!users || !add_user(rows, *count, &from[k]))
+                rows[(*count)++] = from[k];
+    }
+    return rows;
 }
 
 /* ---- sorting ---- */
@@ -164,7 +200,8 @@ enum column_id {
     DEVICE,
     LAT50,
     LAT99,
-    AGE
+    AGE,
+    ON
 };
 
 struct column {
@@ -184,7 +221,7 @@ static const struct column session_columns[] = {
     {TENSORS, 8, false, 0, 30, "TENSORS"},   {REQUESTS, 7, false, 'r', 75, "REQ/S"},
     {OPS, 7, false, 'o', 85, "OPS/S"},       {DEVICE, 5, false, 'd', 88, "DEV%"},
     {LAT50, 7, false, 0, 50, "LAT50"},       {LAT99, 7, false, 'l', 65, "LAT99"},
-    {AGE, 10, false, 'a', 40, "AGE"}};
+    {AGE, 10, false, 'a', 40, "AGE"},        {ON, 8, true, 0, 93, "DEVICE"}};
 static const struct column user_columns[] = {
     {USER, 16, true, 'n', 100, "USER"},      {SESSIONS, 8, false, 0, 70, "SESSIONS"},
     {MEM, 9, false, 'm', 99, "MEM"},         {CLASSES + 0, 9, false, 0, 24, "PARAM"},
@@ -236,6 +273,9 @@ static struct text cell(const struct row *row, uint8_t id)
         return span_text(row->latency99_us);
     case AGE:
         return age_text(row->age_ns);
+    case ON:
+        snprintf(text.s, sizeof text.s, "%s", row->on);
+        return text;
     default:
         return bytes_text(row->bytes[id - CLASSES]);
     }
@@ -258,10 +298,12 @@ static uint32_t choose(const struct column *columns, int count, int width)
     }
 }
 
-void row_line(const struct row *row, bool users, int width, char sort, char *to, size_t size)
+void row_line(const struct row *row, enum table table, int width, char sort, char *to, size_t size)
 {
-    const struct column *columns = users ? user_columns : session_columns;
-    int count = users ? (int)(sizeof user_columns / sizeof *user_columns) : (int)COLUMNS_MAX;
+    const struct column *columns = table == TABLE_USERS ? user_columns : session_columns;
+    int count = table == TABLE_USERS      ? (int)(sizeof user_columns / sizeof *user_columns)
+                : table == TABLE_SESSIONS ? (int)COLUMNS_MAX - 1 /* the last one is the device */
+                                          : (int)COLUMNS_MAX;
     uint32_t chosen = choose(columns, count, width);
     size_t used = 0;
     to[0] = 0;

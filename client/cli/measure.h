@@ -12,6 +12,7 @@ struct row {
     struct text user;
     uint64_t bytes[BLACKBOX_CLASSES], all_bytes;
     double requests_s, ops_s;
+    const char *on;                         /* the device's name, of a session */
     double device;                          /* part of the time that the device computed for it, 0 to 1 */
     const struct blackbox_session *session; /* NULL: a user's row */
     double latency50_us, latency99_us;      /* of the answers between the samples; 0: there were none */
@@ -32,8 +33,13 @@ struct measure *measure_take(const struct sample *before, const struct sample *n
 /* Sorts by one of SORT_KEYS, what is most first but for numbers; reverse turns it round. */
 void measure_sort(struct row *rows, int count, char key, bool reverse);
 
+/* Of several devices: the rows of all, those of a user as one, to be freed; *count of them. NULL: no memory. */
+struct row *measure_rows(struct measure *const *measures, int devices, bool users, int *count);
+
+/* A device is told of where there are several. */
+enum table { TABLE_SESSIONS, TABLE_USERS, TABLE_PLACED_SESSIONS };
 /* The table's head (row NULL) or a row of it, cut to width by leaving out what matters least; width 0: whole. */
-void row_line(const struct row *row, bool users, int width, char sort, char *to, size_t size);
+void row_line(const struct row *row, enum table table, int width, char sort, char *to, size_t size);
 /* Entries beside those of session_json, into the object that is open. */
 void rates_json(struct json *json, const struct row *row);
 

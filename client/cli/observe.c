@@ -111,7 +111,7 @@ int observed_ask(const struct td_address *address, enum td_purpose purpose, stru
     answer->count = 0;
     if (fd < 0)
         return failure->code;
-    size_t bytes = connection_hello(fd, 0, purpose) ? receive_frame(fd, answer) : 0;
+    size_t bytes = connection_hello(fd, 0, purpose, "") ? receive_frame(fd, answer) : 0;
     close(fd);
     answer->reader = td_reader_of(answer->frame + TD_FRAME_HEADER, bytes);
     if (!bytes)
@@ -146,11 +146,13 @@ int observe_dashboard(const char *text, char *to, size_t size, struct td_failure
 static int read_life(struct observed_answer *answer, int *next, struct observed_life *life, struct td_failure *failure)
 {
     struct td_reader *r = &answer->reader;
-    td_read_array(r);
+    uint32_t elements = td_read_array(r);
     life->number = td_read_uint(r);
     life->state = td_read_u32(r);
     take_text(r, life->cause, sizeof life->cause);
     life->has_trace = td_read_bool(r);
+    if (elements > 4)
+        take_text(r, life->device, sizeof life->device);
     if (r->failed || life->state > TD_LIFE_ENDED || *next + 1 + life->has_trace > answer->count)
         return td_fail(failure, TD_E_PROTOCOL, "the daemon's answer is not whole");
     int tables = answer->descriptors[*next], trace = life->has_trace ? answer->descriptors[*next + 1] : -1;
@@ -192,15 +194,42 @@ void observation_close(struct observation *observation)
         blackbox_close(&observation->lives[--observation->count].box);
 }
 
-const struct observed_life *observed_present(const struct observation *observation)
+int observed_next(const struct observation *observation, int after)
 {
-    return observation->count && observation->lives[0].state != TD_LIFE_ENDED ? observation->lives : NULL;
+    int next = after + 1;
+    while (after >= 0 && next < observation->count &&
+           !strcmp(observation->lives[next].device, observation->lives[after].device))
+        next++;
+    return next < observation->count ? next : -1;
 }
 
-const struct observed_life *observed_dead(const struct observation *observation)
+int observed_newest(const struct observation *observation, const struct observed_life *life)
 {
-    const struct observed_life *present = observed_present(observation), *dead = observation->lives + (present != NULL);
-    return dead < observation->lives + observation->count ? dead : NULL;
+    int newest = (int)(life - observation->lives);
+    while (newest > 0 && !strcmp(observation->lives[newest - 1].device, life->device))
+        newest--;
+    return newest;
+}
+
+int observed_devices(const struct observation *observation)
+{
+    int count = 0;
+    for (int k = observed_next(observation, -1); k >= 0; k = observed_next(observation, k))
+        count++;
+    return count;
+}
+
+const struct observed_life *observed_present(const struct observation *observation, int newest)
+{
+    const struct observed_life *life = &observation->lives[newest];
+    return newest < observation->count && life->state != TD_LIFE_ENDED ? life : NULL;
+}
+
+const struct observed_life *observed_dead(const struct observation *observation, int newest)
+{
+    int dead = newest + (observed_present(observation, newest) != NULL);
+    bool is_there = dead < observation->count && observed_newest(observation, &observation->lives[dead]) == newest;
+    return is_there ? &observation->lives[dead] : NULL;
 }
 
 /* ---- what people are told of them ---- */
@@ -211,21 +240,21 @@ uint64_t observed_end_ns(const struct observation *observation, const struct obs
     return ended_ns ? since(observation->taken_ns, ended_ns) : 0;
 }
 
-uint64_t observed_step_ns(const struct observation *observation)
+uint64_t observed_step_ns(const struct observation *observation, int newest)
 {
-    const struct observed_life *present = observed_present(observation);
+    const struct observed_life *present = observed_present(observation, newest);
     uint64_t silence = present ? blackbox_silence_ns(&present->box, observation->taken_ns) : 0;
     return silence > STEP_NS ? silence : 0;
 }
 
-void observed_worker_text(const struct observation *observation, char *to, size_t size)
+void observed_worker_text(const struct observation *observation, int newest, char *to, size_t size)
 {
-    const struct observed_life *life = &observation->lives[0];
+    const struct observed_life *life = &observation->lives[newest];
     const struct blackbox_tables *tables = life->box.tables;
-    uint64_t step_ns = observed_step_ns(observation);
+    uint64_t step_ns = observed_step_ns(observation, newest);
     if (life->state == TD_LIFE_ENDED)
-        snprintf(to, size, "%s %s ago; worker %" PRIu64 " is starting", life->cause,
-                 age_text(observed_end_ns(observation, life)).s, life->number + 1);
+        snprintf(to, size, "%s %s ago; the next is starting", life->cause,
+                 age_text(observed_end_ns(observation, life)).s);
     else if (life->state == TD_LIFE_STARTING)
         snprintf(to, size, "worker %" PRIu64 " is starting", life->number);
     else
@@ -234,9 +263,10 @@ void observed_worker_text(const struct observation *observation, char *to, size_
                  step_ns ? ", has been in one step for " : "", step_ns ? age_text(step_ns).s : "");
 }
 
-void observed_restart_text(const struct observation *observation, char *to, size_t size)
+void observed_restart_text(const struct observation *observation, int newest, char *to, size_t size)
 {
-    const struct observed_life *dead = observed_present(observation) ? observed_dead(observation) : NULL;
+    bool present = observed_present(observation, newest);
+    const struct observed_life *dead = present ? observed_dead(observation, newest) : NULL;
     to[0] = 0;
     if (dead)
         snprintf(to, size, "%s %s ago", dead->cause, age_text(observed_end_ns(observation, dead)).s);

@@ -35,6 +35,7 @@ struct sample *sample_take(const struct observation *observation, const struct o
     if (!sample)
         return NULL;
     sample->taken_ns = since(observation->taken_ns, observed_end_ns(observation, life));
+    sample->newest = observed_newest(observation, life);
     sample->life = life->number;
     sample->state = life->state;
     sample->started_ns = tables->started_ns;
@@ -58,6 +59,25 @@ struct sample *sample_take(const struct observation *observation, const struct o
     sample->user_count = blackbox_memory(&life->box, &sample->memory, sample->users, &sample->torn);
     take_sessions(sample, &life->box);
     return sample;
+}
+
+bool samples_take(const struct observation *observation, struct samples *samples)
+{
+    samples->count = 0;
+    for (int k = observed_next(observation, -1); k >= 0 && samples->count < TD_DEVICES_MAX;
+         k = observed_next(observation, k)) {
+        struct sample *sample = sample_take(observation, &observation->lives[k]);
+        if (!sample)
+            return false;
+        samples->of[samples->count++] = sample;
+    }
+    return true;
+}
+
+void samples_free(struct samples *samples)
+{
+    while (samples->count > 0)
+        free(samples->of[--samples->count]);
 }
 
 uint64_t class_sum(const uint64_t bytes[BLACKBOX_CLASSES])
@@ -174,20 +194,24 @@ static void device_json(struct json *json, const struct sample *sample)
     json_close(json, '}');
 }
 
-void sample_json(struct json *json, const struct observation *observation, const struct sample *sample)
+void daemon_json(struct json *json, const struct observation *observation)
 {
-    static const char *const states[] = {"starting", "running", "ended"};
-    const struct observed_life *dead = observed_dead(observation);
     json_text(json, "version", observation->version);
     json_uint(json, "protocol", TD_PROTOCOL_MAX);
     json_uint(json, "daemon_pid", observation->pid);
     json_uint(json, "daemon_uptime_s", since(observation->taken_ns, observation->started_ns) / 1000000000);
     json_uint(json, "waiting", observation->waiting);
+}
+
+void sample_json(struct json *json, const struct observation *observation, const struct sample *sample)
+{
+    static const char *const states[] = {"starting", "running", "ended"};
+    const struct observed_life *dead = observed_dead(observation, sample->newest);
     json_uint(json, "life", sample->life);
     json_uint(json, "pid", sample->pid);
     json_text(json, "state", states[sample->state]);
     json_uint(json, "uptime_s", since(sample->taken_ns, sample->started_ns) / 1000000000);
-    json_real(json, "step_s", (double)observed_step_ns(observation) / 1e9);
+    json_real(json, "step_s", (double)observed_step_ns(observation, sample->newest) / 1e9);
     json_text(json, "last_cause", dead ? dead->cause : "");
     if (dead)
         json_uint(json, "last_cause_age_s", observed_end_ns(observation, dead) / 1000000000);
@@ -206,6 +230,19 @@ void sample_json(struct json *json, const struct observation *observation, const
     json_close(json, '}');
 }
 
+void samples_json(struct json *json, const struct observation *observation, const struct samples *samples)
+{
+    daemon_json(json, observation);
+    sample_json(json, observation, samples->of[0]);
+    json_open(json, "workers", '[');
+    for (int k = 0; k < samples->count; k++) {
+        json_open(json, NULL, '{');
+        sample_json(json, observation, samples->of[k]);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+}
+
 void session_json(struct json *json, const struct sample *sample, const struct blackbox_session *session)
 {
     json_uint(json, "id", session->number);
@@ -214,6 +251,7 @@ void session_json(struct json *json, const struct sample *sample, const struct b
     json_text(json, "user", user_text(session->uid).s);
     json_text(json, "program", session->program);
     json_text(json, "state", state_name(session->state));
+    json_text(json, "device", sample->device);
     json_uint(json, "tensors", session->tensors);
     json_uint(json, "bytes", class_sum(session->bytes));
     classes_json(json, session->bytes);

@@ -8,6 +8,7 @@
 
 struct sample {
     uint64_t taken_ns; /* now, or when the life ended */
+    int newest;        /* of the lives of the device, in the observation */
     uint64_t life, started_ns, pid;
     enum td_life_state state;
     char device[32], description[128];
@@ -28,6 +29,15 @@ struct sample {
 /* A new sample of a life, to be freed. NULL: no memory. */
 struct sample *sample_take(const struct observation *observation, const struct observed_life *life);
 
+/* A sample of the newest life of each device. */
+struct samples {
+    int count;
+    struct sample *of[TD_DEVICES_MAX];
+};
+/* False: no memory; what there is is to be freed all the same. */
+bool samples_take(const struct observation *observation, struct samples *samples);
+void samples_free(struct samples *samples);
+
 uint64_t class_sum(const uint64_t bytes[BLACKBOX_CLASSES]);
 /* "idle", "busy", "device", "closing" */
 const char *state_name(uint32_t state);
@@ -38,8 +48,12 @@ struct memory_lines {
 };
 struct memory_lines sample_memory_lines(const struct sample *sample);
 
-/* Entries that status and top have in common, into the object that is open: version, protocol, ..., device, totals. */
+/* Entries into the object that is open: version, protocol, ..., of the daemon; life, ..., device, totals, of a worker.
+ */
+void daemon_json(struct json *json, const struct observation *observation);
 void sample_json(struct json *json, const struct observation *observation, const struct sample *sample);
+/* What status and top have in common: the daemon, the first worker, and "workers", a list of all. */
+void samples_json(struct json *json, const struct observation *observation, const struct samples *samples);
 /* The entries of a session, and of what a user or session holds, into the object that is open. */
 void session_json(struct json *json, const struct sample *sample, const struct blackbox_session *session);
 void classes_json(struct json *json, const uint64_t bytes[BLACKBOX_CLASSES]);

@@ -24,38 +24,57 @@ struct top {
     const struct options *options;
     bool users, reverse, paused, help;
     char sort;
-    /* the last look; now is NULL if it failed, which failure tells then */
+    /* the last look, by device; there is none if it failed, which failure tells then */
     struct observation observation;
-    struct sample *before, *now;
-    struct measure *measure;
+    struct samples before, now;
+    struct measure *measures[TD_DEVICES_MAX];
     struct td_failure failure;
 };
 
 /* ---- looking ---- */
 
+/* The sample of the same life; NULL: there was none. */
+static const struct sample *before_of(const struct top *top, const struct sample *now)
+{
+    for (int d = 0; d < top->before.count; d++)
+        if (top->before.of[d]->life == now->life)
+            return top->before.of[d];
+    return NULL;
+}
+
+static void forget_measures(struct top *top)
+{
+    for (int d = 0; d < top->now.count; d++) {
+        free(top->measures[d]);
+        top->measures[d] = NULL;
+    }
+}
+
 static void look(struct top *top)
 {
     observation_close(&top->observation);
-    free(top->measure);
-    free(top->before);
+    forget_measures(top);
+    samples_free(&top->before);
     top->before = top->now;
-    top->now = NULL;
-    top->measure = NULL;
+    top->now = (struct samples){0};
     top->failure = (struct td_failure){0};
     if (observe(top->options->address, &top->observation, &top->failure))
         return;
-    top->now = sample_take(&top->observation, &top->observation.lives[0]);
-    top->measure = top->now ? measure_take(top->before, top->now) : NULL;
-    if (!top->measure)
+    bool taken = samples_take(&top->observation, &top->now);
+    for (int d = 0; d < top->now.count && taken; d++) {
+        top->measures[d] = measure_take(before_of(top, top->now.of[d]), top->now.of[d]);
+        taken = top->measures[d];
+    }
+    if (!taken)
         td_fail(&top->failure, TD_E_MEMORY, "no memory for a measure");
 }
 
 static void let_go(struct top *top)
 {
     observation_close(&top->observation);
-    free(top->measure);
-    free(top->before);
-    free(top->now);
+    forget_measures(top);
+    samples_free(&top->before);
+    samples_free(&top->now);
 }
 
 /* ---- drawing ---- */
@@ -104,29 +123,35 @@ static const char *bar(const struct sample *sample, char to[BAR_WIDTH + 1])
     return to;
 }
 
-static void put_notices(struct page *page, const struct top *top)
+static bool is_wrong(const struct top *top, int newest)
 {
-    const struct observed_life *dead = observed_dead(&top->observation);
-    char line[2 * TD_MESSAGE_BYTES];
-    observed_worker_text(&top->observation, line, sizeof line);
-    bool wrong = !observed_present(&top->observation) || observed_step_ns(&top->observation);
-    put(page, wrong ? WARNING : PLAIN, "state    %s", line);
-    observed_restart_text(&top->observation, line, sizeof line);
-    if (*line && observed_end_ns(&top->observation, dead) < RESTART_TOLD_NS)
-        put(page, WARNING, "restart  %s: its tensors are gone", line);
-    if (top->observation.waiting)
-        put(page, WARNING, "waiting  %" PRIu64 " programs that the worker has not taken yet", top->observation.waiting);
+    return !observed_present(&top->observation, newest) || observed_step_ns(&top->observation, newest);
 }
 
-static void put_head(struct page *page, const struct top *top)
+static bool was_restarted(const struct top *top, int newest)
 {
-    const struct sample *now = top->now;
-    const struct measure *measure = top->measure;
+    const struct observed_life *dead = observed_dead(&top->observation, newest);
+    return observed_present(&top->observation, newest) && dead &&
+           observed_end_ns(&top->observation, dead) < RESTART_TOLD_NS;
+}
+
+static void put_state(struct page *page, const struct top *top, int newest)
+{
+    char line[2 * TD_MESSAGE_BYTES];
+    observed_worker_text(&top->observation, newest, line, sizeof line);
+    put(page, is_wrong(top, newest) ? WARNING : PLAIN, "state    %s", line);
+    observed_restart_text(&top->observation, newest, line, sizeof line);
+    if (was_restarted(top, newest))
+        put(page, WARNING, "restart  %s: its tensors are gone", line);
+}
+
+static void put_device(struct page *page, const struct top *top, int d)
+{
+    const struct sample *now = top->now.of[d];
+    const struct measure *measure = top->measures[d];
     struct memory_lines lines = sample_memory_lines(now);
     char line[BAR_WIDTH + 1];
-    put(page, PLAIN, "tensord %s at unix:%s%s", top->observation.version, top->observation.address.path,
-        top->paused ? "   PAUSED (space goes on)" : "");
-    put_notices(page, top);
+    put_state(page, top, now->newest);
     put(page, PLAIN, "device   %s", lines.device);
     if (*lines.gauges)
         put(page, PLAIN, "         %s", lines.gauges);
@@ -136,24 +161,55 @@ static void put_head(struct page *page, const struct top *top)
         rate_text(measure->ops_s).s, rate_text(measure->requests_s).s, share_text(measure->busy).s, now->sessions_open,
         now->sessions_open == 1 ? "" : "s", bytes_text((uint64_t)measure->bytes_in_s).s,
         bytes_text((uint64_t)measure->bytes_out_s).s);
+}
+
+/* Of several devices two lines each, and more where something is wrong: the table shall find room. */
+static void put_one_of_several(struct page *page, const struct top *top, int d)
+{
+    const struct sample *now = top->now.of[d];
+    const struct measure *measure = top->measures[d];
+    struct memory_lines lines = sample_memory_lines(now);
+    char line[BAR_WIDTH + 1];
+    if (is_wrong(top, now->newest) || was_restarted(top, now->newest))
+        put_state(page, top, now->newest);
+    put(page, PLAIN, "%-8s %s ops/s, busy %s, %" PRIu64 " session%s%s%s", now->device, rate_text(measure->ops_s).s,
+        share_text(measure->busy).s, now->sessions_open, now->sessions_open == 1 ? "" : "s", *lines.gauges ? "; " : "",
+        lines.gauges);
+    put(page, PLAIN, "         [%s] %s", bar(now, line), lines.memory);
+}
+
+static void put_head(struct page *page, const struct top *top)
+{
+    put(page, PLAIN, "tensord %s at unix:%s%s", top->observation.version, top->observation.address.path,
+        top->paused ? "   PAUSED (space goes on)" : "");
+    if (top->observation.waiting)
+        put(page, WARNING, "waiting  %" PRIu64 " programs that no worker has taken yet", top->observation.waiting);
+    for (int d = 0; d < top->now.count; d++)
+        (top->now.count > 1 ? put_one_of_several : put_device)(page, top, d);
     put(page, PLAIN, "%s", "");
 }
 
 static void put_table(struct page *page, const struct top *top)
 {
-    struct measure *measure = top->measure;
-    struct row *rows = top->users ? measure->users : measure->sessions;
-    int count = top->users ? measure->user_count : measure->session_count;
+    int count;
+    uint64_t more = 0;
+    struct row *rows = measure_rows(top->measures, top->now.count, top->users, &count);
+    enum table table = top->users ? TABLE_USERS : top->now.count > 1 ? TABLE_PLACED_SESSIONS : TABLE_SESSIONS;
     char line[LINE_BYTES];
+    if (!rows)
+        return;
     measure_sort(rows, count, top->sort, top->reverse);
-    row_line(NULL, top->users, page->columns, top->sort, line, sizeof line);
+    row_line(NULL, table, page->columns, top->sort, line, sizeof line);
     put(page, HEAD, "%s", line);
     for (int k = 0; k < count; k++) {
-        row_line(&rows[k], top->users, page->columns, top->sort, line, sizeof line);
+        row_line(&rows[k], table, page->columns, top->sort, line, sizeof line);
         put(page, rows[k].device > 0.005 ? ACTIVE : PLAIN, "%s", line);
     }
-    if (!top->users && top->now->sessions_open > (uint64_t)count)
-        put(page, PLAIN, "and %" PRIu64 " more that are not listed", top->now->sessions_open - (uint64_t)count);
+    free(rows);
+    for (int d = 0; d < top->now.count && !top->users; d++)
+        more += since(top->now.of[d]->sessions_open, (uint64_t)top->now.of[d]->session_count);
+    if (more)
+        put(page, PLAIN, "and %" PRIu64 " more that are not listed", more);
 }
 
 static void put_help(struct page *page)
@@ -181,13 +237,13 @@ static void put_help(struct page *page)
 
 static void draw(struct page *page, const struct top *top)
 {
-    if (!top->now || !top->measure)
+    if (top->failure.code)
         put(page, WARNING, "%s", top->failure.message);
     else
         put_head(page, top);
     if (top->help)
         put_help(page);
-    else if (top->now && top->measure)
+    else if (!top->failure.code)
         put_table(page, top);
 }
 
@@ -208,40 +264,82 @@ static void draw_screen(const struct top *top)
     free(text);
 }
 
+/* The sample that a session's row was made of. */
+static const struct sample *sample_of(const struct top *top, const struct row *row)
+{
+    int d = 0;
+    while (d + 1 < top->now.count && row->on != top->now.of[d]->device)
+        d++;
+    return top->now.of[d];
+}
+
+/* Of all devices together; busy is the mean of them. */
+static void rates_of_all_json(struct json *json, const struct top *top)
+{
+    double requests_s = 0, ops_s = 0, bytes_in_s = 0, bytes_out_s = 0, busy = 0;
+    for (int d = 0; d < top->now.count; d++) {
+        requests_s += top->measures[d]->requests_s;
+        ops_s += top->measures[d]->ops_s;
+        bytes_in_s += top->measures[d]->bytes_in_s;
+        bytes_out_s += top->measures[d]->bytes_out_s;
+        busy += top->measures[d]->busy / top->now.count;
+    }
+    json_real(json, "interval_s", top->measures[0]->seconds);
+    json_open(json, "rates", '{');
+    json_real(json, "requests_per_s", requests_s);
+    json_real(json, "ops_per_s", ops_s);
+    json_real(json, "bytes_in_per_s", bytes_in_s);
+    json_real(json, "bytes_out_per_s", bytes_out_s);
+    json_real(json, "busy", busy);
+    json_close(json, '}');
+}
+
+static void sessions_json(struct json *json, const struct top *top)
+{
+    int count;
+    struct row *rows = measure_rows(top->measures, top->now.count, false, &count);
+    json_open(json, "sessions", '[');
+    if (rows)
+        measure_sort(rows, count, top->sort, top->reverse);
+    for (int k = 0; k < count; k++) {
+        json_open(json, NULL, '{');
+        session_json(json, sample_of(top, &rows[k]), rows[k].session);
+        rates_json(json, &rows[k]);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+    free(rows);
+}
+
+static void users_json(struct json *json, const struct top *top)
+{
+    int count;
+    struct row *rows = measure_rows(top->measures, top->now.count, true, &count);
+    json_open(json, "users", '[');
+    if (rows)
+        measure_sort(rows, count, top->sort, top->reverse);
+    for (int k = 0; k < count; k++) {
+        json_open(json, NULL, '{');
+        json_uint(json, "uid", rows[k].uid);
+        json_text(json, "user", rows[k].user.s);
+        json_uint(json, "sessions", rows[k].sessions);
+        json_uint(json, "bytes", rows[k].all_bytes);
+        classes_json(json, rows[k].bytes);
+        rates_json(json, &rows[k]);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+    free(rows);
+}
+
 static void print_json(const struct top *top)
 {
     struct json json = {.out = stdout};
     json_open(&json, NULL, '{');
-    sample_json(&json, &top->observation, top->now);
-    json_real(&json, "interval_s", top->measure->seconds);
-    json_open(&json, "rates", '{');
-    json_real(&json, "requests_per_s", top->measure->requests_s);
-    json_real(&json, "ops_per_s", top->measure->ops_s);
-    json_real(&json, "bytes_in_per_s", top->measure->bytes_in_s);
-    json_real(&json, "bytes_out_per_s", top->measure->bytes_out_s);
-    json_real(&json, "busy", top->measure->busy);
-    json_close(&json, '}');
-    json_open(&json, "sessions", '[');
-    for (int k = 0; k < top->measure->session_count; k++) {
-        json_open(&json, NULL, '{');
-        session_json(&json, top->now, top->measure->sessions[k].session);
-        rates_json(&json, &top->measure->sessions[k]);
-        json_close(&json, '}');
-    }
-    json_close(&json, ']');
-    json_open(&json, "users", '[');
-    for (int k = 0; k < top->measure->user_count; k++) {
-        const struct row *row = &top->measure->users[k];
-        json_open(&json, NULL, '{');
-        json_uint(&json, "uid", row->uid);
-        json_text(&json, "user", row->user.s);
-        json_uint(&json, "sessions", row->sessions);
-        json_uint(&json, "bytes", row->all_bytes);
-        classes_json(&json, row->bytes);
-        rates_json(&json, row);
-        json_close(&json, '}');
-    }
-    json_close(&json, ']');
+    samples_json(&json, &top->observation, &top->now);
+    rates_of_all_json(&json, top);
+    sessions_json(&json, top);
+    users_json(&json, top);
     json_close(&json, '}');
 }
 
@@ -267,13 +365,10 @@ static int run_once(struct top *top)
     if (top->failure.code)
         return complain(&top->failure);
     terminal_size(&lines, &page.columns);
-    if (top->options->json) {
-        measure_sort(top->measure->sessions, top->measure->session_count, top->sort, top->reverse);
-        measure_sort(top->measure->users, top->measure->user_count, top->sort, top->reverse);
+    if (top->options->json)
         print_json(top);
-    } else {
+    else
         draw(&page, top);
-    }
     return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 

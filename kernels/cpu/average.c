@@ -12,10 +12,23 @@ struct average {
 
 #define AVERAGE(name) name##_f32
 #define AVERAGE_T float
+#define QUOTIENT(sum, divisor) ((sum) / (float)(divisor))
 #include "kernels/cpu/average.inc"
 #define AVERAGE(name) name##_f64
 #define AVERAGE_T double
+#define QUOTIENT(sum, divisor) ((sum) / (double)(divisor))
 #include "kernels/cpu/average.inc"
+#define AVERAGE(name) name##_i32
+#define AVERAGE_T uint32_t
+#define QUOTIENT(sum, divisor) ((uint32_t)td_whole_quotient((int32_t)(sum), divisor))
+#include "kernels/cpu/average.inc"
+#define AVERAGE(name) name##_i64
+#define AVERAGE_T uint64_t
+#define QUOTIENT(sum, divisor) ((uint64_t)td_whole_quotient((int64_t)(sum), divisor))
+#include "kernels/cpu/average.inc"
+
+static td_part *const part[TD_DTYPE_LIMIT] = {
+    [TD_F32] = part_f32, [TD_F64] = part_f64, [TD_I32] = part_i32, [TD_I64] = part_i64};
 
 static void run(const struct td_operand *image, const struct td_operand *windows, struct average *c, int rank,
                 const struct td_dims *kernel, const struct td_dims *stride, const struct td_dims *padding)
@@ -38,7 +51,7 @@ static void run(const struct td_operand *image, const struct td_operand *windows
         work *= w->kernel[d] < w->size[d] ? w->kernel[d] : w->size[d];
     }
     work = w->adaptive ? c->pixels + c->places : c->places * (work < 4096 ? work : 4096);
-    td_parallel(planes, td_grain(work), 0, image->dtype == TD_F32 ? part_f32 : part_f64, c);
+    td_parallel(planes, td_grain(work), 0, part[image->dtype], c);
 }
 
 static void forward(struct td_launch *launch)

@@ -19,11 +19,23 @@
 #define PARTS 16
 #define PART_ELEMENTS ((int64_t)1 << 22)
 
+#define CONV(name) name##_i32
+#define CONV_T uint32_t
+#include "kernels/cpu/conv_single.inc"
+#undef CONV
+#undef CONV_T
+#define CONV(name) name##_i64
+#define CONV_T uint64_t
+#include "kernels/cpu/conv_single.inc"
+#undef CONV
+#undef CONV_T
 #define CONV(name) name##_f32
 #define CONV_T float
+#include "kernels/cpu/conv_single.inc"
 #include "kernels/cpu/conv.inc"
 #define CONV(name) name##_f64
 #define CONV_T double
+#include "kernels/cpu/conv_single.inc"
 #include "kernels/cpu/conv.inc"
 
 static void *at(const struct td_conv *c, void *data, int64_t element)
@@ -116,10 +128,19 @@ static struct td_operand laid_out(const struct td_conv *c, void *image, int64_t 
 
 static void start(const struct td_conv *c, void *y, int64_t step, int64_t channels, int64_t count, int64_t first)
 {
-    if (c->dtype == TD_F32)
+    switch ((enum td_dtype)c->dtype) {
+    case TD_I32:
+        start_i32(c, y, step, channels, count, first);
+        return;
+    case TD_I64:
+        start_i64(c, y, step, channels, count, first);
+        return;
+    case TD_F32:
         start_f32(c, y, step, channels, count, first);
-    else
+        return;
+    default:
         start_f64(c, y, step, channels, count, first);
+    }
 }
 
 static bool is_single(const struct td_conv *c)
@@ -129,10 +150,19 @@ static bool is_single(const struct td_conv *c)
 
 static void single(const struct td_conv *c, void *image, void *weight, void *windows, bool spread)
 {
-    if (c->dtype == TD_F32)
+    switch ((enum td_dtype)c->dtype) {
+    case TD_I32:
+        single_i32(c, image, weight, windows, spread);
+        return;
+    case TD_I64:
+        single_i64(c, image, weight, windows, spread);
+        return;
+    case TD_F32:
         single_f32(c, image, weight, windows, spread);
-    else
+        return;
+    default:
         single_f64(c, image, weight, windows, spread);
+    }
 }
 
 /* ---- image and weight give windows ---- */
@@ -175,6 +205,39 @@ static uint64_t item_ns(const struct td_conv *c, double work)
     return 1 + (uint64_t)(work / (c->dtype == TD_F32 ? 30 : 15));
 }
 
+/* Channels of integers one by one: each filter on what it meets. Items are channels of the windows, or of the image
+ * where those are spread into it. */
+static void whole_part(const void *data, int64_t from, int64_t to)
+{
+    const struct td_conv *c = data;
+    int64_t made = c->spread ? c->in : c->out, met = c->spread ? c->out : c->in;
+    int64_t elements = c->spread ? c->pixels : c->places;
+    for (; from < to; from++) {
+        int64_t side = from / made, channel = from % made, group = side % c->groups;
+        void *y = at(c, c->spread ? c->image : c->windows, from * elements);
+        start(c, y, 0, 1, elements, group * made + channel);
+        for (int64_t k = 0; k < met; k++) {
+            int64_t out = c->spread ? k : channel, in = c->spread ? channel : k;
+            void *filter = at(c, c->weight, ((group * c->out + out) * c->in + in) * c->taps);
+            single(c, at(c, c->image, (side * c->in + in) * c->pixels), filter,
+                   at(c, c->windows, (side * c->out + out) * c->places), c->spread);
+        }
+    }
+}
+
+static bool is_whole(const struct td_conv *c)
+{
+    return td_dtype_category(c->dtype) == TD_INTEGER;
+}
+
+static void run_whole(struct td_conv *c, bool spread)
+{
+    c->spread = spread;
+    int64_t made = spread ? c->in : c->out, met = spread ? c->out : c->in;
+    td_parallel(c->batch * c->groups * made, 1, item_ns(c, 8 * (double)met * (double)c->places * (double)c->taps),
+                whole_part, c);
+}
+
 static void finish(struct td_launch *launch, const struct td_conv *c)
 {
     if (*c->starved)
@@ -188,6 +251,10 @@ static void run(struct td_launch *launch)
     struct td_conv c = plan(launch, &launch->in[0], &launch->in[1], &launch->out[0], a->groups);
     double work = (double)(c.out * c.places) * (double)(c.in * c.taps);
     c.bias = launch->in[2].data;
+    if (is_whole(&c)) {
+        run_whole(&c, false);
+        return;
+    }
     c.starved = &starved;
     c.block = block_of(&c, c.in * c.taps);
     struct td_flat flat;
@@ -255,6 +322,10 @@ static void run_transposed(struct td_launch *launch)
     atomic_bool starved = false;
     struct td_conv c = plan(launch, &launch->out[0], &launch->in[1], &launch->in[0], a->groups);
     c.bias = launch->in[2].data;
+    if (is_whole(&c)) {
+        run_whole(&c, true);
+        return;
+    }
     c.starved = &starved;
     c.block = block_of(&c, c.channels * c.taps);
     double work = (double)(c.out * c.places) * (double)c.taps;

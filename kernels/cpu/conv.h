@@ -25,6 +25,7 @@ struct td_conv {
     int64_t block, channels, images;
     void *partial;        /* sums of images beside the result */
     atomic_bool *starved; /* there was no memory */
+    bool spread;          /* of integers: windows into the image */
 };
 
 /* Rows are short: calls of memcpy took half of the time. The last block overlaps the one before. bytes are a multiple

@@ -188,8 +188,16 @@ static const bool moves[TD_OP_LIMIT] = {
     [TD_OP_masked_scatter] = true,
 };
 
+/* Ops of numbers to which bools are 0 and 1, and what is not 0 true. */
+static const bool counts_truth[TD_OP_LIMIT] = {
+    [TD_OP_sign] = true,        [TD_OP_randint] = true,        [TD_OP_index_add] = true,
+    [TD_OP_scatter_add] = true, [TD_OP_scatter_reduce] = true, [TD_OP_strided_add] = true,
+};
+
 static uint8_t works_in_narrow(const struct td_op *op, uint8_t dtype)
 {
+    if (dtype == TD_BOOL)
+        return counts_truth[op->id] ? TD_I32 : TD_BOOL;
     return op->kind == TD_VIEW || moves[op->id] ? dtype : td_dtype_wide(dtype);
 }
 
@@ -383,7 +391,8 @@ static uint64_t conv_work(const struct td_launch *launch)
     const struct td_operand *windows = forward ? &launch->out[0] : &launch->in[of_weight];
     const struct td_operand *weight = of_weight ? &launch->out[0] : &launch->in[1];
     double work = (double)numel(windows) * (double)(numel(weight) / (uint64_t)weight->shape[0]) / 30;
-    return (uint64_t)(work * (windows->dtype == TD_F64 ? 2 : 1));
+    bool whole = td_dtype_category(windows->dtype) == TD_INTEGER;
+    return (uint64_t)(work * (whole ? 8 : windows->dtype == TD_F64 ? 2 : 1));
 }
 
 /* Products of scores: two forward, five backward, half of which are by the width of values; and the exponentials. */
@@ -564,6 +573,7 @@ static void describe(void)
                  cores == 1 ? "" : "s");
         device->memory_bytes = (size_t)pages * (size_t)page;
         device->units = (int)cores;
+        device->count = 1;
     }
 }
 

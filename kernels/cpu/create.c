@@ -111,10 +111,16 @@ static void linspace_part(const void *data, int64_t from, int64_t to)
     const struct td_launch *launch = data;
     const struct td_linspace_attrs *a = launch->attrs;
     int64_t count = td_operand_numel(&launch->out[0]);
-    double start = td_number_real(a->start), end = td_number_real(a->end);
+    double start = td_linspace_end(a->start, launch->out[0].dtype), end = td_linspace_end(a->end, launch->out[0].dtype);
     double step = count > 1 ? (end - start) / (double)(count - 1) : 0;
     float *floats = launch->out[0].data;
     double *doubles = launch->out[0].data;
+    int32_t *halves = launch->out[0].data;
+    int64_t *integers = launch->out[0].data;
+    for (int64_t i = from; i < to && launch->out[0].dtype == TD_I32; i++)
+        halves[i] = (int32_t)td_i64_of_f64(td_linspace_at(start, end, step, i, count));
+    for (int64_t i = from; i < to && launch->out[0].dtype == TD_I64; i++)
+        integers[i] = td_i64_of_f64(td_linspace_at(start, end, step, i, count));
     for (int64_t i = from; i < to && launch->out[0].dtype == TD_F32; i++)
         floats[i] = (float)td_linspace_at(start, end, step, i, count);
     for (int64_t i = from; i < to && launch->out[0].dtype == TD_F64; i++)

@@ -207,8 +207,16 @@ static void dropout_part(const void *data, int64_t from, int64_t to)
 
 void TD_CPU(dropout)(struct td_launch *launch)
 {
-    if (!((const struct td_dropout_attrs *)launch->attrs)->training) {
+    const struct td_dropout_attrs *a = launch->attrs;
+    if (!a->training || a->p == 0) {
         TD_CPU(copy_operand)(&launch->out[0], &launch->in[0]);
+        return;
+    }
+    if (a->p == 1) {
+        struct td_operand zero = launch->out[0];
+        zero.data = &(uint64_t){0};
+        memset(zero.stride, 0, sizeof zero.stride);
+        TD_CPU(copy_operand)(&launch->out[0], &zero);
         return;
     }
     int64_t batches = (td_operand_numel(&launch->out[0]) + 4 * BATCH - 1) / (4 * BATCH);

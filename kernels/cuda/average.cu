@@ -21,8 +21,22 @@ __device__ static void bins_of(const td_bins &c, uint64_t i, td_bin *bins)
     bins[0] = td_bin_of(&c, 0, (int64_t)i);
 }
 
+/* Integers are added up without sign, and wrap. */
+template <class T> struct quotient_of {
+    TD_HD static T with(T sum, int64_t divisor)
+    {
+        return sum / (T)divisor;
+    }
+};
+template <class S, class U> struct whole_quotient_of {
+    TD_HD static U with(U sum, int64_t divisor)
+    {
+        return (U)td_whole_quotient((S)sum, divisor);
+    }
+};
+
 /* lanes threads do a window: 1, or a warp where windows are large, whose sums are added up in a fixed order. */
-template <class T> __global__ void take_means(average c, unsigned lanes, const T *images, T *means)
+template <class T, class Q> __global__ void take_means(average c, unsigned lanes, const T *images, T *means)
 {
     uint64_t i = td_thread() / lanes, image = i;
     int64_t lane = (int64_t)(threadIdx.x % lanes);
@@ -39,7 +53,7 @@ template <class T> __global__ void take_means(average c, unsigned lanes, const T
     for (int by = (int)lanes / 2; by; by /= 2)
         sum += __shfl_xor_sync(0xffffffff, sum, by);
     if (lane == 0)
-        means[i] = sum / (T)td_bins_divisor(&c.bins, bins);
+        means[i] = Q::with(sum, td_bins_divisor(&c.bins, bins));
 }
 
 /* Windows of dimension d that element at may lie under: from *low up to *high. */
@@ -94,6 +108,12 @@ static void lay_out(average *c, const struct td_operand *image, const struct td_
     }
 }
 
+template <class T, class Q> static void take_as(const average &c, unsigned lanes, const void *x, void *y)
+{
+    int64_t blocks = td_blocks((int64_t)c.total * lanes, 1, TD_THREADS);
+    td_enqueue(take_means<T, Q>, blocks, TD_THREADS, c, lanes, (const T *)x, (T *)y);
+}
+
 static void take(struct td_launch *launch, average *c, const struct td_dims *kernel, const struct td_dims *stride,
                  const struct td_dims *padding)
 {
@@ -102,11 +122,16 @@ static void take(struct td_launch *launch, average *c, const struct td_dims *ker
     c->total = (uint64_t)td_operand_numel(y);
     int64_t width = c->bins.adaptive ? c->bins.size[2] / (c->bins.count[2] + 1) : c->bins.kernel[2];
     unsigned lanes = width >= WARP ? WARP : 1;
-    int64_t blocks = td_blocks((int64_t)c->total * lanes, 1, TD_THREADS);
-    if (x->dtype == TD_F32)
-        td_enqueue(take_means<float>, blocks, TD_THREADS, *c, lanes, (const float *)x->data, (float *)y->data);
-    else
-        td_enqueue(take_means<double>, blocks, TD_THREADS, *c, lanes, (const double *)x->data, (double *)y->data);
+    switch (x->dtype) {
+    case TD_I32:
+        return take_as<uint32_t, whole_quotient_of<int32_t, uint32_t>>(*c, lanes, x->data, y->data);
+    case TD_I64:
+        return take_as<uint64_t, whole_quotient_of<int64_t, uint64_t>>(*c, lanes, x->data, y->data);
+    case TD_F32:
+        return take_as<float, quotient_of<float>>(*c, lanes, x->data, y->data);
+    case TD_F64:
+        return take_as<double, quotient_of<double>>(*c, lanes, x->data, y->data);
+    }
 }
 
 static average nothing(void)

@@ -176,6 +176,10 @@ void td_conv_add_up(const td_conv_geometry &geometry, const td_conv_columns &fro
         return add_up_halves<td_as_f16>(geometry, from, sums);
     case TD_BF16:
         return add_up_halves<td_as_bf16>(geometry, from, sums);
+    case TD_I32:
+        return add_up_as<td_as_integer<uint32_t>, td_as_integer<uint32_t>>(geometry, from, sums);
+    case TD_I64:
+        return add_up_as<td_as_integer<uint64_t>, td_as_integer<uint64_t>>(geometry, from, sums);
     case TD_F32:
         return add_up_as<td_as_real<float>, td_as_real<float>>(geometry, from, sums);
     case TD_F64:
@@ -201,6 +205,10 @@ void td_conv_slide(const td_conv_geometry &geometry, int64_t groups, int64_t cha
         return slide_as<td_as_f16>(geometry, groups, channels, images, filters, bias, windows);
     case TD_BF16:
         return slide_as<td_as_bf16>(geometry, groups, channels, images, filters, bias, windows);
+    case TD_I32:
+        return slide_as<td_as_integer<uint32_t>>(geometry, groups, channels, images, filters, bias, windows);
+    case TD_I64:
+        return slide_as<td_as_integer<uint64_t>>(geometry, groups, channels, images, filters, bias, windows);
     case TD_F32:
         return slide_as<td_as_real<float>>(geometry, groups, channels, images, filters, bias, windows);
     case TD_F64:

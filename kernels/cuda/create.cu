@@ -85,6 +85,15 @@ template <class Y, int N> struct reals_between {
             y[j] = (Y)td_linspace_at(start, end, step, k * N + j, count);
     }
 };
+template <class Y, int N> struct integers_between {
+    double start, end, step;
+    int64_t count;
+    TD_HD void operator()(int64_t k, Y *y) const
+    {
+        for (int j = 0; j < N; j++)
+            y[j] = (Y)td_i64_of_f64(td_linspace_at(start, end, step, k * N + j, count));
+    }
+};
 } // namespace
 
 /* Each element by itself, start + i * step, so that nothing adds up; in f64 for both floats, as PyTorch does. */
@@ -111,10 +120,16 @@ void TD_CUDA(linspace)(struct td_launch *launch)
     const struct td_linspace_attrs *a = (const struct td_linspace_attrs *)launch->attrs;
     const struct td_operand &y = launch->out[0];
     int64_t count = td_operand_numel(&y);
-    double start = td_number_real(a->start), end = td_number_real(a->end);
+    double start = td_linspace_end(a->start, y.dtype), end = td_linspace_end(a->end, y.dtype);
     double step = count > 1 ? (end - start) / (double)(count - 1) : 0;
-    if (y.dtype == TD_F32)
-        td_make<reals_between<float, 4>, float, 4>(y, {start, end, step, count});
-    else
-        td_make<reals_between<double, 2>, double, 2>(y, {start, end, step, count});
+    switch (y.dtype) {
+    case TD_I32:
+        return td_make<integers_between<int32_t, 4>, int32_t, 4>(y, {start, end, step, count});
+    case TD_I64:
+        return td_make<integers_between<int64_t, 2>, int64_t, 2>(y, {start, end, step, count});
+    case TD_F32:
+        return td_make<reals_between<float, 4>, float, 4>(y, {start, end, step, count});
+    case TD_F64:
+        return td_make<reals_between<double, 2>, double, 2>(y, {start, end, step, count});
+    }
 }

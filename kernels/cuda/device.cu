@@ -453,7 +453,7 @@ static int no_device(struct td_failure *failure, const char *why, const char *hi
 }
 
 /* Why there is none, in words of somebody who can do something about it. */
-static int find_device(int index, struct td_failure *failure)
+static int find_device(int index, struct td_cuda_choice choice, struct td_failure *failure)
 {
     int count = 0, driver = 0, runtime = 0;
     cudaError_t error = cudaGetDeviceCount(&count);
@@ -477,20 +477,20 @@ static int find_device(int index, struct td_failure *failure)
         snprintf(why, sizeof why, "CUDA does not start: %s (%s)", cudaGetErrorString(error), cudaGetErrorName(error));
         return no_device(failure, why, "nvidia-smi tells more.");
     }
-    if (index < count)
+    device.count = choice.count < 0 ? count : choice.count;
+    if (index < device.count)
         return TD_E_OK;
-    snprintf(why, sizeof why, "there is no cuda:%d: CUDA sees %d device%s, from cuda:0 on", index, count,
-             count == 1 ? "" : "s");
+    snprintf(why, sizeof why, "there is no cuda:%d: CUDA sees %d device%s, from cuda:0 on", index, device.count,
+             device.count == 1 ? "" : "s");
     return no_device(failure, why, "CUDA_VISIBLE_DEVICES hides some.");
 }
 
 static int open_device(int index, struct td_failure *failure)
 {
     struct cudaDeviceProp properties;
-    cudaError_t error = cudaSetDevice(index);
-    chosen = index;
+    cudaError_t error = cudaSetDevice(chosen);
     if (error == cudaSuccess)
-        error = cudaGetDeviceProperties(&properties, index);
+        error = cudaGetDeviceProperties(&properties, chosen);
     for (int lane = 0; lane < TD_LANES && error == cudaSuccess; lane++) {
         error = cudaStreamCreateWithFlags(&lanes[lane], cudaStreamNonBlocking);
         if (error == cudaSuccess)
@@ -520,8 +520,10 @@ static int open_device(int index, struct td_failure *failure)
 extern "C" __attribute__((visibility("default"))) const struct td_device *
 td_device_open(int index, const struct td_device *cpu, struct td_failure *failure)
 {
+    struct td_cuda_choice choice = td_cuda_choose(index);
     host = cpu;
-    if (find_device(index, failure) || open_device(index, failure))
+    chosen = choice.index;
+    if (find_device(index, choice, failure) || open_device(index, failure))
         return NULL;
     device.name = device_name;
     device.reserve = td_cuda_reserve;
@@ -548,7 +550,7 @@ td_device_open(int index, const struct td_device *cpu, struct td_failure *failur
     device.carried_bytes = td_cuda_carried_bytes;
     device.dense_inputs = dense_inputs;
     char bus[32];
-    if (cudaDeviceGetPCIBusId(bus, sizeof bus, index) == cudaSuccess && td_cuda_gauges_open(bus))
+    if (cudaDeviceGetPCIBusId(bus, sizeof bus, chosen) == cudaSuccess && td_cuda_gauges_open(bus, choice.instance))
         device.read_gauges = td_cuda_read_gauges;
     (void)cudaGetLastError();
     return &device;

@@ -54,9 +54,22 @@ const struct td_device *td_cuda_host(void);
 void td_cuda_on_host(struct td_launch *launch);
 /* Of kernels.h. */
 uint64_t td_cuda_carried_bytes(void);
-/* nvml.cu: the instruments of the device with that address on the bus; false: there are none to read. */
-bool td_cuda_gauges_open(const char *bus);
+/* nvml.cu: the instruments of the device with that address on the bus, or of the instance (MIG) with that UUID if it is
+ * not NULL; false: there are none to read. */
+bool td_cuda_gauges_open(const char *bus, const char *instance);
 bool td_cuda_read_gauges(struct td_gauges *gauges);
+#define TD_CUDA_UUID_BYTES 96 /* NVML's own limit */
+/* Where a GPU is divided (MIG), the UUIDs of all instances that there are, and then of the GPUs that are not divided;
+ * returns how many. 0: none is divided, or nobody knows. */
+int td_cuda_list_instances(char uuids[][TD_CUDA_UUID_BYTES], int most);
+
+/* visible.cu: what CUDA is to be asked for to get device number index. Called before CUDA is. */
+struct td_cuda_choice {
+    int index;            /* of those that CUDA sees then */
+    int count;            /* devices that there are; -1: as many as CUDA sees */
+    const char *instance; /* the UUID of an instance of a GPU; NULL: it is none */
+};
+struct td_cuda_choice td_cuda_choose(int index);
 
 /* table.cu: NULL for a view, which has no work to do. */
 typedef void td_launcher(struct td_launch *launch);

@@ -115,8 +115,12 @@ void TD_CUDA(dropout)(struct td_launch *launch)
     const struct td_dropout_attrs *a = (const struct td_dropout_attrs *)launch->attrs;
     float p = td_f32_at_least(a->p);
     double factor = 1 / (1 - a->p);
-    if (!a->training)
-        td_cuda_copy(launch->out[0], launch->in[0]);
+    uint64_t nothing = 0;
+    struct td_operand zero = launch->out[0];
+    zero.data = &nothing;
+    zero.immediate = true;
+    if (!a->training || a->p == 0 || a->p == 1)
+        td_cuda_copy(launch->out[0], a->training && a->p == 1 ? zero : launch->in[0]);
     else if (launch->out[0].dtype == TD_F32)
         td_draw<dropped<float>, float, 4>(launch, {p, (float)factor});
     else

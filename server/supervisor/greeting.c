@@ -84,7 +84,7 @@ static void accept_hello(struct greeting *greeting)
     handover.uid = peer.uid;
     handover.pid = peer.pid;
     struct supervisor *supervisor = greeting->supervisor;
-    lives_give(supervisor, &handover, take_descriptor(greeting));
+    devices_give(supervisor, &handover, take_descriptor(greeting));
 }
 
 /* Bytes that the frame still lacks: of its length first, since it says how many may be read after it. */

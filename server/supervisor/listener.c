@@ -154,7 +154,7 @@ void listener_update(struct supervisor *supervisor)
     struct listener *listener = &supervisor->listener;
     if (listener->descriptor < 0)
         return;
-    bool full = supervisor->greeting_count >= GREETINGS_MAX || supervisor->lives.kept_count >= KEPT_MAX;
+    bool full = supervisor->greeting_count >= GREETINGS_MAX || supervisor->kept_count >= KEPT_MAX;
     if (full || listener->resting)
         uv_poll_stop(&listener->poll);
     else if (!uv_is_active((uv_handle_t *)&listener->poll))

@@ -1,4 +1,4 @@
-/* The lives of the worker: started, watched, remembered, started again; and the clients on their way to it.
+/* The lives of a device's worker: started, watched, remembered, started again; and the clients on their way to it.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <inttypes.h>
@@ -20,43 +20,19 @@
 static void on_channel(uv_poll_t *poll, int status, int events);
 static void on_worker_exit(uv_process_t *process, int64_t status, int signal);
 
-/* The environment of a worker: ours, and BLAS on one thread per call, since the worker splits the work itself and
- * bits must not depend on how many threads there are. The service manager is none of its business. */
-static char **worker_environment(void)
+void lives_init(struct supervisor *supervisor, struct lives *lives, const char *wanted)
 {
-    static const char *const ours[] = {"OPENBLAS_NUM_THREADS=", "OMP_NUM_THREADS=", "NOTIFY_SOCKET="};
-    extern char **environ;
-    size_t count = 0, used = 0;
-    while (environ[count])
-        count++;
-    char **environment = malloc((count + 3) * sizeof *environment);
-    if (!environment)
-        return NULL;
-    for (size_t i = 0; i < count; i++) {
-        bool replaced = false;
-        for (size_t k = 0; k < sizeof ours / sizeof *ours; k++)
-            replaced |= !strncmp(environ[i], ours[k], strlen(ours[k]));
-        if (!replaced)
-            environment[used++] = environ[i];
-    }
-    environment[used++] = "OPENBLAS_NUM_THREADS=1";
-    environment[used++] = "OMP_NUM_THREADS=1";
-    environment[used] = NULL;
-    return environment;
-}
-
-bool lives_init(struct supervisor *supervisor)
-{
-    struct lives *lives = &supervisor->lives;
+    lives->supervisor = supervisor;
+    snprintf(lives->wanted, sizeof lives->wanted, "%s", wanted);
+    if (strcmp(wanted, "auto"))
+        snprintf(lives->device, sizeof lives->device, "%s", wanted);
     lives->channel = -1;
-    lives->environment = worker_environment();
     lives->box = (struct blackbox_made)BLACKBOX_NONE;
     for (int k = 0; k < PAST_BOXES; k++)
         lives->past_boxes[k] = lives->box;
     uv_timer_init(&supervisor->loop, &lives->restart);
     uv_timer_init(&supervisor->loop, &lives->kill);
-    lives->restart.data = lives->kill.data = lives->channel_poll.data = lives->process.data = supervisor;
-    return lives->environment != NULL;
+    lives->restart.data = lives->kill.data = lives->channel_poll.data = lives->process.data = lives;
 }
 
 void lives_deinit(struct lives *lives)
@@ -64,7 +40,6 @@ void lives_deinit(struct lives *lives)
     blackbox_unmake(&lives->box);
     for (int k = 0; k < PAST_BOXES; k++)
         blackbox_unmake(&lives->past_boxes[k]);
-    free(lives->environment);
 }
 
 /* ---- black boxes ---- */
@@ -85,16 +60,17 @@ static int change_box(struct lives *lives)
 
 /* How the life that the client has lost ended. Asked when it is sent, not when it comes: a client may be back before
  * the kernel has told us of its worker's end. */
-static void find_cause(const struct lives *lives, struct handover *handover)
+static void find_cause(const struct supervisor *supervisor, struct handover *handover)
 {
     uint64_t lost = handover->hello.life;
-    const struct past_life *past = &lives->roster[lost % ROSTER_LENGTH];
+    const struct past_life *past = &supervisor->roster[lost % ROSTER_LENGTH];
+    bool ended = lost;
+    for (int k = 0; k < supervisor->device_count; k++)
+        ended &= supervisor->devices[k].number != lost;
     handover->lost[0] = 0;
-    if (!lost || lost == lives->number)
-        return;
-    if (past->number == lost)
+    if (ended && past->number == lost)
         snprintf(handover->lost, sizeof handover->lost, "%s", past->cause);
-    else
+    else if (ended)
         snprintf(handover->lost, sizeof handover->lost, "the worker's life %" PRIu64 " is not known any more", lost);
 }
 
@@ -103,11 +79,11 @@ static void watch_channel(struct lives *lives, bool blocked)
     uv_poll_start(&lives->channel_poll, blocked ? UV_READABLE | UV_WRITABLE : UV_READABLE, on_channel);
 }
 
-static void drop(struct lives *lives, struct kept **place, const char *reason)
+void kept_drop(struct supervisor *supervisor, struct kept **place, const char *reason)
 {
     struct kept *kept = *place;
     *place = kept->next;
-    lives->kept_count--;
+    supervisor->kept_count--;
     if (reason)
         goodbye(kept->descriptor, TD_E_CLOSED, reason);
     else
@@ -126,9 +102,11 @@ static void send_kept(struct lives *lives)
     while (*place && !blocked) {
         struct kept *kept = *place;
         kept->handover.life = lives->number;
+        kept->handover.workers = (uint32_t)lives->supervisor->device_count;
         if (!kept->sent) {
-            find_cause(lives, &kept->handover);
+            find_cause(lives->supervisor, &kept->handover);
             kept->sent = !handover_send(lives->channel, &kept->handover, kept->descriptor);
+            lives->given += kept->sent;
         }
         if (kept->sent) {
             place = &kept->next;
@@ -138,43 +116,46 @@ static void send_kept(struct lives *lives)
             blocked = true;
         } else {
             log_event(LOG_ERROR, 0, "cannot hand a client over: %s", strerror(errno));
-            drop(lives, place, "the daemon cannot hand the client to its worker");
+            kept_drop(lives->supervisor, place, "the daemon cannot hand the client to its worker");
         }
     }
     watch_channel(lives, blocked);
 }
 
-void lives_give(struct supervisor *supervisor, const struct handover *handover, int descriptor)
+void lives_give(struct lives *lives, struct kept *kept)
 {
-    struct lives *lives = &supervisor->lives;
-    struct kept *kept = malloc(sizeof *kept), **place = &lives->kept;
-    if (!kept) {
-        goodbye(descriptor, TD_E_INTERNAL, "the daemon has no memory left to hand a client over");
-        return;
-    }
-    *kept = (struct kept){.handover = *handover, .descriptor = descriptor};
-    kept->handover.number = ++lives->handovers;
+    struct kept **place = &lives->kept;
+    kept->handover.number = ++lives->supervisor->handovers;
+    kept->next = NULL;
     while (*place)
         place = &(*place)->next;
     *place = kept;
-    lives->kept_count++;
     send_kept(lives);
-    listener_update(supervisor);
 }
 
-static void drop_taken(struct supervisor *supervisor, uint64_t number)
+uint64_t lives_load(const struct lives *lives)
 {
-    struct lives *lives = &supervisor->lives;
+    const struct blackbox_tables *tables = lives->box.map;
+    uint64_t load = 0, opened = tables && lives->running ? tables->sessions_opened : 0;
+    for (const struct kept *kept = lives->kept; kept; kept = kept->next)
+        load += !kept->sent;
+    if (lives->running)
+        load += opened < lives->given ? lives->given - opened : 0;
+    return load + (opened ? tables->sessions_open : 0);
+}
+
+static void drop_taken(struct lives *lives, uint64_t number)
+{
     while (lives->kept && lives->kept->handover.number <= number)
-        drop(lives, &lives->kept, NULL);
-    listener_update(supervisor);
+        kept_drop(lives->supervisor, &lives->kept, NULL);
+    listener_update(lives->supervisor);
 }
 
 /* A worker that was sent a client may have it, and says goodbye to it itself. */
 static void drop_kept(struct lives *lives)
 {
     while (lives->kept)
-        drop(lives, &lives->kept, lives->kept->sent ? NULL : "the daemon is ending");
+        kept_drop(lives->supervisor, &lives->kept, lives->kept->sent ? NULL : "the daemon is ending");
 }
 
 /* ---- the channel ---- */
@@ -193,23 +174,36 @@ static void close_channel(struct lives *lives)
     lives->channel = -1;
 }
 
-static void on_ready(struct supervisor *supervisor, const char *device)
+/* "worker 3 (pid 77)", of several "worker 3 on cuda:1 (pid 77)". */
+static const char *worker_text(const struct lives *lives, int pid)
 {
-    struct lives *lives = &supervisor->lives;
+    static char text[64 + TD_DEVICE_BYTES];
+    bool several = lives->supervisor->device_count > 1;
+    snprintf(text, sizeof text, "worker %" PRIu64 "%s%s (pid %d)", lives->number, several ? " on " : "",
+             several ? lives->device : "", pid);
+    return text;
+}
+
+static void on_ready(struct lives *lives, const struct handover_note *note)
+{
+    struct supervisor *supervisor = lives->supervisor;
     bool first = !lives->was_ready;
     if (lives->ready)
         return;
-    lives->ready = lives->was_ready = true;
-    log_event(LOG_INFO, 0, "worker %" PRIu64 " (pid %d) is ready after %" PRIu64 " ms", lives->number,
-              uv_process_get_pid(&lives->process), uv_now(&supervisor->loop) - lives->started_ms);
+    lives->ready = lives->was_ready = lives->was_tried = true;
+    lives->failed_starts = 0;
+    log_event(LOG_INFO, 0, "%s is ready after %" PRIu64 " ms", worker_text(lives, uv_process_get_pid(&lives->process)),
+              uv_now(&supervisor->loop) - lives->started_ms);
+    if (!lives->device[0])
+        snprintf(lives->device, sizeof lives->device, "%.*s", TD_DEVICE_BYTES - 1, note->device);
     if (first)
-        supervisor_ready(supervisor, device);
+        devices_ready(lives, note->number);
+    devices_decide(supervisor);
 }
 
 static void on_channel(uv_poll_t *poll, int status, int events)
 {
-    struct supervisor *supervisor = poll->data;
-    struct lives *lives = &supervisor->lives;
+    struct lives *lives = poll->data;
     struct handover_note note;
     int result = 1;
     (void)status; /* an error shows itself in recv */
@@ -217,9 +211,9 @@ static void on_channel(uv_poll_t *poll, int status, int events)
         send_kept(lives);
     while (lives->channel >= 0 && (result = handover_note_receive(lives->channel, &note)) > 0) {
         if (note.kind == NOTE_READY)
-            on_ready(supervisor, note.device);
+            on_ready(lives, &note);
         else if (note.kind == NOTE_TAKEN)
-            drop_taken(supervisor, note.number);
+            drop_taken(lives, note.number);
     }
     if (result < 0 && errno == EAGAIN)
         return;
@@ -231,12 +225,13 @@ static void on_channel(uv_poll_t *poll, int status, int events)
 
 /* ---- start and end ---- */
 
-static int spawn(struct supervisor *supervisor, int worker_end)
+static int spawn(struct lives *lives, int worker_end)
 {
+    struct supervisor *supervisor = lives->supervisor;
     const struct config *config = supervisor->config;
     char parent[32], listen[TD_PATH_BYTES + 8], threads[16], memory[32];
     char *arguments[ARGUMENTS_MAX] = {"tensord: worker", parent,
-                                      "--device",        (char *)config->device,
+                                      "--device",        lives->wanted,
                                       "--listen",        listen,
                                       "--threads",       threads,
                                       "--log-level",     (char *)log_level_name(config->log_level)};
@@ -253,16 +248,16 @@ static int spawn(struct supervisor *supervisor, int worker_end)
         {.flags = UV_INHERIT_FD, .data.fd = STDOUT_FILENO},
         {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
         [HANDOVER_FD] = {.flags = UV_INHERIT_FD, .data.fd = worker_end},
-        [BLACKBOX_TABLES_FD] = {.flags = UV_INHERIT_FD, .data.fd = supervisor->lives.box.tables},
-        [BLACKBOX_TRACE_FD] = {.flags = UV_INHERIT_FD, .data.fd = supervisor->lives.box.trace},
+        [BLACKBOX_TABLES_FD] = {.flags = UV_INHERIT_FD, .data.fd = lives->box.tables},
+        [BLACKBOX_TRACE_FD] = {.flags = UV_INHERIT_FD, .data.fd = lives->box.trace},
     };
     uv_process_options_t options = {.file = "/proc/self/exe",
                                     .args = arguments,
-                                    .env = supervisor->lives.environment,
+                                    .env = supervisor->environment,
                                     .exit_cb = on_worker_exit,
                                     .stdio = stdio,
                                     .stdio_count = sizeof stdio / sizeof *stdio};
-    return uv_spawn(&supervisor->loop, &supervisor->lives.process, &options);
+    return uv_spawn(&supervisor->loop, &lives->process, &options);
 }
 
 static void on_restart(uv_timer_t *timer)
@@ -272,8 +267,9 @@ static void on_restart(uv_timer_t *timer)
 
 static void remember(struct lives *lives, const char *cause)
 {
-    struct past_life *past = &lives->roster[lives->number % ROSTER_LENGTH];
+    struct past_life *past = &lives->supervisor->roster[lives->number % ROSTER_LENGTH];
     past->number = lives->number;
+    past->lives = lives;
     snprintf(past->cause, sizeof past->cause, "%s", cause);
     log_event(LOG_ERROR, 0, "%s", cause);
 }
@@ -287,21 +283,20 @@ uint64_t restart_delay_ms(uint64_t *backoff_ms, bool was_short, uint64_t most_ms
 }
 
 /* Starts the next life, after a while if lives are short. */
-static void start_again(struct supervisor *supervisor)
+static void start_again(struct lives *lives)
 {
-    struct lives *lives = &supervisor->lives;
-    bool was_short = !lives->ready || uv_now(&supervisor->loop) - lives->started_ms < SHORT_LIFE_MS;
+    bool was_short = !lives->ready || uv_now(&lives->supervisor->loop) - lives->started_ms < SHORT_LIFE_MS;
     uv_timer_start(&lives->restart, on_restart, restart_delay_ms(&lives->backoff_ms, was_short, BACKOFF_MS_MAX), 0);
 }
 
 static void on_process_closed(uv_handle_t *handle)
 {
-    struct supervisor *supervisor = handle->data;
-    supervisor->lives.closing = false;
-    if (supervisor->stopping)
-        supervisor_ended(supervisor);
+    struct lives *lives = handle->data;
+    lives->closing = false;
+    if (lives->supervisor->stopping)
+        supervisor_ended(lives->supervisor);
     else
-        start_again(supervisor);
+        start_again(lives);
 }
 
 static void close_process(struct lives *lives)
@@ -311,17 +306,28 @@ static void close_process(struct lives *lives)
     uv_close((uv_handle_t *)&lives->process, on_process_closed);
 }
 
-void lives_start(struct supervisor *supervisor)
+/* For those who wait for a worker: one has ended, or has not even begun. */
+static void note_end(struct lives *lives)
 {
-    struct lives *lives = &supervisor->lives;
+    lives->was_tried = true;
+    lives->failed_starts += !lives->ready && lives->failed_starts < FAILED_STARTS;
+    if (lives->failed_starts == FAILED_STARTS && !lives->supervisor->stopping)
+        devices_give_again(lives);
+    devices_decide(lives->supervisor);
+}
+
+void lives_start(struct lives *lives)
+{
+    struct supervisor *supervisor = lives->supervisor;
     int pair[2] = {-1, -1};
-    lives->number++;
+    lives->number = ++supervisor->life_count;
     lives->ready = false;
+    lives->given = 0;
     lives->started_ms = uv_now(&supervisor->loop);
     /* Without a pair or a box uv_spawn is called in vain, so that there is one way out of a start that failed. */
     if (!change_box(lives))
         (void)!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair);
-    int status = spawn(supervisor, pair[1]);
+    int status = spawn(lives, pair[1]);
     if (pair[1] >= 0)
         close(pair[1]);
     blackbox_give(&lives->box);
@@ -334,11 +340,12 @@ void lives_start(struct supervisor *supervisor)
         if (pair[0] >= 0)
             close(pair[0]);
         close_process(lives); /* a handle whose uv_spawn failed is one that has to be closed */
+        note_end(lives);
         return;
     }
     lives->running = true;
     blackbox_set_running(&lives->box, (uint32_t)uv_process_get_pid(&lives->process));
-    web_life(supervisor);
+    web_life(lives);
     lives->channel = pair[0];
     uv_poll_init(&supervisor->loop, &lives->channel_poll, lives->channel);
     watch_channel(lives, false);
@@ -347,16 +354,14 @@ void lives_start(struct supervisor *supervisor)
 
 static void on_worker_exit(uv_process_t *process, int64_t status, int signal)
 {
-    struct supervisor *supervisor = process->data;
-    struct lives *lives = &supervisor->lives;
+    struct lives *lives = process->data;
+    struct supervisor *supervisor = lives->supervisor;
     char cause[TD_MESSAGE_BYTES];
-    int pid = uv_process_get_pid(process);
+    const char *worker = worker_text(lives, uv_process_get_pid(process));
     if (signal)
-        snprintf(cause, sizeof cause, "worker %" PRIu64 " (pid %d) was killed by signal %d (%s)", lives->number, pid,
-                 signal, strsignal(signal));
+        snprintf(cause, sizeof cause, "%s was killed by signal %d (%s)", worker, signal, strsignal(signal));
     else
-        snprintf(cause, sizeof cause, "worker %" PRIu64 " (pid %d) exited with status %" PRId64, lives->number, pid,
-                 status);
+        snprintf(cause, sizeof cause, "%s exited with status %" PRId64, worker, status);
     if (!supervisor->stopping)
         remember(lives, cause);
     else
@@ -371,25 +376,22 @@ static void on_worker_exit(uv_process_t *process, int64_t status, int signal)
     for (struct kept *kept = lives->kept; kept; kept = kept->next)
         kept->sent = false;
     close_process(lives);
+    note_end(lives);
     if (status == WORKER_NO_DEVICE && !lives->was_ready) /* the next would not find it either */
         supervisor_give_up(supervisor);
 }
 
-void lives_stop(struct supervisor *supervisor)
+void lives_stop(struct lives *lives)
 {
-    struct lives *lives = &supervisor->lives;
     uv_timer_stop(&lives->restart);
     drop_kept(lives);
     close_channel(lives);
     if (lives->running)
         uv_timer_start(&lives->kill, on_kill, STOP_MS, 0);
-    else if (!lives->closing)
-        supervisor_ended(supervisor);
 }
 
-void lives_kill(struct supervisor *supervisor)
+void lives_kill(struct lives *lives)
 {
-    struct lives *lives = &supervisor->lives;
     if (!lives->running)
         return;
     log_event(LOG_WARN, 0, "worker %" PRIu64 " does not end by itself and is killed", lives->number);

@@ -1,4 +1,4 @@
-/* Questions about the worker, answered without it: by a process that is never busy. The black boxes go along as
+/* Questions about the workers, answered without it: by a process that is never busy. The black boxes go along as
  * descriptors for reading; what is in them is for the reader to judge.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
@@ -8,12 +8,13 @@
 #include "server/log.h"
 #include "server/supervisor/internal.h"
 
-/* The present life's and the past ones'. */
-#define LIVES_MAX (1 + PAST_BOXES)
+/* Of each device the present life's and the past ones'. */
+#define LIVES_MAX ((1 + PAST_BOXES) * TD_DEVICES_MAX)
 _Static_assert(LIVES_MAX <= TD_OBSERVED_MAX, "OBSERVE names them all");
+_Static_assert(2 * LIVES_MAX < 253, "the kernel carries as many descriptors in one message");
 
 struct answer {
-    uint8_t frame[TD_FRAME_HEADER + 64 + TD_NAME_BYTES + LIVES_MAX * (32 + TD_MESSAGE_BYTES)];
+    uint8_t frame[TD_FRAME_HEADER + 64 + TD_NAME_BYTES + LIVES_MAX * (32 + TD_MESSAGE_BYTES + TD_DEVICE_BYTES)];
     uint8_t *end;
     int descriptors[2 * LIVES_MAX], count;
 };
@@ -33,30 +34,34 @@ static uint8_t *write_string(uint8_t *at, const char *text)
 static void add_life(struct answer *answer, const struct lives *lives, const struct blackbox_made *box, bool trace)
 {
     uint64_t number = box->map->life;
-    const struct past_life *past = &lives->roster[number % ROSTER_LENGTH];
+    const struct past_life *past = &lives->supervisor->roster[number % ROSTER_LENGTH];
     bool present = box == &lives->box && lives->running;
-    uint8_t *at = td_write_array(answer->end, 4);
+    uint8_t *at = td_write_array(answer->end, 5);
     at = td_write_uint(at, number);
     at = td_write_uint(at, !present ? TD_LIFE_ENDED : lives->ready ? TD_LIFE_RUNNING : TD_LIFE_STARTING);
     at = write_string(at, !present && past->number == number ? past->cause : "");
-    answer->end = td_write_bool(at, trace);
+    answer->end = write_string(td_write_bool(at, trace), lives->device);
     answer->descriptors[answer->count++] = box->tables_read;
     if (trace)
         answer->descriptors[answer->count++] = box->trace_read;
 }
 
-static void write_lives(struct answer *answer, const struct lives *lives, bool trace)
+static void write_lives(struct answer *answer, const struct supervisor *supervisor, bool trace)
 {
     const struct blackbox_made *boxes[LIVES_MAX];
+    const struct lives *of[LIVES_MAX];
     uint32_t count = 0;
-    for (int k = 0; k < LIVES_MAX; k++) {
-        const struct blackbox_made *box = k ? &lives->past_boxes[k - 1] : &lives->box;
-        if (box->map)
-            boxes[count++] = box;
-    }
+    for (int k = 0; k < supervisor->device_count; k++)
+        for (int past = 0; past <= PAST_BOXES; past++) {
+            const struct lives *lives = &supervisor->devices[k];
+            const struct blackbox_made *box = past ? &lives->past_boxes[past - 1] : &lives->box;
+            of[count] = lives;
+            boxes[count] = box;
+            count += box->map != NULL;
+        }
     answer->end = td_write_array(answer->end, count);
     for (uint32_t k = 0; k < count; k++)
-        add_life(answer, lives, boxes[k], trace);
+        add_life(answer, of[k], boxes[k], trace);
 }
 
 /* As far as the socket takes it at once, which for one so new is all of it. */
@@ -89,8 +94,8 @@ static void answer_observe(struct supervisor *supervisor, uid_t uid, int socket)
     uint8_t *at = td_write_array(answer.end, 6);
     at = write_string(td_write_uint(at, TD_REPLY_OBSERVE), TD_VERSION);
     at = td_write_uint(td_write_uint(at, (uint64_t)getpid()), supervisor->started_ns);
-    answer.end = td_write_uint(at, (uint64_t)supervisor->lives.kept_count);
-    write_lives(&answer, &supervisor->lives, may_see_all(uid));
+    answer.end = td_write_uint(at, (uint64_t)supervisor->kept_count);
+    write_lives(&answer, supervisor, may_see_all(uid));
     send_answer(&answer, socket);
 }
 

@@ -28,14 +28,14 @@ static void stop(struct supervisor *supervisor)
     listener_stop(supervisor);
     greetings_stop(supervisor);
     web_stop(supervisor);
-    lives_stop(supervisor);
+    devices_stop(supervisor);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct supervisor *supervisor = handle->data;
     if (supervisor->stopping) { /* a second one: now */
-        lives_kill(supervisor);
+        devices_kill(supervisor);
         web_kill(supervisor);
         return;
     }
@@ -50,11 +50,11 @@ void supervisor_give_up(struct supervisor *supervisor)
         stop(supervisor);
 }
 
-void supervisor_ready(struct supervisor *supervisor, const char *device)
+void supervisor_ready(struct supervisor *supervisor, const char *devices)
 {
     double ms = (double)(uv_hrtime() - supervisor->started_ns) / 1e6;
     notify("READY=1");
-    log_event(LOG_INFO, 0, "serves %s at unix:%s, ready after %.1f ms", device, supervisor->config->listen.path, ms);
+    log_event(LOG_INFO, 0, "serves %s at unix:%s, ready after %.1f ms", devices, supervisor->config->listen.path, ms);
 }
 
 static void close_handle(uv_handle_t *handle, void *data)
@@ -66,9 +66,8 @@ static void close_handle(uv_handle_t *handle, void *data)
 
 void supervisor_ended(struct supervisor *supervisor)
 {
-    const struct lives *lives = &supervisor->lives;
     const struct web *web = &supervisor->web;
-    if (lives->running || lives->closing || web->running || web->closing)
+    if (devices_run(supervisor) || web->running || web->closing)
         return;
     sigset_t signals; /* one more must not take us down by its default now, before the lock is removed */
     sigemptyset(&signals);
@@ -84,14 +83,14 @@ static int start(struct supervisor *supervisor, struct td_failure *failure)
     uv_signal_init(&supervisor->loop, &supervisor->interrupt);
     supervisor->terminate.data = supervisor->interrupt.data = supervisor;
     web_init(supervisor);
-    if (!lives_init(supervisor))
+    if (!devices_init(supervisor))
         return td_fail(failure, TD_E_MEMORY, "no memory is left");
     if (listener_open(supervisor, failure) != TD_E_OK)
         return failure->code;
     uv_signal_start(&supervisor->terminate, on_signal, SIGTERM);
     uv_signal_start(&supervisor->interrupt, on_signal, SIGINT);
     uv_update_time(&supervisor->loop);
-    lives_start(supervisor);
+    devices_start(supervisor);
     web_start(supervisor);
     return TD_E_OK;
 }
@@ -116,7 +115,7 @@ int supervisor_main(const struct config *config, uint64_t started_ns)
     uv_run(&supervisor->loop, UV_RUN_DEFAULT);
     uv_loop_close(&supervisor->loop);
     listener_unlock(&supervisor->listener);
-    lives_deinit(&supervisor->lives);
+    devices_deinit(supervisor);
     bool failed = failure.code != TD_E_OK || supervisor->failed;
     free(supervisor);
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -110,11 +110,13 @@ static void tell(struct web *web, const struct web_order *order, const int descr
     uv_process_kill(&web->process, SIGKILL);
 }
 
-void web_life(struct supervisor *supervisor)
+void web_life(const struct lives *lives)
 {
-    const struct blackbox_made *box = &supervisor->lives.box;
+    struct supervisor *supervisor = lives->supervisor;
+    struct web_order order = {.kind = WEB_LIFE, .device = (uint32_t)(lives - supervisor->devices)};
+    const struct blackbox_made *box = &lives->box;
     if (supervisor->web.channel[0] >= 0 && box->map)
-        tell(&supervisor->web, &(struct web_order){.kind = WEB_LIFE}, (int[]){box->tables_read, box->trace_read});
+        tell(&supervisor->web, &order, (int[]){box->tables_read, box->trace_read});
 }
 
 int web_address(struct supervisor *supervisor, char *to, size_t size)
@@ -142,7 +144,8 @@ static bool open_channel(struct supervisor *supervisor)
         return false;
     memcpy(cookie.secret, web->cookie, sizeof cookie.secret);
     tell(web, &cookie, NULL);
-    web_life(supervisor);
+    for (int k = 0; k < supervisor->device_count; k++)
+        web_life(&supervisor->devices[k]);
     return true;
 }
 
@@ -202,13 +205,12 @@ static int spawn(struct supervisor *supervisor)
         [HANDOVER_FD] = {.flags = UV_INHERIT_FD, .data.fd = web->channel[1]},
         [WEB_LISTEN_FD] = {.flags = UV_INHERIT_FD, .data.fd = web->listening},
     };
-    uv_process_options_t options = {
-        .file = "/proc/self/exe",
-        .args = arguments,
-        .env = supervisor->lives.environment, /* BLAS, which it has no use for, makes threads */
-        .exit_cb = on_web_exit,
-        .stdio = stdio,
-        .stdio_count = sizeof stdio / sizeof *stdio};
+    uv_process_options_t options = {.file = "/proc/self/exe",
+                                    .args = arguments,
+                                    .env = supervisor->environment, /* BLAS, which it has no use for, makes threads */
+                                    .exit_cb = on_web_exit,
+                                    .stdio = stdio,
+                                    .stdio_count = sizeof stdio / sizeof *stdio};
     return uv_spawn(&supervisor->loop, &web->process, &options);
 }
 

@@ -22,6 +22,7 @@
 #define SAMPLE_NS (UINT64_C(1000000) * SAMPLE_MS)
 #define SLOW_NS (UINT64_C(1000000) * SLOW_MS)
 #define SLACK_NS (UINT64_C(500000000) / FEED_HZ) /* half a tick: what is due by then is done now */
+#define STAT_MAX 2048
 #define SESSION_ROW_MAX (16 * TD_WIRE_MAX + TD_NAME_BYTES + 8)
 
 _Static_assert(SESSION_ROWS *SESSION_ROW_MAX + 64 < MESSAGE_MAX, "a list of sessions fits a message");
@@ -260,6 +261,33 @@ static double per_second(uint64_t now, uint64_t before, uint64_t ns)
     return now > before && ns ? (double)(now - before) * 1e9 / (double)ns : 0;
 }
 
+/* A worker says what it serves a little after its life has begun. */
+const char *feed_device(struct feed *feed)
+{
+    char name[TD_DEVICE_BYTES] = "";
+    if (feed->box.tables)
+        memcpy(name, feed->box.tables->device, sizeof name);
+    name[sizeof name - 1] = 0;
+    for (char *c = name; *c; c++) /* it goes into labels of metrics: nothing that ends one */
+        *c = *c > ' ' && *c <= '~' && *c != '"' && *c != '\\' ? *c : '?';
+    if (*name)
+        memcpy(feed->device, name, sizeof name);
+    return feed->device;
+}
+
+/* What is known of each device, whichever is watched. */
+static uint8_t *put_devices(uint8_t *at, const struct feeds *feeds)
+{
+    at = td_write_array(put_text(at, "devices"), (uint32_t)feeds->count);
+    for (int k = 0; k < feeds->count; k++) {
+        const struct blackbox_tables *t = feeds->of[k]->box.tables;
+        at = put_text(td_write_array(at, 3), feed_device(feeds->of[k]));
+        at = td_write_real(at, t ? (double)t->memory.used : 0);
+        at = td_write_real(at, t ? (double)t->limit_bytes : 0);
+    }
+    return at;
+}
+
 static void encode_stat(struct feed *feed, uint64_t now_ns)
 {
     static const char *const gauge_names[] = {
@@ -277,7 +305,7 @@ static void encode_stat(struct feed *feed, uint64_t now_ns)
     memmove(feed->rates, feed->rates + 1, sizeof feed->rates - sizeof *feed->rates);
     feed->rates[2] = now;
     bool gauges = t->has_gauges;
-    uint8_t *at = put_map(begin(feed->stat, 4, "stat", us_since(feed, now_ns)), gauges ? 7 + TD_GAUGES : 7);
+    uint8_t *at = put_map(begin(feed->stat, 4, "stat", us_since(feed, now_ns)), gauges ? 8 + TD_GAUGES : 8);
     at = put_key(at, "ops_s", per_second(now.ops, before.ops, ns));
     at = put_key(at, "requests_s", per_second(now.requests, before.requests, ns));
     at = put_key(at, "bytes_in_s", per_second(now.bytes_in, before.bytes_in, ns));
@@ -287,7 +315,7 @@ static void encode_stat(struct feed *feed, uint64_t now_ns)
     at = put_key(at, "viewers", feed->viewers);
     for (int k = 0; k < TD_GAUGES && gauges; k++)
         at = put_key(at, gauge_names[k], t->gauges.shown[k]);
-    end(feed->stat, at);
+    end(feed->stat, put_devices(at, feed->all));
 }
 
 /* ---- ops ---- */
@@ -447,7 +475,7 @@ static void read_ops(struct feed *feed, double t_us)
     }
     read_records(feed, &feed->cursor, UINT64_MAX, true);
     read_strings(feed); /* behind the records that name them */
-    fill_view(feed, &feed->all, true, t_us);
+    fill_view(feed, &feed->all_sessions, true, t_us);
     for (struct view *view = feed->followed; view; view = view->next)
         fill_view(feed, view, false, t_us);
 }
@@ -488,6 +516,7 @@ static void change_life(struct feed *feed)
     if (feed->box.tables)
         metrics_take(&feed->metrics, &feed->box);
     metrics_end_life(&feed->metrics);
+    feed_device(feed);
     blackbox_close(&feed->box);
     feed->ended = false;
     feed->cursor = (struct blackbox_cursor){0};
@@ -496,8 +525,8 @@ static void change_life(struct feed *feed)
     feed->sample_count = feed->error_count = 0;
     feed->sample_due_ns = feed->slow_due_ns = 0;
     memset(feed->rates, 0, sizeof feed->rates);
-    clear_view(&feed->all);
-    feed->all.count = feed->all.batch_count = 0;
+    clear_view(&feed->all_sessions);
+    feed->all_sessions.count = feed->all_sessions.batch_count = 0;
     for (struct view *view = feed->followed; view; view = view->next) {
         clear_view(view);
         view->count = view->batch_count = 0;
@@ -557,26 +586,41 @@ void feed_tick(struct feed *feed, uint64_t now_ns)
 
 /* ---- viewers ---- */
 
-int feed_init(struct feed *feed)
-{
-    *feed = (struct feed){.next = {-1, -1}, .string_end = 1};
-    feed->scratch = message_new(MESSAGE_MAX);
-    feed->sessions = message_new(MESSAGE_MAX);
-    feed->stat = message_new(512);
-    return feed->scratch && feed->sessions && feed->stat ? 0 : -1;
-}
-
-void feed_deinit(struct feed *feed)
+static void feed_free(struct feed *feed)
 {
     blackbox_close(&feed->box);
     close_pair(feed->next);
-    clear_view(&feed->all);
+    clear_view(&feed->all_sessions);
     for (int k = 0; k < SAMPLES; k++)
         free(feed->samples[k].bytes);
     free(feed->string_at);
     free(feed->scratch);
     free(feed->sessions);
     free(feed->stat);
+    free(feed);
+}
+
+bool feeds_add(struct feeds *feeds)
+{
+    struct feed *feed = calloc(1, sizeof *feed);
+    if (!feed)
+        return false;
+    *feed = (struct feed){.all = feeds, .next = {-1, -1}, .string_end = 1};
+    feed->scratch = message_new(MESSAGE_MAX);
+    feed->sessions = message_new(MESSAGE_MAX);
+    feed->stat = message_new(STAT_MAX);
+    if (!feed->scratch || !feed->sessions || !feed->stat) {
+        feed_free(feed);
+        return false;
+    }
+    feeds->of[feeds->count++] = feed;
+    return true;
+}
+
+void feeds_deinit(struct feeds *feeds)
+{
+    while (feeds->count > 0)
+        feed_free(feeds->of[--feeds->count]);
 }
 
 /* A new view shows what the stream still has of its session. */
@@ -595,7 +639,7 @@ static struct view *view_of(struct feed *feed, uint32_t session, uint64_t now_ns
 {
     struct view **at = &feed->followed;
     if (!session)
-        return &feed->all;
+        return &feed->all_sessions;
     while (*at && (*at)->session != session)
         at = &(*at)->next;
     if (!*at && (*at = calloc(1, sizeof **at))) {
@@ -608,7 +652,7 @@ static struct view *view_of(struct feed *feed, uint32_t session, uint64_t now_ns
 static void leave_view(struct feed *feed, struct view *view)
 {
     struct view **at = &feed->followed;
-    if (--view->viewers || view == &feed->all)
+    if (--view->viewers || view == &feed->all_sessions)
         return;
     while (*at != view)
         at = &(*at)->next;
@@ -655,8 +699,8 @@ void feed_leave(struct feed *feed, struct place *place)
         leave_view(feed, place->view);
     place->view = NULL;
     if (!--feed->viewers) {
-        clear_view(&feed->all);
-        feed->all.batch_count = 0;
+        clear_view(&feed->all_sessions);
+        feed->all_sessions.batch_count = 0;
     }
 }
 
@@ -675,9 +719,13 @@ static struct message *encode_hello(struct feed *feed, double t_us)
     char device[sizeof t->device + 1] = "", description[sizeof t->description + 1] = "";
     memcpy(device, t->device, sizeof t->device);
     memcpy(description, t->description, sizeof t->description);
-    uint8_t *at = put_map(begin(feed->scratch, 4, "hello", t_us), 9);
+    int index = 0;
+    while (feed->all->of[index] != feed)
+        index++;
+    uint8_t *at = put_map(begin(feed->scratch, 4, "hello", t_us), 10);
     at = put_text(put_text(at, "version"), TD_VERSION);
     at = put_text(put_text(at, "device"), device);
+    at = put_key(at, "index", index);
     at = put_text(put_text(at, "description"), description);
     at = put_key(at, "limit", (double)t->limit_bytes);
     at = put_key(at, "life", (double)t->life);

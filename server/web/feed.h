@@ -5,6 +5,7 @@
 #ifndef TD_SERVER_WEB_FEED_H
 #define TD_SERVER_WEB_FEED_H
 
+#include "protocol/message.h"
 #include "server/blackbox.h"
 #include "server/web/metrics.h"
 
@@ -73,9 +74,17 @@ struct rate {
     uint64_t time_ns, ops, requests, bytes_in, bytes_out, busy_ns;
 };
 
+/* Of each device one. */
+struct feeds {
+    struct feed *of[TD_DEVICES_MAX];
+    int count;
+};
+
 struct feed {
-    struct blackbox box; /* tables NULL: none yet */
-    int next[2];         /* the box of a life that begins with the next tick; -1: none */
+    const struct feeds *all;      /* with this one */
+    struct blackbox box;          /* tables NULL: none yet */
+    char device[TD_DEVICE_BYTES]; /* its name, as the last worker said that has said it; "": none has */
+    int next[2];                  /* the box of a life that begins with the next tick; -1: none */
     uint64_t life, started_ns;
     bool ended;
     double ended_us;
@@ -88,7 +97,7 @@ struct feed {
     uint64_t sample_count; /* sample n stands at n % SAMPLES */
     struct failure_record errors[ERRORS];
     uint64_t error_count;
-    struct view all, *followed;
+    struct view all_sessions, *followed;
     int viewers;
     struct metrics metrics;
     uint64_t sample_due_ns, slow_due_ns;
@@ -98,9 +107,11 @@ struct feed {
     struct message *scratch; /* where what only one viewer gets is encoded */
 };
 
-/* -1: no memory. */
-int feed_init(struct feed *feed);
-void feed_deinit(struct feed *feed);
+/* Adds a device; false: no memory. */
+bool feeds_add(struct feeds *feeds);
+void feeds_deinit(struct feeds *feeds);
+/* Its name as far as it is known, without what a label of a metric cannot have. */
+const char *feed_device(struct feed *feed);
 /* Takes the descriptors of the box of a life that begins; what is left of the one before is read first. */
 void feed_life(struct feed *feed, const int descriptors[2], uint64_t now_ns);
 /* Reads what is new: ops only while somebody watches. */

@@ -143,9 +143,14 @@ static int send_asset(struct lws *wsi, struct response *response, const char *pa
 static int send_metrics(struct lws *wsi, struct response *response)
 {
     size_t bytes;
-    if (web.feed.box.tables)
-        metrics_take(&web.feed.metrics, &web.feed.box);
-    char *text = metrics_text(&web.feed.metrics, &web.feed.box, web.viewer_count, &bytes);
+    struct metered devices[TD_DEVICES_MAX];
+    for (int k = 0; k < web.feeds.count; k++) {
+        struct feed *feed = web.feeds.of[k];
+        if (feed->box.tables)
+            metrics_take(&feed->metrics, &feed->box);
+        devices[k] = (struct metered){feed_device(feed), &feed->metrics, &feed->box};
+    }
+    char *text = metrics_text(devices, web.feeds.count, web.viewer_count, &bytes);
     if (!text)
         return finish(wsi, say(wsi, 503, "", "No memory is left.\n"));
     return respond(wsi, response, "text/plain; version=0.0.4; charset=utf-8", "cache-control: no-store\r\n", text,

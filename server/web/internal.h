@@ -20,6 +20,7 @@
 struct viewer {
     struct lws *wsi;
     struct viewer *next;
+    struct feed *feed; /* of the device that it watches */
     struct place place;
     bool paused;
     uint32_t sent, acked;       /* numbers of messages */
@@ -45,7 +46,7 @@ struct web {
     struct lws_context *context;
     struct lws_vhost *vhost;
     struct access access;
-    struct feed feed;
+    struct feeds feeds; /* the first one is always there */
     struct viewer *viewers;
     int viewer_count, connections;
     bool full;   /* nobody is accepted until somebody goes */

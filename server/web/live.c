@@ -12,7 +12,7 @@ static bool is_waiting(const struct viewer *viewer)
 
 static void wake(struct viewer *viewer)
 {
-    if (!viewer->paused && !is_waiting(viewer) && feed_has(&web.feed, &viewer->place))
+    if (!viewer->paused && !is_waiting(viewer) && feed_has(viewer->feed, &viewer->place))
         lws.callback_on_writable(viewer->wsi);
 }
 
@@ -24,10 +24,10 @@ void live_wake(void)
 
 static int enter(struct lws *wsi, struct viewer *viewer)
 {
-    *viewer = (struct viewer){.wsi = wsi, .next = web.viewers};
+    *viewer = (struct viewer){.wsi = wsi, .next = web.viewers, .feed = web.feeds.of[0]};
     web.viewers = viewer;
     web.viewer_count++;
-    if (feed_enter(&web.feed, &viewer->place, web_now_ns()))
+    if (feed_enter(viewer->feed, &viewer->place, web_now_ns()))
         return -1;
     web_set_rate();
     wake(viewer);
@@ -43,7 +43,7 @@ static void leave(struct viewer *viewer)
         return;
     *at = viewer->next;
     web.viewer_count--;
-    feed_leave(&web.feed, &viewer->place);
+    feed_leave(viewer->feed, &viewer->place);
     web_set_rate();
 }
 
@@ -53,7 +53,7 @@ static int send_next(struct viewer *viewer)
 {
     if (viewer->paused || is_waiting(viewer))
         return 0;
-    struct message *message = feed_next(&web.feed, &viewer->place, web_now_ns());
+    struct message *message = feed_next(viewer->feed, &viewer->place, web_now_ns());
     if (!message)
         return 0;
     message_number(message, ++viewer->sent);
@@ -74,6 +74,17 @@ static int take_ack(struct viewer *viewer, uint32_t number)
     return 0;
 }
 
+/* A hello follows, also from the one that it watches. A device that there is not is one of before the daemon was
+ * started anew: the page stays where it is. */
+static int take_device(struct viewer *viewer, uint32_t number)
+{
+    if (number >= (uint32_t)web.feeds.count)
+        return 0;
+    feed_leave(viewer->feed, &viewer->place);
+    viewer->feed = web.feeds.of[number];
+    return feed_enter(viewer->feed, &viewer->place, web_now_ns());
+}
+
 /* What the page says, whole. -1: it is not of the protocol. */
 static int take(struct viewer *viewer)
 {
@@ -85,11 +96,15 @@ static int take(struct viewer *viewer)
             return -1;
         break;
     case SAID_FOLLOW:
-        feed_follow(&web.feed, &viewer->place, said.number, web_now_ns());
+        feed_follow(viewer->feed, &viewer->place, said.number, web_now_ns());
+        break;
+    case SAID_DEVICE:
+        if (take_device(viewer, said.number))
+            return -1;
         break;
     case SAID_PAUSE:
         if (viewer->paused && !said.number)
-            feed_skip(&web.feed, &viewer->place);
+            feed_skip(viewer->feed, &viewer->place);
         viewer->paused = said.number;
         break;
     case SAID_WRONG:

@@ -2,11 +2,12 @@
 #include "server/web/metrics.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "protocol/message.h"
 #include "server/config.h"
 
 static uint64_t larger(uint64_t a, uint64_t b)
@@ -57,60 +58,100 @@ void metrics_end_life(struct metrics *metrics)
     memset(metrics->seen, 0, sizeof metrics->seen);
 }
 
-/* ---- the text ---- */
+/* ---- the text: by name, and under each name by device ---- */
 
-static void head(FILE *out, const char *name, const char *type, const char *help)
+struct text {
+    FILE *out;
+    const struct metered *devices;
+    int count;
+    struct counters sums[TD_DEVICES_MAX]; /* of all lives */
+};
+
+static void head(const struct text *text, const char *name, const char *type, const char *help)
 {
-    fprintf(out, "# HELP tensord_%s %s\n# TYPE tensord_%s %s\n", name, help, name, type);
+    fprintf(text->out, "# HELP tensord_%s %s\n# TYPE tensord_%s %s\n", name, help, name, type);
 }
 
-static void counter(FILE *out, const char *name, const char *help, double value)
+/* A sample of device d with one label more, if there is one: "class=\"param\"". */
+static void put(const struct text *text, int d, const char *name, const char *label, double value)
 {
-    head(out, name, "counter", help);
-    fprintf(out, "tensord_%s %.17g\n", name, value);
+    fprintf(text->out, "tensord_%s{device=\"%s\"%s%s} %.17g\n", name, text->devices[d].name, *label ? "," : "", label,
+            value);
 }
 
-static void gauge(FILE *out, const char *name, const char *help, double value)
+static const struct blackbox_tables *tables_of(const struct text *text, int d)
 {
-    head(out, name, "gauge", help);
-    fprintf(out, "tensord_%s %.17g\n", name, value);
+    return text->devices[d].box->tables;
 }
 
-static void write_counters(FILE *out, const struct metrics *metrics)
+static bool is_up(const struct blackbox_tables *tables)
 {
-    struct counters all;
-    const uint64_t *past = (const uint64_t *)&metrics->past, *present = (const uint64_t *)&metrics->present;
-    for (size_t k = 0; k < sizeof all / sizeof *past; k++)
-        ((uint64_t *)&all)[k] = past[k] + present[k];
-    counter(out, "requests_total", "Requests executed.", (double)all.requests);
-    counter(out, "ops_executed_total", "Ops executed, those of backward walks included.", (double)all.ops);
-    counter(out, "failures_total", "Ops and requests that failed.", (double)all.failed);
-    counter(out, "backwards_total", "Backward walks.", (double)all.backwards);
-    counter(out, "copied_bytes_total", "Bytes that were moved since somebody still reads what a write replaces.",
-            (double)all.copied_bytes);
-    counter(out, "carried_bytes_total", "Bytes carried to the host and back for ops that the device has no kernel for.",
-            (double)all.carried_bytes);
-    counter(out, "received_bytes_total", "Bytes from clients.", (double)all.bytes_in);
-    counter(out, "sent_bytes_total", "Bytes to clients.", (double)all.bytes_out);
-    counter(out, "busy_seconds_total", "Time that the worker computed.", (double)all.busy_ns / 1e9);
-    counter(out, "sessions_opened_total", "Sessions opened.", (double)all.sessions);
-    head(out, "ops_total", "counter", "Ops executed, by op.");
-    for (int id = 0; id < TD_OP_LIMIT; id++)
-        if (all.by_op[id] && td_op_of((uint64_t)id))
-            fprintf(out, "tensord_ops_total{op=\"%s\"} %" PRIu64 "\n", td_op_of((uint64_t)id)->name, all.by_op[id]);
-    /* Only the upper bounds are known, so there is no honest _sum. */
-    head(out, "answer_seconds", "histogram", "From a request's arrival in the worker to its answer's leaving.");
-    uint64_t below = 0;
-    for (int k = 0; k < BLACKBOX_LATENCIES; k++) {
-        below += all.latency[k];
-        fprintf(out, "tensord_answer_seconds_bucket{le=\"%.17g\"} %" PRIu64 "\n", (double)(UINT64_C(1) << k) / 1e6,
-                below);
+    return tables && atomic_load_explicit(&tables->state, memory_order_acquire) == BLACKBOX_RUNNING;
+}
+
+static void write_counters(const struct text *text)
+{
+#define COUNTER(member, unit, name, help)                                        \
+    {                                                                            \
+        name, help, offsetof(struct counters, member) / sizeof(uint64_t), (unit) \
     }
-    fprintf(out, "tensord_answer_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\ntensord_answer_seconds_count %" PRIu64 "\n",
-            below, below);
+    static const struct {
+        const char *name, *help;
+        size_t index;
+        double unit;
+    } all[] = {
+        COUNTER(requests, 1, "requests_total", "Requests executed."),
+        COUNTER(ops, 1, "ops_executed_total", "Ops executed, those of backward walks included."),
+        COUNTER(failed, 1, "failures_total", "Ops and requests that failed."),
+        COUNTER(backwards, 1, "backwards_total", "Backward walks."),
+        COUNTER(copied_bytes, 1, "copied_bytes_total",
+                "Bytes that were moved since somebody still reads what a write replaces."),
+        COUNTER(carried_bytes, 1, "carried_bytes_total",
+                "Bytes carried to the host and back for ops that the device has no kernel for."),
+        COUNTER(bytes_in, 1, "received_bytes_total", "Bytes from clients."),
+        COUNTER(bytes_out, 1, "sent_bytes_total", "Bytes to clients."),
+        COUNTER(busy_ns, 1e9, "busy_seconds_total", "Time that the worker computed."),
+        COUNTER(sessions, 1, "sessions_opened_total", "Sessions opened."),
+    };
+#undef COUNTER
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+        head(text, all[k].name, "counter", all[k].help);
+        for (int d = 0; d < text->count; d++)
+            put(text, d, all[k].name, "", (double)((const uint64_t *)&text->sums[d])[all[k].index] / all[k].unit);
+    }
 }
 
-static void write_gauges(FILE *out, const struct td_gauges *gauges)
+static void write_ops(const struct text *text)
+{
+    char label[64];
+    head(text, "ops_total", "counter", "Ops executed, by op.");
+    for (int d = 0; d < text->count; d++)
+        for (int id = 0; id < TD_OP_LIMIT; id++)
+            if (text->sums[d].by_op[id] && td_op_of((uint64_t)id)) {
+                snprintf(label, sizeof label, "op=\"%s\"", td_op_of((uint64_t)id)->name);
+                put(text, d, "ops_total", label, (double)text->sums[d].by_op[id]);
+            }
+}
+
+/* Only the upper bounds are known, so there is no honest _sum. */
+static void write_answers(const struct text *text)
+{
+    char label[64];
+    head(text, "answer_seconds", "histogram", "From a request's arrival in the worker to its answer's leaving.");
+    for (int d = 0; d < text->count; d++) {
+        uint64_t below = 0;
+        for (int k = 0; k < BLACKBOX_LATENCIES; k++) {
+            below += text->sums[d].latency[k];
+            snprintf(label, sizeof label, "le=\"%.17g\"", (double)(UINT64_C(1) << k) / 1e6);
+            put(text, d, "answer_seconds_bucket", label, (double)below);
+        }
+        put(text, d, "answer_seconds_bucket", "le=\"+Inf\"", (double)below);
+        put(text, d, "answer_seconds_count", "", (double)below);
+    }
+}
+
+/* What a device does not tell has no sample, and what none tells no head. */
+static void write_gauges(const struct text *text)
 {
     static const struct {
         const char *name, *meaning;
@@ -119,67 +160,132 @@ static void write_gauges(FILE *out, const struct td_gauges *gauges)
 #include "protocol/gauges.def"
 #undef TD_GAUGE
     };
-    for (int k = 0; k < TD_GAUGES; k++)
-        if (gauges->shown[k] >= 0)
-            gauge(out, all[k].name, all[k].meaning, gauges->shown[k]);
+    for (int k = 0; k < TD_GAUGES; k++) {
+        bool told = false;
+        for (int d = 0; d < text->count; d++) {
+            const struct blackbox_tables *tables = tables_of(text, d);
+            double shown = is_up(tables) && tables->has_gauges ? tables->gauges.shown[k] : -1;
+            if (!(shown >= 0))
+                continue;
+            if (!told)
+                head(text, all[k].name, "gauge", all[k].meaning);
+            told = true;
+            put(text, d, all[k].name, "", shown);
+        }
+    }
 }
 
-static void write_memory(FILE *out, const struct blackbox *box)
+static void write_worker(const struct text *text)
 {
+    static const struct {
+        const char *name, *help;
+    } all[] = {{"worker_up", "Whether a worker runs."},
+               {"worker_life", "Number of the worker's life."},
+               {"worker_start_time_seconds", "When this life began."},
+               {"memory_limit_bytes", "Bytes of the device that may be used."},
+               {"sessions", "Sessions that are open."}};
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+        head(text, all[k].name, "gauge", all[k].help);
+        for (int d = 0; d < text->count; d++) {
+            const struct blackbox_tables *t = tables_of(text, d);
+            const double values[] = {is_up(t), t ? (double)t->life : 0, t ? (double)t->started_unix_ns / 1e9 : 0,
+                                     t ? (double)t->limit_bytes : 0, t ? (double)t->sessions_open : 0};
+            if (t || k == 0)
+                put(text, d, all[k].name, "", values[k]);
+        }
+    }
+}
+
+/* Memory of a device as it was at one moment. */
+struct held {
     struct blackbox_memory memory;
-    static struct blackbox_user users[BLACKBOX_USERS];
-    bool torn;
-    uint32_t count = blackbox_memory(box, &memory, users, &torn);
-    if (torn)
-        return;
-    gauge(out, "memory_used_bytes", "Bytes of the device that hold something.", (double)memory.used);
-    gauge(out, "memory_reserved_bytes", "Bytes of the device that were taken.", (double)memory.reserved);
-    gauge(out, "memory_peak_bytes", "The most bytes used at once in this life.", (double)memory.peak);
-    head(out, "memory_class_bytes", "gauge", "Bytes used, by what they are for; together: used.");
-    for (int k = 0; k < BLACKBOX_CLASSES; k++)
-        fprintf(out, "tensord_memory_class_bytes{class=\"%s\"} %" PRIu64 "\n", blackbox_class_names[k],
-                memory.bytes[k]);
-    head(out, "memory_user_bytes", "gauge", "Bytes used, by user; together: used.");
-    for (uint32_t k = 0; k < count; k++) {
-        char uid[16];
-        uint64_t bytes = 0;
-        for (int c = 0; c < BLACKBOX_CLASSES; c++)
-            bytes += users[k].bytes[c];
-        snprintf(uid, sizeof uid, "%" PRIu32, users[k].uid);
-        fprintf(out, "tensord_memory_user_bytes{uid=\"%s\"} %" PRIu64 "\n",
-                users[k].uid == BLACKBOX_OTHERS ? "others" : uid, bytes);
+    struct blackbox_user users[BLACKBOX_USERS];
+    uint32_t count;
+    bool known;
+};
+
+static void write_users(const struct text *text, const struct held *held)
+{
+    char label[64];
+    head(text, "memory_user_bytes", "gauge", "Bytes used, by user; together: used.");
+    for (int d = 0; d < text->count; d++)
+        for (uint32_t k = 0; k < held[d].count && held[d].known; k++) {
+            const struct blackbox_user *user = &held[d].users[k];
+            uint64_t bytes = 0;
+            for (int c = 0; c < BLACKBOX_CLASSES; c++)
+                bytes += user->bytes[c];
+            snprintf(label, sizeof label, user->uid == BLACKBOX_OTHERS ? "uid=\"others\"" : "uid=\"%" PRIu32 "\"",
+                     user->uid);
+            put(text, d, "memory_user_bytes", label, (double)bytes);
+        }
+}
+
+static void write_memory(const struct text *text)
+{
+    static const struct {
+        const char *name, *help;
+        size_t offset;
+    } all[] = {
+        {"memory_used_bytes", "Bytes of the device that hold something.", offsetof(struct blackbox_memory, used)},
+        {"memory_reserved_bytes", "Bytes of the device that were taken.", offsetof(struct blackbox_memory, reserved)},
+        {"memory_peak_bytes", "The most bytes used at once in this life.", offsetof(struct blackbox_memory, peak)}};
+    static struct held held[TD_DEVICES_MAX];
+    char label[64];
+    for (int d = 0; d < text->count; d++) {
+        bool torn = !tables_of(text, d);
+        if (!torn)
+            held[d].count = blackbox_memory(text->devices[d].box, &held[d].memory, held[d].users, &torn);
+        held[d].known = !torn;
+    }
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+        head(text, all[k].name, "gauge", all[k].help);
+        for (int d = 0; d < text->count; d++)
+            if (held[d].known)
+                put(text, d, all[k].name, "",
+                    (double)*(const uint64_t *)((const char *)&held[d].memory + all[k].offset));
+    }
+    head(text, "memory_class_bytes", "gauge", "Bytes used, by what they are for; together: used.");
+    for (int d = 0; d < text->count; d++)
+        for (int c = 0; c < BLACKBOX_CLASSES && held[d].known; c++) {
+            snprintf(label, sizeof label, "class=\"%s\"", blackbox_class_names[c]);
+            put(text, d, "memory_class_bytes", label, (double)held[d].memory.bytes[c]);
+        }
+    write_users(text, held);
+}
+
+static void sum_lives(struct text *text)
+{
+    for (int d = 0; d < text->count; d++) {
+        const struct metrics *metrics = text->devices[d].metrics;
+        const uint64_t *past = (const uint64_t *)&metrics->past, *present = (const uint64_t *)&metrics->present;
+        for (size_t k = 0; k < sizeof *text->sums / sizeof *past; k++)
+            ((uint64_t *)&text->sums[d])[k] = past[k] + present[k];
     }
 }
 
-char *metrics_text(const struct metrics *metrics, const struct blackbox *box, int viewers, size_t *bytes)
+char *metrics_text(const struct metered *devices, int count, int viewers, size_t *bytes)
 {
-    static double started;
-    char *text = NULL;
-    struct timespec now;
-    FILE *out = open_memstream(&text, bytes);
-    if (!out)
+    static struct text text;
+    char *written = NULL;
+    text.out = open_memstream(&written, bytes);
+    if (!text.out)
         return NULL;
-    clock_gettime(CLOCK_REALTIME, &now);
-    started = started ? started : (double)now.tv_sec;
-    head(out, "info", "gauge", "The version, always 1.");
-    fprintf(out, "tensord_info{version=\"%s\"} 1\n", TD_VERSION);
-    gauge(out, "web_viewers", "Dashboards that are open.", viewers);
-    const struct blackbox_tables *tables = box->tables;
-    bool up = tables && atomic_load_explicit(&tables->state, memory_order_acquire) == BLACKBOX_RUNNING;
-    gauge(out, "worker_up", "Whether a worker runs.", up);
-    if (tables) {
-        gauge(out, "worker_life", "Number of the worker's life.", (double)tables->life);
-        gauge(out, "worker_start_time_seconds", "When this life began.", (double)tables->started_unix_ns / 1e9);
-        gauge(out, "memory_limit_bytes", "Bytes of the device that may be used.", (double)tables->limit_bytes);
-        gauge(out, "sessions", "Sessions that are open.", (double)tables->sessions_open);
-        write_memory(out, box);
-        if (up && tables->has_gauges)
-            write_gauges(out, &tables->gauges);
-    }
-    write_counters(out, metrics);
-    if (fclose(out)) {
-        free(text);
+    text.devices = devices;
+    text.count = count;
+    sum_lives(&text);
+    head(&text, "info", "gauge", "The version, always 1.");
+    fprintf(text.out, "tensord_info{version=\"%s\"} 1\n", TD_VERSION);
+    head(&text, "web_viewers", "gauge", "Dashboards that are open.");
+    fprintf(text.out, "tensord_web_viewers %d\n", viewers);
+    write_worker(&text);
+    write_memory(&text);
+    write_gauges(&text);
+    write_counters(&text);
+    write_ops(&text);
+    write_answers(&text);
+    if (fclose(text.out)) {
+        free(written);
         return NULL;
     }
-    return text;
+    return written;
 }

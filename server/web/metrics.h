@@ -1,4 +1,4 @@
-/* What Prometheus may ask: totals of all lives of the worker that this process has seen, and what there is now.
+/* What Prometheus may ask: totals of all lives of the workers that this process has seen, and what there is now.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_SERVER_WEB_METRICS_H
 #define TD_SERVER_WEB_METRICS_H
@@ -27,7 +27,13 @@ struct metrics {
 /* Takes the counters of the present life, of which one that runs backwards is none. */
 void metrics_take(struct metrics *metrics, const struct blackbox *box);
 void metrics_end_life(struct metrics *metrics);
-/* The text; the caller's to free. NULL: no memory. box->tables NULL: no life yet. */
-char *metrics_text(const struct metrics *metrics, const struct blackbox *box, int viewers, size_t *bytes);
+/* A device of those that are told of. */
+struct metered {
+    const char *name; /* without what a label has to escape */
+    const struct metrics *metrics;
+    const struct blackbox *box; /* box->tables NULL: no life yet */
+};
+/* The text, with a label for the device in each line that is about one; the caller's to free. NULL: no memory. */
+char *metrics_text(const struct metered *devices, int count, int viewers, size_t *bytes);
 
 #endif

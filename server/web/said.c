@@ -7,7 +7,8 @@
 
 struct said said_read(const void *data, size_t bytes)
 {
-    static const char *const words[] = {[SAID_ACK] = "ack", [SAID_FOLLOW] = "follow", [SAID_PAUSE] = "pause"};
+    static const char *const words[] = {
+        [SAID_ACK] = "ack", [SAID_FOLLOW] = "follow", [SAID_DEVICE] = "device", [SAID_PAUSE] = "pause"};
     struct td_reader reader = td_reader_of(data, bytes);
     struct said said = {SAID_WRONG, 0};
     uint32_t count = td_read_array(&reader), length;

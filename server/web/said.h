@@ -13,6 +13,7 @@ enum said_kind {
     SAID_WRONG,  /* not of the protocol */
     SAID_ACK,    /* number: of the message that was taken */
     SAID_FOLLOW, /* number: the low bits of a session's; 0: all */
+    SAID_DEVICE, /* number: of the device to be watched from now on, counted from 0 */
     SAID_PAUSE   /* number: 1 or 0 */
 };
 struct said {

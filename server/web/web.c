@@ -30,7 +30,8 @@ uint64_t web_now_ns(void)
 static void on_tick(uv_timer_t *timer)
 {
     (void)timer;
-    feed_tick(&web.feed, web_now_ns());
+    for (int k = 0; k < web.feeds.count; k++)
+        feed_tick(web.feeds.of[k], web_now_ns());
     live_wake();
 }
 
@@ -80,6 +81,21 @@ void web_gone(struct lws *wsi)
 
 /* ---- the supervisor ---- */
 
+/* Takes the descriptors. */
+static void take_life(uint32_t device, const int descriptors[2])
+{
+    bool added = device < TD_DEVICES_MAX;
+    while (added && (uint32_t)web.feeds.count <= device)
+        added = feeds_add(&web.feeds);
+    if (added) {
+        feed_life(web.feeds.of[device], descriptors, web_now_ns());
+        return;
+    }
+    log_event(LOG_ERROR, 0, "no memory is left to show device %u", (unsigned)device);
+    close(descriptors[0]);
+    close(descriptors[1]);
+}
+
 static void on_channel(uv_poll_t *poll, int status, int events)
 {
     struct web_order order;
@@ -89,7 +105,7 @@ static void on_channel(uv_poll_t *poll, int status, int events)
     while ((result = web_order_receive(web.channel_descriptor, &order, descriptors)) > 0) {
         order.secret[WEB_SECRET_DIGITS] = 0;
         if (order.kind == WEB_LIFE)
-            feed_life(&web.feed, descriptors, web_now_ns());
+            take_life(order.device, descriptors);
         else if (order.kind == WEB_COOKIE)
             memcpy(web.access.cookie, order.secret, sizeof order.secret);
         else if (order.kind == WEB_TOKEN)
@@ -149,7 +165,7 @@ int web_main(const struct config *config, int channel, int listening)
     web.access.port = config->web_port;
     setrlimit(RLIMIT_NOFILE, &limit);
     uv_loop_init(&web.loop);
-    problem = problem ? problem : feed_init(&web.feed) ? "no memory is left" : make_server();
+    problem = problem ? problem : !feeds_add(&web.feeds) ? "no memory is left" : make_server();
     if (problem) {
         log_event(LOG_ERROR, 0, "the dashboard cannot be served: %s", problem);
         return EXIT_FAILURE;
@@ -165,6 +181,6 @@ int web_main(const struct config *config, int channel, int listening)
     uv_run(&web.loop, UV_RUN_DEFAULT);
     lws.context_destroy(web.context); /* the second half, once nothing of it is in the loop */
     int status = uv_loop_close(&web.loop) ? EXIT_FAILURE : EXIT_SUCCESS;
-    feed_deinit(&web.feed);
+    feeds_deinit(&web.feeds);
     return status;
 }

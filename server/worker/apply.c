@@ -65,7 +65,7 @@ int applied_refuse(struct session *session, struct node *node, struct tensor *gr
 static struct tensor *kept_tensor(struct session *session, struct node *node, const struct kept *kept, bool create,
                                   struct td_failure *failure)
 {
-    struct tensor *tensor = kept->saved ? saved_tensor(kept->saved) : NULL;
+    struct tensor *tensor = kept->saved ? saved_tensor(session, kept->saved) : NULL;
     struct node *edge = kept->from == KEPT_OUTPUT ? node : kept->from == KEPT_INPUT ? node->in[kept->index].node : NULL;
     uint8_t output = kept->from == KEPT_OUTPUT ? (uint8_t)kept->index : 0;
     if (!tensor) {
@@ -127,21 +127,21 @@ static void applying_dropped(struct session *session, void *data)
 }
 
 /* A result as the graph will know it: nobody else's tensor. NULL without memory. */
-static struct tensor *output_of_function(const struct tensor *result)
+static struct tensor *output_of_function(struct session *session, const struct tensor *result)
 {
     struct td_meta meta;
     if (result->failed)
         return tensor_failed(result->failed);
     tensor_meta(result, &meta);
-    struct tensor *out = tensor_new(&meta, result->storage);
+    struct tensor *out = tensor_new(session, &meta, result->storage);
     if (out && result->storage->refs > 2) /* beside result itself somebody else looks at these bytes */
         out->flags |= TENSOR_NO_GRAD_VIEW | TENSOR_OF_GRAD;
     return out;
 }
 
 /* Saved value k is results[k]; where it comes from. */
-static int keep(struct applied *applied, int k, struct tensor *const *results, const struct applying *a,
-                struct td_failure *failure)
+static int keep(struct session *session, struct applied *applied, int k, struct tensor *const *results,
+                const struct applying *a, struct td_failure *failure)
 {
     struct tensor *value = results[a->given.out_count + k];
     struct kept *kept = &applied->kept[k];
@@ -152,7 +152,7 @@ static int keep(struct applied *applied, int k, struct tensor *const *results, c
     for (int j = 0; j < a->given.in_count; j++)
         if (a->in[j] == value)
             *kept = (struct kept){KEPT_INPUT, j, NULL};
-    if (!value || !(kept->saved = saved_new(value)))
+    if (!value || !(kept->saved = saved_new(session, value)))
         return no_memory(failure);
     return TD_E_OK;
 }
@@ -196,7 +196,7 @@ static struct node *tie_node(struct session *session, struct applying *a, struct
     else if (a->given.bin_bytes)
         memcpy(applied->bin, a->given.bin, a->given.bin_bytes);
     for (int k = 0; k < kept_count && !failure->code; k++)
-        keep(applied, k, results, a, failure);
+        keep(session, applied, k, results, a, failure);
     for (int k = 0; k < a->given.in_count && !failed; k++) {
         struct node *edge = tensor_edge(session, a->in[k], &failed);
         tensor_meta(a->in[k], &node->in[k].meta);
@@ -261,7 +261,7 @@ static void applied_then(struct session *session, struct tensor *const *results,
     if (!cause && !check_needs(session, a, &failure) && wants_node(session, a, &failure))
         node = tie_node(session, a, results, count, &failure);
     for (int k = 0; k < out_count && !cause && !failure.code; k++) {
-        outs[k] = results[k] ? output_of_function(results[k]) : NULL;
+        outs[k] = results[k] ? output_of_function(session, results[k]) : NULL;
         if (outs[k] && is_shared(results, k, out_count, count, a->held))
             outs[k]->flags |= TENSOR_NO_GRAD_VIEW | TENSOR_OF_GRAD;
         bool tied = node && outs[k] && td_dtype_category(outs[k]->dtype) == TD_FLOATING &&

@@ -293,7 +293,7 @@ static bool write_window(struct session *session, struct walk *w, struct td_meta
     }
     window.dtype = (*gradient)->dtype;
     window.offset += (*gradient)->offset;
-    if (!(w->window = tensor_new(&window, (*gradient)->storage))) {
+    if (!(w->window = tensor_new(session, &window, (*gradient)->storage))) {
         walk_no_memory(session, w);
         return false;
     }
@@ -396,8 +396,8 @@ bool walk_fork(struct session *session, struct walk *w, struct tensor **gradient
     bool failed = false;
     struct node *edge = w->create ? tensor_edge(session, *gradient, &failed) : NULL;
     tensor_meta(*gradient, &meta);
-    struct storage *own = failed ? NULL : storage_fork((*gradient)->storage);
-    struct tensor *tensor = own ? tensor_new(&meta, own) : NULL;
+    struct storage *own = failed ? NULL : storage_fork(session, (*gradient)->storage);
+    struct tensor *tensor = own ? tensor_new(session, &meta, own) : NULL;
     if (own)
         storage_unref(session, own);
     if (!tensor) {

@@ -64,7 +64,7 @@ int checkpoint_begin(struct session *session, uint32_t site, struct td_failure *
     return TD_E_OK;
 }
 
-bool checkpoint_captures(struct recording *recording, struct tensor *tensor)
+bool checkpoint_captures(struct session *session, struct recording *recording, struct tensor *tensor)
 {
     struct checkpoint *c = recording->checkpoint;
     struct window window = {.content = -1, .family = -1};
@@ -76,7 +76,7 @@ bool checkpoint_captures(struct recording *recording, struct tensor *tensor)
         if (!array_grow(&c->contents, c->content_count, &c->content_capacity, sizeof *c->contents) ||
             !array_grow(&c->origins, c->content_count, &c->origin_capacity, sizeof *c->origins))
             return false;
-        struct storage *fork = storage_fork(tensor->storage);
+        struct storage *fork = storage_fork(session, tensor->storage);
         if (!fork)
             return false;
         window.content = (int)c->content_count;
@@ -447,7 +447,8 @@ static int restore_capture(struct session *session, struct node *node, size_t k,
 {
     struct checkpoint *c = node->applied->checkpoint;
     const struct window *w = &c->windows[k];
-    struct tensor *tensor = w->content < 0 ? tensor_failed(trace_cause()) : tensor_new(&w->meta, contents[w->content]);
+    struct tensor *tensor =
+        w->content < 0 ? tensor_failed(trace_cause()) : tensor_new(session, &w->meta, contents[w->content]);
     c->program->captures[k].tensor = tensor;
     if (!tensor)
         return no_memory(failure);
@@ -471,7 +472,7 @@ int checkpoint_restore(struct session *session, struct node *node, struct td_fai
     if (!contents || !families)
         no_memory(failure);
     for (size_t k = 0; k < c->content_count && !failure->code; k++)
-        if ((contents[k] = storage_fork(c->contents[k])))
+        if ((contents[k] = storage_fork(session, c->contents[k])))
             contents[k]->outside = 1;
         else
             no_memory(failure);

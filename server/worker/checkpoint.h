@@ -52,7 +52,7 @@ struct checkpoint {
 int checkpoint_begin(struct session *session, uint32_t site, struct td_failure *failure);
 int checkpoint_end(struct session *session, uint32_t site, struct td_failure *failure);
 /* A capture has been added to the program of recording. False without memory. */
-bool checkpoint_captures(struct recording *recording, struct tensor *tensor);
+bool checkpoint_captures(struct session *session, struct recording *recording, struct tensor *tensor);
 /* Gives the program its captures back, tied to the graph as node's inputs are. They stay until checkpoint_drop. */
 int checkpoint_restore(struct session *session, struct node *node, struct td_failure *failure);
 void checkpoint_drop(struct session *session, struct checkpoint *checkpoint);

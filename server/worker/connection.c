@@ -27,6 +27,10 @@ static void compact(struct session *session)
 
 uint8_t *connection_input(struct session *session, size_t *bytes)
 {
+    if (session->landing.tensor) {
+        *bytes = session->landing.left;
+        return session->landing.at;
+    }
     if (session->input_start == session->input_end)
         session->input_start = session->input_end = 0;
     size_t room = session->input_capacity - session->input_end;
@@ -51,12 +55,11 @@ void connection_received(struct session *session, size_t bytes)
 {
     if (session->closing)
         return;
-    session->input_end += bytes;
     session->worker->recorder.tables->bytes_in += bytes;
     session->worker->looked_ns = session->arrived_ns ? 0 : uv_hrtime();
     if (!session->arrived_ns)
         session->arrived_ns = session->worker->looked_ns;
-    decoder_urgent(session);
+    decoder_received(session, bytes);
     if (!session->closing)
         schedule_wake(session);
 }
@@ -69,17 +72,12 @@ void connection_overrun(struct session *session)
         session_goodbye(session, TD_E_LIMIT, "more bytes were sent than the credit allows");
 }
 
-static size_t frame_length(const uint8_t *at)
-{
-    return (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
-}
-
 bool connection_next_frame(struct session *session)
 {
     size_t have = session->input_end - session->input_start;
     if (have < TD_FRAME_HEADER)
         return false;
-    size_t length = frame_length(session->input + session->input_start);
+    size_t length = connection_frame_length(session->input + session->input_start);
     if (length > TD_FRAME_MAX) {
         session_goodbye(session, TD_E_LIMIT, "a frame is longer than 1114112 bytes");
         return false;

@@ -11,6 +11,11 @@ void connection_received(struct session *session, size_t bytes);
 void connection_overrun(struct session *session);
 /* The session rests: big empty buffers are given back. */
 void connection_rest(struct session *session);
+/* Of the payload behind the header at at. */
+static inline size_t connection_frame_length(const uint8_t *at)
+{
+    return (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
+}
 /* A complete frame lies at input_start: sets frame_at and frame_end around its payload. Breaks the session off where
  * the length is no frame's. */
 bool connection_next_frame(struct session *session);

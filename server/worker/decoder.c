@@ -10,6 +10,7 @@
 #include "server/worker/exec.h"
 #include "server/worker/program.h"
 #include "server/worker/reply.h"
+#include "server/worker/request.h"
 #include "server/worker/schedule.h"
 #include "server/worker/streams.h"
 
@@ -21,8 +22,13 @@
 /* What is to be done with the results of the op in work. */
 static void bind_results(struct session *session, struct tensor *const *results, struct cause *cause, void *data)
 {
-    (void)cause;
     (void)data;
+    struct tensor *target = session->call_target;
+    session->call_target = NULL;
+    if (target && !cause) { /* whose handle names a view of it from now on */
+        results[0]->name = target->name;
+        target->name = NULL;
+    }
     bool named = td_op_named_outputs(session->call_op) > 0 && !session->closing;
     for (int k = 0; k < session->call_op->output_count; k++) {
         TD_NO_FAILURE(failure);
@@ -31,6 +37,7 @@ static void bind_results(struct session *session, struct tensor *const *results,
         else if (session_bind(session, session->call_out[k], results[k], &failure))
             cause_unref(session_fail(session, session->call_op->name, session->call_site, &failure));
     }
+    tensor_unref(session, target);
 }
 
 /* The tensors behind a call's inputs; all handles that it consumes end here, whatever becomes of it. */
@@ -84,6 +91,8 @@ static void run_call(struct session *session, const struct td_op *op, struct req
     if (request->cancelled)
         td_fail(&failure, TD_E_CANCELLED, "%s: cancelled", op->name);
     resolve_inputs(session, call, in, &failure);
+    if (op->kind == TD_VIEW && call->flags & TD_FLAG_CONSUME(0) && in[0].tensor && call->out[0] == call->in[0].handle)
+        session->call_target = tensor_ref(in[0].tensor);
     if (failure.code) {
         fail_call(session, &failure);
     } else {
@@ -112,6 +121,12 @@ static void request_done(struct session *session)
     recorder_done(session, session->request);
     uint64_t requests = session->executed - session->credited_request;
     if (requests >= TD_CREDIT_REQUESTS / CREDIT_PART)
+        reply_credit(session);
+}
+
+static void credit_bytes(struct session *session)
+{
+    if (session->bytes_taken - session->credited_bytes >= TD_CREDIT_BYTES / CREDIT_PART)
         reply_credit(session);
 }
 
@@ -195,6 +210,8 @@ enum step decoder_next(struct session *session, struct iterator *iterator)
 {
     if (session->closing)
         return STEP_DONE;
+    if (session->landing.tensor)
+        return STEP_WAIT;
     if (session->executed < session->request && !session->list_left) /* what it had put on the stack is at its end */
         request_done(session);
     if (connection_backlog(session) > TD_REPLY_BACKLOG)
@@ -230,8 +247,7 @@ enum step decoder_next(struct session *session, struct iterator *iterator)
     session->frame_at = (size_t)(reader.at - input);
     if (session->frame_at == session->frame_end) {
         connection_end_frame(session);
-        if (session->bytes_taken - session->credited_bytes >= TD_CREDIT_BYTES / CREDIT_PART)
-            reply_credit(session);
+        credit_bytes(session);
     }
     return STEP_MORE;
 }
@@ -269,13 +285,13 @@ static void run_urgent(struct session *session, struct td_reader *reader, size_t
     }
 }
 
-void decoder_urgent(struct session *session)
+static void look_for_urgent(struct session *session)
 {
     const uint8_t *input = session->input + session->input_start;
     size_t have = session->input_end - session->input_start;
     while (!session->closing && session->urgent_at + TD_FRAME_HEADER < have) {
         const uint8_t *at = input + session->urgent_at;
-        size_t length = (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
+        size_t length = connection_frame_length(at);
         if (length > TD_FRAME_MAX || have - session->urgent_at < TD_FRAME_HEADER + length)
             return;
         session->urgent_at += TD_FRAME_HEADER + length;
@@ -283,4 +299,68 @@ void decoder_urgent(struct session *session)
         if (length && td_read_type(&reader) == TD_WIRE_NIL)
             run_urgent(session, &reader, session->urgent_at);
     }
+}
+
+/* ---- uploads, past the buffer ---- */
+
+/* More than an upload's frame has before the bytes. */
+#define UPLOAD_HEAD_MAX 64
+
+/* Whether nothing is in work, so that what has come may be done at once. */
+static bool is_idle(const struct session *session)
+{
+    return session->top == &session->decoder && !session->parked && !session->in_turn && session->frame_end == 0 &&
+           session->executed == session->request && !session->cancel_left && !session_records(session);
+}
+
+/* A frame that has begun to come, is an upload and nothing else: the rest goes from the socket into the tensor. If
+ * anything is wrong with it, it is left to be told of when all of it is there. */
+static void land(struct session *session)
+{
+    const uint8_t *frame = session->input + session->input_start;
+    size_t have = session->input_end - session->input_start;
+    size_t length = have > TD_FRAME_HEADER + UPLOAD_HEAD_MAX ? connection_frame_length(frame) : 0;
+    if (length > TD_FRAME_MAX || have >= TD_FRAME_HEADER + length)
+        return;
+    struct td_reader reader = td_reader_of(frame + TD_FRAME_HEADER, length); /* of which the head is there */
+    struct request request = {.reader = &reader};
+    if (td_read_type(&reader) != TD_WIRE_INT)
+        return;
+    td_read_uint(&reader);
+    request.flags = td_read_u32(&reader);
+    request.site = td_read_u32(&reader);
+    request.elements = td_read_array(&reader);
+    uint64_t id = td_read_uint(&reader);
+    if (reader.failed || request.elements-- == 0 || id != TD_R_UPLOAD || !upload_lands(session, &request, have))
+        return;
+    session->landing.frame = TD_FRAME_HEADER + length;
+    session->landing.site = request.site;
+    session->input_start = session->input_end = session->urgent_at = 0;
+}
+
+static void landed(struct session *session)
+{
+    session->request++;
+    session->cancelled = false;
+    session->call_site = session->landing.site;
+    recorder_begin(session, TD_R_UPLOAD, session->landing.site);
+    upload_landed(session);
+    session->bytes_taken += session->landing.frame;
+    request_done(session);
+    credit_bytes(session);
+}
+
+void decoder_received(struct session *session, size_t bytes)
+{
+    if (session->landing.tensor) {
+        session->landing.at += bytes;
+        session->landing.left -= bytes;
+        if (!session->landing.left)
+            landed(session);
+        return;
+    }
+    session->input_end += bytes;
+    look_for_urgent(session);
+    if (!session->closing && is_idle(session))
+        land(session);
 }

@@ -8,8 +8,9 @@
 void decoder_init(struct session *session);
 /* The next request, or piece of one, of the session's bytes: a step of the iterator that is on top. */
 enum step decoder_next(struct session *session, struct iterator *iterator);
-/* Looks through frames that have just come for urgent ones, and answers those. */
-void decoder_urgent(struct session *session);
+/* Bytes have come to where connection_input wanted them: answers urgent frames among them, and sees to it that most of
+ * a large upload comes to its tensor without being copied. */
+void decoder_received(struct session *session, size_t bytes);
 /* Carries out the next request, or piece of one, of a recorded program. */
 void decoder_replay(struct session *session, struct td_reader *reader);
 

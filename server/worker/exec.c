@@ -26,10 +26,8 @@ static struct execution *execution_new(struct session *session, const struct ope
                                        void *data)
 {
     struct worker *worker = session->worker;
-    struct execution *e = worker->spare_executions;
-    if (e)
-        worker->spare_executions = e->next;
-    else if (!(e = malloc(sizeof *e)))
+    struct execution *e = spares_take(&worker->executions, sizeof *e);
+    if (!e)
         return NULL;
     e->session = session;
     e->lane = session->lane;
@@ -52,8 +50,7 @@ static struct execution *execution_new(struct session *session, const struct ope
         size_t count = (size_t)operation->in_count;
         size_t each = sizeof *e->in + sizeof *e->metas + sizeof *e->operands + 2 * sizeof *e->conversions;
         if (!(e->lists = malloc(count * each))) {
-            e->next = worker->spare_executions;
-            worker->spare_executions = e;
+            spares_give(&worker->executions, e);
             return NULL;
         }
         e->metas = e->lists;
@@ -90,17 +87,7 @@ static void execution_free(struct execution *e)
         free(e->lists);
     if (e->grads)
         free(e->grads);
-    e->next = session->worker->spare_executions;
-    session->worker->spare_executions = e;
-}
-
-void exec_spares_free(struct worker *worker)
-{
-    for (struct execution *e = worker->spare_executions, *next; e; e = next) {
-        next = e->next;
-        free(e);
-    }
-    worker->spare_executions = NULL;
+    spares_give(&session->worker->executions, e);
 }
 
 /* ---- lanes ---- */
@@ -155,7 +142,7 @@ static void note_uses(struct execution *e)
 /* Before the value of a SIZE is looked at. */
 static void order_size(struct execution *e)
 {
-    for (int k = 0; k < e->operation.in_count && td_op_is_sized(e->operation.op); k++)
+    for (int k = 0; k < e->operation.in_count; k++)
         if (e->in[k].tensor)
             lanes_read(e->session->worker, e->lane, e->in[k].tensor->storage->block);
 }
@@ -447,7 +434,7 @@ static void fetch_done(struct errand *errand)
 /* The shape depends on what lies on a device that the host has to wait for. */
 static bool fetch_size(struct execution *e)
 {
-    if (!td_op_is_sized(e->operation.op) || e->session->worker->device->host_memory)
+    if (e->session->worker->device->host_memory)
         return false;
     e->errand = (struct errand){.session = e->session, .run = fetch_run, .done = fetch_done};
     return errand_start(&e->errand);
@@ -483,6 +470,8 @@ bool exec_run(struct session *session, const struct operation *operation, exec_t
         finish_failed(e, cause_ref(cause));
         return true;
     }
-    order_size(e);
-    return !fetch_size(e) && proceed(e);
+    e->sized = td_op_is_sized(operation->op);
+    if (e->sized)
+        order_size(e);
+    return !(e->sized && fetch_size(e)) && proceed(e);
 }

@@ -37,6 +37,4 @@ typedef void exec_then(struct session *session, struct tensor *const *results, s
  * parked until then has been called. */
 bool exec_run(struct session *session, const struct operation *operation, exec_then *then, void *data);
 
-void exec_spares_free(struct worker *worker);
-
 #endif

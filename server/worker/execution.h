@@ -26,7 +26,6 @@ struct anomaly {
 };
 
 struct execution {
-    struct execution *next; /* among the spare ones */
     struct errand errand;
     struct session *session;
     struct operation operation;
@@ -45,7 +44,8 @@ struct execution {
     struct td_operand small_operands[EXEC_INPUTS];
     int64_t immediates[EXEC_INPUTS]; /* numbers, as elements of the dtype that is computed in */
 
-    int64_t size; /* of a SIZE, where the device does not show it to the host */
+    bool sized;   /* it has a SIZE */
+    int64_t size; /* its value, where the device does not show it to the host */
     bool fetched; /* it is there */
     struct td_inference inference;
     struct td_failure failure;

@@ -11,11 +11,21 @@ static ref index_add(struct rule *r, const struct td_meta *like, int64_t dim, re
                 (ref[]){zeros(r, like), index, source});
 }
 
+/* For each of count entries of the index how many name the same row. */
+static ref how_often(struct rule *r, ref index, int64_t count, int64_t rows)
+{
+    struct td_meta all = {.dtype = TD_I64, .rank = 1, .shape = {rows}};
+    const struct td_ones_attrs one = {.shape = {1, {count}}, .dtype = TD_I64};
+    ref counts = index_add(r, &all, 0, index, step(r, TD_OP_ones, &one, 0, NULL));
+    return step(r, TD_OP_index_select, &(struct td_index_select_attrs){.dim = 0}, 2, (ref[]){counts, index});
+}
+
 /* zeros with the rows of g added at the index, but for those of the padding */
 RULE(embedding)
 {
     const struct td_meta *weight = shape_of(r, 0);
-    int64_t padding = ((const struct td_embedding_attrs *)attrs_of(r))->padding_idx;
+    const struct td_embedding_attrs *a = attrs_of(r);
+    int64_t padding = a->padding_idx;
     ref index = in(r, 1);
     int64_t count = td_meta_numel(&r->values[index].meta);
     ref rows = reshape(r, g, 2, (int64_t[]){count, weight->shape[1]});
@@ -24,7 +34,10 @@ RULE(embedding)
         ref padded = binary(r, TD_OP_eq, reshape(r, index, 2, (int64_t[]){count, 1}), rule_number(r, row));
         rows = where(r, padded, real(r, 0), rows);
     }
-    give(r, 0, index_add(r, weight, 0, reshape(r, index, 1, &count), rows));
+    index = reshape(r, index, 1, &count);
+    if (a->scale_grad_by_freq)
+        rows = divide(r, rows, reshape(r, how_often(r, index, count, weight->shape[0]), 2, (int64_t[]){count, 1}));
+    give(r, 0, index_add(r, weight, 0, index, rows));
 }
 
 RULE(index_select)

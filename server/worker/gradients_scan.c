@@ -80,23 +80,62 @@ RULE(cumsum)
     give(r, 0, scan(r, TD_OP_cumsum, g, a->dim, !a->reverse));
 }
 
-/* Element k of x gets the sum over i of g_i times the product of the x_j up to i, but for j = k: a matrix of products
- * for each row, which is right in all orders. */
-static ref cumprod_of_all(struct rule *r, ref x, ref g, int dim, bool reverse)
+/* A matrix for each row: element i of what is scanned beside element k. */
+struct square {
+    int dim, last;
+    ref i, k; /* the numbers of columns, and of rows as a column */
+};
+
+static struct square square_of(struct rule *r, int dim)
 {
-    int64_t n = r->values[x].meta.shape[dim], last = r->values[x].meta.rank - 1;
+    const struct td_meta *x = shape_of(r, 0);
+    int64_t n = x->shape[dim];
     struct td_arange_attrs count = {.start.category = TD_INTEGER,
                                     .end = {.category = TD_INTEGER, .i = n},
                                     .step = {.category = TD_INTEGER, .i = 1}};
-    ref along = step(r, TD_OP_arange, &count, 0, NULL), down = reshape(r, along, 2, (int64_t[]){n, 1});
-    ref rows = unsqueeze(r, transpose(r, x, dim, last), -2); /* (..., k, i) from here */
-    ref others = where(r, binary(r, TD_OP_eq, down, along), real(r, 1), rows);
-    ref products = scan(r, TD_OP_cumprod, others, -1, reverse);
-    ref reached = binary(r, reverse ? TD_OP_le : TD_OP_ge, along, down);
-    ref parts = mul(r, where(r, reached, products, real(r, 0)), unsqueeze(r, transpose(r, g, dim, last), -2));
+    ref along = step(r, TD_OP_arange, &count, 0, NULL);
+    return (struct square){dim, x->rank - 1, along, reshape(r, along, 2, (int64_t[]){n, 1})};
+}
+
+/* The elements along the scanned dimension as a row of the matrix, or as its column. */
+static ref as_row(struct rule *r, const struct square *s, ref x)
+{
+    return unsqueeze(r, transpose(r, x, s->dim, s->last), -2);
+}
+static ref as_column(struct rule *r, const struct square *s, ref x)
+{
+    return unsqueeze(r, transpose(r, x, s->dim, s->last), -1);
+}
+
+/* The sums of the matrix's rows from the diagonal on, or up to it, which an element k of x gets. */
+static ref sum_of_reached(struct rule *r, const struct square *s, ref parts, bool reverse)
+{
+    ref reached = binary(r, reverse ? TD_OP_le : TD_OP_ge, s->i, s->k);
+    parts = where(r, reached, parts, real(r, 0));
     struct td_meta sums = r->values[parts].meta;
     sums.rank--;
-    return transpose(r, reshape(r, sum_one(r, parts, -1), sums.rank, sums.shape), dim, last);
+    return transpose(r, reshape(r, sum_one(r, parts, -1), sums.rank, sums.shape), s->dim, s->last);
+}
+
+/* Element k of x gets the sum over i of g_i times the product of the x_j up to i, but for j = k: which is right in all
+ * orders. */
+static ref cumprod_of_all(struct rule *r, ref x, ref g, int dim, bool reverse)
+{
+    struct square s = square_of(r, dim);
+    ref others = where(r, binary(r, TD_OP_eq, s.k, s.i), real(r, 1), as_row(r, &s, x));
+    ref products = scan(r, TD_OP_cumprod, others, -1, reverse);
+    ref reached = binary(r, reverse ? TD_OP_le : TD_OP_ge, s.i, s.k);
+    return sum_of_reached(r, &s, mul(r, where(r, reached, products, real(r, 0)), as_row(r, &s, g)), reverse);
+}
+
+/* Element k of x gets the sum over i of g_i exp(x_k - y_i), of which no exponent is above 0. */
+static ref logcumsumexp_of_all(struct rule *r, ref x, ref y, ref g, int dim, bool reverse)
+{
+    struct square s = square_of(r, dim);
+    ref reached = binary(r, reverse ? TD_OP_le : TD_OP_ge, s.i, s.k);
+    ref exponents = sub(r, as_column(r, &s, x), as_row(r, &s, y));
+    ref shares = unary(r, TD_OP_exp, where(r, reached, exponents, real(r, 0)));
+    return sum_of_reached(r, &s, mul(r, shares, as_row(r, &s, g)), reverse);
 }
 
 /* Sums of g * y from each element on, divided by x, up to the first 0; at it, the same with 1 in its place; behind it,
@@ -126,21 +165,18 @@ RULE(cumprod)
 }
 
 /* exp(x) times the sum of g * exp(-y) from each element on: through logarithms, positive and negative g apart, which
- * stays in range; but what is differentiated again as it stands. */
+ * stays in range; but the logarithm of a g of 0 has no slope, so what is differentiated again is made of all. */
 RULE(logcumsumexp)
 {
     const struct td_logcumsumexp_attrs *a = attrs_of(r);
+    const struct td_meta *meta = shape_of(r, 0);
     ref x = in(r, 0), y = out(r), parts[2];
-    if (shape_of(r, 0)->rank == 0 || td_meta_numel(shape_of(r, 0)) == 0) {
+    if (meta->rank == 0 || td_meta_numel(meta) == 0) {
         give(r, 0, g);
         return;
     }
-    if (r->create) { /* about the greatest of a row: what lies in range of that is fine, however large it is */
-        ref top = step(r, TD_OP_max, &(struct td_max_attrs){.dims = {1, {a->dim}}, .keepdim = true}, 1, &y);
-        top = unary(r, TD_OP_detach, top);
-        top = where(r, unary(r, TD_OP_isfinite, top), top, real(r, 0));
-        ref sums = scan(r, TD_OP_cumsum, mul(r, g, unary(r, TD_OP_exp, sub(r, top, y))), a->dim, !a->reverse);
-        give(r, 0, mul(r, unary(r, TD_OP_exp, sub(r, x, top)), sums));
+    if (r->create) {
+        give(r, 0, logcumsumexp_of_all(r, x, y, g, td_wrap_dim(a->dim, meta->rank), a->reverse));
         return;
     }
     for (int k = 0; k < 2; k++) {

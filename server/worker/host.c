@@ -210,9 +210,11 @@ static size_t held_bytes(const struct session *session)
     return bytes;
 }
 
-static size_t limit_bytes(void)
+/* Of all sessions here: the daemon's part of the host, which the workers have equal parts of. */
+static size_t limit_bytes(const struct worker *worker)
 {
-    return (size_t)sysconf(_SC_PHYS_PAGES) / HOST_PART * (size_t)sysconf(_SC_PAGESIZE);
+    size_t parts = worker->workers > 1 ? worker->workers : 1;
+    return (size_t)sysconf(_SC_PHYS_PAGES) / HOST_PART / parts * (size_t)sysconf(_SC_PAGESIZE);
 }
 
 static int check(struct session *session, uint32_t number, int64_t *bytes, struct td_failure *failure)
@@ -224,10 +226,10 @@ static int check(struct session *session, uint32_t number, int64_t *bytes, struc
         return td_fail(failure, TD_E_LIMIT, "%" PRId64 " bytes; 1 to %zu can be had", *bytes, TD_HOST_BYTES);
     *bytes = (*bytes + page - 1) / page * page;
     if (held_bytes(session) + (size_t)*bytes > TD_HOST_BYTES ||
-        session->worker->host_bytes + (size_t)*bytes > limit_bytes()) {
+        session->worker->host_bytes + (size_t)*bytes > limit_bytes(session->worker)) {
         td_fail(failure, TD_E_LIMIT,
                 "%" PRId64 " bytes more: the session has %zu of at most %zu, all sessions %" PRIu64 " of at most %zu",
-                *bytes, held_bytes(session), TD_HOST_BYTES, session->worker->host_bytes, limit_bytes());
+                *bytes, held_bytes(session), TD_HOST_BYTES, session->worker->host_bytes, limit_bytes(session->worker));
         return td_hint(failure, "td_host_free ends what is not needed any more.");
     }
     return TD_E_OK;

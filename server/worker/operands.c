@@ -17,18 +17,18 @@ void operand_of(struct td_operand *operand, const struct td_meta *meta, void *da
 /* Shows operand in shape by strides of 0; inference has made sure that it fits. */
 static void broadcast_operand(struct td_operand *operand, int rank, const int64_t *shape)
 {
-    int64_t stride[TD_RANK_MAX];
     int added = rank - operand->rank;
     bool same = added == 0;
     for (int d = 0; same && d < rank; d++)
         same = operand->shape[d] == shape[d];
     if (same)
         return;
-    for (int d = 0; d < rank; d++)
-        stride[d] = d < added || (operand->shape[d - added] == 1 && shape[d] != 1) ? 0 : operand->stride[d - added];
     operand->rank = (uint8_t)rank;
-    memcpy(operand->shape, shape, (size_t)rank * sizeof *shape);
-    memcpy(operand->stride, stride, (size_t)rank * sizeof *stride);
+    for (int d = rank - 1; d >= 0; d--) { /* each comes from itself or from before it */
+        bool there = d >= added && (operand->shape[d - added] != 1 || shape[d] == 1);
+        operand->stride[d] = there ? operand->stride[d - added] : 0;
+        operand->shape[d] = shape[d];
+    }
 }
 
 /* Plans a copy of operand in dtype, contiguous, that takes its place. */
@@ -56,7 +56,8 @@ static int convert(struct execution *e, struct td_operand *operand, uint8_t dtyp
 
 static inline uint8_t works_in(const struct execution *e, const struct td_op *op, uint8_t dtype)
 {
-    return td_dtype_narrow(dtype) ? e->session->worker->device->works_in_narrow(op, dtype) : dtype;
+    bool asks = td_dtype_narrow(dtype) || dtype == TD_BOOL;
+    return asks ? e->session->worker->device->works_in_narrow(op, dtype) : dtype;
 }
 
 /* The kernel gives result k in the dtype that it works in, rounded afterwards. An op in place reads its target there
@@ -128,7 +129,9 @@ static int make_operand(struct execution *e, int k, bool dense)
         meta->dtype = compute ? compute : meta->dtype;
         int64_t *immediate = &e->immediates[k % EXEC_INPUTS];
         td_number_store(e->in[k].number, meta->dtype, immediate);
-        operand_of(operand, meta, immediate);
+        operand->data = immediate;
+        operand->dtype = meta->dtype;
+        operand->rank = 0;
         operand->immediate = true;
         if (compute && works != compute) { /* rounded as its dtype is, then widened */
             td_number_store(td_number_load(compute, immediate), works, immediate);
@@ -137,6 +140,8 @@ static int make_operand(struct execution *e, int k, bool dense)
         return TD_E_OK;
     }
     operand_of(operand, meta, tensor_data(e->in[k].tensor));
+    if (meta->dtype == works && works == compute && !dense) /* the usual case: as it is */
+        return TD_E_OK;
     bool promoted = compute && (meta->dtype != compute || works != compute) && is_promoted(e, k);
     /* What another dtype has beyond the common one is rounded off first: i64 meets f16 as f16, i32 wraps to u8, and f32
      * without dimensions is rounded; with some it keeps its places, as it is only written into a half then. */

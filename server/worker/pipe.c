@@ -145,6 +145,7 @@ int connection_write_in_place(struct connection_write *write, size_t header_byte
 
 int connection_open(struct session *session, int descriptor)
 {
+    int size = TD_SOCKET_BYTES;
     if (uv_pipe_init(&session->worker->loop, &session->pipe, 0)) {
         close(descriptor);
         return -1;
@@ -152,6 +153,7 @@ int connection_open(struct session *session, int descriptor)
     session->pipe.data = session;
     session->descriptor = descriptor;
     session->opened = true;
+    (void)setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     if (uv_pipe_open(&session->pipe, descriptor)) {
         close(descriptor);
         return -1;

@@ -196,7 +196,6 @@ static void split(struct pool *pool, struct block *block, size_t size)
         return;
     rest->data = (char *)block->data + size;
     rest->size = block->size - size;
-    rest->session = block->session;
     rest->lane = block->lane;
     if (pool->device->stamp)
         rest->uses[0] = block->uses[0];

@@ -25,16 +25,22 @@ struct uses {
 /* A run of bytes on the device. Storages share it; readers need what it holds now (buffer.h). */
 struct block {
     void *data;
-    size_t size;       /* of the run: at least what was asked for */
-    uint64_t session;  /* who has it */
-    uint64_t request;  /* of that session: the one that took it */
+    size_t size; /* of the run: at least what was asked for */
+    union {
+        struct {
+            uint64_t session; /* who has it */
+            uint64_t request; /* of that session: the one that took it */
+        };
+        struct {
+            struct block *prev, *next; /* in the free list, where nobody has it */
+        };
+    };
     uint32_t storages; /* storages that stand on it */
     uint32_t readers;  /* length of the list */
     struct reader *first_reader;
     uint64_t walk; /* the last search that has counted it (worker.h) */
     /* the pool's own */
     struct block *before, *after; /* neighbours in the address space, NULL at a segment's ends */
-    struct block *prev, *next;    /* in the free list */
     bool free;
     uint8_t class;      /* its user's word for what it is used for */
     uint8_t lane;       /* in whose lists it is when it is free */

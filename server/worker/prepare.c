@@ -58,7 +58,8 @@ static int infer(struct execution *e)
     e->inference.in_count = e->operation.in_count;
     e->inference.list_counts = e->list_counts;
     e->inference.attrs = e->attrs;
-    e->inference.size = e->fetched ? e->size : execution_read_size(e);
+    if (e->sized)
+        e->inference.size = e->fetched ? e->size : execution_read_size(e);
     e->inference.failure = &e->failure;
     int failed = td_infer(&e->inference);
     return failed ? failed : check_number(e);
@@ -125,7 +126,7 @@ static int make_outputs(struct execution *e)
         if (!storage)
             break;
         meta->offset = 0;
-        e->out[k] = tensor_new(meta, storage);
+        e->out[k] = tensor_new(session, meta, storage);
         storage_unref(session, storage);
         if (!e->out[k]) {
             td_fail(&e->failure, TD_E_MEMORY, "the daemon's host has no memory left");
@@ -188,14 +189,14 @@ struct node *execution_record(struct execution *e)
         if (k >= TD_KEEP_IN_MAX || !(op->keeps & TD_KEEP_IN(k)))
             continue;
         if (in)
-            failed |= !(node->in[k].saved = saved_new(in));
+            failed |= !(node->in[k].saved = saved_new(session, in));
         else
             node->in[k].number = e->operation.in[k].number;
     }
     for (int k = 0; !failed && k < e->inference.out_count; k++) {
         node->out[k].meta = e->inference.out[k];
         if (op->keeps & TD_KEEP_OUT(k))
-            failed = !(node->out[k].saved = saved_new(e->out[k]));
+            failed = !(node->out[k].saved = saved_new(session, e->out[k]));
     }
     if (failed) {
         if (node)
@@ -287,7 +288,7 @@ static int prepare_view(struct execution *e)
     }
     if (e->operation.op->id == TD_OP_as_strided && check_window(e, base))
         return e->failure.code;
-    e->out[0] = tensor_new(&e->inference.out[0], base->storage);
+    e->out[0] = tensor_new(e->session, &e->inference.out[0], base->storage);
     bool own_history = e->operation.op->no_gradient != NULL;
     bool grad = e->operation.grad || e->operation.marks;
     if (!e->out[0] || (!own_history && history_view(base, e->out[0], grad)))

@@ -415,7 +415,7 @@ static bool capture(struct session *session, struct recording *recording, uint32
 {
     struct program *p = recording->program;
     if (!array_grow(&p->captures, p->capture_count, &p->capture_capacity, sizeof *p->captures) ||
-        (recording->checkpoint && !checkpoint_captures(recording, tensor))) {
+        (recording->checkpoint && !checkpoint_captures(session, recording, tensor))) {
         spoil_memory(session, recording, "the daemon's host has no memory left");
         return false;
     }

@@ -132,7 +132,7 @@ static bool begin(struct session *session, struct reading *r)
     struct td_meta meta;
     tensor_meta(r->tensor, &meta);
     r->total = td_meta_bytes(&meta);
-    r->saved = saved_new(r->tensor);
+    r->saved = saved_new(session, r->tensor);
     if (r->saved && !r->to.host && !session->worker->device->host_memory)
         r->fetched = malloc(r->total < TD_CHUNK_MAX ? r->total + 1 : TD_CHUNK_MAX);
     return r->saved && (r->fetched || r->to.host || session->worker->device->host_memory);

@@ -26,6 +26,11 @@ void request_rebind(struct session *session, uint32_t handle, struct tensor *res
 
 /* upload.c */
 void run_upload(struct session *session, struct request *request, struct td_failure *failure);
+/* An upload of whose frame, which it ends, have bytes are there: puts those into the tensor and sets landing to where
+ * the others belong. False, with nothing done: it is none that this can be done for, or one that is to be refused. */
+bool upload_lands(struct session *session, struct request *request, size_t have);
+/* The others have come. */
+void upload_landed(struct session *session);
 void run_copy_in(struct session *session, struct request *request, struct td_failure *failure);
 
 /* recordings.c */

@@ -104,7 +104,7 @@ ref rule_step(struct rule *r, enum td_op_id id, const void *attrs, int in_count,
 /* A saved tensor, tied to the graph where the rule is recorded itself. */
 static ref saved(struct rule *r, struct saved *saved, struct node *edge, uint8_t output)
 {
-    struct tensor *tensor = saved ? saved_tensor(saved) : NULL;
+    struct tensor *tensor = saved ? saved_tensor(r->session, saved) : NULL;
     if (tensor && edge && r->create && td_dtype_category(tensor->dtype) == TD_FLOATING)
         tensor_tie(r->session, tensor, node_ref(edge), output);
     return tensor_value(r, tensor);

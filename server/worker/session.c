@@ -90,7 +90,8 @@ void session_close(struct session *session)
     if (session->opened)
         connection_close(session);
     tensor_unref(session, session->filling);
-    session->filling = NULL;
+    tensor_unref(session, session->landing.tensor);
+    session->filling = session->landing.tensor = NULL;
     /* It goes to the bottom: what runs now is dropped first, by decoder_next and its kin seeing closing. */
     session->release = (struct iterator){.next = release_some, .drop = release_end};
     session_settle(session);

@@ -60,6 +60,7 @@ struct session {
     struct iterator decoder;
     const struct td_op *call_op; /* of the request in work */
     uint32_t call_out[TD_OUTPUTS_MAX], call_site;
+    struct tensor *call_target;    /* whose handle the result, a view of it, gets; NULL: that has a handle of its own */
     bool no_grad;                  /* ops are not recorded for autograd, whatever their flags say */
     bool marks;                    /* no_grad is a checkpoint's: what would be recorded is marked */
     bool frame_starts;             /* nothing of the frame in work has been read */
@@ -86,6 +87,13 @@ struct session {
     struct cause *error;              /* the first failure that nobody has cleared */
     struct tensor *filling; /* made for uploads, of which the first filled bytes have come in order; NULL: none */
     size_t filled;
+    struct {
+        struct tensor *tensor; /* an upload's, whose bytes go from the socket to where they belong; NULL: none */
+        uint8_t *at;
+        size_t left;         /* that have not come */
+        size_t bytes, frame; /* of the upload, and of the frame that it is alone in */
+        uint32_t site;
+    } landing;
 
     /* streams.c, host.c */
     uint8_t lane;         /* that its work is put into now */

@@ -85,9 +85,9 @@ static void reader_remove(struct reader *reader)
 
 /* ---- storages ---- */
 
-static struct storage *storage_on(struct block *block)
+static struct storage *storage_on(struct session *session, struct block *block)
 {
-    struct storage *storage = malloc(sizeof *storage);
+    struct storage *storage = spares_take(&session->worker->storages, sizeof *storage);
     if (!storage)
         return NULL;
     *storage = (struct storage){.refs = 1, .bytes = block->size, .block = block};
@@ -100,7 +100,7 @@ struct storage *storage_new(struct session *session, size_t bytes, struct td_fai
     struct block *block = block_take(session, bytes, failure);
     if (!block)
         return NULL;
-    struct storage *storage = storage_on(block);
+    struct storage *storage = storage_on(session, block);
     if (!storage) {
         block_drop(session, block);
         td_fail(failure, TD_E_MEMORY, "the daemon's host has no memory left");
@@ -110,9 +110,9 @@ struct storage *storage_new(struct session *session, size_t bytes, struct td_fai
     return storage;
 }
 
-struct storage *storage_fork(struct storage *storage)
+struct storage *storage_fork(struct session *session, struct storage *storage)
 {
-    struct storage *fork = storage_on(storage->block);
+    struct storage *fork = storage_on(session, storage->block);
     if (fork)
         fork->bytes = storage->bytes;
     return fork;
@@ -126,7 +126,7 @@ void storage_unref(struct session *session, struct storage *storage)
     if (--block->storages == 0 && block->readers)
         block_classify(session, block, BLACKBOX_SAVED);
     block_drop(session, block);
-    free(storage);
+    spares_give(&session->worker->storages, storage);
 }
 
 /* The readers that a write to [first, end) would disturb: their bytes together, 0 if there are none. */
@@ -206,9 +206,18 @@ int storage_write(struct session *session, struct storage *storage, size_t first
 
 /* ---- tensors ---- */
 
-struct tensor *tensor_new(const struct td_meta *meta, struct storage *storage)
+/* Tensors of up to so many dimensions are all of one size. */
+#define RANK_USUAL 2
+
+static size_t tensor_bytes(int rank)
 {
-    struct tensor *tensor = malloc(sizeof *tensor + 2 * meta->rank * sizeof *tensor->dims);
+    return sizeof(struct tensor) + 2 * (size_t)rank * sizeof(int64_t);
+}
+
+struct tensor *tensor_new(struct session *session, const struct td_meta *meta, struct storage *storage)
+{
+    struct tensor *tensor = meta->rank <= RANK_USUAL ? spares_take(&session->worker->tensors, tensor_bytes(RANK_USUAL))
+                                                     : malloc(tensor_bytes(meta->rank));
     if (!tensor)
         return NULL;
     *tensor = (struct tensor){
@@ -223,7 +232,7 @@ struct tensor *tensor_new(const struct td_meta *meta, struct storage *storage)
 
 struct tensor *tensor_failed(struct cause *cause)
 {
-    struct tensor *tensor = malloc(sizeof *tensor);
+    struct tensor *tensor = malloc(tensor_bytes(RANK_USUAL));
     if (tensor)
         *tensor = (struct tensor){.refs = 1, .failed = cause_ref(cause)};
     return tensor;
@@ -242,14 +251,17 @@ void tensor_free(struct session *session, struct tensor *tensor)
     cause_unref(tensor->failed);
     if (tensor->name)
         free(tensor->name);
-    free(tensor);
+    if (tensor->rank <= RANK_USUAL)
+        spares_give(&session->worker->tensors, tensor);
+    else
+        free(tensor);
 }
 
 /* ---- saved values ---- */
 
-struct saved *saved_new(const struct tensor *tensor)
+struct saved *saved_new(struct session *session, const struct tensor *tensor)
 {
-    struct saved *saved = malloc(sizeof *saved);
+    struct saved *saved = spares_take(&session->worker->saved, sizeof *saved);
     int64_t first, end;
     if (!saved)
         return NULL;
@@ -269,20 +281,20 @@ void saved_free(struct session *session, struct saved *saved)
     struct block *block = saved->reader.block;
     reader_remove(&saved->reader);
     block_drop(session, block);
-    free(saved);
+    spares_give(&session->worker->saved, saved);
 }
 
-struct tensor *saved_tensor(struct saved *saved)
+struct tensor *saved_tensor(struct session *session, struct saved *saved)
 {
-    struct storage *storage = storage_on(saved->reader.block);
+    struct storage *storage = storage_on(session, saved->reader.block);
     if (!storage)
         return NULL;
     struct td_meta meta = saved->meta;
     meta.offset = (int64_t)(saved->reader.first / td_dtype_size(meta.dtype));
-    struct tensor *tensor = tensor_new(&meta, storage);
+    struct tensor *tensor = tensor_new(session, &meta, storage);
     if (!tensor) {
         saved->reader.block->storages--;
-        free(storage);
+        spares_give(&session->worker->storages, storage);
         return NULL;
     }
     storage->refs--; /* the tensor's is the only one */

@@ -84,7 +84,8 @@ struct cause *cause_ref(struct cause *cause);
 void cause_unref(struct cause *cause);
 
 /* All tensor_ functions that make one return NULL where the host has no memory. A new tensor has one reference. */
-struct tensor *tensor_new(const struct td_meta *meta, struct storage *storage); /* takes a reference of storage */
+/* It takes a reference of storage. */
+struct tensor *tensor_new(struct session *session, const struct td_meta *meta, struct storage *storage);
 struct tensor *tensor_failed(struct cause *cause);
 static inline struct tensor *tensor_ref(struct tensor *tensor)
 {
@@ -117,7 +118,7 @@ static inline void *tensor_data(const struct tensor *tensor)
 /* A storage of bytes, charged to session. NULL if there is no memory; failure says so then. */
 struct storage *storage_new(struct session *session, size_t bytes, struct td_failure *failure);
 /* Another storage with the same content: the bytes are shared until one of both is written to. */
-struct storage *storage_fork(struct storage *storage);
+struct storage *storage_fork(struct session *session, struct storage *storage);
 void storage_unref(struct session *session, struct storage *storage);
 /* What block is used for from now on: enum blackbox_class. */
 void block_classify(struct session *session, struct block *block, uint8_t class);
@@ -126,9 +127,9 @@ int storage_write(struct session *session, struct storage *storage, size_t first
                   struct td_failure *failure);
 
 /* Keeps tensor's bytes as they are now. NULL without memory. */
-struct saved *saved_new(const struct tensor *tensor);
+struct saved *saved_new(struct session *session, const struct tensor *tensor);
 void saved_free(struct session *session, struct saved *saved);
 /* A tensor that shows what was saved; for reading only. */
-struct tensor *saved_tensor(struct saved *saved);
+struct tensor *saved_tensor(struct session *session, struct saved *saved);
 
 #endif

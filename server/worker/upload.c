@@ -121,6 +121,41 @@ void run_upload(struct session *session, struct request *request, struct td_fail
         upload_end(session, tensor, bytes);
 }
 
+/* ---- from the socket ---- */
+
+bool upload_lands(struct session *session, struct request *request, size_t have)
+{
+    TD_NO_FAILURE(failure);
+    uint32_t bytes = 0;
+    struct tensor *tensor = session_tensor(session, take_handle(request), &failure);
+    int64_t offset = -1;
+    if (!tensor || !take_integer(request, &offset) || request->elements != 1 ||
+        td_read_type(request->reader) != TD_WIRE_BIN)
+        return false;
+    const uint8_t *data = td_read_bin(request->reader, &bytes);
+    const uint8_t *end = session->input + session->input_start + have;
+    if (request->reader->failed || request->reader->at != request->reader->end || data > end || bytes > TD_CHUNK_MAX ||
+        tensor->failed || tensor->dtype == TD_BOOL || !session->worker->device->host_memory ||
+        upload_begin(session, tensor, offset, bytes, &failure))
+        return false;
+    size_t here = (size_t)(end - data);
+    uint8_t *to = (uint8_t *)tensor_data(tensor) + offset;
+    memcpy(to, data, here);
+    session->landing.tensor = tensor_ref(tensor);
+    session->landing.at = to + here;
+    session->landing.left = bytes - here;
+    session->landing.bytes = bytes;
+    return true;
+}
+
+void upload_landed(struct session *session)
+{
+    struct tensor *tensor = session->landing.tensor;
+    session->landing.tensor = NULL;
+    upload_end(session, tensor, session->landing.bytes);
+    tensor_unref(session, tensor);
+}
+
 /* ---- from the host's memory ---- */
 
 /* On the session's stack while the device's thread copies. */

@@ -77,6 +77,7 @@ static void on_channel(uv_poll_t *poll, int status, int events)
         tell_taken(worker);
     while (!worker->untold && (got = handover_receive(worker->channel_descriptor, &handover, &descriptor)) > 0) {
         worker->life = handover.life;
+        worker->workers = handover.workers;
         worker->taken = handover.number;
         tell_taken(worker); /* before the WELCOME: who has been greeted must not be handed to the next life as well */
         session_open(worker, &handover, descriptor);
@@ -102,7 +103,7 @@ static int start(struct worker *worker, const struct config *config, int channel
         return -1;
     if (schedule_start(worker) || errands_start(worker) || instruments_start(worker))
         return -1;
-    struct handover_note ready = {.kind = NOTE_READY};
+    struct handover_note ready = {.kind = NOTE_READY, .number = (uint64_t)worker->device->count};
     snprintf(ready.device, sizeof ready.device, "%s", worker->device->name);
     return handover_note_send(channel, &ready);
 }
@@ -117,8 +118,8 @@ int worker_main(const struct config *config, int channel, int tables, int trace)
     signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole process group; the supervisor decides */
     signal(SIGTERM, SIG_IGN);
     struct td_failure failure = {0};
-    if (!(worker.device = device_open(config->device, &failure))) {
-        log_event(LOG_ERROR, 0, "cannot serve %s: %s. %s", config->device, failure.message, failure.hint);
+    if (!(worker.device = device_open(config->devices[0], &failure))) {
+        log_event(LOG_ERROR, 0, "cannot serve %s: %s. %s", config->devices[0], failure.message, failure.hint);
         return WORKER_NO_DEVICE;
     }
     if (start(&worker, config, channel, tables, trace)) {
@@ -135,7 +136,7 @@ int worker_main(const struct config *config, int channel, int tables, int trace)
     uv_walk(&worker.loop, close_handle, NULL);
     uv_run(&worker.loop, UV_RUN_DEFAULT);
     uv_loop_close(&worker.loop);
-    exec_spares_free(&worker);
+    worker_spares_free(&worker);
     pool_deinit(&worker.pool);
     recorder_stop(&worker);
     free(worker.sources);

@@ -13,11 +13,11 @@
 #include "server/handover.h"
 #include "server/worker/pool.h"
 #include "server/worker/recorder.h"
+#include "server/worker/spares.h"
 
 struct session;
 struct node;
 struct errand;
-struct execution;
 struct source;
 
 struct worker {
@@ -40,7 +40,7 @@ struct worker {
     uint64_t looked_ns;  /* the clock at the last arrival, which a turn takes for its start; 0: not known */
     struct node *dead;   /* nodes of graphs that nobody needs, waiting to be freed in pieces */
     uint64_t walk_count; /* numbers the searches in graphs, whosever they are */
-    struct execution *spare_executions;
+    struct spares executions, tensors, storages, saved;
     struct {
         uv_timer_t timer;
         uv_work_t work; /* one at a time */
@@ -48,6 +48,7 @@ struct worker {
         struct td_gauges gauges; /* the work's while it reads */
     } instruments;
     uint64_t life;       /* which one of the supervisor's workers this is */
+    uint32_t workers;    /* that it has, one for each device; 0: no client has come yet */
     uint64_t started_ns; /* by uv_hrtime */
     bool stopping;
     struct td_call call;    /* scratch of the decoder: a call is decoded and done before the next */
@@ -63,6 +64,14 @@ struct worker {
     struct errand *queued, *finished;
     bool thread_ends;
 };
+
+static inline void worker_spares_free(struct worker *worker)
+{
+    spares_free(&worker->executions);
+    spares_free(&worker->tensors);
+    spares_free(&worker->storages);
+    spares_free(&worker->saved);
+}
 
 /* td_device's carried_bytes; 0 where nothing is carried. */
 static inline uint64_t worker_carried_bytes(const struct worker *worker)

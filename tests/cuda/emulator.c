@@ -3,10 +3,11 @@
  * waits at a barrier. So a kernel without barriers takes one stack and no switch.
  * TENSORD_FAKE_CUDA in the environment says what the device is like, words with commas between: "none" (there is no
  * device), "old" (the driver is too old), "oom=N" (the Nth allocation and all after it fail), "fault=N" (the Nth launch
- * makes the context unusable), "narrow" (so does a launch for which the real device would keep its thread waiting,
- * since the stream is full), "unpinnable" (no memory of the host can be registered), "solverless" (cuSOLVER does not
- * start). SPDX-License-Identifier:
- * Apache-2.0 */
+ * makes the context unusable), "devices=N" (there are so many, a GPU each; CUDA_VISIBLE_DEVICES chooses among them by
+ * number or by UUID, as the real one does), "mig" (the first of them is divided into two instances: tests/cuda/nvml.c
+ * has their UUIDs), "narrow" (so does a launch for which the real device would keep its thread waiting, since the stream
+ * is full), "unpinnable" (no memory of the host can be registered), "solverless" (cuSOLVER does not start).
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -582,34 +583,106 @@ struct properties {
     size_t bytes;
 };
 
+#define GPUS_MAX 8
+#define GPU_BYTES ((size_t)1 << 30)
+
+/* What CUDA sees: its device k is GPU gpu[k], or an instance of it. */
+static struct {
+    int count;
+    struct {
+        int gpu;
+        bool instance;
+    } devices[GPUS_MAX];
+} seen;
+
+static int gpus(void)
+{
+    long count = wish("devices");
+    return count < 1 ? 1 : count < GPUS_MAX ? (int)count : GPUS_MAX;
+}
+
+static void see(int gpu, bool instance)
+{
+    seen.devices[seen.count].gpu = gpu;
+    seen.devices[seen.count++].instance = instance;
+}
+
+/* The GPU that an entry of CUDA_VISIBLE_DEVICES names; -1: none. */
+static int named(const char *entry, bool *instance)
+{
+    int number = -1;
+    char end;
+    *instance = wish("mig") && (!strcmp(entry, "MIG-emulated-0") || !strcmp(entry, "MIG-emulated-1"));
+    if (*instance)
+        return 0;
+    if (sscanf(entry, "GPU-emulated-%d%c", &number, &end) != 1 && sscanf(entry, "%d%c", &number, &end) != 1)
+        return -1;
+    *instance = wish("mig") && number == 0; /* the first of a divided one */
+    return number < gpus() ? number : -1;
+}
+
+/* Looked at once, when CUDA is asked for the first time. A name that is none hides what stands behind it; an instance
+ * all else. */
+static void look(void)
+{
+    static bool looked;
+    const char *given = getenv("CUDA_VISIBLE_DEVICES");
+    char entry[64];
+    bool instance;
+    if (looked)
+        return;
+    looked = true;
+    if (!given)
+        for (int k = 0; k < (wish("mig") ? 1 : gpus()); k++)
+            see(k, wish("mig"));
+    while (given && *given && seen.count < GPUS_MAX) {
+        size_t bytes = strcspn(given, ",");
+        snprintf(entry, sizeof entry, "%.*s", (int)bytes, given);
+        int gpu = named(entry, &instance);
+        if (gpu < 0)
+            return;
+        if (instance)
+            seen.count = 0;
+        see(gpu, instance);
+        if (instance)
+            return;
+        given += bytes + (given[bytes] == ',');
+    }
+}
+
 int cudaGetDeviceCount(int *count)
 {
+    look();
     *count = 0;
-    if (wish("none"))
+    if (wish("none") || seen.count == 0)
         return said(NO_DEVICE);
     if (wish("old"))
         return said(OLD_DRIVER);
-    *count = 1;
+    *count = seen.count;
     return OK;
 }
 
 int cudaSetDevice(int device)
 {
-    return said(device ? BAD_DEVICE : OK);
+    look();
+    return said(device < 0 || device >= seen.count ? BAD_DEVICE : OK);
 }
 
 int cudaGetDeviceProperties(struct properties *properties, int device)
 {
-    if (device)
+    if (cudaSetDevice(device))
         return said(BAD_DEVICE);
-    *properties = (struct properties){"an emulated device", 9, 0, 4, (size_t)1 << 30};
+    *properties = (struct properties){"", 9, 0, 4, seen.devices[device].instance ? GPU_BYTES / 2 : GPU_BYTES};
+    snprintf(properties->name, sizeof properties->name, "an emulated device%s%s",
+             seen.devices[device].instance ? " MIG 1g" : "", seen.devices[device].gpu ? " more" : "");
     return OK;
 }
 
 int cudaDeviceGetPCIBusId(char *bus, int size, int device)
 {
-    (void)device;
-    snprintf(bus, (size_t)size, "0000:17:00.0");
+    if (cudaSetDevice(device))
+        return said(BAD_DEVICE);
+    snprintf(bus, (size_t)size, "0000:%d:00.0", 17 + seen.devices[device].gpu);
     return OK;
 }
 

@@ -142,7 +142,7 @@ static void decode_hello(const uint8_t *data, size_t bytes)
     HOLDS(length <= sizeof at);
     HOLDS(td_hello_decode(at, length, &same, &failure) == TD_E_OK);
     HOLDS(!strcmp(hello.program, same.program));
-    HOLDS(hello.life == same.life && hello.purpose == same.purpose);
+    HOLDS(hello.life == same.life && hello.purpose == same.purpose && !strcmp(hello.device, same.device));
 }
 
 /* As the decoder takes a frame apart: requests one after the other. */

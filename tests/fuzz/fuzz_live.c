@@ -1,5 +1,5 @@
 /* What a browser may send over the WebSocket and in the headers that let it in. Whatever comes, nothing is read behind
- * its end, a message that is taken is one of the three that there are, and no header but the right one lets anybody in.
+ * its end, a message that is taken is one of the four that there are, and no header but the right one lets anybody in.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 

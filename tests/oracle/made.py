@@ -14,8 +14,9 @@ from case import DTYPES, Name
 F, LA = torch.nn.functional, torch.linalg
 REDUCTIONS = ["none", "mean", "sum", "batchmean"]
 INF = float("inf")
+BRINGINGS = ["sum", "prod", "mean", "amax", "amin"]
 WRITTEN = ["sgn", "deg2rad", "rad2deg", "true_divide", "float_power", "ldexp", "clamp_min", "clamp_max", "clamp_between", "put",
-           "addmm", "baddbmm", "addmv", "addr", "addbmm", "renorm"]  # those with a form in place
+           "addmm", "baddbmm", "addmv", "addr", "addbmm", "renorm", "mvlgamma", "index_reduce"]  # those with a form in place
 
 
 def row(name, parameters, outputs="y", gradient=True, kind="FRESH"):
@@ -62,6 +63,15 @@ def floats(c):
 def rows_of_floats(c):
     floats(c)
     return some_rows(c)
+
+
+def above(c):
+    """Where the function is defined."""
+    floats(c)
+
+    def values(shape):
+        return [c.choices.pick([1.5, 2, 3.25, 1.25, 10]) for _ in range(math.prod(shape))]
+    return c.tensor(d.some_shape(c), c.dtype, True, make=values)
 
 
 def weight_or_none(c):
@@ -290,14 +300,46 @@ def attention_mask(c):
     return c.tensor(shape, "bool", make=values, depth=0)
 
 
-def embedding_bag(w, index, mode):
-    """In f32 for halves; the gradient of max goes to the first of equal ones."""
-    if index.dim() != 2 or w.dim() != 2 or not w.is_floating_point():
+def embedding_bag(w, index, mode, padding, by_frequency):
+    """The gradient of max goes to the first of equal ones, and nan wins."""
+    given = padding != -2**63
+    if index.dim() != 2 or w.dim() != 2 or not w.is_floating_point() or (mode == 3 and by_frequency):
         raise RuntimeError("expected other shapes, or a floating dtype")
-    if not index.shape[1]:
+    if given and not -w.shape[0] <= padding < w.shape[0]:
+        raise RuntimeError("no such row")
+    if not index.numel():
         return torch.zeros(index.shape[0], w.shape[1], dtype=w.dtype) + w[:0].sum()
-    rows = F.embedding(index, w)
-    return rows.max(1)[0] if mode == 3 else rows.sum(1) if mode == 2 else rows.mean(1)
+    if mode != 3:
+        return F.embedding_bag(index, w, mode="sum" if mode == 2 else "mean", padding_idx=padding if given else None,
+                               scale_grad_by_freq=bool(by_frequency))
+    return greatest(w, [row[row != padding % w.shape[0]] if given else row for row in index])
+
+
+def greatest(w, bags):
+    return torch.stack([F.embedding(bag, w).max(0)[0] if bag.numel() else w.detach()[:0].sum(0) for bag in bags])
+
+
+def embedding_bags(w, index, offsets, mode, padding, with_last):
+    given = padding != -2**63
+    if w.dim() != 2 or not w.is_floating_point():
+        raise RuntimeError("expected other shapes, or a floating dtype")
+    if given and not -w.shape[0] <= padding < w.shape[0]:
+        raise RuntimeError("no such row")
+    if mode != 3:
+        return F.embedding_bag(index, w, offsets, mode="sum" if mode == 2 else "mean", padding_idx=padding if given else None,
+                               include_last_offset=bool(with_last))
+    ends = offsets.tolist() + ([] if with_last else [index.numel()])
+    bags = [index[a:b] for a, b in zip(ends, ends[1:])]
+    return greatest(w, [bag[bag != padding % w.shape[0]] if given else bag for bag in bags])
+
+
+def bag_offsets(c):
+    count, last = c.tensor_of("index").numel(), c.arguments["include_last_offset"]
+
+    def values(shape):
+        starts = sorted([0] + [c.choices.below(count + 1) for _ in range(shape[0] - 1)])
+        return starts[:-1] + [count] if last else starts
+    return c.tensor([c.choices.pick([2, 3, 4])], "i64", make=values, depth=0)
 
 
 def interpolate(x, size, mode, corners):
@@ -507,6 +549,10 @@ def entries(Op):
     one("ldexp", "x:IN other:IN", torch.ldexp)
     one("clamp_min", "x:IN low:NUM", torch.clamp_min, zeros=True)
     one("clamp_max", "x:IN high:NUM", torch.clamp_max, zeros=True)
+    one("mvlgamma", "x:IN p:INT", lambda x, p: torch.mvlgamma(x, p), x=above, p=d.choose(1, 2, 3), loose=64)
+    one("index_reduce", "x:IN dim:INT index:INDEX source:IN reduce:INT include_self:INT",
+        lambda x, n, i, s, r, k: torch.index_reduce(x, n, i, s, BRINGINGS[r], include_self=bool(k)), index=d.along,
+        source=d.along_source, reduce=d.choose(1, 2, 3, 4), include_self=d.choose(1, 0), values="ties", zeros=True)
     one("clamp_between", "x:IN low:IN high:IN", torch.clamp, zeros=True)
     one("isclose", "a:IN b:IN rtol:REAL atol:REAL equal_nan:FLAG",
         lambda a, b, r, t, e: torch.isclose(a, b, r, t, bool(e)), gradient=False, rtol=d.choose(1e-5, 0.25, 0.0),
@@ -581,9 +627,12 @@ def entries(Op):
         weight=lambda c: [c.shape[1]] if c.rank > 1 and c.choices.chance(1, 2) else [1])
     one("scaled_dot_product_attention", "query:IN key:IN value:IN mask:OPT is_causal:FLAG", widely(attention), query=queries, key=keys,
         value=values_of_keys, mask=attention_mask)
-    one("embedding_bag", "weight:IN index:INDEX mode:INT", widely(embedding_bag), values="ties",
-        weight=lambda c: floats(c) and d.matrix(c) or d.matrix(c),
+    one("embedding_bag", "weight:IN index:INDEX mode:INT padding_idx:INT scale_grad_by_freq:FLAG", widely(embedding_bag), values="ties",
+        weight=lambda c: floats(c) and d.matrix(c) or d.matrix(c), padding_idx=d.padding_row,
         index=lambda c: ([c.choices.pick([2, 1, 3, 0]), c.choices.pick([2, 1, 3, 0])], c.shape[0]), mode=d.choose(1, 2, 3))
+    one("embedding_bags", "weight:IN index:INDEX offsets:INDEX mode:INT padding_idx:INT include_last_offset:FLAG", widely(embedding_bags),
+        values="ties", weight=lambda c: floats(c) and d.matrix(c) or d.matrix(c), padding_idx=d.padding_row,
+        index=lambda c: ([c.choices.pick([3, 5, 2, 1])], c.shape[0]), offsets=bag_offsets, mode=d.choose(1, 2, 3))
     one("im2col", "x:IN kernel_size:SHAPE stride:DIMS padding:DIMS dilation:DIMS", unfolded, x=picture,
         kernel_size=lambda c: [c.choices.pick([2, 1, 3]) for _ in range(c.choices.pick([2, 1]))], stride=d.each(2, 1, 2), padding=d.each(2, 0, 1), dilation=d.each(2, 1, 2))
     one("interpolate", "x:IN size:SHAPE mode:INT align_corners:FLAG", widely(interpolate), x=any_image, size=new_size,
@@ -602,6 +651,16 @@ def in_place_of(row, op):
         if y.shape != x.shape or not torch.can_cast(y.dtype, x.dtype):
             raise RuntimeError("a result that does not fit")
         return x.copy_(y)
+    form = copy.copy(op)
+    form.function = run
+    return dict(row, name=row["name"] + "_", kind="INPLACE", shape="write"), form
+
+
+def view_in_place_of(row, op):
+    """The tensor becomes the view, which torch has by other names for any."""
+    def run(x, *rest):
+        y = op.function(x.detach(), *rest)
+        return x.as_strided_(y.shape, y.stride(), y.storage_offset())
     form = copy.copy(op)
     form.function = run
     return dict(row, name=row["name"] + "_", kind="INPLACE", shape="write"), form

@@ -23,7 +23,7 @@ from case import ROWS, biggest
 
 F = torch.nn.functional
 REDUCTIONS = ["none", "mean", "sum"]
-BRINGINGS = ["sum", "prod", "mean", "amax", "amin"]
+BRINGINGS = made.BRINGINGS
 PADDINGS = ["constant", "reflect", "replicate", "circular"]
 ALL, INF = -2**63, float("inf")
 
@@ -66,6 +66,18 @@ def shifted(function, down):
         a, b = [torch.as_tensor(x).to(y.dtype).long() for x in (a, b)]
         inside = (b >= 0) & (b < (64 if y.dtype == torch.int64 else 32))
         return y.copy_(torch.where(inside, y.long(), torch.where(a < 0, -1, 0) * down))
+    return run
+
+
+def divisors(function, of):
+    """torch has no answer for the least number, but ends with the process."""
+    def run(a, b):
+        y = function(torch.ones_like(a), torch.ones_like(b))
+        bits = 64 if y.dtype == torch.int64 else 32
+        pairs = zip(*[x.to(y.dtype).expand(y.shape).flatten().tolist() for x in (a, b)])
+        found = [abs((of(*pair) + 2**(bits - 1)) % 2**bits - 2**(bits - 1)) for pair in pairs]
+        found = [n - 2**bits if n >= 2**(bits - 1) else n for n in found]
+        return y.copy_(torch.tensor(found, dtype=torch.int64).reshape(y.shape))
     return run
 
 
@@ -166,6 +178,8 @@ def gelu(x, tanh_form):
 def clamp(x, low, high):
     """Whole bounds of integers as integers; both left out as none left out, which torch refuses."""
     low, high = [int(n) if abs(n) < INF and n == int(n) and not x.is_floating_point() else n for n in (low, high)]
+    if (low, high) == (-INF, INF) and not x.is_floating_point():
+        return x.long() if x.dtype == torch.bool else x.clone()
     return torch.clamp(x, None if low == -INF and high != INF else low, None if high == INF and low != -INF else high)
 
 
@@ -459,10 +473,10 @@ def averages(rank):
                 ceil_mode=lambda c: c.choices.chance(1, 3), count_include_pad=d.choose(1, 0), divisor_override=d.choose(0, 0, 3))
 
 
-def embedding(w, i, padding):
+def embedding(w, i, padding, by_frequency):
     if w.dim() != 2 or padding != ALL and not -w.shape[0] <= padding < w.shape[0]:
         raise IndexError("no such row")
-    return F.embedding(i, w, None if padding == ALL else padding)
+    return F.embedding(i, w, None if padding == ALL else padding, scale_grad_by_freq=bool(by_frequency))
 
 
 def bce(x, t):
@@ -567,12 +581,12 @@ OPS = {
     "ones": Op(lambda s, t: torch.ones(s, dtype=t)),
     "full": Op(lambda s, v, t: torch.full(s, v, dtype=t)),
     "arange": Op(lambda a, b, s, t: torch.arange(a, b, s, dtype=t), start=d.range_number, end=d.range_number, step=d.range_step),
-    "linspace": Op(lambda a, b, n, t: torch.linspace(a, b, n, dtype=t), start=d.range_number, end=d.range_number, steps=d.size),
+    "linspace": Op(lambda a, b, n, t: torch.linspace(a, b, n, dtype=t), start=d.range_number, end=d.range_number, steps=d.choose(2, 3, 1, 0, 5, 19, -2)),
     "eye": Op(lambda n, m, t: torch.eye(n, n if m == -1 else m, dtype=t), n=d.size, m=d.sides),
     "rand": Op(lambda s, t: torch.rand(s, dtype=t)),
     "randn": Op(lambda s, t: torch.randn(s, dtype=t)),
     "randint": Op(lambda a, b, s, t: torch.randint(a, b, s, dtype=t), low=d.choose(0, -3, 5), high=d.choose(7, 3, 1)),
-    "dropout": Op(lambda x, p, t: F.dropout(x, p, bool(t)) * 1, p=d.probability, training=d.choose(0, 1)),
+    "dropout": Op(lambda x, p, t: F.dropout(x, p, bool(t)) * (1 if x.dtype != torch.bool else True), p=d.probability, training=d.choose(0, 1)),
     "reshape": Op(torch.reshape, shape=d.reshaped),
     "view": Op(lambda x, s: x.view(s), shape=d.reshaped),
     "transpose": Op(torch.transpose),
@@ -694,6 +708,8 @@ OPS = {
     "bitwise_and": Op(torch.bitwise_and),
     "bitwise_or": Op(torch.bitwise_or),
     "bitwise_xor": Op(torch.bitwise_xor),
+    "gcd": Op(divisors(torch.gcd, math.gcd)),
+    "lcm": Op(divisors(torch.lcm, lambda a, b: math.lcm(a, b) if a and b else 0)),
     "bitwise_left_shift": Op(shifted(torch.bitwise_left_shift, False)),
     "bitwise_right_shift": Op(shifted(torch.bitwise_right_shift, True)),
     "heaviside": Op(torch.heaviside),
@@ -826,6 +842,8 @@ MADE = {row["name"]: (row, op) for row, op in made.entries(Op)}
 IN_PLACE = {name + "_": made.in_place_of(ROWS[name], OPS[name]) for name in ROWS if ROWS[name]["in_place"] and name in OPS and
             ROWS[name]["params"][0]["kind"] == "IN"}
 IN_PLACE.update({name + "_": made.in_place_of(*MADE[name]) for name in made.WRITTEN})
+IN_PLACE.update({name + "_": made.view_in_place_of(ROWS[name], OPS[name])
+                 for name in ("squeeze", "unsqueeze", "transpose", "t", "as_strided")})
 for name, (row, op) in [*MADE.items(), *IN_PLACE.items()]:
     ROWS[name], OPS[name] = row, op
 TORCH = {name: op.function for name, op in OPS.items()}

@@ -6,6 +6,7 @@ const texts = {
   sessions: ['Sessions', 'Oturumlar'],
   ops: ['Ops', 'İşlemler'],
   graph: ['Graph', 'Çizge'],
+  devices: ['Devices', 'Aygıtlar'],
   deviceMemory: ['Device memory', 'Aygıt belleği'],
   lastOps: ['Last ops', 'Son işlemler'],
   computationGraph: ['Computation graph', 'Hesaplama çizgesi'],

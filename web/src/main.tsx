@@ -18,6 +18,19 @@ import { state } from './state';
 import { Notices, Status } from './status';
 import { nextLanguage, nextTheme, startTheme, theme } from './theme';
 
+/** Which of several devices is watched, and how full each is. */
+function Devices() {
+  return (
+    <div class="devices" role="group" aria-label={t('devices')}>
+      {state.devices.map(([name, used, limit], i) => (
+        <button key={i} data-device={i} aria-pressed={i === state.device} onClick={() => state.watch(i)} title={`${bytes(used)} / ${bytes(limit)}`}>
+          {name || `#${i}`} <span class="dim">{percent(limit > 0 ? used / limit : 0)}</span>
+        </button>
+      ))}
+    </div>
+  );
+}
+
 function Header() {
   useFrames(100);
   const sample = state.memory.at(state.time);
@@ -29,7 +42,7 @@ function Header() {
         <img src="favicon.svg" alt="" width="22" height="22" />
         <b>tensord</b>
       </a>
-      {hello && <span class="device dim" title={hello.description}>{hello.device} · {hello.description}</span>}
+      {state.devices.length > 1 ? <Devices /> : hello && <span class="device dim" title={hello.description}>{hello.device} · {hello.description}</span>}
       <nav>
         <button aria-current={shown.view === null ? 'page' : undefined} onClick={() => go(null)}>{t('overview')}</button>
         {VIEWS.map((view, i) => (

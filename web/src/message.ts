@@ -4,6 +4,8 @@
 export interface Hello {
   version: string;
   device: string;
+  /** Of the device, as the server counts them. */
+  index?: number;
   description: string;
   limit: number;
   life: number;
@@ -25,6 +27,8 @@ export interface Stat {
   power_watts?: number;
   temperature_celsius?: number;
   busy_ratio?: number;
+  /** Of each device its name, the bytes used and those that may be. */
+  devices?: [string, number, number][];
 }
 
 export const MADE_NODE = 1;

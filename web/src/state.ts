@@ -117,6 +117,9 @@ class State {
   restarts: { time: number; cause: string | null }[] = [];
   names = new Map<number, { name: string; kind: string }>();
   connection: Connection = 'connecting';
+  /** The device that is watched, as the server counts them, and what is known of each. */
+  device = 0;
+  devices: [name: string, used: number, limit: number][] = [];
   /** The newest time that the feed has told of. */
   now = 0;
   /** The time that is looked at while paused. */
@@ -136,6 +139,8 @@ class State {
   private serial = 0;
   private opsBytes = 0;
   private feedPaused = false;
+  /** What comes is of another device than the one that is watched now. */
+  private foreign = false;
 
   /** The time that all views show. */
   get time(): number {
@@ -157,6 +162,9 @@ class State {
 
   take(message: unknown[]): void {
     const t_us = message[2] as number;
+    if (message[0] === 'stat') this.takeDevices((message[3] as wire.Stat).devices ?? []);
+    if (message[0] === 'hello') this.foreign = ((message[3] as wire.Hello).index ?? 0) !== this.device;
+    if (this.foreign) return;
     switch (message[0]) {
       case 'hello':
         this.begin(message[3] as wire.Hello);
@@ -217,6 +225,24 @@ class State {
     touch(true);
   }
 
+  /** Watches another device: nothing of the one before holds there. */
+  watch(device: number): void {
+    if (device === this.device) return;
+    this.device = device;
+    this.foreign = true; // what is on its way
+    this.life = this.end = this.paused = this.selected = null;
+    this.memory = new Timeline();
+    this.sessions = new Timeline();
+    this.stats = new Timeline();
+    this.batches = new Timeline();
+    this.failures = new Timeline();
+    this.restarts = [];
+    this.now = this.opsBytes = this.followed = this.automatic = 0;
+    this.stopFeed(false);
+    this.send(['device', device]);
+    touch(true);
+  }
+
   stopFeed(stop: boolean): void {
     if (stop === this.feedPaused) return;
     this.feedPaused = stop;
@@ -230,6 +256,7 @@ class State {
   /** What the server must be told again on a new connection. */
   connected(): void {
     this.feedPaused = false;
+    if (this.device > 0) this.send(['device', this.device]);
     if (this.followed) this.send(['follow', this.followed]);
   }
 
@@ -313,6 +340,12 @@ class State {
     }
     this.automatic = 0;
     this.end = null;
+  }
+
+  /** A daemon that was started anew may have fewer. */
+  private takeDevices(devices: [string, number, number][]): void {
+    this.devices = devices;
+    if (this.device > 0 && this.device >= devices.length) this.watch(0);
   }
 
   private takeMemory(message: unknown[]): void {

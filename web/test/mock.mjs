@@ -152,9 +152,9 @@ export function opMessage(ops, timeOf) {
 
 export class Mock {
   /** `story`: errors and a restart come by themselves; `fast`: a program trains fast; `pace`: ticks for each op of the slow
-   * one; `still`: nobody computes. */
-  constructor({ denied = false, story = true, fast = true, pace = 2, still = false } = {}) {
-    Object.assign(this, { denied, story, fast, pace, still });
+   * one; `still`: nobody computes; `devices`: how many there are, all with the same to show. */
+  constructor({ denied = false, story = true, fast = true, pace = 2, still = false, devices = 1 } = {}) {
+    Object.assign(this, { denied, story, fast, pace, still, devices });
     this.clients = new Set();
     this.samples = new Map(); // t_us -> what was sent: what the page must show to the byte
     this.acks = 0;
@@ -221,7 +221,7 @@ export class Mock {
   }
 
   join(ws) {
-    const client = { ws, seq: 0, follow: 0, paused: false };
+    const client = { ws, seq: 0, follow: 0, paused: false, device: 0 };
     this.clients.add(client);
     ws.on('close', () => this.clients.delete(client));
     ws.on('message', (data) => {
@@ -230,13 +230,18 @@ export class Mock {
       else this.heard.push(message);
       if (message[0] === 'follow') client.follow = message[1];
       if (message[0] === 'pause') client.paused = message[1];
+      if (message[0] === 'device' && message[1] < this.devices) {
+        client.device = message[1];
+        client.follow = 0;
+        this.greet(client);
+      }
     });
     this.greet(client);
   }
 
   greet(client) {
     this.send(client, 'hello', {
-      version: '1.0.0', device: 'cpu', description: '2 cores, AVX-512', limit: 256 * 1024 * 1024, life: this.life, pid: 4100 + this.life,
+      version: '1.0.0', device: this.devices > 1 ? `cuda:${client.device}` : 'cpu', index: client.device, description: '2 cores, AVX-512', limit: 256 * 1024 * 1024, life: this.life, pid: 4100 + this.life,
       unix_ms: this.began, classes: CLASSES, hz: 30,
     });
     this.send(client, 'str', 1, this.strings);
@@ -361,6 +366,7 @@ export class Mock {
         ops_s: this.fast ? 118_400 + (k % 90) * 100 : 31, requests_s: 4200 + (k % 60), bytes_in_s: 2.1e6, bytes_out_s: 4e4, busy: 0.64 + 0.1 * Math.sin(k / 40),
         heartbeat_age_ms: 12, viewers: this.clients.size,
         power_watts: 312.4, power_limit_watts: 700, temperature_celsius: 51, clock_hertz: 1.98e9, memory_clock_hertz: -1, busy_ratio: 0.64, used_bytes: 5e9,
+        devices: Array.from({ length: this.devices }, (_, i) => [`cuda:${i}`, (i + 1) * 6.4e7, 256 * 1024 * 1024]),
       });
       if (this.fast && k % 60 === 0) this.all('gap', 1280, 81_920);
     }

@@ -101,6 +101,28 @@ paged('what the device\'s instruments show, of those that it has', {}, async (pa
   assert.equal(await page.locator('[data-testid=gauges]').innerText(), 'GPU 312 W · 51 °C · 64 %');
 });
 
+paged('of several devices one is watched, and which can be chosen', { mock: { devices: 2 } }, async (page, mock) => {
+  await flowing(page);
+  await page.waitForSelector('[data-device="1"]');
+  const buttons = page.locator('.devices button');
+  assert.deepEqual(await buttons.evaluateAll((all) => all.map((b) => [b.innerText.replace(/\s+/g, ' '), b.getAttribute('aria-pressed')])),
+    [['cuda:0 24 %', 'true'], ['cuda:1 48 %', 'false']]);
+  await page.click('[data-device="1"]');
+  await until(page, () => document.querySelector('[data-device="1"]').getAttribute('aria-pressed') === 'true');
+  assert.ok(mock.heard.some((message) => message[0] === 'device' && message[1] === 1));
+  await flowing(page); // the graph of what is computed there
+  assert.equal(await page.locator('[data-testid=restarted]').count(), 0);
+  await shot(page, 'devices');
+  const scroll = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.equal(scroll, 0);
+});
+
+paged('with one device there is nothing to choose', {}, async (page) => {
+  await flowing(page);
+  await page.waitForSelector('[data-testid=gauges]'); // as old as the list of devices
+  assert.equal(await page.locator('.devices').count(), 0);
+});
+
 paged('totals are the feed\'s, to the byte', {}, async (page, mock) => {
   await flowing(page);
   for (let i = 0; i < 12; i++) {

@@ -228,3 +228,33 @@ test('state: ops are found by time and session, and bounded', () => {
   for (let second = 1; second < 200; second++) state.take(['op', 5, 0, ...opMessage(ops.slice(0, 2), (i) => second * 1e6 + i)]);
   assert.ok(state.batches.items.length < 75);
 });
+
+test('state: another device begins with nothing of the one before, and what was on its way is dropped', () => {
+  const sent = [];
+  state.send = (message) => sent.push(message);
+  const hello = { version: '1', device: 'cuda:0', index: 0, description: '', limit: 100, life: 2, pid: 10, unix_ms: 1_000_500, classes: ['a', 'b'], hz: 30 };
+  const stat = (devices) => ['stat', 9, 1e6, { ops_s: 1, requests_s: 1, devices }];
+  state.take(stat([['cuda:0', 5, 100], ['cuda:1', 50, 100]]));
+  assert.deepEqual(state.devices.map(([name]) => name), ['cuda:0', 'cuda:1']);
+  state.pause(state.now);
+  state.watch(1);
+  assert.deepEqual(sent, [['device', 1]]);
+  assert.equal(state.paused, null);
+  state.take(memory([4000], [9]));
+  state.take(['end', 9, 0, 'of the other']);
+  assert.equal(state.memory.last, undefined);
+  assert.equal(state.end, null);
+  state.take(['hello', 10, 0, { ...hello, device: 'cuda:1', index: 1, life: 3, pid: 11, unix_ms: 5_000_000 }]);
+  state.take(memory([1000], [7]));
+  assert.equal(state.life.hello.device, 'cuda:1');
+  assert.equal(state.memory.last.used, 7);
+  assert.equal(state.restarts.length, 0); // it is no restart
+  state.connected(); // a new connection, which begins with the first device
+  assert.deepEqual(sent.at(-1), ['device', 1]);
+  state.take(['hello', 1, 0, hello]);
+  state.take(memory([9000], [99]));
+  assert.equal(state.life.hello.device, 'cuda:1');
+  assert.equal(state.memory.last.used, 7);
+  state.take(stat([['cuda:0', 5, 100]])); // the daemon was started anew with one
+  assert.deepEqual([state.device, sent.at(-1)], [0, ['device', 0]]);
+});
