@@ -30,6 +30,12 @@ endif
 ifeq ($(origin CXX),default)
 CXX := $(if $(findstring clang,$(CC)),clang++,g++)
 endif
+# Where make gpu-check finds the libraries missing that the daemon is made of, it takes what make gpu-pack brought along.
+PACK := build/gpu.tar.gz
+CARRIED := $(if $(filter gpu-check,$(MAKECMDGOALS)),$(if $(shell pkg-config --exists libuv openblas zlib cmocka \
+    2>/dev/null || echo lacking),$(wildcard $(PACK))))
+# Its time counts from here.
+export GPU_CHECK_STARTED := $(if $(filter gpu-check,$(MAKECMDGOALS)),$(shell date +%s))
 NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
 # Products are cuBLAS's, which stands beside nvcc or among the system's libraries, and so do the headers of cuSOLVER, which
 # the plug-in loads when it needs it.
@@ -39,7 +45,9 @@ CUDA ?= $(if $(SAN),0,$(if $(CUBLAS),1,0))
 # Where the toolkit has its libraries; those of a distribution's own lie where the linker looks anyway.
 CUDA_LIBS = $(firstword $(realpath $(addprefix $(dir $(realpath $(NVCC)))../,lib64 lib)))
 # The generations of GPU that code is made for; a later one compiles the last one's PTX for itself.
-ARCHS ?= $(filter $(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch)),80 90 100)
+# With a carried build only the one that is here is meant, and time is short.
+ARCHS ?= $(filter $(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch)),$(or $(if $(CARRIED),$(shell \
+    nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d .)),80 90 100))
 
 empty :=
 space := $(empty) $(empty)
@@ -60,7 +68,7 @@ say = @$(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),:,printf '%-5s%s\n' $
 # itself again. A warm build asks pkg-config once. ----
 
 PACKAGES_MK := $(B)/packages.mk
-ifneq ($(or $(if $(MAKECMDGOALS),,all),$(filter-out clean help help-op deps format,$(MAKECMDGOALS))),)
+ifneq ($(if $(CARRIED),,$(or $(if $(MAKECMDGOALS),,all),$(filter-out clean help help-op deps format,$(MAKECMDGOALS)))),)
 # Once only: what cannot be installed is still missing when make has read itself again.
 ifeq ($(MAKE_RESTARTS)$(shell pkg-config --exists libuv openblas libwebsockets zlib cmocka 2>/dev/null && \
     test -e "$$(pkg-config --variable=libdir libwebsockets)/libwebsockets-evlib_uv.so" && echo there),)
@@ -139,6 +147,8 @@ LIBCLIENT := $(B)/libtensord.a
 # tensorctl without its main, for the test that looks into it.
 LIBCTL := $(B)/libctl.a
 PLUGIN := $(if $(filter 1,$(CUDA)),$(B)/tensord-cuda.so)
+# The same, but that it breaks: tests/cuda/faulty.cu.
+FAULTY := $(if $(PLUGIN),$(B)/tensord-cuda-faulty.so)
 # The same kernels on the CPU, behind a device that is as late as a real one may be: tests/cuda.
 EMULATED := $(B)/tensord-cuda-emulated.so $(B)/emulated/libnvidia-ml.so.1
 # A program for the dashboard's tests to watch.
@@ -147,9 +157,11 @@ TEST_PROGRAMS := $(patsubst tests/%.c,$(B)/tests/%,$(TESTS))
 EXAMPLE_PROGRAMS := $(patsubst client/examples/%.c,$(B)/examples/%,$(EXAMPLES))
 BENCH := $(B)/tests/bench/bench
 FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZERS))
+GPU_PROGRAMS := $(B)/tensord $(B)/tensorctl $(EXAMPLE_PROGRAMS) $(BENCH) $(addprefix $(B)/tests/test_,kernels autograd \
+    products indexing programs checkpoints functions optimizers streams gradcheck gradients device)
 PRODUCTS := $(B)/tensord $(B)/tensorctl $(LIBCLIENT) $(B)/libtensord.so $(PLUGIN) $(EXAMPLE_PROGRAMS)
 
-.PHONY: all lib programs plugin plugin-check cuda-compiler test fuzz fuzz-ops fuzz-programs oracle demo bench gpu-check install gen format deps clean help help-op FORCE
+.PHONY: all lib programs plugin plugin-check cuda-compiler test fuzz fuzz-ops fuzz-programs oracle demo bench gpu-check gpu-pack install gen format deps clean help help-op FORCE
 all: $(PRODUCTS) compile_commands.json
 lib: $(LIBCLIENT) $(B)/libtensord.so
 # Everything that is compiled and linked, tests and benchmarks too; nothing of it runs.
@@ -217,6 +229,9 @@ $(B)/gen: $(B)/protocol/gen.o $(call objects,$(PROTOCOL))
 $(B)/tensord-cuda.so: $(patsubst %.cu,$(B)/%.cu.o,$(CUS)) $(call objects,$(PROTOCOL))
 	$(call say,LINK,$@)
 	$(Q)$(NVCC) -shared -Xlinker --exclude-libs,ALL -o $@ $^ -lcublasLt -Xlinker -rpath=$(CUDA_LIBS)
+$(B)/tensord-cuda-faulty.so: tests/cuda/faulty.cu $(B)/protocol/error.o
+	$(call say,NVCC,$<)
+	$(Q)$(NVCC) $(NVCC_FLAGS) -shared -Xlinker --exclude-libs,ALL -o $@ $^
 $(B)/tensord-cuda-emulated.so: $(patsubst %.cu,$(B)/%.emulated.o,$(CUS)) $(B)/tests/cuda/emulator.o $(call objects,$(PROTOCOL))
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -shared -o $@ $^ $(BLAS_LIBS) -lm -pthread
@@ -233,6 +248,9 @@ flags = $(BASE) $(if $(filter protocol/% client/% server/%,$(1)),$(WHOLE)) $(if 
     $(if $(filter server/web/%,$(1)),$(LWS_CFLAGS) -DTD_LWS_SONAME=$(LWS_SONAME)) \
     $(if $(filter kernels/cpu/% tests/%,$(1)),$(BLAS_CFLAGS)) $(if $(filter tests/%,$(1)),$(CMOCKA_CFLAGS)) $(Z_CFLAGS) \
     $(if $(filter tests/bench/%,$(1)),$(BARE)) $(MSGPACK_CFLAGS)
+NVCC_FLAGS = -std=c++17 -O3 $(foreach a,$(ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
+    -gencode arch=compute_$(lastword $(ARCHS)),code=compute_$(lastword $(ARCHS)) \
+    -I. -Xcompiler -fPIC,-Wall,-fvisibility=hidden --fmad=false
 floor_flags = $(call flags,$(1)) $(FLOOR) -DTD_ISA=$(2) $(ISA_$(2))
 
 $(B)/%.o: %.c $(B)/flags
@@ -250,9 +268,7 @@ $(foreach isa,$(ISAS),$(eval $(call floor_rule,$(isa))))
 $(B)/%.cu.o: %.cu
 	@mkdir -p $(@D)
 	$(call say,NVCC,$<)
-	$(Q)$(NVCC) -std=c++17 -O3 $(foreach a,$(ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
-	    -gencode arch=compute_$(lastword $(ARCHS)),code=compute_$(lastword $(ARCHS)) \
-	    -I. -Xcompiler -fPIC,-Wall,-fvisibility=hidden --fmad=false -Xptxas -v \
+	$(Q)$(NVCC) $(NVCC_FLAGS) -Xptxas -v \
 	    $(if $(filter 1,$(WERROR)),-Werror all-warnings) -MMD -MP -c -o $@ $< 2>$(@:.o=.ptxas) || \
 	    { cat $(@:.o=.ptxas) >&2; exit 1; }
 	@grep -A 3 warning $(@:.o=.ptxas) >&2 || true
@@ -322,14 +338,21 @@ test: $(SELECTED) $(WATCHED) $(EMULATED) $(if $(ONLY),$(B)/tensord $(B)/tensorct
 	@$(TEST_ENV) tests/run.sh $(SELECTED) $(CHECKS)
 
 # Where there is nvcc and no GPU: the plug-in compiles, and a daemon with it says why it does not serve a GPU.
-plugin-check: $(PLUGIN) $(B)/tensord
+plugin-check: $(PLUGIN) $(FAULTY) $(B)/tensord
 	@[ -n '$(PLUGIN)' ] || { echo 'There is no nvcc here: the CUDA device cannot be built.'; exit 1; }
 	@$(TEST_ENV) tests/run.sh tests/plugin.sh
 
-# On a machine with a GPU: the walk over all ops on the real device, and programs end to end.
-gpu-check: $(PLUGIN) $(B)/tensord $(B)/tensorctl $(TEST_PROGRAMS)
+# On a machine with a GPU: the walk over all ops on the real device, programs end to end, faults, and the benchmarks.
+gpu-check: $(PLUGIN) $(FAULTY) $(if $(CARRIED),,$(GPU_PROGRAMS))
 	@[ -n '$(PLUGIN)' ] || { echo 'There is no nvcc here: the CUDA device cannot be built.'; exit 1; }
-	@$(TEST_ENV) TENSORD_CUDA_PLUGIN=$(CURDIR)/$(PLUGIN) tests/run.sh $(B)/tests/test_kernels tests/cuda.sh
+ifneq ($(CARRIED),)
+	@tar -xzf $(CARRIED) -C build && ln -sf $(CURDIR)/$(PLUGIN) $(CURDIR)/$(FAULTY) build/carried/
+	@TENSORD_ROOT=$(CURDIR) TENSORD_BUILD=$(CURDIR)/build/carried tests/gpu.sh
+else
+	@$(TEST_ENV) tests/gpu.sh
+endif
+gpu-pack: $(GPU_PROGRAMS)
+	@TENSORD_BUILD=$(B) tests/gpu.sh --pack $(PACK) $(patsubst $(B)/%,%,$(GPU_PROGRAMS)) && ls -sh $(PACK)
 
 # Comparisons are not traced: the targets build what is well formed themselves, and run half as fast again without.
 # Each target for T seconds from the corpus; what it finds new stays in the build folder. A finding stops it, with the
@@ -405,7 +428,8 @@ help:
 	    'make demo                 starts a daemon and trains a small model on it; TEXT=FILE gives it text' \
 	    'make bench                builds and runs the benchmarks; JSON=1 prints one object a line' \
 	    'make plugin-check         where there is nvcc: the CUDA plug-in, and how a daemon starts with it without a GPU' \
-	    'make gpu-check            where there is a GPU: all ops and some programs on it' \
+	    'make gpu-check            where there is a GPU: all ops and some programs on it, and benchmarks' \
+	    'make gpu-pack             programs for gpu-check on a machine that lacks their libraries' \
 	    'make fuzz T=60            each fuzz target for T seconds, with clang and libFuzzer' \
 	    'make oracle               the cases in tests/oracle/golden again, from PyTorch; ONLY=add,mul picks' \
     'make fuzz-ops N= SEED=    random calls against PyTorch; ONLY=add,mul picks' \

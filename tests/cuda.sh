@@ -5,7 +5,7 @@ set -uo pipefail
 build=${TENSORD_BUILD:-build/plain}
 export TENSORD_CUDA_PLUGIN=${TENSORD_CUDA_PLUGIN:-$build/tensord-cuda-emulated.so} TEST_DEVICE=cuda:0
 programs=()
-for name in autograd products indexing programs checkpoints functions optimizers streams; do
+for name in autograd products indexing programs checkpoints functions optimizers streams gradcheck; do
     programs+=("$build/tests/test_$name")
 done
 exec "${TENSORD_ROOT:-.}/tests/run.sh" "${programs[@]}"

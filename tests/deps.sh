@@ -19,7 +19,7 @@ msgpack() {
 if [ "${1-}" = --flags ]; then
     name=$(msgpack) || name=msgpack
     # libwebsockets is loaded by this name when it is needed, not linked.
-    library=$(pkg-config --variable=libdir libwebsockets)/libwebsockets.so
+    library=$(pkg-config --variable=libdir libwebsockets || true)/libwebsockets.so
     echo "LWS_SONAME := $(objdump -p "$library" 2>/dev/null | awk '$1 == "SONAME" { print $2 }')"
     for pair in UV:libuv MSGPACK:$name BLAS:openblas LWS:libwebsockets Z:zlib CMOCKA:cmocka; do
         echo "${pair%%:*}_CFLAGS := $(pkg-config --cflags "${pair#*:}")"

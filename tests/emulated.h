@@ -1,4 +1,5 @@
-/* Daemons on the emulated CUDA devices (tests/cuda); included once by a test. SPDX-License-Identifier: Apache-2.0 */
+/* Daemons on the emulated CUDA devices (tests/cuda), or on those of the plug-in that TEST_PLUGIN names in the build's
+ * folder; included once by a test. SPDX-License-Identifier: Apache-2.0 */
 #ifndef TD_TESTS_EMULATED_H
 #define TD_TESTS_EMULATED_H
 
@@ -20,8 +21,8 @@
 static inline void device_is(const char *words)
 {
     char path[4096];
-    const char *build = getenv("TENSORD_BUILD");
-    snprintf(path, sizeof path, "%s/tensord-cuda-emulated.so", build ? build : "build/plain");
+    const char *build = getenv("TENSORD_BUILD"), *plugin = getenv("TEST_PLUGIN");
+    snprintf(path, sizeof path, "%s/%s", build ? build : "build/plain", plugin ? plugin : "tensord-cuda-emulated.so");
     setenv("TENSORD_CUDA_PLUGIN", path, 1);
     setenv("TENSORD_FAKE_CUDA", words ? words : "", 1);
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The examples that judge themselves, each against a daemon of its own. SPDX-License-Identifier: Apache-2.0
+# The examples that judge themselves, against one daemon, of the CPU or the device that TEST_DEVICE names. SPDX-License-Identifier: Apache-2.0
 set -uo pipefail
 cd "${TENSORD_ROOT:-$(dirname "$0")/..}" || exit 1
 build=${TENSORD_BUILD:-build/plain}
@@ -7,7 +7,7 @@ folder=$(mktemp -d)
 daemon=
 trap '[ -z "$daemon" ] || kill "$daemon"; wait; rm -rf "$folder"' EXIT
 export TENSORD=unix:$folder/socket
-"$build/tensord" --device cpu --listen "$TENSORD" --web off --log-level error 2>"$folder/log" &
+"$build/tensord" --device "${TEST_DEVICE:-cpu}" --listen "$TENSORD" --web off --log-level error 2>"$folder/log" &
 daemon=$!
 for _ in $(seq 500); do
     [ ! -S "$folder/socket" ] || break
@@ -15,7 +15,7 @@ for _ in $(seq 500); do
 done
 
 passed=0 failed=0
-for example in hello custom called checkpoint record streams; do
+for example in ${EXAMPLES:-hello custom called checkpoint record streams}; do
     if "$build/examples/$example" >"$folder/out" 2>&1 && ! grep DIFFER "$folder/out"; then
         passed=$((passed + 1))
     else

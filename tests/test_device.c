@@ -1,6 +1,7 @@
-/* A daemon that serves a CUDA device, here the emulated one (tests/cuda): which device it takes and what it says where
- * there is none; the same results as on the CPU; a device that runs out of memory, and one that breaks.
- * SPDX-License-Identifier: Apache-2.0 */
+/* A daemon that serves a CUDA device, here the emulated one (tests/cuda), or with TEST_PLUGIN=FILE another (on a GPU
+ * not all tests have a meaning: TEST_ONLY=NAME picks): which device it takes and what it says where there is none; the
+ * same results as on the CPU; a device that runs out of memory, and one that breaks. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include <math.h>
 
 #include "tests/emulated.h"
@@ -347,5 +348,6 @@ int main(void)
         cmocka_unit_test(a_device_without_memory_gives_error_values),
         cmocka_unit_test(a_broken_device_is_a_lost_worker),
     };
+    cmocka_set_test_filter(getenv("TEST_ONLY"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <sys/types.h>
 
@@ -72,19 +73,23 @@ bool bench_bulk_receive(const struct bench_other *other, void *data, size_t byte
 /* Runs the kernel of a product of 8 f32 by a number *data (int) times: seconds of one. */
 double bench_tiny_kernel(void *data);
 
-/* ---- PyTorch (torch.c): tests/bench/torch_step.py in a process of its own, on one thread ---- */
+/* ---- PyTorch (torch.c): tests/bench/torch_step.py in a process of its own, on one thread, or torch_gpu.py ---- */
 
 struct bench_torch {
-    int steps; /* of a round; set by whoever starts it */
+    int steps;        /* of a round; set by whoever starts it */
+    const char *what; /* of torch_gpu.py, which does several things: copies of this struct ask for them; else NULL */
+    int64_t size;     /* of it */
     pid_t pid;
     FILE *to, *from;
     char name[64]; /* with its version */
 };
-/* False where it is not installed. which: "sgd", "adam", "lenet", "chain", "attention". */
+/* False where it is not installed. which: "sgd", "adam", "lenet", "chain", "attention"; NULL: torch_gpu.py. */
 bool bench_torch_start(struct bench_torch *torch, const char *which);
 void bench_torch_stop(struct bench_torch *torch);
-/* The steps of a round of the struct bench_torch in data: seconds that one took. */
+/* The steps of a round of the struct bench_torch in data: seconds that one took. NaN where it cannot. */
 double bench_torch_steps(void *data);
+/* Why there cannot be such steps; NULL: there were those of a round. Until the next call. */
+const char *bench_torch_lacks(const struct bench_torch *torch);
 
 /* ---- the benchmarks ---- */
 
@@ -102,5 +107,7 @@ void bench_blackbox(const struct test_daemon *daemon);
 /* A part of it: the writing of one record, in this process. */
 void bench_record(void);
 void bench_schedule(const struct test_daemon *daemon);
+/* On a CUDA device. */
+void bench_gpu(const struct test_daemon *daemon);
 
 #endif

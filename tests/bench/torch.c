@@ -1,6 +1,7 @@
 /* PyTorch beside us, where it is installed: as many steps as a line asks for, and the seconds that they took.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ static void run_python(const char *python, const char *script, const char *which
     setenv("OMP_NUM_THREADS", "1", 1);
     setenv("MALLOC_MMAP_THRESHOLD_", "1073741824", 1); /* memory is kept, which is the faster PyTorch */
     setenv("MALLOC_TRIM_THRESHOLD_", "1073741824", 1);
-    execlp(python, python, script, which, (char *)NULL);
+    execlp(python, python, script, which, (char *)NULL); /* NULL ends them, too */
     _exit(127);
 }
 
@@ -27,7 +28,7 @@ static bool torch_try(struct bench_torch *torch, const char *python, const char 
     const char *root = getenv("TENSORD_ROOT");
     char script[4096], version[32];
     int in[2], out[2];
-    snprintf(script, sizeof script, "%s/tests/bench/torch_step.py", root ? root : ".");
+    snprintf(script, sizeof script, "%s/tests/bench/%s", root ? root : ".", which ? "torch_step.py" : "torch_gpu.py");
     if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC)) /* or a daemon keeps them open */
         return false;
     fflush(NULL);
@@ -69,11 +70,29 @@ void bench_torch_stop(struct bench_torch *torch)
     waitpid(torch->pid, NULL, 0);
 }
 
+/* What came back for a round; line stays as it is until the next one. */
+static const char *ask(const struct bench_torch *torch)
+{
+    static char line[256];
+    if (torch->what)
+        fprintf(torch->to, "%s %lld ", torch->what, (long long)torch->size);
+    fprintf(torch->to, "%d\n", torch->steps);
+    fflush(torch->to);
+    if (!fgets(line, sizeof line, torch->from))
+        return "- it has ended";
+    line[strcspn(line, "\n")] = 0;
+    return line;
+}
+
+const char *bench_torch_lacks(const struct bench_torch *torch)
+{
+    const char *line = ask(torch);
+    return line[0] == '-' ? line + 2 : NULL;
+}
+
 double bench_torch_steps(void *data)
 {
     struct bench_torch *torch = data;
-    char line[64];
-    fprintf(torch->to, "%d\n", torch->steps);
-    fflush(torch->to);
-    return fgets(line, sizeof line, torch->from) ? strtod(line, NULL) / torch->steps : 0;
+    const char *line = ask(torch);
+    return line[0] == '-' ? NAN : strtod(line, NULL) / torch->steps;
 }
