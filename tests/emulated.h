@@ -27,16 +27,20 @@ static inline void device_is(const char *words)
     setenv("TENSORD_FAKE_CUDA", words ? words : "", 1);
 }
 
-/* The daemon's log has a line with both. What is logged before a client is greeted stands there once one was. */
+/* The daemon's log has a line with both, or soon will. */
 static inline void assert_logged(const struct test_daemon *daemon, const char *first, const char *second)
 {
     char line[1024];
-    FILE *log = fopen(daemon->log, "r");
     bool found = false;
-    assert_non_null(log);
-    while (fgets(line, sizeof line, log))
-        found |= strstr(line, first) && strstr(line, second);
-    fclose(log);
+    for (int tries = 0; tries < 500 && !found; tries++) { /* who writes it may be behind whoever has answered */
+        FILE *log = fopen(daemon->log, "r");
+        assert_non_null(log);
+        while (fgets(line, sizeof line, log))
+            found |= strstr(line, first) && strstr(line, second);
+        fclose(log);
+        if (!found)
+            usleep(10000);
+    }
     if (!found)
         fail_msg("no line of the log has '%s' and '%s'", first, second);
 }

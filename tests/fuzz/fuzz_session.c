@@ -235,6 +235,8 @@ static void put_backward(struct client *client, uint32_t root, bool retain, bool
 static void put_upload(struct choices *c, struct client *client)
 {
     uint32_t bytes = choose_below(c, 65);
+    if (bytes == 64) /* more than a head: cut off in it, the rest comes past the buffer */
+        bytes += choose(c);
     begin(client, 0, 4, TD_R_UPLOAD);
     put(client, choose_handle(c, client));
     put(client, choose_below(c, 20) * 4);
