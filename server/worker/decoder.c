@@ -91,7 +91,8 @@ static void run_call(struct session *session, const struct td_op *op, struct req
     if (request->cancelled)
         td_fail(&failure, TD_E_CANCELLED, "%s: cancelled", op->name);
     resolve_inputs(session, call, in, &failure);
-    if (op->kind == TD_VIEW && call->flags & TD_FLAG_CONSUME(0) && in[0].tensor && call->out[0] == call->in[0].handle)
+    if (op->kind == TD_VIEW && call->flags & TD_FLAG_CONSUME(0) && call->in_count && in[0].tensor &&
+        call->out[0] == call->in[0].handle)
         session->call_target = tensor_ref(in[0].tensor);
     if (failure.code) {
         fail_call(session, &failure);
