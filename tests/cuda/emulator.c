@@ -5,8 +5,8 @@
  * device), "old" (the driver is too old), "oom=N" (the Nth allocation and all after it fail), "fault=N" (the Nth launch
  * makes the context unusable), "devices=N" (there are so many, a GPU each; CUDA_VISIBLE_DEVICES chooses among them by
  * number or by UUID, as the real one does), "mig" (the first of them is divided into two instances: tests/cuda/nvml.c
- * has their UUIDs), "narrow" (so does a launch for which the real device would keep its thread waiting, since the stream
- * is full), "unpinnable" (no memory of the host can be registered), "solverless" (cuSOLVER does not start).
+ * has their UUIDs), "narrow" (so does a launch for which the real device would keep its thread waiting, since the
+ * stream is full), "unpinnable" (no memory of the host can be registered), "solverless" (cuSOLVER does not start).
  * SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
 #include <stdbool.h>

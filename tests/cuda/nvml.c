@@ -1,7 +1,6 @@
 /* NVML of the emulated devices: what nvml.cu asks of it. There are as many GPUs as emulator.c has, in the other order,
- * so that who takes NVML's numbers for CUDA's is wrong. GPU k draws 71.5 + k watts; none tells its power limit. Of instance k 1 + k
- * GiB are held.
- * SPDX-License-Identifier: Apache-2.0 */
+ * so that who takes NVML's numbers for CUDA's is wrong. GPU k draws 71.5 + k watts; none tells its power limit. Of
+ * instance k 1 + k GiB are held. SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
